@@ -1,0 +1,51 @@
+"""Every error and warning that twofold raises on purpose.
+
+Each message is one sentence that names the place (row, column, id, field or file) and the way out.
+"""
+
+__all__ = [
+    "DatabaseReadError",
+    "DivergenceWarning",
+    "FileFormatError",
+    "InvalidInputError",
+    "SingularRowError",
+    "TwofoldError",
+    "UnknownIdError",
+    "UnsupportedObjectiveError",
+]
+
+
+class TwofoldError(Exception):
+    """Base class of all errors raised by twofold."""
+
+
+class InvalidInputError(TwofoldError, ValueError):
+    """A value, a shape, an id or a hyper-parameter that cannot be used."""
+
+
+class UnsupportedObjectiveError(TwofoldError, ValueError):
+    """A solver was given an objective that it cannot minimise."""
+
+
+class SingularRowError(TwofoldError, ValueError):
+    """A row's normal equations have no unique solution."""
+
+
+class UnknownIdError(TwofoldError, KeyError):
+    """An id that is not in the vocabulary."""
+
+    def __str__(self) -> str:
+        # KeyError shows repr(message); a sentence should read as a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class FileFormatError(TwofoldError, ValueError):
+    """A file that is truncated, damaged or of another kind than expected."""
+
+
+class DatabaseReadError(TwofoldError, ValueError):
+    """A database, table or column that cannot be reached or read."""
+
+
+class DivergenceWarning(UserWarning):
+    """A fit diverged; the last finite factors were kept."""
