@@ -4,6 +4,7 @@ Each message is one sentence that names the place (row, column, id, field or fil
 """
 
 __all__ = [
+    "ConvergenceWarning",
     "DatabaseReadError",
     "DivergenceWarning",
     "FileFormatError",
@@ -49,3 +50,7 @@ class DatabaseReadError(TwofoldError, ValueError):
 
 class DivergenceWarning(UserWarning):
     """A fit diverged; the last finite factors were kept."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iterative computation stopped before it was as accurate as promised."""

@@ -251,6 +251,41 @@ class Pairings:
         )
 
 
+def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
+    """Return a CSR array of any scipy sparse matrix, entry by entry, in float32 or float64.
+
+    Repeated entries stay repeated and stored zeros stay stored. Where nothing has to change, the
+    arrays are shared with the caller's matrix, so they must not be written to.
+
+    Raises
+    ------
+    InvalidInputError
+        If the matrix is dense, not 2-d, or not of real numbers.
+    """
+    if not sparse.issparse(matrix):
+        raise InvalidInputError(
+            f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
+            "scipy.sparse.csr_array(...)"
+        )
+    if matrix.ndim != 2:
+        raise InvalidInputError(f"{name} has {matrix.ndim} dimensions: it must have 2")
+    kind, size = matrix.dtype.kind, matrix.dtype.itemsize
+    if kind not in "biuf":
+        raise InvalidInputError(f"{name} has dtype {matrix.dtype}: it must hold real numbers")
+    exact_in_32_bits = kind == "b" or size <= 2 or (kind == "f" and size == 4)
+    dtype = np.float32 if exact_in_32_bits else np.float64
+    if matrix.format == "coo":  # its own tocsr adds repeated entries up
+        order = np.argsort(matrix.row, kind="stable")
+        indptr = np.zeros(matrix.shape[0] + 1, dtype=np.int64)
+        np.cumsum(np.bincount(matrix.row, minlength=matrix.shape[0]), out=indptr[1:])
+        arrays = (matrix.data[order].astype(dtype), matrix.col[order], indptr)
+        return sparse.csr_array(arrays, shape=matrix.shape)
+    csr = sparse.csr_array(matrix) if matrix.format == "csr" else sparse.csr_array(matrix.tocsr())
+    if csr.dtype != dtype:
+        csr = sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
+    return csr
+
+
 def as_ids(values: ArrayLike | Sequence[Any], name: str) -> Ids:
     """Return ids as int64 or as an object array of `str`, or say which one is neither."""
     array = np.asarray(values) if not isinstance(values, np.ndarray) else values

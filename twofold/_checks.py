@@ -1,0 +1,52 @@
+"""Checks of single values, one sentence each; shared by every class with parameters."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from twofold.exceptions import InvalidInputError
+
+__all__ = ["check_choice", "check_real", "check_whole", "seed_of"]
+
+
+def seed_of(rng: int | np.random.Generator | None) -> int:
+    """Return a seed: the int itself, or one drawn from the generator or from fresh entropy.
+
+    Raises
+    ------
+    InvalidInputError
+        If rng is something else, as a negative number or a legacy RandomState.
+    """
+    if isinstance(rng, int | np.integer) and not isinstance(rng, bool) and rng >= 0:
+        return int(rng)
+    if rng is None or isinstance(rng, np.random.Generator):
+        return int(np.random.default_rng(rng).integers(1 << 62))
+    raise InvalidInputError(
+        f"rng is {rng!r}: give a whole number >= 0, a numpy.random.Generator or None"
+    )
+
+
+def check_whole(value: Any, name: str, minimum: int) -> None:
+    """Raise unless value is a whole number >= minimum."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise InvalidInputError(f"{name} is {value!r}: it must be a whole number >= {minimum}")
+
+
+def check_real(
+    value: Any, name: str, *, minimum: float = -math.inf, above: float = -math.inf
+) -> None:
+    """Raise unless value is a finite number, >= minimum and > above."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
+        value, bool
+    )
+    if not number or not math.isfinite(value) or value < minimum or value <= above:
+        least = f">= {minimum:g}" if above == -math.inf else f"> {above:g}"
+        raise InvalidInputError(f"{name} is {value!r}: it must be a finite number {least}")
+
+
+def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
+    """Raise unless value is one of the choices."""
+    if value not in choices:
+        listed = ", ".join(f'"{choice}"' for choice in choices)
+        raise InvalidInputError(f"{name} is {value!r}: it must be one of {listed}")

@@ -1,0 +1,119 @@
+"""The parts of the objective and its gradient, over the stored entries of a CSR side.
+
+Per-entry arrays (targets, weights, first) may have length 1, read with step 0: a constant.
+"""
+
+import numpy as np
+from numba import prange
+
+from twofold._kernels.formulas import (
+    loss_derivative,
+    loss_value,
+    penalty_derivative,
+    penalty_value,
+)
+from twofold._kernels.jit import parallel_jit
+
+__all__ = ["gradient_rows", "penalty_sum", "stored_sums"]
+
+
+@parallel_jit
+def stored_sums(bounds, indptr, indices, targets, weights, first, code, parameter, address, P, Q):
+    """Sum over stored entries of w l(r, p.q), and of (p.q)^2 once per distinct cell.
+
+    ``bounds`` splits the rows into chunks; row ``c`` of the result belongs to chunk ``c``.
+    """
+    k = P.shape[1]
+    step_t, step_w, step_f = (
+        min(targets.size - 1, 1),
+        min(weights.size - 1, 1),
+        min(first.size - 1, 1),
+    )
+    sums = np.zeros((bounds.size - 1, 2))
+    for chunk in prange(bounds.size - 1):
+        loss = 0.0
+        square = 0.0
+        for u in range(bounds[chunk], bounds[chunk + 1]):
+            for e in range(indptr[u], indptr[u + 1]):
+                i = indices[e]
+                x = 0.0
+                for f in range(k):
+                    x += np.float64(P[u, f]) * np.float64(Q[i, f])
+                loss += weights[e * step_w] * loss_value(
+                    code, parameter, address, targets[e * step_t], x
+                )
+                square += first[e * step_f] * (x * x)
+        sums[chunk, 0] = loss
+        sums[chunk, 1] = square
+    return sums
+
+
+@parallel_jit
+def penalty_sum(bounds, scale, code, address, P):
+    """Sum over rows of s_u sum_f phi(p_uf), one partial sum for each chunk of rows."""
+    k = P.shape[1]
+    step = min(scale.size - 1, 1)
+    sums = np.zeros(bounds.size - 1)
+    for chunk in prange(bounds.size - 1):
+        total = 0.0
+        for u in range(bounds[chunk], bounds[chunk + 1]):
+            row = 0.0
+            for f in range(k):
+                row += penalty_value(code, address, np.float64(P[u, f]))
+            total += scale[u * step] * row
+        sums[chunk] = total
+    return sums
+
+
+@parallel_jit
+def gradient_rows(
+    bounds,
+    indptr,
+    indices,
+    targets,
+    weights,
+    first,
+    missing_weight,
+    loss_code,
+    parameter,
+    loss_address,
+    scale,
+    penalty_code,
+    penalty_address,
+    P,
+    Q,
+    out,
+):
+    """Add to ``out`` the gradient by each row of P; the other side's gradient is the same call on CSC.
+
+    sum_e [w l'(r, x) - 2 missing_weight first x] q_i + scale_u phi'(p_u), with x = p_u . q_i
+    """
+    k = P.shape[1]
+    step_t, step_w, step_f = (
+        min(targets.size - 1, 1),
+        min(weights.size - 1, 1),
+        min(first.size - 1, 1),
+    )
+    step_s = min(scale.size - 1, 1)
+    real = out.dtype.type
+    for chunk in prange(bounds.size - 1):
+        for u in range(bounds[chunk], bounds[chunk + 1]):
+            for e in range(indptr[u], indptr[u + 1]):
+                i = indices[e]
+                dot = real(0.0)
+                for f in range(k):
+                    dot += P[u, f] * Q[i, f]
+                x = np.float64(dot)
+                slope = weights[e * step_w] * loss_derivative(
+                    loss_code, parameter, loss_address, targets[e * step_t], x
+                )
+                slope -= 2.0 * missing_weight * first[e * step_f] * x
+                g = real(slope)
+                for f in range(k):
+                    out[u, f] += g * Q[i, f]
+            s = scale[u * step_s]
+            if s != 0.0:
+                for f in range(k):
+                    out[u, f] += real(
+                        s * penalty_derivative(penalty_code, penalty_address, np.float64(P[u, f]))
+                    )

@@ -1,0 +1,34 @@
+"""Calling a user's formula from a kernel: by address, so that the kernel is not compiled again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["CALLABLES", "call"]
+
+# NUMBA_DISABLE_JIT=1: there is no machine code, an "address" is a place in this list.
+CALLABLES: list[Callable[[float, float], float]] = []
+
+if numba.config.DISABLE_JIT:
+
+    def call(address: int, a: float, b: float) -> float:
+        """Call function number ``address`` with two floats."""
+        return CALLABLES[address](a, b)
+
+else:
+
+    @intrinsic
+    def call(typingctx: Any, address: Any, a: Any, b: Any) -> Any:
+        """Call the C function ``double f(double, double)`` at an address."""
+        signature = types.float64(types.int64, types.float64, types.float64)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            double = ir.DoubleType()
+            function = ir.FunctionType(double, [double, double]).as_pointer()
+            return builder.call(builder.inttoptr(args[0], function), args[1:])
+
+        return signature, codegen

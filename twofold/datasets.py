@@ -1,0 +1,119 @@
+"""Playlists drawn from planted taste groups, for tests, examples and benchmarks."""
+
+import math
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from twofold.exceptions import InvalidInputError
+from twofold.pairings import Pairings
+
+__all__ = ["PlaylistData", "make_playlists"]
+
+SHORTEST, LONGEST = 5, 250  # tracks in a playlist, as in the Million Playlist Dataset
+LENGTH_SPREAD = 0.9  # standard deviation of log(length)
+CONTRAST = 25.0  # a group's most popular track is (1 + CONTRAST)^2 times its least popular
+CHUNK = 10_000  # playlists drawn at a time, each chunk from its own seed
+MAX_ROUNDS = 50  # of drawing again what a playlist already had
+
+
+@dataclass(frozen=True, eq=False)
+class PlaylistData:
+    """Playlists and the taste groups they were drawn from.
+
+    Parameters
+    ----------
+    pairings : Pairings, shape (n_playlists, n_tracks)
+        Playlist ids are 1 to n_playlists and track ids 1 to n_tracks. Every stored value is 1.
+    playlist_groups : ndarray of int64, shape (n_playlists, 2)
+        The two groups that each playlist draws from, twice the same where it is only one.
+    track_groups : ndarray of int64, shape (n_tracks,)
+        The group of each track, from 0 to n_groups - 1.
+    """
+
+    pairings: Pairings
+    playlist_groups: NDArray[np.int64]
+    track_groups: NDArray[np.int64]
+
+
+def make_playlists(
+    n_playlists: int = 2_000,
+    n_tracks: int = 1_000,
+    *,
+    n_groups: int = 8,
+    mean_length: float = 30.0,
+    noise: float = 0.1,
+    rng: int | np.random.Generator | None = 0,
+) -> PlaylistData:
+    """Draw random playlists with planted taste groups.
+
+    Each track belongs to one group; the groups are equally large. A playlist has one or two groups,
+    and each of its tracks comes from one of these, or with probability `noise` from a group drawn
+    anew from all. Inside a group of n tracks the one of rank r = 0, 1, ... is drawn with
+    a probability proportional to about 1 / (1 + 25 r / n)^2, a Zipf-Mandelbrot law: half of the draws
+    go to 4% of the tracks, and most tracks occur rarely.
+
+    The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, and clipped to 5
+    to 250. No track occurs twice in a playlist, so a playlist stays shorter where its groups have
+    no more tracks to give.
+
+    Parameters
+    ----------
+    n_playlists : int, default 2000
+        Number of playlists, >= 1.
+    n_tracks : int, default 1000
+        Number of tracks, >= n_groups. With few playlists some tracks occur in none.
+    n_groups : int, default 8
+        Number of taste groups, >= 1.
+    mean_length : float, default 30.0
+        Mean number of tracks in a playlist before clipping, from 5 to 250. The Million Playlist
+        Dataset has 66.
+    noise : float, default 0.1
+        Share of the tracks that ignore the playlist's groups, from 0 to 1.
+    rng : int, numpy.random.Generator or None, default 0
+        Seed. The same parameters and seed give the same playlists. None draws a new seed from the
+        operating system.
+
+    Returns
+    -------
+    PlaylistData
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range.
+
+    Examples
+    --------
+    >>> make_playlists(100, 50, n_groups=2).pairings.shape
+    (100, 50)
+    """
+    _check_count(n_playlists, "n_playlists", 1)
+    _check_count(n_groups, "n_groups", 1)
+    _check_count(n_tracks, "n_tracks", n_groups)
+    _check_number(mean_length, "mean_length", SHORTEST, LONGEST)
+    _check_number(noise, "noise", 0, 1)
+
+    generator = np.random.default_rng(rng)
+    tracks = _Tracks(n_tracks, n_groups, generator)
+    playlist_groups = _draw_playlist_groups(n_playlists, n_groups, generator)
+    lengths = _draw_lengths(n_playlists, mean_length, generator)
+
+    starts = range(0, n_playlists, CHUNK)
+    indices, counts = [], []
+    for start, child in zip(starts, generator.spawn(len(starts)), strict=True):
+        part = slice(start, start + CHUNK)
+        row, track = _draw_pairs(lengths[part], playlist_groups[part], tracks, noise, child)
+        indices.append(track.astype(np.int32))
+        counts.append(np.bincount(row, minlength=lengths[part].size))
+    cols = np.concatenate(indices)
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    matrix = sparse.csr_array(
+        (np.ones(cols.size, dtype=np.float32), cols, indptr), shape=(n_playlists, n_tracks)
+    )
+    pairings = Pairings(matrix, np.arange(1, n_playlists + 1), np.arange(1, n_tracks + 1))
+    return PlaylistData(pairings, playlist_groups, tracks.groups)

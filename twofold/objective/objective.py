@@ -1,0 +1,168 @@
+"""The objective: one formula that every solver minimises and every comparison is scored by."""
+
+from dataclasses import KW_ONLY, dataclass, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twofold.exceptions import InvalidInputError
+from twofold._checks import check_choice, check_real
+from twofold.objective.losses import Loss, SquaredLoss
+from twofold.objective.problem import ObjectiveValue, Problem
+from twofold.objective.regularizers import L2, Regularizer
+
+__all__ = ["Objective"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The function of two factors that twofold minimises.
+
+    .. code-block:: text
+
+        F(P, Q) =  sum over stored (u,i)  w_ui l(r_ui, p_u . q_i)
+                 + a0  sum over U         (p_u . q_i)^2
+                 + lam [ sum_u s_u phi(p_u)  +  sum_i s_i phi(q_i) ]
+
+    P has shape (n_rows, n_factors) and Q (n_cols, n_factors). There is no factor 1/2, no average
+    and no other scale. phi(p) is |p|^2 for `L2`, and s_u = (n_u + a0 n_cols)^exponent with n_u the
+    summed weight of row u; s_i = (n_i + a0 n_rows)^exponent.
+
+    Parameters
+    ----------
+    loss : Loss, default SquaredLoss()
+        l(r, x).
+    regularizer : Regularizer, default L2(0.005, exponent=0.0)
+        lam, phi and the exponent.
+    data : {"ones", "targets", "weights"}, default "ones"
+        How stored values are read: not at all (r = 1, w = 1), as targets (r = value, w = 1), or as
+        weights (r = 1, w = value >= 0: a confidence, or how often the pair occurs). A stored zero
+        is a stored entry, and an entry stored twice counts twice.
+    unobserved_weight : float, default 0.0
+        a0 >= 0, the weight of predicting something where nothing is stored.
+    unobserved : {"all", "missing"}, default "all"
+        U: every cell (Rendle et al. 2021, arXiv 2110.14037), or every cell that is not stored (Hu,
+        Koren & Volinsky 2008). The sum is never formed: over all cells it is <P'P, Q'Q>.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is not one of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> R = sparse.csr_array(np.array([[1.0, 0.0], [1.0, 1.0]]))
+    >>> P, Q = np.ones((2, 1)), np.full((2, 1), 0.5)
+    >>> Objective(regularizer=L2(0.1)).value(R, P, Q)
+    ObjectiveValue(loss=0.75, unobserved=0.0, penalty=0.25)
+    """
+
+    loss: Loss = SquaredLoss()
+    regularizer: Regularizer = L2()
+    _: KW_ONLY
+    data: Literal["ones", "targets", "weights"] = "ones"
+    unobserved_weight: float = 0.0
+    unobserved: Literal["all", "missing"] = "all"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("loss", Loss), ("regularizer", Regularizer)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or not is_dataclass(value):
+                hint = "()" if isinstance(value, type) and issubclass(value, kind) else ""
+                raise InvalidInputError(
+                    f"{name} is {value!r}: give an instance of a {kind.__name__} dataclass"
+                    + (f", {value.__name__}{hint}" if hint else "")
+                )
+        check_choice(self.data, "data", ("ones", "targets", "weights"))
+        check_choice(self.unobserved, "unobserved", ("all", "missing"))
+        check_real(self.unobserved_weight, "unobserved_weight", minimum=0.0)
+
+    @property
+    def missing_weight(self) -> float:
+        """What the stored cells get back: a0 if U is the missing cells, otherwise 0."""
+        return self.unobserved_weight if self.unobserved == "missing" else 0.0
+
+    def value(
+        self,
+        matrix: Any,
+        row_factors: ArrayLike,
+        col_factors: ArrayLike,
+        *,
+        n_threads: int | None = None,
+    ) -> ObjectiveValue:
+        """Evaluate F, accumulated in float64 whatever the factors' dtype.
+
+        The bits are the same at any number of threads.
+
+        Parameters
+        ----------
+        matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+            The stored entries.
+        row_factors : array_like, shape (n_rows, n_factors)
+            P.
+        col_factors : array_like, shape (n_cols, n_factors)
+            Q.
+        n_threads : int, optional
+            Default: all.
+
+        Returns
+        -------
+        ObjectiveValue
+            loss, unobserved, penalty and total.
+
+        Raises
+        ------
+        InvalidInputError
+            If shapes do not fit or a number is not finite.
+        """
+        problem = Problem(self, matrix)
+        P, Q = _float_factors(problem, row_factors, col_factors)
+        return problem.value(P, Q, n_threads=n_threads)
+
+    def gradient(
+        self,
+        matrix: Any,
+        row_factors: ArrayLike,
+        col_factors: ArrayLike,
+        *,
+        n_threads: int | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the gradient of F in float64; where phi has a kink, a subgradient.
+
+        Parameters
+        ----------
+        matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+            The stored entries.
+        row_factors : array_like, shape (n_rows, n_factors)
+            P.
+        col_factors : array_like, shape (n_cols, n_factors)
+            Q.
+        n_threads : int, optional
+            Default: all.
+
+        Returns
+        -------
+        tuple of ndarray of float64
+            dF/dP, shape (n_rows, n_factors), and dF/dQ, shape (n_cols, n_factors). A user's own
+            regulariser without a derivative is left out.
+
+        Raises
+        ------
+        InvalidInputError
+            If shapes do not fit or a number is not finite.
+        """
+        problem = Problem(self, matrix)
+        P, Q = _float_factors(problem, row_factors, col_factors)
+        return problem.gradient(P.astype(np.float64), Q.astype(np.float64), n_threads=n_threads)
+
+
+def _float_factors(
+    problem: Problem, row_factors: ArrayLike, col_factors: ArrayLike
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    P, Q = np.asarray(row_factors), np.asarray(col_factors)
+    problem.check_factors(P, Q)
+    dtype = np.float32 if P.dtype == Q.dtype == np.float32 else np.float64
+    return P.astype(dtype, copy=False), Q.astype(dtype, copy=False)

@@ -1,0 +1,233 @@
+"""`Solver`: the one outer loop that every solver shares.
+
+A solver of your own is a subclass with one method::
+
+    @dataclass(kw_only=True)
+    class SignDescent(Solver):
+        learning_rate: float = 0.01
+
+        def step(self, problem, state):
+            dP, dQ = problem.gradient(state.row_factors, state.col_factors, n_threads=self.n_threads)
+            return state.moved(
+                state.row_factors - self.learning_rate * np.sign(dP),
+                state.col_factors - self.learning_rate * np.sign(dQ),
+            )
+
+`twofold.testing.check_solver` tests it; the entry-point group ``twofold.solvers`` registers it.
+"""
+
+import inspect
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._checks import check_choice, check_real, check_whole, seed_of
+from twofold._threads import check_n_threads
+from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
+from twofold.objective import Loss, Objective, Problem, Regularizer
+from twofold.solvers._loop import Callback, run_epochs
+from twofold.solvers.result import Record, Solution
+from twofold.solvers.state import State
+
+__all__ = ["Init", "Solver", "Support"]
+
+Init = tuple[Any, Any] | Solution | None
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a solver can minimise; an abstract class stands for all of its kind."""
+
+    losses: tuple[type[Loss], ...] = (Loss,)
+    regularizers: tuple[type[Regularizer], ...] = (Regularizer,)
+    unobserved_weight: bool = True
+
+    def missing(self, objective: Objective) -> str:
+        """Say what of the objective is not supported; empty if everything is."""
+        if not _is_one_of(objective.loss, self.losses):
+            return f"the loss {type(objective.loss).__name__}"
+        if not _is_one_of(objective.regularizer, self.regularizers):
+            return f"the regularizer {type(objective.regularizer).__name__}"
+        if objective.unobserved_weight and not self.unobserved_weight:
+            return f"unobserved_weight={objective.unobserved_weight:g} (only 0)"
+        return ""
+
+
+def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
+    # A subclass of a concrete class may have another formula; only abstract classes are families.
+    return any(
+        type(value) is kind or (inspect.isabstract(kind) and isinstance(value, kind))
+        for kind in kinds
+    )
+
+
+@dataclass(kw_only=True)
+class Solver(ABC):
+    """Base class of all solvers. The constructor stores; `solve` validates.
+
+    Parameters
+    ----------
+    n_factors : int, default 64
+        Rank of the factorisation, >= 1.
+    max_epochs : int, default 15
+        Epochs to run at most, >= 0.
+    tol : float, default 0.0
+        Stop when the objective's relative decrease from one evaluation to the next is below it;
+        0 means: run all epochs.
+    patience : int, default 1
+        For how many evaluations in a row, >= 1.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the initial factors and of everything random; None draws a fresh one.
+    n_threads : int or None, default None
+        Threads; None uses all that the process may use. The bits do not depend on it.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of the factors. The objective is always evaluated in float64.
+    init_scale : float, default 1.0
+        Initial factors are drawn from a normal distribution with standard deviation
+        init_scale / sqrt(n_factors), so that predictions start with 1 / sqrt(n_factors) for 1.
+    evaluate_every : int, default 1
+        Epochs between two evaluations of the objective, >= 1; the last epoch is always evaluated.
+    progress : bool, default False
+        Show a progress bar.
+    """
+
+    n_factors: int = 64
+    max_epochs: int = 15
+    tol: float = 0.0
+    patience: int = 1
+    rng: int | np.random.Generator | None = None
+    n_threads: int | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    init_scale: float = 1.0
+    evaluate_every: int = 1
+    progress: bool = False
+
+    supports: ClassVar[Support] = Support()
+
+    def prepare(self, problem: Problem, state: State) -> State:
+        """Return the state with the memory and the workspace that `step` needs.
+
+        ``state.memory`` is filled already when a saved solution is continued.
+        """
+        return state
+
+    @abstractmethod
+    def step(self, problem: Problem, state: State) -> State:
+        """Run one epoch; return a new state, by `State.moved`."""
+
+    def validate(self, objective: Objective) -> None:
+        """Check hyper-parameters and objective; subclasses add their own.
+
+        Raises
+        ------
+        InvalidInputError
+            If a hyper-parameter is out of range.
+        UnsupportedObjectiveError
+            If this solver cannot minimise the objective.
+        """
+        check_whole(self.n_factors, "n_factors", 1)
+        check_whole(self.max_epochs, "max_epochs", 0)
+        check_whole(self.patience, "patience", 1)
+        check_whole(self.evaluate_every, "evaluate_every", 1)
+        check_real(self.tol, "tol", minimum=0.0)
+        check_real(self.init_scale, "init_scale", above=0.0)
+        check_n_threads(self.n_threads)
+        check_choice(self.dtype, "dtype", ("float32", "float64"))
+        missing = self.supports.missing(objective)
+        if missing:
+            from twofold.solvers.registry import solvers_for  # the registry imports this module
+
+            able = ", ".join(solvers_for(objective)) or "none of the registered solvers"
+            raise UnsupportedObjectiveError(
+                f"{type(self).__name__} does not support {missing}: {able} would do"
+            )
+
+    def solve(
+        self,
+        objective: Objective,
+        matrix: Any,
+        init: Init = None,
+        callback: Callback | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Solution:
+        """Minimise the objective.
+
+        Parameters
+        ----------
+        objective : Objective
+            What to minimise.
+        matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+            The stored entries; not changed.
+        init : tuple (P, Q) or Solution, optional
+            Where to start. A `Solution` of the same solver goes on exactly where it stopped, up to
+            ``max_epochs`` in all; of another solver, its factors are the start. Without it factors
+            are drawn from ``rng``.
+        callback : callable, optional
+            ``callback(epoch, solution_so_far)`` after each evaluation, epoch 0 included; a true
+            result stops the solver.
+        checkpoint : str or path-like, optional
+            Save the solution here after each evaluation, to go on with
+            ``init=Solution.load(checkpoint)`` after a crash or a Ctrl-C.
+
+        Returns
+        -------
+        Solution
+            Also when it diverged: see its status.
+
+        Raises
+        ------
+        InvalidInputError
+            If a hyper-parameter, a stored value, a shape or an initial factor is wrong.
+        UnsupportedObjectiveError
+            If this solver cannot minimise the objective.
+        """
+        self.validate(objective)
+        problem = Problem(objective, matrix)
+        state, history = self._start(problem, init)
+        started = time.perf_counter()
+        state = self.prepare(problem, state)
+        spent = history[-1].seconds if history else 0.0
+        spent += time.perf_counter() - started
+        return run_epochs(self, problem, state, history, spent, callback, checkpoint)
+
+    def _start(self, problem: Problem, init: Init) -> tuple[State, list[Record]]:
+        """Return the state to start from, and the history that it brings."""
+        seed = seed_of(self.rng)
+        if init is None:
+            draw = np.random.default_rng([seed, 0])
+            factors = tuple(self._drawn(draw, size) for size in problem.shape)
+            return State(factors[0], factors[1], 0, seed), []
+        if isinstance(init, Solution):
+            P, Q = init.row_factors, init.col_factors
+        else:
+            try:
+                P, Q = (np.asarray(factors) for factors in init)
+            except (TypeError, ValueError) as error:
+                raise InvalidInputError(
+                    f"init is a {type(init).__name__}: give a tuple (P, Q) or a Solution"
+                ) from error
+        problem.check_factors(P, Q, "initial ")
+        if P.shape[1] != self.n_factors:
+            raise InvalidInputError(
+                f"the initial factors have rank {P.shape[1]}, but n_factors is {self.n_factors}: "
+                "they must be equal"
+            )
+        P = np.array(P, dtype=self.dtype, order="C")
+        Q = np.array(Q, dtype=self.dtype, order="C")
+        if isinstance(init, Solution) and init.solver == type(self).__name__:
+            history = [record for record in init.history if record.epoch <= init.n_epochs]
+            return State(P, Q, init.n_epochs, init.seed, dict(init.memory)), history
+        return State(P, Q, 0, seed), []
+
+    def _drawn(self, draw: np.random.Generator, n: int) -> NDArray[Any]:
+        # Drawn in float32 for both dtypes, so that they start from the same numbers.
+        normal = draw.standard_normal((n, self.n_factors), dtype=np.float32)
+        scaled = normal * np.float32(self.init_scale / math.sqrt(self.n_factors))
+        return scaled.astype(self.dtype, copy=False)

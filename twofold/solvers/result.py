@@ -1,0 +1,164 @@
+"""What a solver returns: `Solution`, `Status` and the records of its history."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._archive import read_archive, write_archive
+from twofold.objective import ObjectiveValue
+
+__all__ = ["Record", "Solution", "Status"]
+
+
+class Status(StrEnum):
+    """Why a solver stopped."""
+
+    CONVERGED = "converged"
+    """The relative decrease was below ``tol`` for ``patience`` evaluations."""
+    MAX_EPOCHS = "max_epochs"
+    """All epochs were run."""
+    STOPPED = "stopped"
+    """The callback asked for it."""
+    DIVERGED = "diverged"
+    """The objective grew beyond its start or stopped being finite."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The objective after an epoch."""
+
+    epoch: int
+    """Epochs done; 0 is the initial state."""
+    seconds: float
+    """Time of all epochs so far with preparation, evaluations and callbacks excluded."""
+    loss: float
+    unobserved: float
+    penalty: float
+    total: float
+
+    @classmethod
+    def of(cls, epoch: int, seconds: float, value: ObjectiveValue) -> Self:
+        """Make the record of an objective value."""
+        return cls(epoch, seconds, value.loss, value.unobserved, value.penalty, value.total)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Factors, and how they were found.
+
+    Parameters
+    ----------
+    row_factors : ndarray, shape (n_rows, n_factors)
+        P.
+    col_factors : ndarray, shape (n_cols, n_factors)
+        Q.
+    status : Status
+        Why the solver stopped.
+    message : str
+        The same in a sentence, with advice where there is some.
+    history : tuple of Record
+        The objective at the start and after each evaluated epoch. After a divergence the last
+        record is the one that shows it, and the factors are those of the record before.
+    solver : str
+        Name of the solver class.
+    n_epochs : int
+        Epochs that the factors have had.
+    seed : int
+        From which all randomness was drawn.
+    memory : dict of str to ndarray
+        What else the solver needs to go on from here: step sizes, accumulators.
+    """
+
+    row_factors: NDArray[Any]
+    col_factors: NDArray[Any]
+    status: Status
+    message: str
+    history: tuple[Record, ...]
+    solver: str
+    n_epochs: int
+    seed: int
+    memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def objective_value(self) -> float:
+        """Total objective of these factors, as last evaluated."""
+        finite = [record for record in self.history if record.epoch <= self.n_epochs]
+        return finite[-1].total
+
+    def __repr__(self) -> str:
+        return (
+            f"<Solution of {self.solver}: {self.status.value} after {self.n_epochs} epochs, "
+            f"objective {self.objective_value:.6g}, rank {self.row_factors.shape[1]}>"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the solution to a file, atomically and without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ``*.twofold``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the file cannot be written.
+        """
+        arrays = {"row_factors": self.row_factors, "col_factors": self.col_factors}
+        arrays |= {f"memory.{name}": array for name, array in self.memory.items()}
+        meta = {
+            "status": self.status.value,
+            "message": self.message,
+            "history": [asdict(record) for record in self.history],
+            "solver": self.solver,
+            "n_epochs": self.n_epochs,
+            "seed": self.seed,
+        }
+        write_archive(path, "solution", 1, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a solution that `save` or a checkpoint wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        FileFormatError
+            If the file is not a whole solution.
+        InvalidInputError
+            If it cannot be opened.
+        """
+        arrays, meta = read_archive(path, "solution", 1)
+        prefix = "memory."
+        return cls(
+            arrays["row_factors"],
+            arrays["col_factors"],
+            Status(meta["status"]),
+            meta["message"],
+            tuple(Record(**record) for record in meta["history"]),
+            meta["solver"],
+            meta["n_epochs"],
+            meta["seed"],
+            {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            },
+        )
+
+
+def is_finite(solution_value: ObjectiveValue, *arrays: NDArray[Any]) -> bool:
+    """Tell whether the objective and all factors are finite."""
+    return bool(np.isfinite(solution_value.total)) and all(np.isfinite(a).all() for a in arrays)

@@ -1,0 +1,210 @@
+"""Plain float64 numpy, written from the formulas: slow and obvious, for tests to compare with.
+
+Nothing here uses the kernels; only the elementwise formulas of the loss and the regulariser are
+those of the objective, and `check_loss` and `check_regularizer` test them by themselves.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from twofold.objective import Objective
+
+__all__ = [
+    "entries",
+    "fold_in",
+    "gradient",
+    "notebook_epochs",
+    "notebook_fold_in",
+    "scales",
+    "value",
+]
+
+Float = NDArray[np.float64]
+
+
+def entries(objective: Objective, matrix: Any) -> Iterator[tuple[int, int, float, float]]:
+    """Yield (u, i, r, w) for every stored entry, repeated entries one by one.
+
+    Parameters
+    ----------
+    objective : Objective
+        Says how stored values are read.
+    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+        In CSR or COO form.
+    """
+    coo = matrix.tocoo() if sparse.issparse(matrix) else sparse.coo_array(matrix)
+    for u, i, stored in zip(coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), strict=True):
+        target = stored if objective.data == "targets" else 1.0
+        weight = stored if objective.data == "weights" else 1.0
+        yield u, i, float(target), float(weight)
+
+
+def scales(objective: Objective, matrix: Any) -> tuple[Float, Float]:
+    """s_u and s_i: (n_u + a0 n_cols)^exponent and (n_i + a0 n_rows)^exponent."""
+    n_rows, n_cols = matrix.shape
+    summed_rows, summed_cols = np.zeros(n_rows), np.zeros(n_cols)
+    for u, i, _, w in entries(objective, matrix):
+        summed_rows[u] += w
+        summed_cols[i] += w
+    a0, exponent = objective.unobserved_weight, objective.regularizer.exponent
+    return (summed_rows + a0 * n_cols) ** exponent, (summed_cols + a0 * n_rows) ** exponent
+
+
+def _in_u(objective: Objective, matrix: Any) -> Float:
+    """1 for the cells of U, 0 for the others, as a dense matrix."""
+    cells = np.ones(matrix.shape)
+    if objective.unobserved == "missing":
+        for u, i, _, _ in entries(objective, matrix):
+            cells[u, i] = 0.0
+    return cells
+
+
+def value(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> dict[str, float]:
+    """F(P, Q), cell by cell.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to evaluate.
+    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+        The stored entries.
+    P, Q : array_like, shape (n_rows, k) and (n_cols, k)
+        Factors.
+
+    Returns
+    -------
+    dict
+        "loss", "unobserved", "penalty" and "total".
+    """
+    P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
+    X = P @ Q.T
+    loss = sum(
+        w * float(objective.loss.value(r, X[u, i])) for u, i, r, w in entries(objective, matrix)
+    )
+    unobserved = objective.unobserved_weight * float(np.sum(_in_u(objective, matrix) * X**2))
+    s_rows, s_cols = scales(objective, matrix)
+    phi = objective.regularizer.value
+    penalty = objective.regularizer.weight * float(
+        np.sum(s_rows * phi(P).sum(axis=1)) + np.sum(s_cols * phi(Q).sum(axis=1))
+    )
+    return {
+        "loss": float(loss),
+        "unobserved": unobserved,
+        "penalty": penalty,
+        "total": float(loss) + unobserved + penalty,
+    }
+
+
+def gradient(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> tuple[Float, Float]:
+    """dF/dP and dF/dQ, from the slope of every cell.
+
+    Parameters
+    ----------
+    objective : Objective
+        What to differentiate.
+    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+        The stored entries.
+    P, Q : array_like, shape (n_rows, k) and (n_cols, k)
+        Factors.
+    """
+    P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
+    X = P @ Q.T
+    slope = 2.0 * objective.unobserved_weight * _in_u(objective, matrix) * X
+    for u, i, r, w in entries(objective, matrix):
+        slope[u, i] += w * float(objective.loss.derivative(r, X[u, i]))
+    s_rows, s_cols = scales(objective, matrix)
+    lam, derivative = objective.regularizer.weight, objective.regularizer.derivative
+    return (
+        slope @ Q + lam * s_rows[:, None] * derivative(P),
+        slope.T @ P + lam * s_cols[:, None] * derivative(Q),
+    )
+
+
+def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
+    """Return the rows that minimise a quadratic objective with L2, by dense normal equations.
+
+    Parameters
+    ----------
+    objective : Objective
+        With `SquaredLoss` and `L2`.
+    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+        The stored entries.
+    Q : array_like, shape (n_cols, k)
+        Column factors.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, k)
+        Zero for a row without entries.
+    """
+    Q = np.asarray(Q, dtype=np.float64)
+    n_rows, k = matrix.shape[0], Q.shape[1]
+    curvature = objective.unobserved_weight * _in_u(objective, matrix)
+    linear = np.zeros(matrix.shape)
+    stored = np.zeros(n_rows, dtype=bool)
+    for u, i, r, w in entries(objective, matrix):
+        curvature[u, i] += w
+        linear[u, i] += w * r
+        stored[u] = True
+    ridge = objective.regularizer.weight * scales(objective, matrix)[0]
+    P = np.zeros((n_rows, k))
+    for u in np.flatnonzero(stored):
+        normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
+        P[u] = np.linalg.solve(normal, Q.T @ linear[u])
+    return P
+
+
+def notebook_epochs(
+    pairs: ArrayLike, P: ArrayLike, Q: ArrayLike, alpha: float, lam: float, iterations: int
+) -> tuple[Float, Float]:
+    """Return what the notebook's gradient descent computes: full-batch steps for targets of 1.
+
+    Every pair (u, i), with e = p_u . q_i - 1 from the values before the iteration, adds
+    -alpha (e q_i + lam p_u) to p_u and -alpha (e p_u + lam q_i) to q_i.
+
+    Parameters
+    ----------
+    pairs : array_like of int, shape (n_pairs, 2)
+        Row and column of each pair.
+    P, Q : array_like, shape (n_rows, k) and (n_cols, k)
+        Initial factors.
+    alpha, lam : float
+        Step and penalty.
+    iterations : int
+        Number of steps.
+    """
+    P, Q = np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)
+    rows, cols = np.asarray(pairs).T
+    for _ in range(iterations):
+        error = np.sum(P[rows] * Q[cols], axis=1, keepdims=True) - 1.0
+        move_P, move_Q = np.zeros_like(P), np.zeros_like(Q)
+        np.add.at(move_P, rows, error * Q[cols] + lam * P[rows])
+        np.add.at(move_Q, cols, error * P[rows] + lam * Q[cols])
+        P, Q = P - alpha * move_P, Q - alpha * move_Q
+    return P, Q
+
+
+def notebook_fold_in(cols: ArrayLike, Q: ArrayLike, lam: float) -> Float:
+    """Return the notebook's vector of a new row: (Y'Y + lam I)^-1 Y' 1, with Y the rows of Q.
+
+    Parameters
+    ----------
+    cols : array_like of int, shape (d,)
+        The row's columns, repeated ones repeated.
+    Q : array_like, shape (n_cols, k)
+        Column factors.
+    lam : float
+        Penalty.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+    """
+    Y = np.asarray(Q, dtype=np.float64)[np.asarray(cols, dtype=np.int64)]
+    inverse = np.linalg.inv(Y.T @ Y + lam * np.identity(Y.shape[1]))
+    vector: Float = inverse @ Y.T @ np.ones(len(Y))
+    return vector
