@@ -1,15 +1,11 @@
 """Playlists drawn from planted taste groups, for tests, examples and benchmarks."""
 
-import math
-import operator
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold.exceptions import InvalidInputError
 from twofold.pairings import Pairings
 
 __all__ = ["PlaylistData", "make_playlists"]

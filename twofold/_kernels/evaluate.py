@@ -84,7 +84,7 @@ def gradient_rows(
     Q,
     out,
 ):
-    """Add to ``out`` the gradient by each row of P; the other side's gradient is the same call on CSC.
+    """Add to ``out`` the gradient by each row of P; by Q it is the same call on the other side.
 
     sum_e [w l'(r, x) - 2 missing_weight first x] q_i + scale_u phi'(p_u), with x = p_u . q_i
     """

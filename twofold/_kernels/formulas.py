@@ -81,7 +81,7 @@ def penalty_derivative(code, address, x):
 
 @jit
 def penalty_proximal(code, address, x, step):
-    """argmin over z of step phi(z) + (z - x)^2 / 2."""
+    """Argmin over z of step phi(z) + (z - x)^2 / 2."""
     if code == SQUARE:
         return x / (1.0 + 2.0 * step)
     if code == ABSOLUTE:

@@ -1,4 +1,4 @@
-"""Dense products of tall thin matrices, in fixed chunks so that the bits hold at any thread count."""
+"""Dense products of tall thin matrices, in fixed chunks: the same bits at any thread count."""
 
 import numpy as np
 from numba import prange

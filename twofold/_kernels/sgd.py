@@ -113,7 +113,7 @@ def _visit_block(
 
 @jit
 def _penalise(p, step, code, address, smooth):
-    """A gradient or a proximal step of the penalty."""
+    """Take a gradient or a proximal step of the penalty."""
     real = p.dtype.type
     for f in range(p.size):
         x = np.float64(p[f])

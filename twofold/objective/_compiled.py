@@ -55,7 +55,7 @@ def address_of(owner: Any, method: str) -> int:
 
 
 def kernel_code(owner: Any) -> int:
-    """Return the code of a built-in formula; a subclass may have changed it, so that is external."""
+    """Return the code of a built-in formula, not inherited: a subclass may have changed it."""
     code: int = vars(type(owner)).get("kernel_code", EXTERNAL)
     return code
 

@@ -1,13 +1,13 @@
 """The objective: one formula that every solver minimises and every comparison is scored by."""
 
-from dataclasses import KW_ONLY, dataclass, is_dataclass
+from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twofold.exceptions import InvalidInputError
 from twofold._checks import check_choice, check_real
+from twofold.exceptions import InvalidInputError
 from twofold.objective.losses import Loss, SquaredLoss
 from twofold.objective.problem import ObjectiveValue, Problem
 from twofold.objective.regularizers import L2, Regularizer
@@ -60,8 +60,8 @@ class Objective:
     ObjectiveValue(loss=0.75, unobserved=0.0, penalty=0.25)
     """
 
-    loss: Loss = SquaredLoss()
-    regularizer: Regularizer = L2()
+    loss: Loss = field(default_factory=SquaredLoss)
+    regularizer: Regularizer = field(default_factory=L2)
     _: KW_ONLY
     data: Literal["ones", "targets", "weights"] = "ones"
     unobserved_weight: float = 0.0

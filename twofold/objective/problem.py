@@ -318,7 +318,7 @@ class Problem:
         objective = self.objective
         rows, cols = batch or (self.rows, self.cols)
         share = rows.indices.size / max(self.n_entries, 1) if batch else 1.0
-        code, address, derivative = self.penalty_call
+        code, _, derivative = self.penalty_call
         if code == formulas.EXTERNAL and not objective.regularizer.smooth:
             smooth_part = True  # there is no derivative to add
         with_penalty = objective.regularizer.smooth or not smooth_part

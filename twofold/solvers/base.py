@@ -7,10 +7,11 @@ A solver of your own is a subclass with one method::
         learning_rate: float = 0.01
 
         def step(self, problem, state):
-            dP, dQ = problem.gradient(state.row_factors, state.col_factors, n_threads=self.n_threads)
+            P, Q = state.row_factors, state.col_factors
+            dP, dQ = problem.gradient(P, Q, n_threads=self.n_threads)
             return state.moved(
-                state.row_factors - self.learning_rate * np.sign(dP),
-                state.col_factors - self.learning_rate * np.sign(dQ),
+                P - P.dtype.type(self.learning_rate) * np.sign(dP),
+                Q - Q.dtype.type(self.learning_rate) * np.sign(dQ),
             )
 
 `twofold.testing.check_solver` tests it; the entry-point group ``twofold.solvers`` registers it.

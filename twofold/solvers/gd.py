@@ -34,6 +34,8 @@ class GD(Solver):
 
     Parameters
     ----------
+    max_epochs : int, default 100
+        As for every solver, but more: a step costs little and goes less far.
     learning_rate : float or None, default None
         eta > 0. None finds it in every epoch by backtracking (Armijo; Beck & Teboulle 2009, section
         4, with a regulariser that is not smooth): the objective never increases. The notebook's
@@ -43,6 +45,7 @@ class GD(Solver):
         than one needs a learning_rate.
     """
 
+    max_epochs: int = 100
     learning_rate: float | None = None
     n_batches: int = 1
 
@@ -54,8 +57,8 @@ class GD(Solver):
             check_real(self.learning_rate, "learning_rate", above=0.0)
         elif self.n_batches > 1:
             raise InvalidInputError(
-                f"n_batches={self.n_batches} needs a learning_rate: a step that suits one batch can "
-                "be wrong for the next, so there is none to be found"
+                f"n_batches={self.n_batches} needs a learning_rate: a step that suits one batch "
+                "can be wrong for the next, so there is none to be found"
             )
 
     def step(self, problem: Problem, state: State) -> State:

@@ -1,6 +1,7 @@
 """What a solver returns: `Solution`, `Status` and the records of its history."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._archive import read_archive, write_archive
+from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
 
 __all__ = ["Record", "Solution", "Status"]
@@ -110,7 +112,11 @@ class Solution:
         """
         arrays = {"row_factors": self.row_factors, "col_factors": self.col_factors}
         arrays |= {f"memory.{name}": array for name, array in self.memory.items()}
-        meta = {
+        write_archive(path, "solution", 1, arrays, self.to_meta())
+
+    def to_meta(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain JSON."""
+        return {
             "status": self.status.value,
             "message": self.message,
             "history": [asdict(record) for record in self.history],
@@ -118,7 +124,26 @@ class Solution:
             "n_epochs": self.n_epochs,
             "seed": self.seed,
         }
-        write_archive(path, "solution", 1, arrays, meta)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
+        """Put a solution together again from an archive's arrays and `to_meta`."""
+        memory = {
+            name.removeprefix("memory."): array
+            for name, array in arrays.items()
+            if name.startswith("memory.")
+        }
+        return cls(
+            arrays["row_factors"],
+            arrays["col_factors"],
+            Status(meta["status"]),
+            meta["message"],
+            tuple(Record(**record) for record in meta["history"]),
+            meta["solver"],
+            meta["n_epochs"],
+            meta["seed"],
+            memory,
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -141,22 +166,10 @@ class Solution:
             If it cannot be opened.
         """
         arrays, meta = read_archive(path, "solution", 1)
-        prefix = "memory."
-        return cls(
-            arrays["row_factors"],
-            arrays["col_factors"],
-            Status(meta["status"]),
-            meta["message"],
-            tuple(Record(**record) for record in meta["history"]),
-            meta["solver"],
-            meta["n_epochs"],
-            meta["seed"],
-            {
-                name.removeprefix(prefix): array
-                for name, array in arrays.items()
-                if name.startswith(prefix)
-            },
-        )
+        try:
+            return cls.from_arrays(arrays, meta)
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{str(path)!r} is not a whole solution: {error}") from error
 
 
 def is_finite(solution_value: ObjectiveValue, *arrays: NDArray[Any]) -> bool:

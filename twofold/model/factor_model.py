@@ -1,0 +1,385 @@
+"""`FactorModel`: factors that know the ids of their rows and columns."""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from twofold._archive import read_archive, write_archive
+from twofold._checks import check_whole
+from twofold.exceptions import (
+    DivergenceWarning,
+    FileFormatError,
+    InvalidInputError,
+    UnsupportedObjectiveError,
+)
+from twofold.model.description import describe, restore_objective, restore_solver
+from twofold.model.ranking import Ranking, best_columns
+from twofold.objective import Objective, Problem
+from twofold.pairings import Pairings
+from twofold.solvers import ALS, Solution, Solver, Status, fold_in
+from twofold.solvers._loop import Callback
+from twofold.solvers.base import Init
+
+__all__ = ["FactorModel", "FoldedRows"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedRows:
+    """Factors of new rows, and what could not be used of them.
+
+    Parameters
+    ----------
+    row_ids : ndarray, shape (n_rows,)
+        Ids of the new rows, in the order given.
+    row_factors : ndarray, shape (n_rows, n_factors)
+        Zero for a row without any known column.
+    n_dropped_pairs : int
+        Pairs left out because their column is not in the model.
+    n_dropped_cols : int
+        Different columns that these pairs had.
+    n_empty_rows : int
+        Rows without any known column.
+    """
+
+    row_ids: NDArray[Any]
+    row_factors: NDArray[Any]
+    n_dropped_pairs: int
+    n_dropped_cols: int
+    n_empty_rows: int
+
+
+class FactorModel:
+    """An objective, a solver and, once fitted, the factors with their ids.
+
+    Parameters
+    ----------
+    objective : Objective, optional
+        What to minimise; default ``Objective()``.
+    solver : Solver, optional
+        How; default ``ALS()``.
+
+    Attributes
+    ----------
+    solution : Solution
+        Factors, status and history of the fit.
+    row_ids, col_ids : ndarray
+        Ids of the trained rows and columns.
+
+    Examples
+    --------
+    >>> from twofold import Pairings
+    >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+    >>> model = FactorModel(Objective(), ALS(n_factors=2, rng=0)).fit(pairings)
+    >>> model.recommend(["a"], n=1).col_ids
+    array([[3]])
+    """
+
+    def __init__(self, objective: Objective | None = None, solver: Solver | None = None) -> None:
+        self.objective = Objective() if objective is None else objective
+        self.solver = ALS() if solver is None else solver
+        self._solution: Solution | None = None
+        self._pairings: Pairings | None = None
+
+    def __repr__(self) -> str:
+        fitted = "not fitted" if self._solution is None else repr(self._solution)
+        return f"<FactorModel: {self.objective}, {fitted}>"
+
+    @property
+    def solution(self) -> Solution:
+        """The result of `fit`; InvalidInputError before it."""
+        if self._solution is None:
+            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
+        return self._solution
+
+    @property
+    def pairings(self) -> Pairings:
+        """The pairs that the model was fitted to."""
+        if self._pairings is None:
+            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
+        return self._pairings
+
+    @property
+    def row_ids(self) -> NDArray[Any]:
+        """Ids of the trained rows, shape (n_rows,)."""
+        return self.pairings.row_ids
+
+    @property
+    def col_ids(self) -> NDArray[Any]:
+        """Ids of the trained columns, shape (n_cols,)."""
+        return self.pairings.col_ids
+
+    @property
+    def row_factors(self) -> NDArray[Any]:
+        """P, shape (n_rows, n_factors)."""
+        return self.solution.row_factors
+
+    @property
+    def col_factors(self) -> NDArray[Any]:
+        """Q, shape (n_cols, n_factors)."""
+        return self.solution.col_factors
+
+    def fit(
+        self,
+        pairings: Pairings,
+        init: Init = None,
+        callback: Callback | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Factorise the pairings.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            What to train on.
+        init, callback, checkpoint
+            As for `Solver.solve`.
+
+        Returns
+        -------
+        FactorModel
+            Itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If pairings is something else, or empty, or as for `Solver.solve`.
+
+        Warns
+        -----
+        DivergenceWarning
+            If the solver diverged; the model then has the last finite factors.
+        """
+        if not isinstance(pairings, Pairings):
+            raise InvalidInputError(
+                f"pairings is a {type(pairings).__name__}: give Pairings, for instance "
+                "Pairings(matrix, row_ids, col_ids), or use the solver's solve with a matrix"
+            )
+        if not pairings.n_pairs:
+            raise InvalidInputError("there are no pairs: nothing can be learnt from them")
+        solution = self.solver.solve(
+            self.objective, pairings.matrix, init, callback, checkpoint=checkpoint
+        )
+        self._solution, self._pairings = solution, pairings
+        if solution.status is Status.DIVERGED:
+            warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
+        return self
+
+    def fold_in(self, pairings: Pairings) -> FoldedRows:
+        """Find the factors of new rows; the model does not change.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            New rows. Pairs with columns that the model does not know are left out and counted.
+
+        Returns
+        -------
+        FoldedRows
+        """
+        known = pairings.align(self.col_ids)
+        factors = fold_in(
+            self.objective, known.matrix, self.col_factors, n_threads=self.solver.n_threads
+        )
+        n_empty = int(np.count_nonzero(np.diff(known.matrix.indptr) == 0))
+        return FoldedRows(
+            known.row_ids, factors, known.n_dropped_pairs, known.n_dropped_cols, n_empty
+        )
+
+    def recommend(
+        self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True
+    ) -> Ranking:
+        """Complete rows: the n columns with the highest predictions p . q.
+
+        Parameters
+        ----------
+        rows : array_like of ids, or Pairings
+            Ids of trained rows; or new rows, which are folded in.
+        n : int, default 10
+            Columns for each row, >= 1: always exactly n, padded where there are no more.
+        exclude_known : bool, default True
+            Leave out the columns that the row has already.
+
+        Returns
+        -------
+        Ranking
+            With shape (n_rows, n) each. A row that folds in to zeros scores 0 everywhere.
+
+        Raises
+        ------
+        UnknownIdError
+            If a row id is not among the trained ones.
+        """
+        check_whole(n, "n", 1)
+        if isinstance(rows, Pairings):
+            new = rows.align(self.col_ids)
+            ids, known = new.row_ids, new.matrix
+            factors = self.fold_in(rows).row_factors
+        else:
+            positions = self.pairings.row_index(rows)
+            ids, known = self.row_ids[positions], self.pairings.matrix[positions]
+            factors = self.row_factors[positions]
+        found, scores = best_columns(factors, self.col_factors, n, known if exclude_known else None)
+        return Ranking.of(ids, self.col_ids, found, scores)
+
+    def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
+        """Find the columns whose factors point the same way.
+
+        Parameters
+        ----------
+        col_ids : array_like, shape (m,)
+            Ids of trained columns.
+        n : int, default 10
+            Columns for each, >= 1; the column itself is left out.
+
+        Returns
+        -------
+        Ranking
+            ``row_ids`` are the given ids; scores are cosines, from -1 to 1 (0 for a zero column).
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not among the trained columns.
+        """
+        check_whole(n, "n", 1)
+        positions = self.pairings.col_index(col_ids)
+        norms = np.linalg.norm(self.col_factors, axis=1, keepdims=True)
+        unit = self.col_factors / np.where(norms > 0.0, norms, 1.0)
+        itself = sparse.csr_array(
+            (np.ones(positions.size), positions, np.arange(positions.size + 1)),
+            shape=(positions.size, self.col_ids.size),
+        )
+        found, scores = best_columns(unit[positions], unit, n, itself)
+        return Ranking.of(self.col_ids[positions], self.col_ids, found, scores)
+
+    def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:
+        """Say which stored pairs of a row make up its prediction for a column.
+
+        With a quadratic objective the folded-in prediction is a sum over the row's entries k,
+
+            p . q_i = sum_k  w_k r_k  q_i' (a0 Q'Q + lam s_u I + sum_j c_j q_j q_j')^-1 q_k
+
+        (Hu, Koren & Volinsky 2008, eq. 7), and these are its terms.
+
+        Parameters
+        ----------
+        row_id, col_id : int or str
+            A trained row and a trained column.
+        n : int, default 10
+            How many terms, >= 1.
+
+        Returns
+        -------
+        list of (column id, float)
+            The largest terms first. All of them add up to the prediction of the folded-in row.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is unknown.
+        UnsupportedObjectiveError
+            If the objective is not quadratic (squared loss and L2).
+        """
+        check_whole(n, "n", 1)
+        missing = ALS.supports.missing(self.objective)
+        if missing:
+            raise UnsupportedObjectiveError(
+                f"{missing} has no such sum: explain needs squared loss and L2"
+            )
+        row = int(self.pairings.row_index([row_id])[0])
+        col = int(self.pairings.col_index([col_id])[0])
+        Q = self.col_factors.astype(np.float64)
+        side = Problem(self.objective, self.pairings.matrix[[row]]).rows
+        c, b = (
+            np.broadcast_to(terms, side.indices.shape)
+            for terms in side.quadratic_terms(self.objective.missing_weight)
+        )
+        Y = Q[side.indices]
+        normal = self.objective.unobserved_weight * (Q.T @ Q) + (Y.T * c) @ Y
+        normal += side.scale[0] * np.identity(Q.shape[1])
+        terms = b * (Y @ np.linalg.solve(normal, Q[col]))
+        order = np.argsort(-terms, kind="stable")[:n]
+        ids = self.col_ids[side.indices[order]]
+        return list(zip(ids.tolist(), terms[order].tolist(), strict=True))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file, atomically and without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom ``*.twofold``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model is not fitted or the file cannot be written.
+        """
+        solution, matrix = self.solution, self.pairings.matrix
+        arrays = {
+            "row_factors": solution.row_factors,
+            "col_factors": solution.col_factors,
+            "row_ids": self.row_ids,
+            "col_ids": self.col_ids,
+            "indptr": matrix.indptr,
+            "indices": matrix.indices,
+            "data": matrix.data,
+        }
+        arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
+        meta = {
+            "objective": describe(self.objective),
+            "solver": describe(self.solver),
+            "solution": solution.to_meta(),
+        }
+        write_archive(path, "model", _VERSION, arrays, meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        classes : iterable of type, optional
+            Losses, regularisers and solvers of your own that the model was made with. A file
+            never names code to import.
+
+        Returns
+        -------
+        FactorModel
+
+        Raises
+        ------
+        FileFormatError
+            If the file is not a whole model, or needs a class that was not given.
+        InvalidInputError
+            If it cannot be opened.
+        """
+        arrays, meta = read_archive(path, "model", _VERSION)
+        try:
+            model = cls(
+                restore_objective(meta["objective"], classes),
+                restore_solver(meta["solver"], classes),
+            )
+            model._solution = Solution.from_arrays(arrays, meta["solution"])
+            shape = (arrays["row_ids"].size, arrays["col_ids"].size)
+            matrix = sparse.csr_array(
+                (arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape
+            )
+            model._pairings = Pairings(matrix, arrays["row_ids"], arrays["col_ids"])
+            Problem(model.objective, matrix).check_factors(model.row_factors, model.col_factors)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, FileFormatError):
+                raise
+            raise FileFormatError(f"{str(path)!r} is not a whole model: {error}") from error
+        return model

@@ -1,0 +1,109 @@
+"""The best columns of each row: blocked products and partial sorts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+__all__ = ["Ranking", "best_columns"]
+
+_BLOCK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The best columns of some rows, best first.
+
+    Parameters
+    ----------
+    row_ids : ndarray, shape (n_rows,)
+        Whom they are for.
+    col_ids : ndarray, shape (n_rows, n)
+        Ids of the best columns. Where ``mask`` is False there was no further candidate, and the
+        entry is -1 for integer ids and None for strings.
+    scores : ndarray of float, shape (n_rows, n)
+        Predictions p . q (or similarities); nan where ``mask`` is False.
+    mask : ndarray of bool, shape (n_rows, n)
+        True for a recommendation, False for padding at the end of a row.
+    positions : ndarray of int64, shape (n_rows, n)
+        Positions of the columns in the model, -1 where ``mask`` is False: what `twofold.metrics`
+        takes.
+    """
+
+    row_ids: NDArray[Any]
+    col_ids: NDArray[Any]
+    scores: NDArray[Any]
+    mask: NDArray[np.bool_]
+    positions: NDArray[np.int64]
+
+    def __iter__(self) -> Iterator[tuple[Any, list[tuple[Any, float]]]]:
+        """Yield (row id, [(column id, score), ...]) without the padding."""
+        for row, ids, scores, mask in zip(
+            self.row_ids.tolist(), self.col_ids, self.scores, self.mask, strict=True
+        ):
+            yield row, list(zip(ids[mask].tolist(), scores[mask].tolist(), strict=True))
+
+    @classmethod
+    def of(
+        cls,
+        row_ids: NDArray[Any],
+        vocabulary: NDArray[Any],
+        positions: NDArray[np.int64],
+        scores: NDArray[Any],
+    ) -> "Ranking":
+        """Put ids to positions."""
+        mask = positions >= 0
+        col_ids = np.full(positions.shape, None if vocabulary.dtype == object else -1)
+        col_ids = col_ids.astype(vocabulary.dtype)
+        col_ids[mask] = vocabulary[positions[mask]]
+        return cls(row_ids, col_ids, scores, mask, positions)
+
+
+def best_columns(
+    row_factors: NDArray[Any],
+    col_factors: NDArray[Any],
+    n: int,
+    excluded: sparse.csr_array | None = None,
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Find the n columns with the largest p . q for each row.
+
+    Equal scores are ordered by position. Rows with fewer candidates are padded.
+
+    Parameters
+    ----------
+    row_factors, col_factors : ndarray, shape (n_rows, k) and (n_cols, k)
+        Factors of the same dtype.
+    n : int
+        Columns for each row, >= 1.
+    excluded : csr_array, shape (n_rows, n_cols), optional
+        Stored entries are not candidates.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_rows, n)
+        Positions (-1: padding) and scores (nan: padding).
+    """
+    n_rows, n_cols = row_factors.shape[0], col_factors.shape[0]
+    positions = np.full((n_rows, n), -1, dtype=np.int64)
+    scores = np.full((n_rows, n), np.nan, dtype=row_factors.dtype)
+    kept = min(n, n_cols)
+    block = max(1, _BLOCK_BYTES // max(1, n_cols * row_factors.itemsize))
+    for low in range(0, n_rows, block) if kept else ():
+        high = min(low + block, n_rows)
+        scored = row_factors[low:high] @ col_factors.T
+        if excluded is not None:
+            start, stop = excluded.indptr[low], excluded.indptr[high]
+            rows = np.repeat(np.arange(high - low), np.diff(excluded.indptr[low : high + 1]))
+            scored[rows, excluded.indices[start:stop]] = -np.inf
+        found = np.argpartition(-scored, kept - 1, axis=1)[:, :kept]
+        found.sort(axis=1)
+        values = np.take_along_axis(scored, found, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        found, values = (np.take_along_axis(part, order, axis=1) for part in (found, values))
+        padding = np.isneginf(values)
+        positions[low:high, :kept] = np.where(padding, -1, found)
+        scores[low:high, :kept] = np.where(padding, np.nan, values)
+    return positions, scores
