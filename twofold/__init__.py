@@ -2,7 +2,8 @@
 
 Modules: ``objective`` (the formula, losses, regularisers), ``solvers`` (ALS, SGD, GD, fold-in),
 ``io`` (SQL, Million Playlist Dataset, files), ``model`` (factors with ids), ``metrics``,
-``splits``, ``tuning``, ``datasets``, ``testing``. Names are loaded when first used, so importing is cheap.
+``splits``, ``tuning``, ``datasets``, ``testing``.
+Names are loaded when first used, so importing is cheap.
 """
 
 import importlib

@@ -34,15 +34,31 @@ def check_whole(value: Any, name: str, minimum: int) -> None:
 
 
 def check_real(
-    value: Any, name: str, *, minimum: float = -math.inf, above: float = -math.inf
+    value: Any,
+    name: str,
+    *,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    maximum: float = math.inf,
+    below: float = math.inf,
 ) -> None:
-    """Raise unless value is a finite number, >= minimum and > above."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(
-        value, bool
-    )
-    if not number or not math.isfinite(value) or value < minimum or value <= above:
-        least = f">= {minimum:g}" if above == -math.inf else f"> {above:g}"
-        raise InvalidInputError(f"{name} is {value!r}: it must be a finite number {least}")
+    """Raise unless value is a finite number, minimum <= value <= maximum, above < value < below."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if (
+        isinstance(value, bool)
+        or not number
+        or not math.isfinite(value)
+        or not minimum <= value <= maximum
+        or not above < value < below
+    ):
+        limits = [
+            f"{sign} {limit:g}"
+            for sign, limit in ((">=", minimum), (">", above), ("<=", maximum), ("<", below))
+            if math.isfinite(limit)
+        ]
+        raise InvalidInputError(
+            f"{name} is {value!r}: it must be a finite number " + " and ".join(limits)
+        )
 
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ _LOCK = threading.RLock()
 @cache
 def available_threads() -> int:
     """Threads this process may use: CPU affinity and the container's quota, at least 1."""
-    limit: int = numba.config.NUMBA_NUM_THREADS
+    limit = int(numba.config.NUMBA_NUM_THREADS)
     if hasattr(os, "sched_getaffinity"):
         limit = min(limit, len(os.sched_getaffinity(0)))
     try:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._checks import check_real, check_whole, seed_of
 from twofold.pairings import Pairings
 
 __all__ = ["PlaylistData", "make_playlists"]
@@ -14,7 +15,7 @@ SHORTEST, LONGEST = 5, 250  # tracks in a playlist, as in the Million Playlist D
 LENGTH_SPREAD = 0.9  # standard deviation of log(length)
 CONTRAST = 25.0  # a group's most popular track is (1 + CONTRAST)^2 times its least popular
 CHUNK = 10_000  # playlists drawn at a time, each chunk from its own seed
-MAX_ROUNDS = 50  # of drawing again what a playlist already had
+MAX_ROUNDS = 10  # of drawing again what a playlist already had
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,11 @@ def make_playlists(
     Each track belongs to one group; the groups are equally large. A playlist has one or two groups,
     and each of its tracks comes from one of these, or with probability `noise` from a group drawn
     anew from all. Inside a group of n tracks the one of rank r = 0, 1, ... is drawn with
-    a probability proportional to about 1 / (1 + 25 r / n)^2, a Zipf-Mandelbrot law: half of the draws
-    go to 4% of the tracks, and most tracks occur rarely.
+    a probability proportional to about 1 / (1 + 25 r / n)^2, a Zipf-Mandelbrot law: half of the
+    draws go to 4% of the tracks, and most tracks occur rarely.
 
-    The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, and clipped to 5
-    to 250. No track occurs twice in a playlist, so a playlist stays shorter where its groups have
+    The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, and clipped to
+    5 to 250. No track occurs twice in a playlist, so a playlist stays shorter where its groups have
     no more tracks to give.
 
     Parameters
@@ -88,13 +89,13 @@ def make_playlists(
     >>> make_playlists(100, 50, n_groups=2).pairings.shape
     (100, 50)
     """
-    _check_count(n_playlists, "n_playlists", 1)
-    _check_count(n_groups, "n_groups", 1)
-    _check_count(n_tracks, "n_tracks", n_groups)
-    _check_number(mean_length, "mean_length", SHORTEST, LONGEST)
-    _check_number(noise, "noise", 0, 1)
+    check_whole(n_playlists, "n_playlists", 1)
+    check_whole(n_groups, "n_groups", 1)
+    check_whole(n_tracks, "n_tracks", n_groups)
+    check_real(mean_length, "mean_length", minimum=SHORTEST, maximum=LONGEST)
+    check_real(noise, "noise", minimum=0.0, maximum=1.0)
 
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(seed_of(rng))
     tracks = _Tracks(n_tracks, n_groups, generator)
     playlist_groups = _draw_playlist_groups(n_playlists, n_groups, generator)
     lengths = _draw_lengths(n_playlists, mean_length, generator)
@@ -113,3 +114,69 @@ def make_playlists(
     )
     pairings = Pairings(matrix, np.arange(1, n_playlists + 1), np.arange(1, n_tracks + 1))
     return PlaylistData(pairings, playlist_groups, tracks.groups)
+
+
+class _Tracks:
+    """Tracks dealt into equally large groups, in an order of popularity inside each group."""
+
+    def __init__(self, n_tracks: int, n_groups: int, generator: np.random.Generator) -> None:
+        self.order = generator.permutation(n_tracks)  # group by group, most popular first
+        self.starts = np.arange(n_groups + 1) * n_tracks // n_groups
+        self.groups = np.empty(n_tracks, dtype=np.int64)
+        self.groups[self.order] = np.repeat(np.arange(n_groups), np.diff(self.starts))
+
+    def draw(self, groups: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+        """Draw one track of each given group, by the inverse of the popularity's distribution."""
+        share = generator.random(groups.size)
+        place = (1.0 / (1.0 - share * CONTRAST / (1.0 + CONTRAST)) - 1.0) / CONTRAST
+        size = self.starts[groups + 1] - self.starts[groups]
+        rank = np.minimum((place * size).astype(np.int64), size - 1)
+        return np.asarray(self.order[self.starts[groups] + rank], dtype=np.int64)
+
+
+def _draw_playlist_groups(
+    n_playlists: int, n_groups: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    groups = generator.integers(n_groups, size=(n_playlists, 2))
+    one_taste = generator.random(n_playlists) < 0.5
+    groups[one_taste, 1] = groups[one_taste, 0]
+    return groups
+
+
+def _draw_lengths(
+    n_playlists: int, mean_length: float, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    median = mean_length * np.exp(-(LENGTH_SPREAD**2) / 2)
+    lengths = generator.lognormal(np.log(median), LENGTH_SPREAD, n_playlists)
+    return np.clip(np.rint(lengths), SHORTEST, LONGEST).astype(np.int64)
+
+
+def _draw_pairs(
+    lengths: NDArray[np.int64],
+    playlist_groups: NDArray[np.int64],
+    tracks: _Tracks,
+    noise: float,
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw distinct tracks for each playlist: playlist and track of every pair, sorted."""
+    n_tracks, n_groups = tracks.order.size, tracks.starts.size - 1
+    need = np.minimum(lengths, n_tracks)
+    keys = np.empty(0, dtype=np.int64)
+    for tries in range(MAX_ROUNDS):
+        # More than needed, and ever more: what a playlist still lacks is rare in its groups.
+        playlist = np.repeat(np.arange(lengths.size), need << tries)
+        group = playlist_groups[playlist, generator.integers(2, size=playlist.size)]
+        stray = generator.random(playlist.size) < noise
+        group[stray] = generator.integers(n_groups, size=int(stray.sum()))
+        drawn = playlist * n_tracks + tracks.draw(group, generator)
+        found, place = np.unique(drawn, return_index=True)
+        is_new = ~np.isin(found, keys, assume_unique=True)
+        found = found[is_new][np.argsort(place[is_new])]  # by playlist, in the order drawn
+        owner = found // n_tracks
+        taken = found[np.arange(owner.size) - np.searchsorted(owner, owner) < need[owner]]
+        keys = np.concatenate([keys, taken])
+        need = need - np.bincount(taken // n_tracks, minlength=need.size)
+        if not need.any():
+            break
+    keys.sort()
+    return keys // n_tracks, keys % n_tracks

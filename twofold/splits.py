@@ -1,11 +1,11 @@
 """Seeded splits: by row (train, validation, test) and by pair (seen, held out)."""
 
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from twofold._checks import check_real, seed_of
 from twofold.exceptions import InvalidInputError
 from twofold.pairings import Pairings
 
@@ -77,8 +77,8 @@ def split_rows(
     >>> [part.shape for part in split_rows(pairings)]
     [(14, 2), (3, 2), (3, 2)]
     """
-    _check_share(validation, "validation")
-    _check_share(test, "test")
+    check_real(validation, "validation", minimum=0.0, below=1.0)
+    check_real(test, "test", minimum=0.0, below=1.0)
     if validation + test >= 1:
         raise InvalidInputError(
             f"validation + test is {validation + test}: it must be below 1, train gets the rest"
@@ -90,7 +90,7 @@ def split_rows(
             f"validation takes {n_validation} and test {n_test} of {n_rows} rows, which leaves "
             "none for train: use smaller shares or more rows"
         )
-    shuffled = np.random.default_rng(rng).permutation(n_rows)
+    shuffled = np.random.default_rng(seed_of(rng)).permutation(n_rows)
     parts = np.split(shuffled, [n_rows - n_validation - n_test, n_rows - n_test])
     return RowSplit(*(pairings.take_rows(np.sort(part)) for part in parts))
 
@@ -139,7 +139,7 @@ def split_pairs(
     >>> seen.n_pairs, heldout.n_pairs
     (7, 3)
     """
-    _check_share(fraction, "fraction")
+    check_real(fraction, "fraction", minimum=0.0, below=1.0)
     matrix = pairings.matrix
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
@@ -149,7 +149,7 @@ def split_pairs(
 
     # Shuffle inside each row, then hold out what now stands first in it.
     row = np.repeat(np.arange(lengths.size), lengths)
-    draws = np.random.default_rng(rng).random(row.size)
+    draws = np.random.default_rng(seed_of(rng)).random(row.size)
     shuffled = np.lexsort((draws, row))
     place = np.arange(row.size) - np.repeat(matrix.indptr[:-1], lengths)
     is_heldout = np.empty(row.size, dtype=bool)
@@ -166,8 +166,3 @@ def _with_entries(pairings: Pairings, matrix: sparse.csr_array, kept: np.ndarray
     indptr = n_before[matrix.indptr]
     part = sparse.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
     return Pairings(part, pairings.row_ids, pairings.col_ids)
-
-
-def _check_share(value: float, name: str) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
-        raise InvalidInputError(f"{name} is {value!r}: it must be a number >= 0 and < 1")

@@ -69,7 +69,7 @@ def _compile(owner: Any, method: str, numbers: dict[str, Any]) -> int:
         return len(CALLABLES) - 1
     compiled = numba.njit(function)
     # A closure constant: numba freezes the numbers into the machine code.
-    me = namedtuple(type(owner).__name__, numbers)(**numbers)  # type: ignore[misc]
+    me = namedtuple(type(owner).__name__, numbers)(**numbers)
     if takes_one:
 
         def formula(a: float, b: float) -> float:
@@ -87,4 +87,4 @@ def _compile(owner: Any, method: str, numbers: dict[str, Any]) -> int:
             f"self, math and numpy ({str(error).strip().splitlines()[0]})"
         ) from error
     _KEEP_ALIVE.append(c_function)
-    return int(c_function.address)
+    return int(c_function.address or 0)

@@ -69,12 +69,12 @@ class Objective:
 
     def __post_init__(self) -> None:
         for name, kind in (("loss", Loss), ("regularizer", Regularizer)):
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if not isinstance(value, kind) or not is_dataclass(value):
-                hint = "()" if isinstance(value, type) and issubclass(value, kind) else ""
+                name_of = value.__name__ if isinstance(value, type) else ""
                 raise InvalidInputError(
                     f"{name} is {value!r}: give an instance of a {kind.__name__} dataclass"
-                    + (f", {value.__name__}{hint}" if hint else "")
+                    + (f", {name_of}()" if name_of else "")
                 )
         check_choice(self.data, "data", ("ones", "targets", "weights"))
         check_choice(self.unobserved, "unobserved", ("all", "missing"))

@@ -175,7 +175,7 @@ class Problem:
     ) -> Side:
         objective = self.objective
         if weights.size == 1:
-            summed = np.diff(indptr) * float(weights[0])
+            summed: Array = np.diff(indptr).astype(np.float64)
         else:
             row = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
             summed = np.bincount(row, weights=weights, minlength=indptr.size - 1)

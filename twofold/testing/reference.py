@@ -152,7 +152,7 @@ def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
         stored[u] = True
     ridge = objective.regularizer.weight * scales(objective, matrix)[0]
     P = np.zeros((n_rows, k))
-    for u in np.flatnonzero(stored):
+    for u in np.flatnonzero(stored).tolist():
         normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
         P[u] = np.linalg.solve(normal, Q.T @ linear[u])
     return P
