@@ -78,7 +78,8 @@ def read_archive(
     """
     name = str(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load leaves a file open that it cannot read, so it is opened here.
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file.files:
                 raise FileFormatError(f"{name!r} is not a file that twofold wrote")
             header = json.loads(file[_HEADER].tobytes())

@@ -15,7 +15,7 @@ SHORTEST, LONGEST = 5, 250  # tracks in a playlist, as in the Million Playlist D
 LENGTH_SPREAD = 0.9  # standard deviation of log(length)
 CONTRAST = 25.0  # a group's most popular track is (1 + CONTRAST)^2 times its least popular
 CHUNK = 10_000  # playlists drawn at a time, each chunk from its own seed
-MAX_ROUNDS = 10  # of drawing again what a playlist already had
+MAX_ROUNDS = 50  # of drawing again what a playlist already had
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def make_playlists(
 
     The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, and clipped to
     5 to 250. No track occurs twice in a playlist, so a playlist stays shorter where its groups have
-    no more tracks to give.
+    hardly any tracks left to give.
 
     Parameters
     ----------
@@ -158,25 +158,23 @@ def _draw_pairs(
     noise: float,
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw distinct tracks for each playlist: playlist and track of every pair, sorted."""
+    """Draw distinct tracks for each playlist: playlist and track of every pair, sorted.
+
+    Each round draws exactly as many tracks as a playlist still lacks, and drops those it has. So a
+    playlist keeps the first `length` distinct tracks of one sequence of independent draws, which is
+    weighted sampling without replacement, and memory stays at one entry for each pair.
+    """
     n_tracks, n_groups = tracks.order.size, tracks.starts.size - 1
-    need = np.minimum(lengths, n_tracks)
-    keys = np.empty(0, dtype=np.int64)
-    for tries in range(MAX_ROUNDS):
-        # More than needed, and ever more: what a playlist still lacks is rare in its groups.
-        playlist = np.repeat(np.arange(lengths.size), need << tries)
+    keys = np.empty(0, dtype=np.int64)  # playlist * n_tracks + track
+    wanted = np.minimum(lengths, n_tracks)
+    lacking = wanted
+    for _ in range(MAX_ROUNDS):
+        playlist = np.repeat(np.arange(lengths.size), lacking)
         group = playlist_groups[playlist, generator.integers(2, size=playlist.size)]
         stray = generator.random(playlist.size) < noise
         group[stray] = generator.integers(n_groups, size=int(stray.sum()))
-        drawn = playlist * n_tracks + tracks.draw(group, generator)
-        found, place = np.unique(drawn, return_index=True)
-        is_new = ~np.isin(found, keys, assume_unique=True)
-        found = found[is_new][np.argsort(place[is_new])]  # by playlist, in the order drawn
-        owner = found // n_tracks
-        taken = found[np.arange(owner.size) - np.searchsorted(owner, owner) < need[owner]]
-        keys = np.concatenate([keys, taken])
-        need = need - np.bincount(taken // n_tracks, minlength=need.size)
-        if not need.any():
+        keys = np.union1d(keys, playlist * n_tracks + tracks.draw(group, generator))
+        lacking = wanted - np.bincount(keys // n_tracks, minlength=wanted.size)
+        if not lacking.any():
             break
-    keys.sort()
     return keys // n_tracks, keys % n_tracks

@@ -6,7 +6,6 @@ numba knows named tuples and not arbitrary objects.
 
 import threading
 from collections import namedtuple
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -26,12 +25,12 @@ _ADDRESSES: dict[tuple[type, str, tuple[Any, ...]], int] = {}
 _KEEP_ALIVE: list[Any] = []
 
 
-def _to_float(x: Any) -> float:
+def _to_float(x):  # numba compares the names of the parameters, annotations included
     return float(x)
 
 
 @overload(_to_float)
-def _to_float_compiled(x: Any) -> Callable[..., Any]:
+def _to_float_compiled(x):
     # np.where and friends turn scalars into 0-d arrays inside numba.
     if isinstance(x, types.Array):
         return lambda x: np.float64(x.item())

@@ -1,0 +1,19 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold.datasets import PlaylistData, make_playlists
+
+
+@pytest.fixture(scope="session")
+def playlists() -> PlaylistData:
+    """300 playlists over 150 tracks in 4 planted groups."""
+    return make_playlists(300, 150, n_groups=4, mean_length=15, rng=1)
+
+
+@pytest.fixture
+def small() -> sparse.csr_array:
+    """A 30 x 20 matrix with values 1, 2, 3 in about a fifth of its cells."""
+    rng = np.random.default_rng(0)
+    stored = rng.random((30, 20)) < 0.2
+    return sparse.csr_array(np.where(stored, rng.integers(1, 4, size=(30, 20)), 0).astype(float))

@@ -1,0 +1,193 @@
+import json
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from twofold import L1, L2, FactorModel, HuberLoss, Loss, Objective, Pairings, fold_in
+from twofold.exceptions import (
+    DivergenceWarning,
+    FileFormatError,
+    InvalidInputError,
+    UnknownIdError,
+    UnsupportedObjectiveError,
+)
+from twofold.solvers import ALS, GD, SGD, Status
+
+
+@dataclass(frozen=True)
+class Cosh(Loss):
+    scale: float = 1.0
+
+    def value(self, target, prediction):
+        return self.scale * (np.cosh(prediction - target) - 1.0)
+
+    def derivative(self, target, prediction):
+        return self.scale * np.sinh(prediction - target)
+
+
+@pytest.fixture(scope="module")
+def model(playlists):
+    objective = Objective(regularizer=L2(0.5, exponent=0.5), unobserved_weight=0.1)
+    return FactorModel(objective, ALS(n_factors=6, rng=0, max_epochs=5)).fit(playlists.pairings)
+
+
+def test_fold_in_of_training_rows_are_the_rows_of_the_next_half_step(model, playlists):
+    folded = model.fold_in(playlists.pairings)
+    expected = fold_in(model.objective, playlists.pairings.matrix, model.col_factors)
+    np.testing.assert_array_equal(folded.row_factors, expected)
+    assert (folded.n_dropped_pairs, folded.n_empty_rows) == (0, 0)
+
+
+def test_unknown_tracks_are_counted_and_a_playlist_of_them_folds_in_to_zeros(model):
+    new = Pairings.from_arrays([1, 1, 2, 2], [3, 9999, 9998, 9999])
+    folded = model.fold_in(new)
+    assert (folded.n_dropped_pairs, folded.n_dropped_cols, folded.n_empty_rows) == (3, 2, 1)
+    assert folded.row_factors[0].any()
+    assert not folded.row_factors[1].any()
+    assert model.recommend(new, 3).mask.all()
+
+
+def test_recommend_is_the_sorted_product_without_what_is_known(model):
+    ids = model.row_ids[[7, 3]]
+    ranking = model.recommend(ids, n=20)
+    np.testing.assert_array_equal(ranking.row_ids, ids)
+    for place, row in enumerate((7, 3)):
+        scores = model.row_factors[row] @ model.col_factors.T
+        known = model.pairings.matrix[[row]].indices
+        scores[known] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:20]
+        np.testing.assert_array_equal(ranking.positions[place], best)
+        np.testing.assert_array_equal(ranking.col_ids[place], model.col_ids[best])
+        np.testing.assert_allclose(ranking.scores[place], scores[best], rtol=1e-5)
+    assert model.recommend(ids, 5, exclude_known=False).positions.shape == (2, 5)
+
+
+def test_recommend_gives_exactly_n_padded_and_masked(model):
+    n_cols = model.col_ids.size
+    ranking = model.recommend(model.row_ids[:1], n=n_cols + 7)
+    left = n_cols - int(np.diff(model.pairings.matrix.indptr)[0])
+    assert ranking.mask.shape == (1, n_cols + 7)
+    assert ranking.mask[0].sum() == left
+    assert not ranking.mask[0, left:].any()
+    assert (ranking.col_ids[0, left:] == -1).all()
+    assert np.isnan(ranking.scores[0, left:]).all()
+    ((row, found),) = list(ranking)
+    assert (row, len(found)) == (model.row_ids[0], left)
+
+
+def test_similar_cols_are_cosines_without_the_column_itself(model):
+    ids = model.col_ids[[0, 4]]
+    ranking = model.similar_cols(ids, n=3)
+    unit = model.col_factors / np.linalg.norm(model.col_factors, axis=1, keepdims=True)
+    cosines = unit[4] @ unit.T
+    cosines[4] = -2.0
+    np.testing.assert_array_equal(ranking.positions[1], np.argsort(-cosines)[:3])
+    assert not (ranking.col_ids == ids[:, None]).any()
+
+
+def test_explain_adds_up_to_the_folded_in_prediction(model):
+    row, col = model.row_ids[5], model.col_ids[11]
+    terms = model.explain(row, col, n=1000)
+    folded = fold_in(model.objective, model.pairings.matrix[[5]], model.col_factors)
+    assert sum(part for _, part in terms) == pytest.approx(
+        float(folded[0] @ model.col_factors[11]), rel=1e-4
+    )
+    stored = set(model.col_ids[model.pairings.matrix[[5]].indices].tolist())
+    assert {col_id for col_id, _ in terms} == stored
+    assert model.explain(row, col, n=2) == terms[:2]
+
+
+@pytest.mark.parametrize(
+    ("objective", "solver"),
+    [
+        (Objective(HuberLoss(0.3), L1(0.01, 1.0), data="targets"), SGD(n_factors=3, rng=1)),
+        (Objective(Cosh(0.5), L2(0.1)), GD(n_factors=2, rng=np.random.default_rng(3))),
+    ],
+)
+def test_save_and_load_keep_everything(playlists, tmp_path, objective, solver):
+    model = FactorModel(objective, solver).fit(playlists.pairings)
+    path = tmp_path / "m.twofold"
+    model.save(path)
+    again = FactorModel.load(path, classes=[Cosh])
+    assert again.objective == objective
+    assert (again.solver.n_factors, type(again.solver)) == (solver.n_factors, type(solver))
+    np.testing.assert_array_equal(again.row_factors, model.row_factors)
+    np.testing.assert_array_equal(again.col_factors, model.col_factors)
+    np.testing.assert_array_equal(again.col_ids, model.col_ids)
+    assert again.solution.history == model.solution.history
+    assert again.solution.seed == model.solution.seed
+    ids = model.row_ids[:5]
+    np.testing.assert_array_equal(again.recommend(ids).col_ids, model.recommend(ids).col_ids)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.twofold"]
+
+
+def test_text_ids_survive_saving(tmp_path):
+    pairings = Pairings.from_arrays(["ä", "b", "b"], ["x'y", "x'y", "日本"])
+    model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+    model.save(tmp_path / "m")
+    again = FactorModel.load(tmp_path / "m")
+    assert again.recommend(["ä"], 2).col_ids.tolist() == [["日本", None]]
+
+
+def test_a_class_of_ones_own_must_be_given_to_load(playlists, tmp_path):
+    solver = GD(n_factors=2, rng=0, max_epochs=1)
+    FactorModel(Objective(Cosh()), solver).fit(playlists.pairings).save(tmp_path / "m")
+    with pytest.raises(FileFormatError, match=r"classes=\[Cosh\]"):
+        FactorModel.load(tmp_path / "m")
+
+
+def test_damaged_and_foreign_files(model, tmp_path):
+    path = tmp_path / "m.twofold"
+    model.save(path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:100], whole[: len(whole) // 2], b"hello" * 100):
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"m\.twofold"):
+            FactorModel.load(path)
+    model.solution.save(path)
+    with pytest.raises(FileFormatError, match="holds a twofold solution, not a model"):
+        FactorModel.load(path)
+    with pytest.raises(InvalidInputError, match="No such file"):
+        FactorModel.load(tmp_path / "none")
+
+
+def test_a_newer_version_says_upgrade(model, tmp_path):
+    model.save(tmp_path / "m")
+    arrays = dict(np.load(tmp_path / "m"))
+    header = json.loads(arrays["twofold"].tobytes())
+    header["version"] = 99
+    arrays["twofold"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    np.savez(tmp_path / "m.npz", **arrays)
+    with pytest.raises(FileFormatError, match="upgrade twofold"):
+        FactorModel.load(tmp_path / "m.npz")
+    assert not any("pickle" in name for name in zipfile.ZipFile(tmp_path / "m").namelist())
+
+
+def test_errors_name_the_place(model, playlists):
+    with pytest.raises(UnknownIdError, match="row id 12345 is unknown"):
+        model.recommend([12345])
+    with pytest.raises(UnknownIdError, match="column id 'x' is unknown"):
+        model.similar_cols(["x"])
+    with pytest.raises(InvalidInputError, match="n is 0"):
+        model.recommend(model.row_ids, 0)
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        FactorModel().recommend([1])
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        FactorModel().save("x")
+    with pytest.raises(InvalidInputError, match="give Pairings"):
+        FactorModel().fit(playlists.pairings.matrix)
+    with pytest.raises(InvalidInputError, match="no pairs"):
+        FactorModel().fit(Pairings.from_arrays([], []))
+    other = FactorModel(Objective(HuberLoss()), GD(n_factors=2, max_epochs=1, rng=0))
+    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss"):
+        other.fit(playlists.pairings).explain(1, 1)
+
+
+def test_a_diverged_fit_warns_and_keeps_the_last_finite_factors(playlists):
+    model = FactorModel(solver=GD(n_factors=2, rng=0, learning_rate=1e6))
+    with pytest.warns(DivergenceWarning, match="lower learning_rate"):
+        model.fit(playlists.pairings)
+    assert model.solution.status is Status.DIVERGED
+    assert np.isfinite(model.row_factors).all()

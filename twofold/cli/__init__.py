@@ -1,0 +1,19 @@
+"""The ``twofold`` command line: `app` (the commands), `demo`, `options`, `output`."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; without typer, say how to get it."""
+    try:
+        import typer  # noqa: F401 - an extra, so it may not be there
+    except ImportError:
+        sys.stderr.write(
+            "twofold: error: the command line needs typer: pip install 'twofold[cli]'\n"
+        )
+        sys.exit(2)
+    from twofold.cli.app import run
+
+    run()

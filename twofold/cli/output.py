@@ -1,0 +1,93 @@
+"""What the commands print, and how they end."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+import typer
+
+from twofold.solvers import Solution
+
+__all__ = ["EXPLAIN", "Stop", "history_lines", "say", "stop_on_interrupt", "write_json"]
+
+_PARTS = ("loss", "unobserved", "penalty", "total")
+EXPLAIN = (
+    "total = loss (how far predictions are from the stored pairs) + unobserved (how much is\n"
+    "predicted where nothing is stored) + penalty (how large the factors are). Lower is better."
+)
+
+
+def say(text: str = "") -> None:
+    """Print a line."""
+    typer.echo(text)
+
+
+def write_json(values: dict[str, Any]) -> None:
+    """Print one JSON object; what is not finite becomes null."""
+    typer.echo(json.dumps(_plain(values), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value
+
+
+def history_lines(solution: Solution) -> Iterator[str]:
+    """Yield the history as a table."""
+    yield f"{'epoch':>5}  {'seconds':>8}" + "".join(f"  {name:>13}" for name in _PARTS)
+    for record in solution.history:
+        yield (
+            f"{record.epoch:>5}  {record.seconds:>8.3f}"
+            + "".join(f"  {getattr(record, name):>13.6g}" for name in _PARTS)
+        )
+
+
+def solution_json(solution: Solution) -> dict[str, Any]:
+    """Describe a solution for machines."""
+    return {
+        "solver": solution.solver,
+        "status": solution.status.value,
+        "message": solution.message,
+        "epochs": solution.n_epochs,
+        "objective": solution.objective_value,
+        "seconds": solution.history[-1].seconds,
+        "history": [asdict(record) for record in solution.history],
+    }
+
+
+class Stop:
+    """A callback that stops the solver once Ctrl-C was pressed."""
+
+    asked = False
+
+    def __call__(self, epoch: int, solution: Solution) -> bool:
+        """Tell whether to stop."""
+        return self.asked
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Stop]:
+    """Turn the first Ctrl-C into a stop after the running epoch; the second one interrupts."""
+    stop = Stop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        sys.stderr.write("\nstopping after this epoch (Ctrl-C again to stop at once)\n")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
