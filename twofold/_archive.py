@@ -38,7 +38,7 @@ def write_archive(
     """
     target = Path(path)
     header = {"kind": kind, "version": version, "meta": dict(meta)}
-    stored: dict[str, NDArray[Any]] = {}
+    stored: dict[str, Any] = {}
     for name, array in arrays.items():
         if array.dtype == object:
             texts = [str(text).encode("utf-8", "surrogatepass") for text in array]
@@ -50,7 +50,7 @@ def write_archive(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **stored)
+            np.savez(file, **stored)  # only plain arrays: strings became bytes above
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -113,7 +113,7 @@ def _join_texts(stored: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
             name = key.removesuffix(".utf8")
             ends = stored[f"{name}.ends"].tolist()
             blob = array.tobytes()
-            starts = [0, *ends[:-1]]
+            starts = [0, *ends][:-1]
             texts = np.empty(len(ends), dtype=object)
             for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
                 texts[position] = blob[start:end].decode("utf-8", "surrogatepass")

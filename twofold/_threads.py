@@ -54,11 +54,29 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@cache
+def _start_threads() -> None:
+    """Load numba's threads; with OpenMP, ones that sleep while they wait.
+
+    By default they spin, which makes small problems a hundred times slower as soon as the machine
+    does something else. OpenMP reads its variables when it is loaded, so they are put back.
+    """
+    name = "OMP_WAIT_POLICY"
+    set_by_user = name in os.environ
+    os.environ.setdefault(name, "passive")
+    try:
+        numba.get_num_threads()
+    finally:
+        if not set_by_user:
+            del os.environ[name]
+
+
 @contextmanager
 def parallel(n_threads: int | None = None) -> Iterator[int]:
     """Run parallel kernels inside: ``n_threads`` numba threads, one BLAS thread, one caller."""
     n = check_n_threads(n_threads)
     with _LOCK:
+        _start_threads()
         before = numba.get_num_threads()
         numba.set_num_threads(n)
         try:

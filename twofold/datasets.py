@@ -165,16 +165,24 @@ def _draw_pairs(
     weighted sampling without replacement, and memory stays at one entry for each pair.
     """
     n_tracks, n_groups = tracks.order.size, tracks.starts.size - 1
-    keys = np.empty(0, dtype=np.int64)  # playlist * n_tracks + track
     wanted = np.minimum(lengths, n_tracks)
     lacking = wanted
+    complete = []
+    keys = np.empty(0, dtype=np.int64)  # playlist * n_tracks + track, of the others
     for _ in range(MAX_ROUNDS):
         playlist = np.repeat(np.arange(lengths.size), lacking)
         group = playlist_groups[playlist, generator.integers(2, size=playlist.size)]
         stray = generator.random(playlist.size) < noise
         group[stray] = generator.integers(n_groups, size=int(stray.sum()))
-        keys = np.union1d(keys, playlist * n_tracks + tracks.draw(group, generator))
-        lacking = wanted - np.bincount(keys // n_tracks, minlength=wanted.size)
-        if not lacking.any():
+        drawn = playlist * n_tracks + tracks.draw(group, generator)
+        keys = np.sort(np.concatenate([keys, drawn]))
+        keys = keys[np.diff(keys, prepend=-1) > 0]
+        owner = keys // n_tracks
+        lacking = np.where(lacking > 0, wanted - np.bincount(owner, minlength=wanted.size), 0)
+        is_complete = lacking[owner] == 0
+        complete.append(keys[is_complete])
+        keys = keys[~is_complete]
+        if not keys.size:
             break
+    keys = np.sort(np.concatenate([*complete, keys]))
     return keys // n_tracks, keys % n_tracks

@@ -7,13 +7,13 @@ A row without relevant columns has no score: it is NaN with `per_row=True`, and 
 mean. A missing recommendation (-1) is a miss.
 """
 
-import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._checks import check_whole
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["ndcg_at_k", "precision_at_k", "r_precision", "recall_at_k"]
@@ -57,7 +57,7 @@ def precision_at_k(
     >>> precision_at_k([[0, 2], [3, 1]], relevant, k=2)
     0.5
     """
-    hits, n_relevant = _judge(recommended, relevant, k)
+    hits, n_relevant = _judge_first(k, recommended, relevant)
     return _report(hits.sum(axis=1) / k, n_relevant, per_row)
 
 
@@ -115,7 +115,7 @@ def recall_at_k(
     >>> recall_at_k([[0, 1, 2]], relevant, k=1, truncated=True)
     1.0
     """
-    hits, n_relevant = _judge(recommended, relevant, k)
+    hits, n_relevant = _judge_first(k, recommended, relevant)
     n_possible = np.minimum(n_relevant, k) if truncated else n_relevant
     return _report(hits.sum(axis=1) / np.maximum(n_possible, 1), n_relevant, per_row)
 
@@ -163,7 +163,7 @@ def ndcg_at_k(
     >>> ndcg_at_k([[2, 1, 0]], relevant, k=3)
     0.5
     """
-    hits, n_relevant = _judge(recommended, relevant, k)
+    hits, n_relevant = _judge_first(k, recommended, relevant)
     discounts = 1 / np.log2(np.arange(2, k + 2))
     gain = np.where(hits, discounts, 0.0).sum(axis=1)
     ideal = np.cumsum(discounts)[np.clip(n_relevant, 1, k) - 1]
@@ -207,7 +207,7 @@ def r_precision(recommended: ArrayLike, relevant: Any, *, per_row: bool = False)
     >>> r_precision([[0, 3, 1]], relevant)
     0.5
     """
-    hits, n_relevant = _judge(recommended, relevant)
+    hits, n_relevant = _judge(_check_lists(recommended, relevant), relevant)
     n = hits.shape[1]
     too_long = np.flatnonzero(n_relevant > n)
     if too_long.size:
@@ -219,10 +219,37 @@ def r_precision(recommended: ArrayLike, relevant: Any, *, per_row: bool = False)
     return _report(n_hits / np.maximum(n_relevant, 1), n_relevant, per_row)
 
 
-def _judge(
-    recommended: ArrayLike, relevant: Any, k: int | None = None
+def _judge_first(
+    k: int, recommended: ArrayLike, relevant: Any
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Check the input; return which of the first k columns hit, and |H| of each row."""
+    lists = _check_lists(recommended, relevant)
+    check_whole(k, "k", 1)
+    if k > lists.shape[1]:
+        raise InvalidInputError(
+            f"k is {k}, but recommended holds only {lists.shape[1]} columns for each row: "
+            "recommend more or use a smaller k"
+        )
+    return _judge(lists[:, :k], relevant)
+
+
+def _judge(lists: NDArray[np.int64], relevant: Any) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which columns of the lists hit, and |H| of each row."""
+    n_rows, n_cols = relevant.shape
+    entries = sparse.csr_array(relevant, copy=True)
+    entries.sum_duplicates()
+    n_relevant = np.diff(entries.indptr).astype(np.int64)
+
+    # A pair (row, column) as one number: row * n_cols + column.
+    row_starts = np.arange(n_rows) * n_cols
+    pairs = np.repeat(row_starts, n_relevant) + entries.indices
+    listed = row_starts[:, None] + lists
+    nearest = np.append(pairs, -1)[np.searchsorted(pairs, listed)]
+    return (nearest == listed) & (lists >= 0), n_relevant
+
+
+def _check_lists(recommended: ArrayLike, relevant: Any) -> NDArray[np.int64]:
+    """Return the lists as int64, or say what is wrong with them."""
     lists = np.asarray(recommended)
     if lists.ndim != 2 or lists.dtype.kind not in "iu":
         raise InvalidInputError(
@@ -231,7 +258,8 @@ def _judge(
         )
     if not sparse.issparse(relevant):
         raise InvalidInputError(
-            f"relevant is a {type(relevant).__name__}: it must be a scipy sparse matrix or array"
+            f"relevant is of type {type(relevant).__name__}: it must be a scipy sparse matrix or "
+            "array"
         )
     n_rows, n_cols = relevant.shape
     if lists.shape[0] != n_rows:
@@ -239,20 +267,6 @@ def _judge(
             f"recommended has {lists.shape[0]} rows but relevant has {n_rows}: "
             "give one list for each row"
         )
-    lists = lists.astype(np.int64, copy=False)
-    _check_lists(lists, n_cols)
-    if k is not None:
-        lists = lists[:, : _check_k(k, lists.shape[1])]
-
-    # A pair (row, column) as one number: row * n_cols + column.
-    entries = sparse.coo_array(relevant)
-    pairs = np.unique(entries.row * np.int64(n_cols) + entries.col)
-    listed = np.arange(n_rows)[:, None] * n_cols + lists
-    hits = np.isin(listed, pairs, kind="sort") & (lists >= 0)
-    return hits, np.bincount(pairs // max(n_cols, 1), minlength=n_rows)
-
-
-def _check_lists(lists: NDArray[np.int64], n_cols: int) -> None:
     outside = np.argwhere((lists < -1) | (lists >= n_cols))
     if outside.size:
         row, place = outside[0]
@@ -260,6 +274,7 @@ def _check_lists(lists: NDArray[np.int64], n_cols: int) -> None:
             f"recommended[{row}, {place}] is {lists[row, place]}, but relevant has {n_cols} "
             f"columns: a position goes from 0 to {n_cols - 1}, or is -1 for none"
         )
+    lists = lists.astype(np.int64, copy=False)
     ordered = np.sort(lists, axis=1)
     repeated = np.argwhere((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0))
     if repeated.size:
@@ -268,18 +283,7 @@ def _check_lists(lists: NDArray[np.int64], n_cols: int) -> None:
             f"row {row} of recommended holds column {ordered[row, place]} more than once: "
             "recommend each column at most once"
         )
-
-
-def _check_k(k: int, n: int) -> int:
-    try:
-        length = operator.index(k)
-    except TypeError:
-        length = 0
-    if not 1 <= length <= n:
-        raise InvalidInputError(
-            f"k is {k!r}: it must be a whole number from 1 to {n}, the columns of recommended"
-        )
-    return length
+    return lists
 
 
 def _report(scores: PerRow, n_relevant: NDArray[np.int64], per_row: bool) -> float | PerRow:

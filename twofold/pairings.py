@@ -1,19 +1,19 @@
 """`Pairings`: a sparse matrix that knows the names of its rows and columns."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._checks import check_choice
+from twofold._ids import Ids, as_ids, check_unique, encode, find, index_of
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Duplicates", "Pairings"]
 
 Duplicates = Literal["keep-one", "count", "error"]
-Ids = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +26,23 @@ class Pairings:
     Parameters
     ----------
     matrix : scipy.sparse.csr_array, shape (n_rows, n_cols)
-        The stored pairs. Any scipy sparse matrix or array is accepted and converted.
+        The stored pairs. Any scipy sparse matrix or array of real numbers is accepted and becomes
+        CSR in float32 or float64, entry by entry. It may share memory with what was given.
     row_ids : array_like, shape (n_rows,)
         The id of each row, unique. Integers become int64, strings an object array of `str`.
     col_ids : array_like, shape (n_cols,)
         The id of each column, unique.
     n_dropped_pairs : int, default 0
-        How many pairs `align` left out because their column is unknown.
+        How many pairs were left out on the way here: by `align` because their column is unknown,
+        or by `twofold.io.read_sql` because an id is NULL.
     n_dropped_cols : int, default 0
-        How many different columns these pairs had.
+        How many different columns the pairs had that `align` left out.
 
     Raises
     ------
     InvalidInputError
-        If the ids are not unique, neither integers nor strings, or do not fit the matrix.
+        If the matrix is dense or not of real numbers, or the ids are not unique, neither integers
+        nor strings, or do not fit the matrix.
 
     Examples
     --------
@@ -58,7 +61,7 @@ class Pairings:
     n_dropped_cols: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        matrix = sparse.csr_array(self.matrix)
+        matrix = to_csr(self.matrix)
         object.__setattr__(self, "matrix", matrix)
         for axis, name in enumerate(("row", "col")):
             ids = as_ids(getattr(self, f"{name}_ids"), f"{name}_ids")
@@ -67,18 +70,17 @@ class Pairings:
                     f"{name}_ids has {ids.size} ids, but the matrix has {matrix.shape[axis]} "
                     f"{name}s: give one id for each {name}"
                 )
-            _check_unique(ids, f"{name}_ids")
+            check_unique(ids, f"{name}_ids")
             object.__setattr__(self, f"{name}_ids", ids)
 
-    @classmethod
+    @staticmethod
     def from_arrays(
-        cls,
         rows: ArrayLike,
         cols: ArrayLike,
         values: ArrayLike | None = None,
         *,
         duplicates: Duplicates = "keep-one",
-    ) -> Self:
+    ) -> "Pairings":
         """Build pairings from parallel arrays of ids, one entry for each pair.
 
         Parameters
@@ -103,42 +105,30 @@ class Pairings:
             If the arrays differ in length, an id is neither an integer nor a string, a value is
             not finite, or a duplicate is not allowed.
         """
-        if duplicates not in ("keep-one", "count", "error"):
-            raise InvalidInputError(
-                f'duplicates={duplicates!r} is not one of "keep-one", "count", "error"'
-            )
-        row_ids, row_index = _encode(as_ids(rows, "rows"))
-        col_ids, col_index = _encode(as_ids(cols, "cols"))
+        check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
+        row_ids, row_index = encode(as_ids(rows, "rows"))
+        col_ids, col_index = encode(as_ids(cols, "cols"))
         if row_index.size != col_index.size:
             raise InvalidInputError(
                 f"rows has {row_index.size} entries but cols has {col_index.size}: "
                 "they must be parallel arrays, one entry for each pair"
             )
-        if values is None:
-            data = np.ones(row_index.size, dtype=np.float32)
-        else:
+        data = None
+        if values is not None:
             data = np.asarray(values, dtype=np.float64)
             if data.shape != row_index.shape:
                 raise InvalidInputError(
                     f"values has shape {data.shape}, but there are {row_index.size} pairs"
                 )
-            if not np.isfinite(data).all():
-                bad = int(np.flatnonzero(~np.isfinite(data))[0])
+            bad = np.flatnonzero(~np.isfinite(data))
+            if bad.size:
                 raise InvalidInputError(
-                    f"the value of row {row_ids[row_index[bad]]!r}, "
-                    f"column {col_ids[col_index[bad]]!r} is {data[bad]}: values must be finite"
+                    f"the value of row {row_ids.item(row_index[bad[0]])!r}, "
+                    f"column {col_ids.item(col_index[bad[0]])!r} is {data[bad[0]]}: "
+                    "values must be finite"
                 )
-        key = row_index * np.int64(max(col_ids.size, 1)) + col_index
-        order = np.argsort(key, kind="stable")
-        key, data = key[order], data[order]
-        first = np.flatnonzero(np.diff(key, prepend=-1))
-        if first.size < key.size:
-            data = _merge(data, first, duplicates, values is not None, key, row_ids, col_ids)
-        row_index, col_index = row_index[order][first], col_index[order][first]
-        indptr = np.zeros(row_ids.size + 1, dtype=np.int64)
-        np.cumsum(np.bincount(row_index, minlength=row_ids.size), out=indptr[1:])
-        shape = (row_ids.size, col_ids.size)
-        return cls(sparse.csr_array((data, col_index, indptr), shape=shape), row_ids, col_ids)
+        matrix = build_csr(row_index, col_index, data, row_ids, col_ids, duplicates)
+        return Pairings(matrix, row_ids, col_ids)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,7 +141,10 @@ class Pairings:
         return int(self.matrix.nnz)
 
     def __repr__(self) -> str:
-        return f"<Pairings: {self.shape[0]} rows x {self.shape[1]} columns, {self.n_pairs} pairs>"
+        return (
+            f"<{type(self).__name__}: {self.shape[0]} rows x {self.shape[1]} columns, "
+            f"{self.n_pairs} pairs>"
+        )
 
     def row_index(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Positions of the given row ids.
@@ -191,22 +184,41 @@ class Pairings:
         """
         return index_of(ids, self.col_ids, "column")
 
-    def take_rows(self, positions: ArrayLike) -> Self:
+    def take_rows(self, positions: ArrayLike) -> "Pairings":
         """Return the rows at the given positions, in that order, with all columns.
 
         Parameters
         ----------
         positions : array_like of int, shape (n,)
-            Positions from 0 to n_rows - 1 (not ids: see `row_index`).
+            Positions from 0 to n_rows - 1 (not ids: see `row_index`), each at most once.
 
         Returns
         -------
         Pairings
-        """
-        taken = np.asarray(positions, dtype=np.int64)
-        return type(self)(self.matrix[taken], self.row_ids[taken], self.col_ids)
 
-    def align(self, col_ids: ArrayLike, *, unknown: Literal["drop", "error"] = "drop") -> Self:
+        Raises
+        ------
+        InvalidInputError
+            If a position is not a whole number, out of range, or repeated.
+        """
+        taken = np.asarray(positions)
+        if taken.ndim != 1 or (taken.size and taken.dtype.kind not in "iu"):
+            raise InvalidInputError(
+                f"positions is an array of {taken.dtype} with {taken.ndim} dimensions: give a flat "
+                "sequence of whole numbers, for instance numpy.flatnonzero(mask)"
+            )
+        taken = taken.astype(np.int64, copy=False)
+        outside = taken[(taken < 0) | (taken >= self.row_ids.size)]
+        if outside.size:
+            raise InvalidInputError(
+                f"position {outside[0]} is not one of the {self.row_ids.size} rows, which are "
+                "counted from 0: for ids, see row_index"
+            )
+        return Pairings(self.matrix[taken], self.row_ids[taken], self.col_ids)
+
+    def align(
+        self, col_ids: ArrayLike, *, unknown: Literal["drop", "error"] = "drop"
+    ) -> "Pairings":
         """Re-index the columns to another vocabulary, for instance that of a trained model.
 
         Parameters
@@ -224,11 +236,12 @@ class Pairings:
 
         Raises
         ------
+        InvalidInputError
+            If `col_ids` repeats an id, or `unknown` is neither of the two.
         UnknownIdError
             If `unknown="error"` and a stored pair has a column that is not in `col_ids`.
         """
-        if unknown not in ("drop", "error"):
-            raise InvalidInputError(f'unknown={unknown!r} is not one of "drop", "error"')
+        check_choice(unknown, "unknown", ("drop", "error"))
         target_ids = as_ids(col_ids, "col_ids")
         positions = find(self.col_ids, target_ids)
         entry_cols = positions[self.matrix.indices]
@@ -238,7 +251,7 @@ class Pairings:
         if n_dropped and unknown == "error":
             raise UnknownIdError(
                 f"{lost.size} columns are not in the vocabulary, the first is "
-                f'{self.col_ids[lost[0]]!r}: use unknown="drop" to leave their pairs out'
+                f'{self.col_ids.item(lost[0])!r}: use unknown="drop" to leave their pairs out'
             )
         kept = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
         matrix = sparse.csr_array(
@@ -246,7 +259,7 @@ class Pairings:
             shape=(self.row_ids.size, target_ids.size),
         )
         matrix.sort_indices()
-        return type(self)(
+        return Pairings(
             matrix, self.row_ids, target_ids, n_dropped_pairs=n_dropped, n_dropped_cols=lost.size
         )
 
@@ -274,132 +287,96 @@ def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
         raise InvalidInputError(f"{name} has dtype {matrix.dtype}: it must hold real numbers")
     exact_in_32_bits = kind == "b" or size <= 2 or (kind == "f" and size == 4)
     dtype = np.float32 if exact_in_32_bits else np.float64
-    if matrix.format == "coo":  # its own tocsr adds repeated entries up
-        order = np.argsort(matrix.row, kind="stable")
-        indptr = np.zeros(matrix.shape[0] + 1, dtype=np.int64)
-        np.cumsum(np.bincount(matrix.row, minlength=matrix.shape[0]), out=indptr[1:])
-        arrays = (matrix.data[order].astype(dtype), matrix.col[order], indptr)
-        return sparse.csr_array(arrays, shape=matrix.shape)
-    csr = sparse.csr_array(matrix) if matrix.format == "csr" else sparse.csr_array(matrix.tocsr())
-    if csr.dtype != dtype:
-        csr = sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
-    return csr
+    if matrix.format in ("csr", "csc"):
+        _check_index(matrix, name)
+        csr = sparse.csr_array(matrix.tocsr())
+        if csr.dtype == dtype:
+            return csr
+        return sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
+    coo = matrix.tocoo()  # its own tocsr adds repeated entries up
+    for axis, positions in (("row", coo.row), ("column", coo.col)):
+        _check_range(positions, coo.shape[axis == "column"], axis, name)
+    order = np.argsort(coo.row, kind="stable")
+    arrays = (coo.data[order].astype(dtype), coo.col[order], _indptr(coo.row, coo.shape[0]))
+    return sparse.csr_array(arrays, shape=coo.shape)
 
 
-def as_ids(values: ArrayLike | Sequence[Any], name: str) -> Ids:
-    """Return ids as int64 or as an object array of `str`, or say which one is neither."""
-    array = np.asarray(values) if not isinstance(values, np.ndarray) else values
-    if array.ndim != 1:
-        raise InvalidInputError(f"{name} has {array.ndim} dimensions: ids must be a flat sequence")
-    if array.dtype.kind == "i" or array.size == 0:
-        return array.astype(np.int64, copy=False)
-    if array.dtype.kind == "u":
-        if array.max() > np.iinfo(np.int64).max:
-            raise InvalidInputError(f"{name} holds {array.max()}, which is beyond 64-bit integers")
-        return array.astype(np.int64)
-    # A list that mixes numbers and text becomes text in np.asarray: look at the values themselves.
-    source = array if isinstance(values, np.ndarray) else values
-    items = source.tolist() if isinstance(source, np.ndarray) else list(source)  # type: ignore[arg-type]
-    if array.dtype.kind in "UTO" and all(isinstance(item, str) for item in items):
-        texts = np.empty(len(items), dtype=object)
-        texts[:] = [str(item) for item in items]
-        return texts
-    integers = (int, np.integer)
-    if all(isinstance(item, integers) and not isinstance(item, bool) for item in items):
-        limit = np.iinfo(np.int64)
-        for position, item in enumerate(items):
-            if not limit.min <= item <= limit.max:
-                raise InvalidInputError(
-                    f"{name}[{position}] is {item}, which is beyond 64-bit integers"
-                )
-        return np.array(items, dtype=np.int64)
-    first_is_text = isinstance(items[0], str)
-    for position, item in enumerate(items):
-        is_text = isinstance(item, str)
-        if not is_text and (not isinstance(item, integers) or isinstance(item, bool)):
-            raise InvalidInputError(
-                f"{name}[{position}] is {item!r}: ids must be whole numbers or strings"
-            )
-        if is_text != first_is_text:
-            break
-    raise InvalidInputError(
-        f"{name}[{position}] is {item!r}, but {name}[0] is {items[0]!r}: "
-        "ids must be all integers or all strings"
-    )
-
-
-def find(ids: Ids, vocabulary: Ids) -> NDArray[np.int64]:
-    """Position of each id in the vocabulary, or -1 where it is not there."""
-    if ids.size == 0 or vocabulary.size == 0 or ids.dtype != vocabulary.dtype:
-        return np.full(ids.size, -1, dtype=np.int64)
-    if ids.dtype == object:
-        position = {text: index for index, text in enumerate(vocabulary.tolist())}
-        return np.array([position.get(text, -1) for text in ids.tolist()], dtype=np.int64)
-    order = np.argsort(vocabulary, kind="stable")
-    slot = np.minimum(np.searchsorted(vocabulary, ids, sorter=order), vocabulary.size - 1)
-    return np.where(vocabulary[order[slot]] == ids, order[slot], -1).astype(np.int64)
-
-
-def index_of(ids: ArrayLike, vocabulary: Ids, name: str) -> NDArray[np.int64]:
-    """Position of each id in the vocabulary, or an error that names the first unknown id."""
-    wanted = as_ids(ids, f"{name} ids")
-    positions = find(wanted, vocabulary)
-    if (positions < 0).any():
-        unknown = wanted[int(np.flatnonzero(positions < 0)[0])]
-        kind = "strings" if vocabulary.dtype == object else "integers"
-        raise UnknownIdError(
-            f"{name} id {unknown!r} is unknown: it is not among the {vocabulary.size} {name} ids, "
-            f"which are {kind}"
+def _check_index(matrix: Any, name: str) -> None:
+    """Raise if a CSR or CSC matrix made by hand points outside itself: kernels do not look."""
+    ends = matrix.indptr
+    if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] > matrix.indices.size:
+        raise InvalidInputError(
+            f"{name} has an index pointer that does not ascend from 0 to its number of entries: "
+            "build it with scipy.sparse.coo_array((values, (rows, cols)))"
         )
-    return positions
+    inner, axis = (1, "column") if matrix.format == "csr" else (0, "row")
+    _check_range(matrix.indices[: ends[-1]], matrix.shape[inner], axis, name)
 
 
-def _encode(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
-    """Distinct ids in ascending order, and the position of each given id among them."""
-    if ids.dtype == object:
-        vocabulary = np.array(sorted(set(ids.tolist())), dtype=object)
-        return vocabulary, find(ids, vocabulary)
-    vocabulary, index = np.unique(ids, return_inverse=True)
-    return vocabulary, index.astype(np.int64, copy=False)
+def _check_range(positions: NDArray[Any], size: int, axis: str, name: str) -> None:
+    if positions.size and not (positions.min() >= 0 and positions.max() < size):
+        entry = int(np.flatnonzero((positions < 0) | (positions >= size))[0])
+        raise InvalidInputError(
+            f"entry {entry} of {name} is in {axis} {positions[entry]}, but there are only {size} "
+            f"{axis}s, counted from 0"
+        )
 
 
-def _check_unique(ids: Ids, name: str) -> None:
-    if ids.dtype == object:
-        if len(set(ids.tolist())) == ids.size:
-            return
-        values = np.array(sorted(ids.tolist()), dtype=object)
-    else:
-        values = np.sort(ids)
-    repeated = values[1:][values[1:] == values[:-1]]
-    if repeated.size:
-        raise InvalidInputError(f"{name} holds {repeated[0]!r} more than once: ids must be unique")
+def build_csr(
+    row_index: NDArray[np.int64],
+    col_index: NDArray[np.int64],
+    values: NDArray[np.float64] | None,
+    row_ids: Ids,
+    col_ids: Ids,
+    duplicates: Duplicates,
+) -> sparse.csr_array:
+    """Return the matrix of positions, one entry for each pair, with sorted columns in each row.
+
+    The ids give the shape, and name a pair that may not occur twice.
+    """
+    key = row_index * np.int64(max(col_ids.size, 1)) + col_index
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    data: NDArray[Any]
+    data = np.ones(key.size, dtype=np.float32) if values is None else values[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))  # where each pair starts
+    if first.size < key.size:
+        if duplicates == "count":
+            data = np.add.reduceat(data.astype(np.float64), first).astype(data.dtype)
+        else:
+            _check_repeats(data, first, duplicates, key, row_ids, col_ids)
+            data = data[first]
+    row_index, col_index = row_index[order[first]], col_index[order[first]]
+    shape = (row_ids.size, col_ids.size)
+    return sparse.csr_array((data, col_index, _indptr(row_index, shape[0])), shape=shape)
 
 
-def _merge(
+def _indptr(rows: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
+    """Where each row starts among entries that are sorted by row."""
+    indptr = np.zeros(n_rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
+    return indptr
+
+
+def _check_repeats(
     data: NDArray[Any],
     first: NDArray[np.int64],
     duplicates: Duplicates,
-    has_values: bool,
     key: NDArray[np.int64],
     row_ids: Ids,
     col_ids: Ids,
-) -> NDArray[Any]:
-    """Bring sorted entries down to one for each pair; `first` holds where each pair starts."""
-    if duplicates == "count":
-        return np.asarray(np.add.reduceat(data.astype(np.float64), first), dtype=data.dtype)
+) -> None:
+    """Raise if a pair occurs more often, or with more values, than `duplicates` allows."""
     lengths = np.diff(first, append=key.size)
     if duplicates == "error":
         clash = first[lengths > 1]
-        reason = 'use duplicates="keep-one" or "count" to allow it'
-        what = "occurs more than once"
+        what, way_out = "occurs more than once", 'use duplicates="keep-one" or "count" to allow it'
     else:
-        differs = data != np.repeat(data[first], lengths)
-        clash = np.flatnonzero(differs) if has_values else first[:0]
-        reason = 'use duplicates="count" to add them up'
-        what = "occurs with different values"
+        clash = np.flatnonzero(data != np.repeat(data[first], lengths))
+        what, way_out = "occurs with different values", 'use duplicates="count" to add them up'
     if clash.size:
         row, col = divmod(int(key[clash[0]]), col_ids.size)
         raise InvalidInputError(
-            f"the pair of row {row_ids[row]!r} and column {col_ids[col]!r} {what}: {reason}"
+            f"the pair of row {row_ids.item(row)!r} and column {col_ids.item(col)!r} {what}: "
+            f"{way_out}"
         )
-    return data[first]

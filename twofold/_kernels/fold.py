@@ -24,9 +24,9 @@ def fold_rows(
 ):  # fmt: skip
     """Minimise each row's part of the objective over p, in float64, from 0.
 
-    FISTA (Beck & Teboulle 2009) with backtracking, and a restart of the momentum where the
-    function rises (O'Donoghue & Candes 2015). ``steps`` tells how many were taken; it stops when
-    a step moves p by less than ``accuracy`` relative to its length.
+    FISTA (Beck & Teboulle 2009) with backtracking, and a restart of the momentum where it points
+    uphill (O'Donoghue & Candes 2015, the gradient scheme). ``steps`` tells how many were taken; it
+    stops when steps move p by less than ``accuracy`` relative to its length.
     """
     k = Q.shape[1]
     step_t, step_w, step_f = (
@@ -39,13 +39,13 @@ def fold_rows(
         y = np.empty(k)
         new = np.empty(k)
         g = np.empty(k)
+        new_g = np.empty(k)
         for u in range(bounds[chunk], bounds[chunk + 1]):
             p[:] = 0.0
             y[:] = 0.0
             momentum = 1.0
             # An upper bound of the curvature at the start would do; backtracking finds the rest.
             curvature = 1e-3
-            at_p = np.inf
             taken = 0
             calm = 0
             while taken < max_steps and calm < 3 and indptr[u] < indptr[u + 1]:
@@ -57,7 +57,7 @@ def fold_rows(
                     penalty_address, smooth, Q, y, g, True,
                 )  # fmt: skip
                 for _ in range(60):
-                    bound = at_y
+                    slope = square = 0.0
                     for f in range(k):
                         z = y[f] - g[f] / curvature
                         if not smooth:
@@ -65,36 +65,39 @@ def fold_rows(
                                 penalty_code, penalty_address, z, scale[u] / curvature
                             )
                         new[f] = z
-                        bound += g[f] * (z - y[f]) + 0.5 * curvature * (z - y[f]) ** 2
+                        slope += g[f] * (z - y[f])
+                        square += (z - y[f]) ** 2
+                    rise = 0.5 * curvature * square
+                    # Values this close differ by rounding: then the change of slope decides.
+                    blurred = rise <= 1e-9 * abs(at_y)
                     at_new = _smooth_part(
                         u, indptr, indices, targets, step_t, weights, step_w, first, step_f,
                         missing_weight, G, loss_code, parameter, loss_value_address,
                         loss_slope_address, scale[u], penalty_code, penalty_value_address,
-                        penalty_address, smooth, Q, new, g, False,
+                        penalty_address, smooth, Q, new, new_g, blurred,
                     )  # fmt: skip
-                    if at_new <= bound + 1e-14 * abs(at_y):
+                    if blurred:
+                        bend = 0.0
+                        for f in range(k):
+                            bend += (new_g[f] - g[f]) * (new[f] - y[f])
+                        if bend <= 2.0 * rise:
+                            break
+                    elif at_new <= at_y + slope + rise:
                         break
                     curvature *= 2.0
-                if not smooth:
-                    for f in range(k):
-                        at_new += scale[u] * penalty_value(
-                            penalty_code, penalty_value_address, new[f]
-                        )
-                moved = length = 0.0
+                moved = length = uphill = 0.0
                 for f in range(k):
                     moved += (new[f] - p[f]) ** 2
                     length += new[f] ** 2
-                if at_new > at_p and momentum > 1.0:
-                    momentum = 1.0  # restart from the best point, without momentum
-                    y[:] = p
-                    continue
+                    uphill += (y[f] - new[f]) * (new[f] - p[f])
                 calm = calm + 1 if moved <= accuracy * accuracy * length else 0
                 after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum))
+                if uphill > 0.0:
+                    momentum = after = 1.0
                 for f in range(k):
                     y[f] = new[f] + (momentum - 1.0) / after * (new[f] - p[f])
                     p[f] = new[f]
                 momentum = after
-                at_p = at_new
                 curvature *= 0.9
             out[u] = p
             steps[u] = taken

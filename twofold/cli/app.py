@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -207,7 +208,9 @@ def fold_in(
     if output is not None:
         _write_factors(output, folded.row_ids, folded.row_factors)
     shown = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
-    ranking = fitted.recommend(shown, top) if top > 0 and shown.shape[0] else []
+    ranking: Iterable[Any] = ()
+    if top > 0 and shown.shape[0]:
+        ranking = fitted.recommend(shown, top)
     if as_json:
         write_json(
             {

@@ -1,5 +1,6 @@
 """``twofold demo``: the whole path on a database that it makes itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,9 @@ def _share_of_taste(made: PlaylistData, ranking: Ranking) -> float:
     return float(own[ranking.mask].mean())
 
 
-def _show_examples(made: PlaylistData, seen: Pairings, ranking: Ranking, tell: opt.Any) -> None:
+def _show_examples(
+    made: PlaylistData, seen: Pairings, ranking: Ranking, tell: Callable[[str], None]
+) -> None:
     for row in range(min(2, seen.shape[0])):
         playlist = int(seen.row_ids[row])
         tastes = "/".join(str(taste) for taste in np.unique(made.playlist_groups[playlist - 1]))

@@ -8,7 +8,8 @@ formulas are compiled by numba, so they use the numbers in `self`, `math` and `n
         scale: float = 1.0
 
         def value(self, target, prediction):
-            return self.scale * np.log(np.cosh(prediction - target))
+            distance = np.abs(prediction - target)
+            return self.scale * (distance + np.log1p(np.exp(-2.0 * distance)) - np.log(2.0))
 
         def derivative(self, target, prediction):
             return self.scale * np.tanh(prediction - target)

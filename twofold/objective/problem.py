@@ -131,8 +131,9 @@ class Problem:
         self.objective = objective
         self.shape: tuple[int, int] = (int(csr.shape[0]), int(csr.shape[1]))
         self.n_entries = int(csr.indptr[-1])
-        indptr = csr.indptr.astype(np.int64, copy=False)
-        indices = csr.indices[: self.n_entries].astype(np.int32, copy=False)
+        # Copied if read-only: numba would compile every kernel once more for such arrays.
+        indptr = np.require(csr.indptr, np.int64, "W")
+        indices = np.require(csr.indices[: self.n_entries], np.int32, "W")
         one = np.ones(1)
         targets, weights = one, one
         if objective.data != "ones":
@@ -174,7 +175,7 @@ class Problem:
         width: int,
     ) -> Side:
         objective = self.objective
-        if weights.size == 1:
+        if objective.data != "weights":
             summed: Array = np.diff(indptr).astype(np.float64)
         else:
             row = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
@@ -258,6 +259,8 @@ class Problem:
                 raise InvalidInputError(
                     f"{label}[{row}, {factor}] is {factors[row, factor]}: factors must be finite"
                 )
+        if not col_factors.shape[1]:
+            raise InvalidInputError(f"{name}col_factors has no columns: give at least one factor")
         if row_factors.shape[1] != col_factors.shape[1]:
             raise InvalidInputError(
                 f"{name}row_factors has {row_factors.shape[1]} factors, but {name}col_factors has "
@@ -270,7 +273,7 @@ class Problem:
         Non-finite factors give a non-finite value; see `Objective.value` for the checked call.
         """
         objective = self.objective
-        P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
+        P, Q = (np.require(factors, requirements=["C", "W"]) for factors in (P, Q))
         rows, cols = self.rows, self.cols
         code, parameter, address, _ = self.loss_call
         with parallel(n_threads):
@@ -323,7 +326,7 @@ class Problem:
             smooth_part = True  # there is no derivative to add
         with_penalty = objective.regularizer.smooth or not smooth_part
         loss_code, parameter, _, loss_derivative = self.loss_call
-        P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
+        P, Q = (np.require(factors, requirements=["C", "W"]) for factors in (P, Q))
         gradients = []
         with parallel(n_threads):
             for side, own, other in ((rows, P, Q), (cols, Q, P)):

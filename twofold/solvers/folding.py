@@ -76,7 +76,7 @@ def fold_in(
     nothing = np.zeros((csr.shape[0], Q.shape[1]))
     problem.check_factors(nothing, Q)
     dtype = np.float32 if Q.dtype == np.float32 else np.float64
-    Q = np.ascontiguousarray(Q, dtype=dtype)
+    Q = np.require(Q, dtype, ["C", "W"])
     if not ALS.supports.missing(objective):
         return half_step(objective, problem.rows, Q, n_threads=n_threads)
     return _minimise_rows(problem, Q, n_threads).astype(dtype, copy=False)

@@ -1,7 +1,7 @@
-"""Contract suites for solvers, losses and regularisers, ours and yours.
+"""Contract checks for solvers, losses and regularisers, ours and yours, and a plain reference.
 
-Call them from a test; each raises `AssertionError` with a sentence that says which promise was
-broken. ``reference`` is the objective in plain numpy, to compare with.
+`check_solver`, `check_loss` and `check_regularizer` raise an `AssertionError` with one sentence
+that says which promise is broken; ``reference`` is dense float64 numpy to compare with.
 """
 
 from twofold.testing import reference

@@ -44,7 +44,19 @@ def entries(objective: Objective, matrix: Any) -> Iterator[tuple[int, int, float
 
 
 def scales(objective: Objective, matrix: Any) -> tuple[Float, Float]:
-    """s_u and s_i: (n_u + a0 n_cols)^exponent and (n_i + a0 n_rows)^exponent."""
+    """s_u and s_i: (n_u + a0 n_cols)^exponent and (n_i + a0 n_rows)^exponent.
+
+    Parameters
+    ----------
+    objective : Objective
+        Gives a0 and the exponent.
+    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+        The stored entries.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_rows,) and (n_cols,)
+    """
     n_rows, n_cols = matrix.shape
     summed_rows, summed_cols = np.zeros(n_rows), np.zeros(n_cols)
     for u, i, _, w in entries(objective, matrix):

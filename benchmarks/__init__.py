@@ -1,0 +1,1 @@
+"""Measurements. ``python -m benchmarks.spine URL`` and ``pytest benchmarks``."""

@@ -1,0 +1,203 @@
+"""ALS: every half-step is an exact minimum, by whichever route a row takes."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L2, Objective, fold_in
+from twofold.exceptions import SingularRowError, UnsupportedObjectiveError
+from twofold.objective import HuberLoss
+from twofold.solvers import ALS
+from twofold.testing import reference
+
+OBJECTIVES = [
+    Objective(
+        regularizer=L2(0.1, exponent=exponent), data=data, unobserved_weight=a0, unobserved=which
+    )
+    for exponent in (0.0, 0.5, 1.0)
+    for data, a0, which in (
+        ("ones", 0.0, "all"),
+        ("targets", 0.2, "all"),
+        ("weights", 0.3, "all"),
+        ("weights", 0.3, "missing"),
+        ("ones", 1.0, "missing"),
+    )
+]
+
+
+def random_matrix(n_rows, n_cols, n_entries, seed=0, low=0.5, high=3.0):
+    """Return a CSR array with repeated entries, its values not added up."""
+    rng = np.random.default_rng(seed)
+    row = np.sort(rng.integers(n_rows, size=n_entries))
+    col = rng.integers(n_cols, size=n_entries)
+    indptr = np.searchsorted(row, np.arange(n_rows + 1))
+    values = rng.uniform(low, high, n_entries)
+    return sparse.csr_array((values, col, indptr), shape=(n_rows, n_cols))
+
+
+def normal_factors(n, k, seed=1, dtype="float64"):
+    return np.random.default_rng(seed).normal(size=(n, k)).astype(dtype)
+
+
+def relative_gradient(objective, matrix, start, end):
+    norms = [np.linalg.norm(np.concatenate(objective.gradient(matrix, *at))) for at in (end, start)]
+    return norms[0] / norms[1]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_half_steps_never_increase_the_objective(objective):
+    matrix = random_matrix(60, 40, 500)
+    across = matrix.T.tocsr()
+    P, Q = normal_factors(60, 6), normal_factors(40, 6, seed=2)
+    before = objective.value(matrix, P, Q).total
+    for _ in range(8):
+        P = fold_in(objective, matrix, Q)
+        middle = objective.value(matrix, P, Q).total
+        Q = fold_in(objective, across, P)
+        after = objective.value(matrix, P, Q).total
+        assert middle <= before * (1 + 1e-12)
+        assert after <= middle * (1 + 1e-12)
+        before = after
+
+
+def test_an_epoch_is_two_folds():
+    objective, matrix = OBJECTIVES[3], random_matrix(60, 40, 500)
+    P, Q = normal_factors(60, 6), normal_factors(40, 6, seed=2)
+    solution = ALS(n_factors=6, max_epochs=1, dtype="float64").solve(objective, matrix, (P, Q))
+    rows = fold_in(objective, matrix, Q)
+    np.testing.assert_array_equal(solution.row_factors, rows)
+    np.testing.assert_allclose(
+        solution.col_factors, reference.fold_in(objective, matrix.T, rows), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_it_becomes_stationary(objective):
+    matrix = random_matrix(30, 20, 150)
+    start = normal_factors(30, 3), normal_factors(20, 3, seed=2)
+    solver = ALS(n_factors=3, max_epochs=600, evaluate_every=600, n_threads=1, dtype="float64")
+    solution = solver.solve(objective, matrix, start)
+    end = solution.row_factors, solution.col_factors
+    assert relative_gradient(objective, matrix, start, end) < 1e-4
+
+
+@pytest.mark.parametrize("k", [1, 7, 10, 64, 100, 129])
+@pytest.mark.parametrize("objective", [OBJECTIVES[0], OBJECTIVES[3], OBJECTIVES[11]])
+def test_rows_of_every_length_are_exact(objective, k):
+    # Shorter than the rank (dual), longer (primal), and longer than one panel of 256 entries.
+    lengths = [1, 2, 5, k, k + 1, 255, 256, 257, 300, 700]
+    rng = np.random.default_rng(k)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    cols = np.concatenate([rng.permutation(800)[:length] for length in lengths])
+    values = rng.uniform(0.5, 3.0, cols.size)
+    matrix = sparse.csr_array((values, cols, indptr), shape=(len(lengths), 800))
+    Q = normal_factors(800, k)
+    exact = reference.fold_in(objective, matrix, Q)
+    scale = np.abs(exact).max(axis=1, keepdims=True)
+    assert np.max(np.abs(fold_in(objective, matrix, Q) - exact) / scale) < 1e-9
+    single = Q.astype(np.float32)
+    exact = reference.fold_in(objective, matrix, single)
+    found = fold_in(objective, matrix, single)
+    assert found.dtype == np.float32
+    assert np.max(np.abs(found - exact) / scale) < 1e-3
+
+
+def test_float32_reaches_the_objective_of_float64():
+    matrix = random_matrix(200, 100, 3000)
+    for objective in (OBJECTIVES[0], OBJECTIVES[3]):
+        totals = [
+            ALS(n_factors=8, max_epochs=10, rng=0, dtype=dtype).solve(objective, matrix)
+            for dtype in ("float32", "float64")
+        ]
+        assert totals[0].objective_value == pytest.approx(totals[1].objective_value, rel=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_below_that_of_a_missing_cell(exponent, dtype):
+    # w < a0: what is given back for a stored cell is more than it has.
+    matrix = random_matrix(50, 40, 600, low=0.0, high=0.6)
+    objective = Objective(
+        regularizer=L2(0.1, exponent=exponent), data="weights",
+        unobserved_weight=0.5, unobserved="missing",
+    )  # fmt: skip
+    Q = normal_factors(40, 6, dtype=dtype)
+    exact = reference.fold_in(objective, matrix, Q)
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(fold_in(objective, matrix, Q), exact, atol=tolerance)
+    solution = ALS(n_factors=6, max_epochs=5, rng=0, dtype=dtype).solve(objective, matrix)
+    totals = [record.total for record in solution.history]
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_weights_of_zero_are_no_entries():
+    objective = Objective(regularizer=L2(0.1), data="weights")
+    matrix = random_matrix(30, 20, 200)
+    matrix.data[::3] = 0.0
+    Q = normal_factors(20, 4)
+    exact = reference.fold_in(objective, matrix, Q)
+    np.testing.assert_allclose(fold_in(objective, matrix, Q), exact, atol=1e-10)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_weight_of_two_is_the_pair_twice(objective):
+    once = random_matrix(40, 30, 200)
+    once.sum_duplicates()
+    counts = 1 + np.arange(once.nnz) % 2
+    row = np.repeat(np.arange(40), np.diff(once.indptr))
+    at = (row.repeat(counts), once.indices.repeat(counts))
+    repeated = sparse.coo_array((np.ones(counts.sum()), at), shape=once.shape)
+    weighted = sparse.csr_array((counts.astype(float), once.indices, once.indptr), shape=once.shape)
+    a0, which = objective.unobserved_weight, objective.unobserved
+    results = [
+        ALS(n_factors=4, max_epochs=5, rng=0, dtype="float64").solve(
+            Objective(
+                regularizer=objective.regularizer, data=data, unobserved_weight=a0, unobserved=which
+            ),
+            matrix,
+        )
+        for data, matrix in (("ones", repeated), ("weights", weighted))
+    ]
+    np.testing.assert_allclose(results[0].row_factors, results[1].row_factors, atol=1e-8)
+    np.testing.assert_allclose(results[0].col_factors, results[1].col_factors, atol=1e-8)
+
+
+def test_a_singular_row_is_named():
+    matrix = random_matrix(6, 30, 90)
+    short = sparse.vstack([matrix, sparse.csr_array(([1.0, 1.0], ([0, 0], [3, 5])), shape=(1, 30))])
+    objective = Objective(regularizer=L2(0.0))
+    Q = normal_factors(30, 4)
+    for dtype in ("float32", "float64"):
+        with pytest.raises(SingularRowError, match=r"row 6 \(2 entries\) has no unique solution"):
+            fold_in(objective, short, Q.astype(dtype))
+    np.testing.assert_allclose(
+        fold_in(objective, matrix, Q), reference.fold_in(objective, matrix, Q), rtol=1e-8
+    )
+    lonely = sparse.csr_array(np.ones((8, 3)))
+    with pytest.raises(SingularRowError, match=r"row 0 \(3 entries\).* and|nor have 7 others"):
+        ALS(n_factors=4, rng=0).solve(objective, lonely)
+
+
+def test_a_singular_column_is_called_a_column():
+    # Rows of 3 entries determine 2 factors; the last column has one entry only.
+    matrix = sparse.csr_array(np.array([[1.0, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]))
+    with pytest.raises(SingularRowError, match=r"col \d \(\d entries\) has no unique solution"):
+        ALS(n_factors=2, rng=0).solve(Objective(regularizer=L2(0.0), data="ones"), matrix)
+
+
+def test_nearly_parallel_columns_stay_accurate():
+    # A tiny ridge and factors that span almost nothing: float32 normal equations would fail.
+    rng = np.random.default_rng(0)
+    Q = (np.ones((50, 5)) + 1e-4 * rng.normal(size=(50, 5))).astype(np.float32)
+    objective = Objective(regularizer=L2(1e-6))
+    matrix = random_matrix(20, 50, 200)
+    P = fold_in(objective, matrix, Q)
+    exact = reference.fold_in(objective, matrix, Q)
+    reached = objective.value(matrix, P, Q)
+    best = objective.value(matrix, exact, Q)
+    assert reached.total <= best.total * 1.01 + 1e-4
+
+
+def test_what_it_does_not_support_is_refused():
+    with pytest.raises(UnsupportedObjectiveError, match="ALS does not support the loss HuberLoss"):
+        ALS().solve(Objective(HuberLoss()), random_matrix(5, 5, 10))

@@ -1,0 +1,205 @@
+"""Fold-in: the best rows for fixed columns, of any objective."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss, fold_in
+from twofold.exceptions import ConvergenceWarning, InvalidInputError
+from twofold.objective import Regularizer
+from twofold.solvers import ALS
+from twofold.testing import reference
+
+QUADRATIC = [
+    Objective(regularizer=L2(0.1)),
+    Objective(regularizer=L2(0.1, exponent=1.0), data="targets"),
+    Objective(regularizer=L2(0.1, exponent=0.5), data="weights", unobserved_weight=0.2),
+    Objective(
+        regularizer=L2(0.1), data="weights", unobserved_weight=0.2, unobserved="missing"
+    ),
+]  # fmt: skip
+GENERAL = [
+    Objective(HuberLoss(0.3), L2(0.05), data="targets"),
+    Objective(LogisticLoss(), L2(0.1, exponent=1.0)),
+    Objective(HuberLoss(0.5), L2(0.1), unobserved_weight=0.1),
+    Objective(LogisticLoss(), L2(0.1), unobserved_weight=0.1, unobserved="missing"),
+]
+
+
+def columns(k, n=20, seed=1):
+    return np.random.default_rng(seed).normal(size=(n, k))
+
+
+@pytest.mark.parametrize("k", [1, 3, 12])
+@pytest.mark.parametrize("objective", QUADRATIC)
+def test_it_is_the_solution_of_the_normal_equations(objective, k, small):
+    found = fold_in(objective, small, columns(k))
+    assert np.abs(found - reference.fold_in(objective, small, columns(k))).max() < 1e-10
+
+
+@pytest.mark.parametrize("cols", [[3], [0, 5, 7], [2, 2, 9], list(range(20)), [1, 4] * 15])
+def test_it_is_the_notebooks_vector_of_a_new_row(cols):
+    Q, lam = columns(6), 0.05
+    row = sparse.coo_array((np.ones(len(cols)), (np.zeros(len(cols), int), cols)), shape=(1, 20))
+    found = fold_in(Objective(regularizer=L2(lam)), row, Q)
+    assert np.abs(found[0] - reference.notebook_fold_in(cols, Q, lam)).max() < 1e-10
+
+
+@pytest.mark.parametrize("loss", [HuberLoss(), LogisticLoss()])
+def test_many_rows_of_rank_one_settle(loss):
+    # Values of the objective that differ by rounding alone once kept a row in a thousand jumping.
+    rng = np.random.default_rng(0)
+    at = (rng.integers(5000, size=40_000), rng.integers(20, size=40_000))
+    matrix = sparse.coo_array((np.ones(40_000), at), shape=(5000, 20))
+    objective, Q = Objective(loss, L2(0.1)), columns(1)
+    P = fold_in(objective, matrix, Q)  # its ConvergenceWarning would be an error
+    slope, _ = objective.gradient(matrix, P, Q)
+    start, _ = objective.gradient(matrix, np.zeros_like(P), Q)
+    assert np.linalg.norm(slope) < 1e-9 * np.linalg.norm(start)
+
+
+@pytest.mark.parametrize("objective", GENERAL)
+def test_rows_of_any_loss_are_stationary(objective, small):
+    Q = columns(4)
+    P = fold_in(objective, small, Q)
+    slope, _ = objective.gradient(small, P, Q)
+    start, _ = objective.gradient(small, np.zeros_like(P), Q)
+    filled = np.diff(small.indptr) > 0
+    assert np.abs(slope[filled]).max() < 1e-6 * np.abs(start).max()
+
+
+def test_l1_rows_satisfy_their_conditions(small):
+    Q, lam = columns(4), 1.5
+    P = fold_in(Objective(regularizer=L1(lam)), small, Q)
+    slope, _ = Objective(regularizer=L2(0.0)).gradient(small, P, Q)
+    filled = np.diff(small.indptr) > 0
+    P, slope = P[filled], slope[filled]
+    assert (P == 0.0).any()
+    assert np.all(np.abs(slope[P == 0.0]) <= lam + 1e-6)
+    np.testing.assert_allclose(slope[P != 0.0], -lam * np.sign(P[P != 0.0]), atol=1e-6)
+
+
+def test_the_general_way_agrees_with_the_exact_one(small):
+    # The same quadratic problem, written as a Huber loss that never becomes straight.
+    for objective in QUADRATIC:
+        same = Objective(
+            HuberLoss(1e6), objective.regularizer, data=objective.data,
+            unobserved_weight=objective.unobserved_weight, unobserved=objective.unobserved,
+        )  # fmt: skip
+        exact, found = (fold_in(o, small, columns(4)) for o in (objective, same))
+        np.testing.assert_allclose(found, exact, atol=1e-7)
+
+
+@pytest.mark.parametrize("objective", [QUADRATIC[3], GENERAL[0]])
+def test_new_columns_fold_in_by_transposing(objective, small):
+    P = np.random.default_rng(2).normal(size=(30, 3))
+    Q = fold_in(objective, small.T, P)
+    assert Q.shape == (20, 3)
+    _, slope = objective.gradient(small, P, Q)
+    filled = np.bincount(small.indices, minlength=20) > 0
+    assert np.abs(slope[filled]).max() < 1e-5
+
+
+def test_a_training_row_folds_in_to_its_trained_vector(small):
+    objective = QUADRATIC[2]
+    solution = ALS(n_factors=3, max_epochs=300, n_threads=1, rng=0, dtype="float64").solve(
+        objective, small
+    )
+    folded = fold_in(objective, small, solution.col_factors)
+    np.testing.assert_allclose(folded, solution.row_factors, atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", [QUADRATIC[0], QUADRATIC[3], GENERAL[2]])
+def test_rows_without_entries_are_zero(objective):
+    matrix = sparse.csr_array(np.array([[0.0, 1, 1], [0, 0, 0], [1, 0, 0]]))
+    P = fold_in(objective, matrix, columns(2, 3))
+    assert not P[1].any()
+    assert P[0].any()
+    nothing = fold_in(objective, sparse.csr_array((0, 3)), columns(2, 3))
+    assert nothing.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")]
+)
+@pytest.mark.parametrize("objective", [QUADRATIC[0], GENERAL[0]])
+def test_the_dtype_is_that_of_the_columns(given, dtype, objective, small):
+    Q = (4 * columns(3)).astype(given)
+    Q.flags.writeable = False
+    P = fold_in(objective, small, Q)
+    assert P.dtype == dtype
+    best = fold_in(objective, small, Q.astype("float64"))
+    np.testing.assert_allclose(P, best, atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", [QUADRATIC[3], GENERAL[0]])
+def test_bits_do_not_depend_on_threads(objective):
+    rng = np.random.default_rng(0)
+    at = (rng.integers(4000, size=60_000), rng.integers(20, size=60_000))
+    matrix = sparse.coo_array((np.ones(60_000), at), shape=(4000, 20))
+    one, two = (fold_in(objective, matrix, columns(5), n_threads=n) for n in (1, 2))
+    assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("Q", "sentence"),
+    [
+        (np.ones((21, 3)), "the matrix has 20 cols, but col_factors has 21 rows$"),
+        (np.ones((30, 3)), "20 cols, but col_factors has 30 rows: are rows and columns swapped"),
+        (np.ones(20), "col_factors must be a 2-d array"),
+        (np.ones((20, 0)), "col_factors has no columns: give at least one factor"),
+        (np.full((20, 2), np.nan), r"col_factors\[0, 0\] is nan"),
+    ],
+)
+def test_wrong_columns_are_named(Q, sentence, small):
+    with pytest.raises(InvalidInputError, match=sentence):
+        fold_in(Objective(), small, Q)
+
+
+def test_wrong_thread_counts_are_named(small):
+    with pytest.raises(InvalidInputError, match="n_threads=0"):
+        fold_in(Objective(), small, columns(2), n_threads=0)
+
+
+class Flat(Regularizer):
+    """A penalty without curvature, for a problem that has no minimum."""
+
+    def value(self, x):
+        return 0.0 * x
+
+    def derivative(self, x):
+        return 0.0 * x
+
+
+def test_rows_that_do_not_settle_are_warned_about():
+    # Separable targets and no penalty: the logistic loss falls for ever.
+    matrix = sparse.csr_array(np.ones((1, 2)))
+    with pytest.warns(ConvergenceWarning, match="row 0 and 0 others did not settle"):
+        fold_in(Objective(LogisticLoss(), Flat()), matrix, np.array([[1.0, 1e-3], [1e-3, 1.0]]))
+
+
+@pytest.mark.parametrize("objective", [QUADRATIC[2], GENERAL[0], Objective(SquaredLoss(), L1(0.1))])
+def test_two_threads_may_call_at_once(objective):
+    rng = np.random.default_rng(0)
+    at = (rng.integers(500, size=8000), rng.integers(20, size=8000))
+    matrix = sparse.coo_array((rng.uniform(0.5, 2.0, 8000), at), shape=(500, 20))
+    problems = [columns(4, seed=seed) for seed in range(2)]
+    expected = [fold_in(objective, matrix, Q) for Q in problems]
+    found = [[], []]
+
+    def work(number):
+        with warnings.catch_warnings():
+            for _ in range(10):
+                found[number].append(fold_in(objective, matrix, problems[number]))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for results, right in zip(found, expected, strict=True):
+        assert len(results) == 10
+        assert all(np.array_equal(one, right) for one in results)

@@ -1,0 +1,182 @@
+"""GD: the notebook's steps, the steps that it finds itself, and mini-batches."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
+from twofold.exceptions import InvalidInputError
+from twofold.solvers import GD, Status
+from twofold.testing import reference
+
+OBJECTIVES = [
+    Objective(SquaredLoss(), L2(0.1)),
+    Objective(SquaredLoss(), L2(0.05, exponent=0.5), data="weights", unobserved_weight=0.1),
+    Objective(SquaredLoss(), L2(0.1), unobserved_weight=0.2, unobserved="missing"),
+    Objective(HuberLoss(0.5), L2(0.1), data="targets"),
+    Objective(LogisticLoss(), L2(0.1)),
+    Objective(SquaredLoss(), L1(0.1)),
+]
+
+
+def pairs_and_factors(k=5):
+    """Return pairs in rows of unequal length, some of them repeated, and initial factors."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 25, size=40)
+    rows = np.repeat(np.arange(40), lengths)
+    cols = rng.integers(30, size=rows.size)
+    P, Q = rng.normal(scale=0.4, size=(40, k)), rng.normal(scale=0.4, size=(30, k))
+    return np.column_stack([rows, cols]), P, Q
+
+
+def test_it_is_the_notebooks_gradient_descent():
+    pairs, P, Q = pairs_and_factors()
+    alpha, lam, iterations = 0.02, 0.03, 20
+    matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30))
+    solver = GD(n_factors=5, learning_rate=alpha / 2, max_epochs=iterations, dtype="float64")
+    solution = solver.solve(Objective(regularizer=L2(lam, exponent=1)), matrix, init=(P, Q))
+    rows, cols = reference.notebook_epochs(pairs, P, Q, alpha, lam, iterations)
+    assert np.abs(solution.row_factors - rows).max() < 1e-10
+    assert np.abs(solution.col_factors - cols).max() < 1e-10
+    assert np.abs(rows - P).max() > 0.1  # it went somewhere
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_one_step_is_the_gradient(objective, small):
+    matrix = small.copy()
+    rng = np.random.default_rng(1)
+    P, Q = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
+    eta = 1e-3
+    solver = GD(n_factors=3, learning_rate=eta, max_epochs=1, dtype="float64")
+    solution = solver.solve(objective, matrix, init=(P, Q))
+    regularizer = objective.regularizer
+    if regularizer.smooth:
+        dP, dQ = reference.gradient(objective, matrix, P, Q)
+        expected = P - eta * dP, Q - eta * dQ
+    else:
+        bare = Objective(objective.loss, L2(0.0))
+        dP, dQ = reference.gradient(bare, matrix, P, Q)
+        step = eta * regularizer.weight
+        expected = tuple(regularizer.proximal(x, step) for x in (P - eta * dP, Q - eta * dQ))
+    np.testing.assert_allclose(solution.row_factors, expected[0], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(solution.col_factors, expected[1], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_steps_that_it_finds_never_go_up(objective, dtype, small):
+    solution = GD(n_factors=4, max_epochs=60, rng=0, dtype=dtype).solve(objective, small)
+    totals = [record.total for record in solution.history]
+    assert solution.status is Status.MAX_EPOCHS
+    slack = 1e-6 if dtype == "float32" else 1e-12
+    assert all(new <= old * (1 + slack) for old, new in pairwise(totals))
+    assert totals[-1] < 0.7 * totals[0]
+
+
+def test_it_ends_at_a_stationary_point(small):
+    objective = OBJECTIVES[1]
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
+    solution = GD(
+        n_factors=3, max_epochs=3000, evaluate_every=3000, n_threads=1, dtype="float64"
+    ).solve(objective, small, init=start)
+    end = solution.row_factors, solution.col_factors
+    norms = [
+        np.linalg.norm(np.concatenate(reference.gradient(objective, small, *at)))
+        for at in (end, start)
+    ]
+    assert norms[0] < 1e-4 * norms[1]
+
+
+def test_l1_makes_exact_zeros_and_satisfies_its_conditions(small):
+    objective = Objective(regularizer=L1(1.0))
+    solution = GD(
+        n_factors=3, max_epochs=2000, evaluate_every=2000, n_threads=1, rng=0, dtype="float64"
+    ).solve(objective, small)
+    P, Q = solution.row_factors, solution.col_factors
+    slopes = Objective(regularizer=L2(0.0)).gradient(small, P, Q)
+    assert 0.05 < np.mean(P == 0.0) < 1.0
+    for factors, slope in zip((P, Q), slopes, strict=True):
+        zero = factors == 0.0
+        assert np.all(np.abs(slope[zero]) <= 1.0 + 1e-4)
+        np.testing.assert_allclose(slope[~zero], -np.sign(factors[~zero]), atol=1e-4)
+
+
+def test_a_weight_of_two_is_the_pair_twice():
+    pairs, P, Q = pairs_and_factors()
+    repeated = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30))
+    weighted = repeated.tocsr()
+    weighted.sum_duplicates()
+    solver = GD(n_factors=5, learning_rate=0.01, max_epochs=10, dtype="float64")
+    found = [
+        solver.solve(
+            Objective(
+                regularizer=L2(0.1, exponent=0.5), data=data,
+                unobserved_weight=0.1, unobserved="missing",
+            ),
+            matrix,
+            init=(P, Q),
+        )
+        for data, matrix in (("ones", repeated), ("weights", weighted))
+    ]  # fmt: skip
+    np.testing.assert_allclose(found[0].row_factors, found[1].row_factors, atol=1e-12)
+    np.testing.assert_allclose(found[0].col_factors, found[1].col_factors, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_small_steps_over_all_batches_add_up_to_the_gradient(objective, small):
+    rng = np.random.default_rng(1)
+    P, Q = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
+    eta = 1e-8
+    solver = GD(n_factors=3, learning_rate=eta, n_batches=7, max_epochs=1, rng=0, dtype="float64")
+    solution = solver.solve(objective, small, init=(P, Q))
+    dP, dQ = reference.gradient(objective, small, P, Q)
+    np.testing.assert_allclose((P - solution.row_factors) / eta, dP, atol=1e-4)
+    np.testing.assert_allclose((Q - solution.col_factors) / eta, dQ, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_batches", [2, 10, 100_000])
+def test_batches_lower_the_objective(n_batches, small):
+    solver = GD(
+        n_factors=3, learning_rate=0.01, n_batches=n_batches, max_epochs=20, n_threads=1, rng=0
+    )
+    history = solver.solve(OBJECTIVES[1], small).history
+    assert history[-1].total < 0.7 * history[0].total
+
+
+def test_batches_are_drawn_anew_in_each_epoch(small):
+    def run(**options):
+        solver = GD(n_factors=3, learning_rate=0.02, n_batches=4, dtype="float64", **options)
+        rng = np.random.default_rng(1)
+        start = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
+        return solver.solve(OBJECTIVES[0], small, init=start).row_factors
+
+    assert not np.array_equal(run(rng=0, max_epochs=1), run(rng=1, max_epochs=1))
+    np.testing.assert_allclose(run(rng=0, max_epochs=1), run(rng=1, max_epochs=1), atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"n_batches": 3}, "n_batches=3 needs a learning_rate"),
+        ({"n_batches": 0}, "n_batches is 0: it must be a whole number >= 1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be a finite number > 0"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+    ],
+)
+def test_wrong_parameters_are_named(options, sentence, small):
+    with pytest.raises(InvalidInputError, match=sentence):
+        GD(**options).solve(Objective(), small)
+
+
+def test_it_starts_well_from_zero_and_from_far_away(small):
+    zeros = np.zeros((30, 2)), np.zeros((20, 2))
+    solution = GD(n_factors=2, max_epochs=3).solve(OBJECTIVES[0], small, init=zeros)
+    assert solution.history[-1].total == solution.history[0].total == small.nnz
+    far = np.full((30, 2), 1e4), np.full((20, 2), 1e4)
+    solution = GD(n_factors=2, max_epochs=200, n_threads=1, dtype="float64").solve(
+        OBJECTIVES[0], small, init=far
+    )
+    assert solution.objective_value < 1e-6 * solution.history[0].total

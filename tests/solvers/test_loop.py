@@ -1,0 +1,269 @@
+"""The one outer loop: when it stops, what it keeps, and how a run goes on."""
+
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L2, Objective
+from twofold.exceptions import FileFormatError, InvalidInputError, UnsupportedObjectiveError
+from twofold.objective import HuberLoss
+from twofold.solvers import ALS, GD, SGD, Record, Solution, Solver, Status
+
+OBJECTIVE = Objective(regularizer=L2(0.1))
+SOLVERS = [
+    ALS(n_factors=3, max_epochs=6, rng=0),
+    SGD(n_factors=3, max_epochs=6, rng=0),
+    GD(n_factors=3, max_epochs=6, rng=0),
+    GD(n_factors=3, max_epochs=6, rng=0, learning_rate=0.01, n_batches=3),
+]
+
+
+@dataclass(kw_only=True)
+class Scripted(Solver):
+    """Multiplies the factors by the next number of a script in each epoch."""
+
+    script: tuple[float, ...] = (0.5,)
+    pause: float = 0.0
+
+    def prepare(self, problem, state):
+        time.sleep(self.pause)
+        return state
+
+    def step(self, problem, state):
+        time.sleep(self.pause)
+        factor = np.float32(self.script[min(state.epoch, len(self.script) - 1)])
+        return state.moved(state.row_factors * factor, state.col_factors)
+
+
+def same(one, other):
+    return (
+        one.row_factors.tobytes() == other.row_factors.tobytes()
+        and one.col_factors.tobytes() == other.col_factors.tobytes()
+    )
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+def test_history_and_callback_tell_every_epoch(solver, small):
+    seen = []
+    solution = solver.solve(OBJECTIVE, small, callback=lambda *told: seen.append(told))
+    assert [record.epoch for record in solution.history] == list(range(7))
+    assert [epoch for epoch, _ in seen] == list(range(7))
+    for epoch, so_far in seen:
+        assert so_far.n_epochs == epoch
+        assert so_far.history == solution.history[: epoch + 1]
+        value = OBJECTIVE.value(small, so_far.row_factors, so_far.col_factors)
+        assert Record.of(epoch, so_far.history[-1].seconds, value) == so_far.history[-1]
+    assert solution.status is Status.MAX_EPOCHS
+    assert solution.message == "All 6 epochs were run."
+    assert "max_epochs after 6 epochs" in repr(solution)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_true_answer_of_the_callback_stops(at, small):
+    solution = SOLVERS[0].solve(OBJECTIVE, small, callback=lambda epoch, _: epoch == at)
+    assert solution.status is Status.STOPPED
+    assert solution.n_epochs == at
+    assert len(solution.history) == at + 1
+
+
+@pytest.mark.parametrize("every", [1, 2, 4, 100])
+def test_evaluate_every(every, small):
+    solver = ALS(n_factors=3, max_epochs=6, rng=0, evaluate_every=every)
+    seen = []
+    solution = solver.solve(OBJECTIVE, small, callback=lambda epoch, _: seen.append(epoch))
+    expected = [epoch for epoch in range(7) if epoch % every == 0 or epoch == 6]
+    assert [record.epoch for record in solution.history] == seen == expected
+    assert same(solution, SOLVERS[0].solve(OBJECTIVE, small))
+
+
+def test_tol_and_patience(small):
+    def run(**options):
+        solver = ALS(n_factors=3, max_epochs=200, rng=0, n_threads=1, dtype="float64", **options)
+        return solver.solve(OBJECTIVE, small)
+
+    solution = run(tol=1e-3)
+    totals = [record.total for record in solution.history]
+    decreases = [1 - new / old for old, new in pairwise(totals)]
+    assert solution.status is Status.CONVERGED
+    assert f"below tol=0.001 at epoch {solution.n_epochs}" in solution.message
+    assert decreases[-1] < 1e-3
+    assert min(decreases[:-1]) >= 1e-3
+    patient = run(tol=1e-3, patience=4)
+    assert patient.status is Status.CONVERGED
+    assert patient.n_epochs >= solution.n_epochs + 3
+    assert run(tol=0.0).status is Status.MAX_EPOCHS
+
+
+def test_patience_counts_evaluations_in_a_row(small):
+    # Factors stand still in epochs 1, 3 and 4 only.
+    solver = Scripted(n_factors=2, max_epochs=9, tol=1e-6, patience=2, rng=0)
+    solver.script = (1.0, 0.9, 1.0, 1.0, 0.9)
+    assert solver.solve(OBJECTIVE, small).n_epochs == 4
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
+def test_divergence_returns_the_last_good_factors(bad, small):
+    start = np.ones((30, 2)), np.ones((20, 2))
+    solver = Scripted(n_factors=2, max_epochs=9, script=(0.9, 0.9, bad))
+    solution = solver.solve(OBJECTIVE, small, init=start)
+    assert solution.status is Status.DIVERGED
+    assert solution.n_epochs == 2
+    assert solution.history[-1].epoch == 3
+    assert solution.objective_value == solution.history[2].total
+    np.testing.assert_allclose(solution.row_factors, 0.81, rtol=1e-6)
+    assert "the factors are those of epoch 2" in solution.message
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize(
+    "solver", [GD(learning_rate=50.0), SGD(learning_rate=50.0, schedule="constant")]
+)
+def test_a_rate_that_is_too_high_is_advised_upon(solver, every, small):
+    solver.evaluate_every, solver.n_factors, solver.rng = every, 3, 0
+    solution = solver.solve(OBJECTIVE, small)
+    assert solution.status is Status.DIVERGED
+    assert "lower learning_rate (it is 50)" in solution.message
+    assert np.isfinite(solution.row_factors).all()
+    assert np.isfinite(solution.objective_value)
+
+
+def test_seconds_exclude_callbacks_and_only_grow(small):
+    solver = Scripted(n_factors=2, max_epochs=4, rng=0, pause=0.02)
+    solution = solver.solve(OBJECTIVE, small, callback=lambda epoch, _: time.sleep(0.05))
+    seconds = [record.seconds for record in solution.history]
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= 0.019
+    steps = np.diff(seconds)
+    assert min(steps) >= 0.019
+    assert np.median(steps) < 0.045
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+def test_a_checkpoint_goes_on_exactly(solver, small, tmp_path):
+    path = tmp_path / "run.twofold"
+
+    def interrupt(epoch, _):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    whole = solver.solve(OBJECTIVE, small)
+    with pytest.raises(KeyboardInterrupt):
+        solver.solve(OBJECTIVE, small, callback=interrupt, checkpoint=path)
+    found = Solution.load(path)
+    assert found.n_epochs == 3
+    rest = solver.solve(OBJECTIVE, small, init=found, checkpoint=path)
+    assert same(rest, whole)
+    assert same(Solution.load(path), whole)
+    assert [r.total for r in rest.history] == [r.total for r in whole.history]
+    assert [r.seconds for r in rest.history] == sorted(r.seconds for r in rest.history)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_more_epochs_than_were_asked_for_are_not_run_again(small):
+    solution = SOLVERS[0].solve(OBJECTIVE, small)
+    again = SOLVERS[0].solve(OBJECTIVE, small, init=solution)
+    assert same(again, solution)
+    assert again.history == solution.history
+
+
+def test_a_diverged_run_goes_on_with_a_lower_rate(small):
+    solver = GD(n_factors=3, learning_rate=50.0, rng=0, max_epochs=10)
+    diverged = solver.solve(OBJECTIVE, small)
+    solver.learning_rate = 0.01
+    saved = solver.solve(OBJECTIVE, small, init=diverged)
+    assert saved.status is Status.MAX_EPOCHS
+    assert [r.epoch for r in saved.history] == list(range(11))
+
+
+def test_the_solution_of_another_solver_is_a_start(small):
+    first = SOLVERS[0].solve(OBJECTIVE, small)
+    second = SOLVERS[2].solve(OBJECTIVE, small, init=first)
+    assert second.history[0].epoch == 0
+    assert second.history[0].total == first.objective_value
+    assert second.n_epochs == 6
+
+
+def test_a_solution_survives_its_file(small, tmp_path):
+    solution = SOLVERS[1].solve(OBJECTIVE, small)
+    solution.save(tmp_path / "s.twofold")
+    loaded = Solution.load(tmp_path / "s.twofold")
+    assert same(loaded, solution)
+    for name in ("status", "message", "history", "solver", "n_epochs", "seed"):
+        assert getattr(loaded, name) == getattr(solution, name)
+    assert loaded.memory.keys() == solution.memory.keys() == {"row_sums", "col_sums"}
+    (tmp_path / "s.twofold").write_bytes(b"no archive")
+    with pytest.raises(FileFormatError):
+        Solution.load(tmp_path / "s.twofold")
+
+
+def test_a_drawn_seed_is_kept(small):
+    solution = ALS(n_factors=3, max_epochs=2).solve(OBJECTIVE, small)
+    again = ALS(n_factors=3, max_epochs=2, rng=solution.seed).solve(OBJECTIVE, small)
+    assert same(solution, again)
+    other = ALS(n_factors=3, max_epochs=2).solve(OBJECTIVE, small)
+    assert other.seed != solution.seed
+    generator = np.random.default_rng(3)
+    one, two = (ALS(n_factors=3, max_epochs=1, rng=generator) for _ in range(2))
+    assert one.solve(OBJECTIVE, small).seed != two.solve(OBJECTIVE, small).seed
+
+
+def test_init_scale_sets_the_first_predictions():
+    matrix = sparse.csr_array((2000, 3000))
+    for scale in (0.1, 1.0):
+        solver = GD(n_factors=16, init_scale=scale, max_epochs=0, rng=0)
+        solution = solver.solve(OBJECTIVE, matrix)
+        assert solution.row_factors.std() == pytest.approx(scale / 4, rel=0.02)
+        assert solution.col_factors.std() == pytest.approx(scale / 4, rel=0.02)
+
+
+def test_the_progress_bar_shows_the_objective(small, capsys):
+    ALS(n_factors=3, max_epochs=2, rng=0, progress=True).solve(OBJECTIVE, small)
+    shown = capsys.readouterr().err
+    assert "ALS" in shown
+    assert "objective=" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"n_factors": 0}, "n_factors is 0: it must be a whole number >= 1"),
+        ({"n_factors": 2.0}, "n_factors is 2.0"),
+        ({"max_epochs": -1}, "max_epochs is -1"),
+        ({"patience": 0}, "patience is 0"),
+        ({"evaluate_every": 0}, "evaluate_every is 0"),
+        ({"tol": -1e-9}, "tol is -1e-09: it must be a finite number >= 0"),
+        ({"init_scale": 0.0}, "init_scale is 0.0"),
+        ({"n_threads": 0}, "n_threads=0: give a whole number from 1, or None"),
+        ({"dtype": "float16"}, '"float32", "float64"'),
+        ({"rng": -3}, "rng is -3: give a whole number >= 0"),
+        ({"rng": np.random.RandomState(0)}, "rng is RandomState"),
+    ],
+)
+def test_wrong_parameters_are_named_when_solving(options, sentence, small):
+    solver = ALS(**options)  # the constructor only stores
+    with pytest.raises(InvalidInputError, match=sentence):
+        solver.solve(OBJECTIVE, small)
+
+
+def test_an_unsupported_objective_is_refused_before_the_matrix_is_read():
+    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss: SGD, GD would do"):
+        ALS().solve(Objective(HuberLoss()), "not a matrix")
+
+
+@pytest.mark.parametrize(
+    ("P", "Q", "sentence"),
+    [
+        ((20, 3), (30, 3), "initial row_factors has 20 rows.*swapped"),
+        ((30, 3), (20, 4), "initial row_factors has 3 factors"),
+        ((30, 4), (20, 4), "rank 4, but n_factors is 3"),
+    ],
+)
+def test_wrong_initial_factors_are_named(P, Q, sentence, small):
+    with pytest.raises(InvalidInputError, match=sentence):
+        SOLVERS[0].solve(OBJECTIVE, small, init=(np.ones(P), np.ones(Q)))
+    with pytest.raises(InvalidInputError, match="init is a int: give a tuple"):
+        SOLVERS[0].solve(OBJECTIVE, small, init=3)

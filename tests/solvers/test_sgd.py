@@ -1,0 +1,181 @@
+"""SGD: one pass is the gradient, every pair counts once, and threads do not matter."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
+from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
+from twofold.solvers import GD, SGD
+
+SCHEDULES = [
+    {"schedule": "adagrad", "learning_rate": 0.1},
+    {"schedule": "constant", "learning_rate": 0.03},
+    {"schedule": "inverse-time", "learning_rate": 0.05, "decay": 0.2},
+]
+
+
+@dataclass(frozen=True)
+class Linear(Loss):
+    """Its slope is 1 everywhere."""
+
+    def value(self, target, prediction):
+        return prediction + 0.0 * target
+
+    def derivative(self, target, prediction):
+        return 1.0 + 0.0 * (target + prediction)
+
+
+def signs(n_rows=80, n_cols=60, n_entries=1500, seed=0):
+    """Return +-1 with repeated entries."""
+    rng = np.random.default_rng(seed)
+    at = (rng.integers(n_rows - 3, size=n_entries), rng.integers(n_cols - 2, size=n_entries))
+    return sparse.coo_array((rng.choice([-1.0, 1.0], n_entries), at), shape=(n_rows, n_cols))
+
+
+def normal_factors(k, n_rows=80, n_cols=60):
+    rng = np.random.default_rng(1)
+    return rng.normal(scale=0.5, size=(n_rows, k)), rng.normal(scale=0.5, size=(n_cols, k))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", SCHEDULES)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(),
+        Objective(LogisticLoss(), L2(0.02, exponent=1.0), data="targets"),
+        Objective(HuberLoss(0.5), L1(0.02, exponent=0.5)),
+    ],
+)
+def test_every_schedule_lowers_the_objective(objective, options, dtype):
+    solver = SGD(n_factors=5, max_epochs=15, rng=0, dtype=dtype, **options)
+    history = solver.solve(objective, signs()).history
+    assert history[-1].total < 0.9 * history[0].total
+    assert history[3].total < history[0].total
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("loss", [SquaredLoss(), HuberLoss(0.5), LogisticLoss()])
+@pytest.mark.parametrize("data", ["ones", "targets", "weights"])
+def test_a_pass_of_vanishing_steps_is_the_gradient(loss, exponent, data):
+    matrix = signs()
+    if data == "weights":
+        matrix.data = np.random.default_rng(2).uniform(0.2, 3.0, matrix.nnz)
+    objective = Objective(loss, L2(0.1, exponent=exponent), data=data)
+    P, Q = normal_factors(4)
+    P[-3:], Q[-2:] = 0.0, 0.0  # rows without entries become zero
+    eta = 1e-7
+    solver = SGD(
+        n_factors=4, max_epochs=1, schedule="constant", learning_rate=eta, rng=0, dtype="float64"
+    )
+    solution = solver.solve(objective, matrix, init=(P, Q))
+    for before, after, slope in zip(
+        (P, Q),
+        (solution.row_factors, solution.col_factors),
+        objective.gradient(matrix, P, Q),
+        strict=True,
+    ):
+        assert np.abs((before - after) / eta - slope).max() < 1e-3 * np.abs(slope).max()
+
+
+@pytest.mark.parametrize("n_entries", [5, 1500, 20_000])
+def test_each_pair_is_visited_once_in_each_epoch(n_entries):
+    matrix = signs(n_entries=n_entries)
+    # With unit vectors for columns and a slope of 1, P counts the visits.
+    eta = 1e-8
+    solver = SGD(
+        n_factors=60, max_epochs=3, schedule="constant", learning_rate=eta, rng=0, dtype="float64"
+    )
+    seen = []
+    solver.solve(
+        Objective(Linear(), L2(0.0)),
+        matrix,
+        init=(np.zeros((80, 60)), np.identity(60)),
+        callback=lambda epoch, so_far: seen.append(so_far.row_factors),
+    )
+    matrix.data[:] = 1.0
+    counts = matrix.toarray()
+    for epoch, visits in enumerate(seen):
+        np.testing.assert_allclose(-visits / eta, epoch * counts, atol=1e-3)
+
+
+def test_unobserved_weight_is_refused_by_name():
+    objective = Objective(unobserved_weight=0.1)
+    with pytest.raises(
+        UnsupportedObjectiveError,
+        match=r"SGD does not support unobserved_weight=0.1 \(only 0\): ALS, GD would do",
+    ):
+        SGD().solve(objective, signs())
+
+
+@pytest.mark.parametrize("options", SCHEDULES)
+def test_l1_makes_exact_zeros(options):
+    solver = SGD(n_factors=5, max_epochs=20, rng=0, **options)
+    solution = solver.solve(Objective(regularizer=L1(3.0)), signs())
+    P = solution.row_factors[:-3]  # the last rows have no entries
+    assert np.mean(P == 0.0) > 0.05
+    assert solution.history[-1].total < solution.history[0].total
+
+
+def test_rows_without_entries_become_zero():
+    solution = SGD(n_factors=3, max_epochs=1, rng=0).solve(Objective(), signs())
+    assert not solution.row_factors[-3:].any()
+    assert not solution.col_factors[-2:].any()
+
+
+@pytest.mark.parametrize("options", SCHEDULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_threads(options, dtype):
+    matrix = signs(2000, 1500, 100_000)
+    one, two = (
+        SGD(n_factors=10, max_epochs=3, rng=0, dtype=dtype, n_threads=n, **options).solve(
+            Objective(regularizer=L2(0.02, exponent=0.5), data="targets"), matrix
+        )
+        for n in (1, 2)
+    )
+    assert one.row_factors.tobytes() == two.row_factors.tobytes()
+    assert one.col_factors.tobytes() == two.col_factors.tobytes()
+    assert [r.total for r in one.history] == [r.total for r in two.history]
+
+
+def test_it_comes_close_to_the_minimum_that_gd_finds():
+    objective, matrix = Objective(regularizer=L2(0.5), data="targets"), signs()
+    exact = (
+        GD(n_factors=3, max_epochs=300, n_threads=1, rng=0).solve(objective, matrix).objective_value
+    )
+    solver = SGD(
+        n_factors=3,
+        max_epochs=200,
+        n_threads=1,
+        rng=0,
+        schedule="inverse-time",
+        learning_rate=0.05,
+        decay=0.1,
+    )
+    assert solver.solve(objective, matrix).objective_value < 1.1 * exact
+
+
+def test_orders_differ_between_epochs_and_seeds():
+    P, Q = normal_factors(4)
+    options = {"n_factors": 4, "max_epochs": 1, "schedule": "constant", "dtype": "float64"}
+    one, other = (
+        SGD(rng=seed, **options).solve(Objective(), signs(), init=(P, Q)) for seed in (0, 1)
+    )
+    assert not np.array_equal(one.row_factors, other.row_factors)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be a finite number > 0"),
+        ({"learning_rate": np.nan}, "learning_rate is nan"),
+        ({"schedule": "cosine"}, '"adagrad", "constant", "inverse-time"'),
+        ({"decay": -1.0}, "decay is -1.0: it must be a finite number >= 0"),
+    ],
+)
+def test_wrong_parameters_are_named(options, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        SGD(**options).solve(Objective(), signs())

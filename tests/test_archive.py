@@ -1,0 +1,132 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from twofold._archive import read_archive, write_archive
+from twofold.exceptions import FileFormatError, InvalidInputError
+
+dtypes = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
+arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=4))
+metas = st.dictionaries(
+    st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+)
+
+
+def texts_of(*texts: str) -> np.ndarray:
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return array
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays, st.lists(st.text(), min_size=1, max_size=5), metas)
+def test_round_trip(tmp_path_factory, array, texts, meta):
+    path = tmp_path_factory.mktemp("archive") / "a.twofold"
+    write_archive(path, "thing", 1, {"a": array, "texts": texts_of(*texts)}, meta)
+    found, found_meta = read_archive(path, "thing", 1)
+    assert sorted(found) == ["a", "texts"]
+    assert found["a"].dtype == array.dtype
+    np.testing.assert_array_equal(found["a"], array)
+    assert found["texts"].tolist() == texts
+    assert found_meta == meta
+
+
+def test_no_texts_at_all(tmp_path):
+    write_archive(tmp_path / "a", "thing", 1, {"texts": texts_of()}, {})
+    assert read_archive(tmp_path / "a", "thing", 1)[0]["texts"].tolist() == []
+
+
+def test_lone_surrogates_survive(tmp_path):
+    write_archive(tmp_path / "a", "thing", 1, {"texts": texts_of("\udcff", "ok")}, {})
+    assert read_archive(tmp_path / "a", "thing", 1)[0]["texts"].tolist() == ["\udcff", "ok"]
+
+
+def test_nothing_is_pickled(tmp_path):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {"texts": texts_of("x"), "a": np.ones(2)}, {})
+    with np.load(path, allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+
+
+def test_kind_and_version_are_checked(tmp_path):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 2, {}, {})
+    assert read_archive(path, "thing", 3) == ({}, {})
+    with pytest.raises(FileFormatError, match="holds a twofold thing, not a model"):
+        read_archive(path, "model", 2)
+    with pytest.raises(FileFormatError, match=r"version 2, .* up to 1: upgrade"):
+        read_archive(path, "thing", 1)
+
+
+def test_truncated_files(tmp_path):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {"a": np.arange(500)}, {})
+    whole = path.read_bytes()
+    for end in (0, 1, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(FileFormatError, match=repr(str(path))):
+            read_archive(path, "thing", 1)
+
+
+def test_a_flipped_byte_in_an_array_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    data = np.arange(500)
+    write_archive(path, "thing", 1, {"a": data}, {})
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(data.tobytes()) + 40] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(FileFormatError, match="damaged"):
+        read_archive(path, "thing", 1)
+
+
+@pytest.mark.parametrize("header", [b"", b"not JSON", b"[]", b"{}", b'{"kind": "thing"}'])
+def test_damaged_headers(tmp_path, header):
+    with (tmp_path / "a").open("wb") as file:
+        np.savez(file, twofold=np.frombuffer(header, dtype=np.uint8))
+    with pytest.raises(FileFormatError):
+        read_archive(tmp_path / "a", "thing", 1)
+
+
+def test_text_without_its_ends(tmp_path):
+    header = json.dumps({"kind": "thing", "version": 1, "meta": {}}).encode()
+    with (tmp_path / "a").open("wb") as file:
+        text = {"t.utf8": np.zeros(3, dtype=np.uint8)}
+        np.savez(file, twofold=np.frombuffer(header, dtype=np.uint8), **text)
+    with pytest.raises(FileFormatError, match=r"t\.ends"):
+        read_archive(tmp_path / "a", "thing", 1)
+
+
+def test_foreign_files(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.ones(2))
+    np.save(tmp_path / "single.npy", np.ones(2))
+    for name in ("other.npz", "single.npy"):
+        with pytest.raises(FileFormatError, match=r"not a (file that twofold wrote|twofold file)"):
+            read_archive(tmp_path / name, "thing", 1)
+
+
+def test_files_that_cannot_be_opened(tmp_path):
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InvalidInputError, match="cannot read"):
+            read_archive(path, "thing", 1)
+    with pytest.raises(InvalidInputError, match=r"cannot write .*folder"):
+        write_archive(tmp_path / "none" / "a", "thing", 1, {}, {})
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {"a": np.array([1])}, {})
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(InvalidInputError, match="No space left"):
+        write_archive(path, "thing", 1, {"a": np.array([2])}, {})
+    assert read_archive(path, "thing", 1)[0]["a"].tolist() == [1]
+    assert list(tmp_path.iterdir()) == [path]

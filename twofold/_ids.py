@@ -1,0 +1,102 @@
+"""Ids of rows and columns: int64, or object arrays of `str`."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twofold.exceptions import InvalidInputError, UnknownIdError
+
+__all__ = ["Ids", "as_ids", "check_unique", "encode", "find", "index_of"]
+
+Ids = NDArray[Any]
+
+
+def as_ids(values: ArrayLike, name: str) -> Ids:
+    """Return ids as int64 or as an object array of `str`, or say which one is neither."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{name} is nested unevenly: ids must be a flat sequence"
+        ) from error
+    if array.ndim != 1:
+        raise InvalidInputError(f"{name} has {array.ndim} dimensions: ids must be a flat sequence")
+    if array.dtype.kind == "i" or array.size == 0:
+        return array.astype(np.int64, copy=False)
+    limit = np.iinfo(np.int64)
+    if array.dtype.kind == "u" and array.max() <= limit.max:
+        return array.astype(np.int64)
+    # A list that mixes numbers and text becomes text in np.asarray: look at the values themselves.
+    items = array.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+    if all(isinstance(item, str) for item in items):
+        texts = np.empty(len(items), dtype=object)
+        texts[:] = [str(item) for item in items]
+        return texts
+    first_is_text = isinstance(items[0], str)
+    for position, item in enumerate(items):
+        is_text = isinstance(item, str)
+        if not is_text and (not isinstance(item, int | np.integer) or isinstance(item, bool)):
+            raise InvalidInputError(
+                f"{name}[{position}] is {item!r}: ids must be whole numbers or strings"
+            )
+        if is_text != first_is_text:
+            raise InvalidInputError(
+                f"{name}[{position}] is {item!r}, but {name}[0] is {items[0]!r}: "
+                "ids must be all integers or all strings"
+            )
+        if not is_text and not limit.min <= item <= limit.max:
+            raise InvalidInputError(
+                f"{name}[{position}] is {item}, which is beyond 64-bit integers"
+            )
+    return np.array(items, dtype=np.int64)
+
+
+def find(ids: Ids, vocabulary: Ids) -> NDArray[np.int64]:
+    """Position of each id in the vocabulary, or -1 where it is not there."""
+    if ids.size == 0 or vocabulary.size == 0 or ids.dtype != vocabulary.dtype:
+        return np.full(ids.size, -1, dtype=np.int64)
+    if ids.dtype == object:
+        position = {text: index for index, text in enumerate(vocabulary.tolist())}
+        return np.array([position.get(text, -1) for text in ids.tolist()], dtype=np.int64)
+    order = np.argsort(vocabulary, kind="stable")
+    slot = np.minimum(np.searchsorted(vocabulary, ids, sorter=order), vocabulary.size - 1)
+    return np.where(vocabulary[order[slot]] == ids, order[slot], -1).astype(np.int64)
+
+
+def index_of(ids: ArrayLike, vocabulary: Ids, name: str) -> NDArray[np.int64]:
+    """Position of each id in the vocabulary, or an error that names the first unknown id."""
+    wanted = as_ids(ids, f"{name} ids")
+    positions = find(wanted, vocabulary)
+    missing = np.flatnonzero(positions < 0)
+    if missing.size:
+        kind = "strings" if vocabulary.dtype == object else "integers"
+        raise UnknownIdError(
+            f"{name} id {wanted.item(missing[0])!r} is unknown: it is not among the "
+            f"{vocabulary.size} {name} ids, which are {kind}"
+        )
+    return positions
+
+
+def encode(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
+    """Distinct ids in ascending order, and the position of each given id among them."""
+    if ids.dtype == object:
+        vocabulary = np.array(sorted(set(ids.tolist())), dtype=object)
+        return vocabulary, find(ids, vocabulary)
+    vocabulary, index = np.unique(ids, return_inverse=True)
+    return vocabulary, index.astype(np.int64, copy=False)
+
+
+def check_unique(ids: Ids, name: str) -> None:
+    """Raise if an id occurs more than once, naming it."""
+    if ids.dtype == object:
+        if len(set(ids.tolist())) == ids.size:
+            return
+        values = np.array(sorted(ids.tolist()), dtype=object)
+    else:
+        values = np.sort(ids)
+    repeated = values[1:][values[1:] == values[:-1]]
+    if repeated.size:
+        raise InvalidInputError(
+            f"{name} holds {repeated.item(0)!r} more than once: ids must be unique"
+        )

@@ -1,0 +1,135 @@
+"""Chunks of SQL rows become arrays, or an error that names the column and the pair."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold.exceptions import InvalidInputError
+
+__all__ = ["PairReader"]
+
+_EXACT_FLOATS = 2**53  # beyond, neighbouring integers are the same float
+
+
+class PairReader:
+    """Collects SQL rows of a row id, a column id and perhaps a value.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the two or three SQL columns, for messages.
+    drop_nulls : bool
+        Leave out and count pairs with a NULL id, instead of raising.
+    """
+
+    def __init__(self, names: Sequence[str], drop_nulls: bool) -> None:
+        self.names = names
+        self.drop_nulls = drop_nulls
+        self.n_null = 0
+        self._parts: list[list[NDArray[Any]]] = [[] for _ in names]
+        self._first: list[Any] = [None, None]
+        self._texts: tuple[dict[str, str], ...] = ({}, {})  # each text once, however often it comes
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return row ids, column ids and perhaps values, of all rows so far."""
+        return [np.concatenate(parts) if parts else np.empty(0) for parts in self._parts]
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Append a chunk of SQL rows.
+
+        Raises
+        ------
+        InvalidInputError
+            If an id is NULL, not a whole number, neither integer nor text, or not of the same kind
+            as the others; or if a value is not a finite number.
+        """
+        flat = list(chain.from_iterable(rows))
+        columns = [flat[axis :: len(self.names)] for axis in range(len(self.names))]
+        kinds = [set(map(type, column)) for column in columns]
+        if type(None) in kinds[0] | kinds[1]:
+            kept = [row for row in rows if row[0] is not None and row[1] is not None]
+            if not self.drop_nulls:
+                position = next(i for i, row in enumerate(rows) if None in (row[0], row[1]))
+                axis = 0 if columns[0][position] is None else 1
+                self._fail(axis, columns, position, 'use on_null="drop" to leave such pairs out')
+            self.n_null += len(rows) - len(kept)
+            if kept:
+                self.add(kept)
+            return
+        for axis in (0, 1):
+            self._parts[axis].append(self._ids(axis, columns, kinds[axis]))
+        if len(columns) == 3:
+            self._parts[2].append(self._values(columns, kinds[2]))
+
+    def _ids(self, axis: int, columns: list[list[Any]], kinds: set[type]) -> NDArray[Any]:
+        items = columns[axis]
+        if self._first[axis] is None:
+            self._first[axis] = items[0]
+        want_text = isinstance(self._first[axis], str)
+        if want_text and all(issubclass(kind, str) for kind in kinds):
+            known = self._texts[axis]
+            texts = np.empty(len(items), dtype=object)
+            texts[:] = [known.setdefault(item, item) for item in items]
+            return texts
+        if not want_text and kinds == {int}:
+            try:
+                return np.fromiter(items, np.int64, len(items))
+            except OverflowError:
+                pass  # found again below, where it is named
+        numbers = np.empty(len(items), dtype=np.int64)
+        for position, item in enumerate(items):
+            if isinstance(item, str) != want_text:
+                other = f"another id is {self._first[axis]!r}"
+                self._fail(
+                    axis, columns, position, f"{other}; ids must be all integers or all text"
+                )
+            if not want_text:
+                if not _is_whole(item):
+                    self._fail(axis, columns, position, "ids must be 64-bit integers or text")
+                numbers[position] = int(item)
+        return numbers
+
+    def _values(self, columns: list[list[Any]], kinds: set[type]) -> NDArray[np.float64]:
+        advice = "values must be finite numbers"
+        numbers = {int, float, Decimal, bool}
+        if not kinds <= numbers:
+            position = next(i for i, item in enumerate(columns[2]) if type(item) not in numbers)
+            self._fail(2, columns, position, advice)
+        try:
+            values = np.array(columns[2], dtype=np.float64)
+        except OverflowError as error:
+            raise InvalidInputError(f"column {self.names[2]!r}: {error}; {advice}") from error
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            self._fail(2, columns, int(bad[0]), advice)
+        return values
+
+    def _fail(
+        self, axis: int, columns: Iterable[list[Any]], position: int, advice: str
+    ) -> NoReturn:
+        shown = [_shown(column[position]) for column in columns]
+        others = " and ".join(
+            f"{self.names[other]} is {shown[other]}" for other in (0, 1) if other != axis
+        )
+        raise InvalidInputError(
+            f"column {self.names[axis]!r} holds {shown[axis]} where {others}: {advice}"
+        )
+
+
+def _shown(item: Any) -> str:
+    if item is None:
+        return "NULL"
+    return str(item) if isinstance(item, Decimal) else repr(item)
+
+
+def _is_whole(item: Any) -> bool:
+    limit = np.iinfo(np.int64)
+    if isinstance(item, float):
+        return item.is_integer() and abs(item) <= _EXACT_FLOATS
+    if isinstance(item, Decimal):
+        return item.is_finite() and item == int(item) and limit.min <= item <= limit.max
+    return isinstance(item, int) and not isinstance(item, bool) and limit.min <= item <= limit.max

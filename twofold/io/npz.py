@@ -1,0 +1,109 @@
+"""`read_npz` and `write_npz`: pairings in one file."""
+
+import os
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from twofold._archive import read_archive, write_archive
+from twofold.exceptions import FileFormatError, TwofoldError
+from twofold.pairings import Duplicates, Pairings
+
+__all__ = ["read_npz", "write_npz"]
+
+_KIND, _VERSION = "pairings", 1
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
+    """Write the matrix and the ids to a file, without pickle.
+
+    The file appears under its name when it is complete; one that exists is replaced. Names of
+    tracks and playlists are not part of it (see `write_sql`).
+
+    Parameters
+    ----------
+    pairings : Pairings
+        What to write.
+    path : str or path
+        The file, by custom with the ending ``.npz``; none is added.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be written.
+    """
+    matrix = pairings.matrix
+    arrays = {
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+        "row_ids": pairings.row_ids,
+        "col_ids": pairings.col_ids,
+    }
+    meta = {
+        "n_dropped_pairs": int(pairings.n_dropped_pairs),
+        "n_dropped_cols": int(pairings.n_dropped_cols),
+    }
+    write_archive(path, _KIND, _VERSION, arrays, meta)
+
+
+def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
+    """Read pairings from a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str or path
+        A file of `write_npz`; or of ``numpy.savez(rows=..., cols=...)``, perhaps with ``values``;
+        or of ``scipy.sparse.save_npz``, where the positions in the matrix become the ids.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        What a pair that occurs several times in ``rows`` and ``cols`` becomes; see
+        `Pairings.from_arrays`. The other two kinds of file are read entry by entry.
+
+    Returns
+    -------
+    Pairings
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, damaged or of another kind.
+    InvalidInputError
+        If the file cannot be opened, or its ids or values cannot be used.
+    """
+    names = _members(path)
+    try:
+        if {"rows", "cols"} <= names:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = [file[name] for name in ("rows", "cols", "values") if name in names]
+            return Pairings.from_arrays(*arrays, duplicates=duplicates)
+        if {"format", "shape"} <= names:
+            matrix = sparse.load_npz(path)
+            return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
+        return _read_own(path)
+    except TwofoldError:
+        raise
+    except _DAMAGE as error:
+        raise FileFormatError(f"{str(path)!r} is truncated or damaged: {error}") from error
+
+
+def _members(path: str | os.PathLike[str]) -> set[str]:
+    """Names of the arrays in the file, or none if there is no saying."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return {name.removesuffix(".npy") for name in file.namelist()}
+    except _DAMAGE:
+        return set()  # read_archive says what is wrong
+
+
+def _read_own(path: str | os.PathLike[str]) -> Pairings:
+    arrays, meta = read_archive(path, _KIND, _VERSION)
+    row_ids, col_ids = arrays["row_ids"], arrays["col_ids"]
+    parts: tuple[Any, ...] = (arrays["data"], arrays["indices"], arrays["indptr"])
+    matrix = sparse.csr_array(parts, shape=(row_ids.size, col_ids.size))
+    matrix.check_format(full_check=True)
+    return Pairings(matrix, row_ids, col_ids, **meta)

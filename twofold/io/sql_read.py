@@ -1,0 +1,182 @@
+"""`read_sql`: pairings from any database that SQLAlchemy reaches."""
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.operators import in_op
+from sqlalchemy.sql.visitors import replacement_traverse
+from tqdm import tqdm
+
+from twofold._checks import check_choice, check_whole
+from twofold.exceptions import InvalidInputError
+from twofold.io.connect import Source, columns_of, connected, find_column
+from twofold.io.decode import PairReader
+from twofold.pairings import Duplicates, Pairings
+
+__all__ = ["read_sql"]
+
+Where = str | sa.ColumnElement[bool] | sa.TextClause | Callable[[Any], Any]
+
+_AT_ONCE = 500  # rows decoded together: gone before Python's garbage collector looks at them
+
+_log = logging.getLogger(__name__)
+
+
+def read_sql(
+    source: Source,
+    table: str = "pairings",
+    row: str = "pid",
+    col: str = "tid",
+    value: str | None = None,
+    *,
+    schema: str | None = None,
+    where: Where | None = None,
+    max_rows: int | None = None,
+    duplicates: Duplicates = "keep-one",
+    on_null: Literal["error", "drop"] = "error",
+    progress: bool = False,
+    chunk_size: int = 10_000,
+) -> Pairings:
+    """Read pairings from a table or view: one SQL row for each pair.
+
+    Parameters
+    ----------
+    source : str, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
+        An SQLAlchemy URL, such as ``"sqlite:///my.db"``, or what it leads to. A connection of the
+        caller stays as it is, with its transaction and temporary tables.
+    table : str, default "pairings"
+        The table or view.
+    row : str, default "pid"
+        Its column with the playlist (row) ids: 64-bit integers or text. Whole numbers in a column
+        of decimals or floats count as integers.
+    col : str, default "tid"
+        Its column with the track (column) ids, likewise.
+    value : str, optional
+        Its column with a finite number for each pair. Without it every stored value is 1.
+    schema : str, optional
+        The schema of the table. By default the one that the database looks in first.
+    where : str, SQLAlchemy expression or callable, optional
+        Which SQL rows to read: a condition in SQL such as ``"pid < 10000"``, used as it stands; or
+        an expression; or a function of the table's columns, such as ``lambda c: c.pid < 10000``.
+    max_rows : int, optional
+        Read only this many playlists (matrix rows, not SQL rows), >= 1: those with the lowest ids
+        in the database's order, among the ones that `where` leaves.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        What a pair that occurs several times becomes; see `Pairings.from_arrays`.
+    on_null : {"error", "drop"}, default "error"
+        What to do with a pair whose row or column id is NULL: raise; or leave it out, and say how
+        many in `n_dropped_pairs` and in a log message.
+    progress : bool, default False
+        Show a progress bar on standard error.
+    chunk_size : int, default 10000
+        How many SQL rows to fetch at a time, >= 1.
+
+    Returns
+    -------
+    Pairings
+        With ids in ascending order.
+
+    Raises
+    ------
+    DatabaseReadError
+        If the database, the table or a column cannot be reached or read.
+    InvalidInputError
+        If a parameter is out of range, no pair is left to read, or an id or value cannot be used;
+        the message names the column and the pair.
+    """
+    check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
+    check_choice(on_null, "on_null", ("error", "drop"))
+    check_whole(chunk_size, "chunk_size", 1)
+    if max_rows is not None:
+        check_whole(max_rows, "max_rows", 1)
+    with connected(source) as connection, _left_alone(connection):
+        existing = columns_of(connection, table, schema)
+        wanted = [name for name in (row, col, value) if name is not None]
+        names = [find_column(name, existing, table) for name in wanted]
+        columns = sa.table(table, *map(sa.column, existing), schema=schema).c
+        query = _query(columns, names, where, max_rows)
+        reader = PairReader(names, drop_nulls=on_null == "drop")
+        _fetch(connection, query, reader, chunk_size, progress)
+    arrays = reader.arrays()
+    if not arrays[0].size:
+        reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
+        nulls = f", apart from {reader.n_null} with a NULL id" if reader.n_null else ""
+        raise InvalidInputError(f"table {table!r} {reason}{nulls}: there is nothing to read")
+    pairings = Pairings.from_arrays(*arrays, duplicates=duplicates)
+    if reader.n_null:
+        _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
+        pairings = replace(pairings, n_dropped_pairs=reader.n_null)
+    return pairings
+
+
+def _left_alone(connection: Connection) -> Any:
+    """Context in which reading does not disturb the connection's transaction."""
+    if not connection.in_transaction():
+        return connection.begin()
+    if connection.dialect.name == "postgresql":  # where an error would spoil the transaction
+        return connection.begin_nested()
+    return nullcontext()
+
+
+def _query(columns: Any, names: list[str], where: Where | None, max_rows: int | None) -> Any:
+    row = columns[names[0]]
+    conditions = [] if where is None else [_condition(columns, where)]
+    query = sa.select(*(columns[name] for name in names)).where(*conditions)
+    if max_rows is None:
+        return query
+    first = (
+        sa.select(row.label("id"))
+        .where(row.is_not(None), *conditions)
+        .distinct()
+        .order_by(row)
+        .limit(max_rows)
+        .subquery()
+    )
+    last = sa.select(sa.func.max(first.c.id)).scalar_subquery()
+    return query.where(sa.or_(row <= last, row.is_(None)))
+
+
+def _condition(columns: Any, where: Where) -> Any:
+    if isinstance(where, str):
+        # Escaped: a colon is the user's own text here, never the name of a bound parameter. The
+        # line break ends a comment.
+        where = sa.text(where.replace(":", r"\:") + "\n")
+    if isinstance(where, sa.TextClause):
+        return where.self_group(against=in_op)  # in brackets
+    if not isinstance(where, sa.ClauseElement) and callable(where):
+        return where(columns)
+    if not isinstance(where, sa.ClauseElement):
+        raise InvalidInputError(
+            f"where is a {type(where).__name__}: give SQL text, an SQLAlchemy expression or a "
+            "function of the columns"
+        )
+    table = next(iter(columns)).table
+
+    def own(element: Any, **_: Any) -> Any:
+        """Our column for one of the same table, which the caller may have described too."""
+        theirs = getattr(element, "table", None)
+        if isinstance(element, sa.ColumnClause) and getattr(theirs, "name", None) == table.name:
+            return columns.get(element.name)
+        return None
+
+    return replacement_traverse(where, {}, own)
+
+
+def _fetch(
+    connection: Connection, query: Any, reader: PairReader, chunk_size: int, progress: bool
+) -> None:
+    # PostgreSQL's server-side cursors live in a transaction, which autocommit does without.
+    autocommit = getattr(connection.connection.dbapi_connection, "autocommit", False) is True
+    options = {"stream_results": not autocommit, "max_row_buffer": chunk_size}
+    with (
+        tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar,
+        connection.execute(query, execution_options=options) as result,
+    ):
+        for rows in result.partitions(min(chunk_size, _AT_ONCE)):
+            reader.add(rows)
+            bar.update(len(rows))
