@@ -201,3 +201,13 @@ def test_nearly_parallel_columns_stay_accurate():
 def test_what_it_does_not_support_is_refused():
     with pytest.raises(UnsupportedObjectiveError, match="ALS does not support the loss HuberLoss"):
         ALS().solve(Objective(HuberLoss()), random_matrix(5, 5, 10))
+
+
+def test_a_row_whose_weights_are_all_zero_is_zero_as_an_empty_one():
+    R = sparse.csr_array(
+        (np.array([0.0, 0.0, 1.0]), np.array([0, 1, 1]), np.array([0, 2, 3])), shape=(2, 3)
+    )
+    objective = Objective(regularizer=L2(0.1, exponent=1.0), data="weights")
+    folded = fold_in(objective, R, np.ones((3, 2)))
+    assert not folded[0].any()
+    assert folded[1].all()

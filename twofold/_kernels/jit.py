@@ -7,7 +7,7 @@ import numba
 
 __all__ = ["FASTMATH", "jit", "parallel_jit"]
 
-# Not all of fastmath: that also assumes that NaN and infinity do not occur, and isnan answers False.
+# Not all of fastmath, which assumes that NaN and infinity do not occur, and isnan answers False.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": FASTMATH}

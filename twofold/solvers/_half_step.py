@@ -76,8 +76,8 @@ def half_step(
         )  # fmt: skip
         if a0:
             out = products.times_square(out, np.ascontiguousarray(V.T.astype(dtype)))
-        left = np.flatnonzero(status)
-        left = left[side.counts[left] > 0]
+        out[side.summed_weights == 0.0] = 0.0  # nothing pulls these rows away from zero
+        left = np.flatnonzero((status != 0) & (side.summed_weights > 0.0))
         if left.size:
             solved = np.empty((left.size, k))
             left_status = np.zeros(left.size, dtype=np.uint8)
