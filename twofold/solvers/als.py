@@ -24,20 +24,12 @@ class ALS(Solver):
     the coordinates that turn the Gramian into the identity. Needs `SquaredLoss` and `L2`. Rows
     without entries become zero.
 
-    Parameters
-    ----------
-    init_scale : float, default 0.1
-        As for every solver, but smaller (Rendle et al. 2021, section 3): only the initial columns
-        matter, as the rows are solved first.
-
     Raises
     ------
     SingularRowError
         From `solve`, if a row has no unique solution: its entries do not span all factors and
         nothing regularises it.
     """
-
-    init_scale: float = 0.1
 
     supports: ClassVar[Support] = Support(losses=(SquaredLoss,), regularizers=(L2,))
 
