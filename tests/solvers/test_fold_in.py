@@ -203,3 +203,23 @@ def test_two_threads_may_call_at_once(objective):
     for results, right in zip(found, expected, strict=True):
         assert len(results) == 10
         assert all(np.array_equal(one, right) for one in results)
+
+
+@pytest.mark.parametrize("n_factors", [8, 64, 129])
+@pytest.mark.parametrize("unobserved_weight", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [1e-8, 1e-4, 1e-2, 1.0, 100.0])
+def test_float32_rows_are_accurate_for_any_ridge(n_factors, unobserved_weight, weight):
+    """Popular columns that point the same way and weak ones: where float32 alone loses digits."""
+    rng = np.random.default_rng(0)
+    spread = np.exp(-np.arange(n_factors) / 10) / np.sqrt(n_factors)
+    Q = rng.normal(0.0, 0.3, (1500, n_factors)) * spread + 0.5 / np.sqrt(n_factors)
+    Q = Q.astype(np.float32)
+    lengths = np.repeat([1, 5, 50, 500], 5)
+    cols = np.concatenate([rng.choice(1500, d, replace=False) for d in lengths])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    R = sparse.csr_array((np.ones(cols.size), cols, indptr), shape=(lengths.size, 1500))
+    objective = Objective(regularizer=L2(weight), unobserved_weight=unobserved_weight)
+    found = fold_in(objective, R, Q)
+    exact = reference.fold_in(objective, R, Q)
+    errors = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert errors.max() < 1e-5

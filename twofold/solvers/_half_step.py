@@ -14,9 +14,6 @@ from twofold.objective.problem import Side, balanced_bounds, gramian
 
 __all__ = ["half_step"]
 
-# Trace of I + Z'CZ up to which the dtype's rounding leaves the solution accurate.
-_LIMIT = {np.dtype(np.float32): 1e6, np.dtype(np.float64): 1e14}
-
 
 def half_step(
     objective: Objective,
@@ -57,7 +54,7 @@ def half_step(
     c, b = side.quadratic_terms(objective.missing_weight)
     ridge = side.scale
     with parallel(n_threads) as threads:
-        rotated, spectrum, G = other, np.zeros(k), np.zeros((k, k))
+        rotated, spectrum, G, V = other, np.zeros(k), np.zeros((k, k)), np.zeros((0, k))
         if a0:
             G = a0 * gramian(other)
             spectrum, V = np.linalg.eigh(G)
@@ -70,9 +67,8 @@ def half_step(
         uniform = ridge.size > 0 and ridge.min() == ridge.max() > 0.0
         bounds = balanced_bounds(_cost(side.counts, k), _cost_per_task(side.counts, k, threads))
         solve_rows(
-            bounds, side.indptr, side.indices, c, b, spectrum,
-            ridge[:1] if uniform else np.where(ridge > 0.0, ridge, 1.0),
-            _LIMIT[dtype], rotated, out, status,
+            bounds, side.indptr, side.indices, c, b, spectrum, V,
+            ridge[:1] if uniform else ridge, rotated, other, out, status,
         )  # fmt: skip
         if a0:
             out = products.times_square(out, np.ascontiguousarray(V.T.astype(dtype)))
