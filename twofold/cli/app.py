@@ -32,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Factorise playlists: train on (playlist, track) pairs from SQL, fold new playlists in, "
     "complete them.\n\nStart with: twofold demo",
 )
@@ -255,7 +256,7 @@ def evaluate(
     source: opt.Source,
     heldout_table: Annotated[
         str | None,
-        typer.Option(help="Table of SOURCE with the pairs to find. [default: hide some]"),
+        typer.Option(help="Table of SOURCE with the pairs to find. (default: hide some)"),
     ] = None,
     hide: Annotated[
         float, typer.Option(help="Without it: share of each playlist's pairs to hide.")

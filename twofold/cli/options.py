@@ -54,15 +54,15 @@ Unobserved = Annotated[str, _objective("Which cells these are: all or missing.")
 SolverName = Annotated[
     str, _solver(f"{', '.join(available_solvers())} or module:Class.", "--solver")
 ]
-NFactors = Annotated[int | None, _solver("Rank of the factorisation. [default: 64]")]
-MaxEpochs = Annotated[int | None, _solver("Epochs at most. [default: 15; gd 100]")]
+NFactors = Annotated[int | None, _solver("Rank of the factorisation. (default: 64)")]
+MaxEpochs = Annotated[int | None, _solver("Epochs at most. (default: 15; gd 100)")]
 LearningRate = Annotated[
-    float | None, _solver("Step of sgd and gd. [default: sgd 0.1; gd finds it]")
+    float | None, _solver("Step of sgd and gd. (default: sgd 0.1; gd finds it)")
 ]
 Tol = Annotated[float | None, _solver("Stop below this relative decrease; 0 runs all epochs.")]
 Seed = Annotated[int, _solver("Seed of everything random.")]
-Threads = Annotated[int | None, _solver("Threads. [default: all]")]
-Dtype = Annotated[str | None, _solver("float32 or float64. [default: float32]")]
+Threads = Annotated[int | None, _solver("Threads. (default: all)")]
+Dtype = Annotated[str | None, _solver("float32 or float64. (default: float32)")]
 Set = Annotated[
     list[str] | None, _solver("Any other field of the solver, as NAME=VALUE; repeatable.", "--set")
 ]
