@@ -74,7 +74,8 @@ class SquaredLoss(Loss):
 
     def value(self, target: Any, prediction: Any) -> Any:
         """Return (target - prediction)^2."""
-        return (target - prediction) ** 2
+        difference = target - prediction
+        return difference * difference
 
     def derivative(self, target: Any, prediction: Any) -> Any:
         """Return 2 (prediction - target)."""
