@@ -1,4 +1,4 @@
-"""The ``twofold`` command line: `app` (the commands), `demo`, `options`, `output`."""
+"""The ``twofold`` command line: `app` puts together `train`, `apply`, `load` and `demo`."""
 
 import sys
 

@@ -6,14 +6,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import typer
 
+from twofold.exceptions import InvalidInputError
 from twofold.solvers import Solution
 
-__all__ = ["EXPLAIN", "Stop", "history_lines", "say", "stop_on_interrupt", "write_json"]
+__all__ = [
+    "EXPLAIN",
+    "Stop",
+    "check_folder",
+    "history_lines",
+    "say",
+    "solution_json",
+    "stop_on_interrupt",
+    "write_json",
+]
 
 _PARTS = ("loss", "unobserved", "penalty", "total")
 EXPLAIN = (
@@ -91,3 +102,11 @@ def stop_on_interrupt() -> Iterator[Stop]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def check_folder(output: Path) -> None:
+    """Say that the folder is missing before the work is done, not after."""
+    if not output.parent.is_dir():
+        raise InvalidInputError(f"the folder {str(output.parent)!r} does not exist: make it first")
+    if output.is_dir():
+        raise InvalidInputError(f"{str(output)!r} is a folder: give the name of a file")
