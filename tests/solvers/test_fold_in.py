@@ -223,3 +223,19 @@ def test_float32_rows_are_accurate_for_any_ridge(n_factors, unobserved_weight, w
     exact = reference.fold_in(objective, R, Q)
     errors = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
     assert errors.max() < 1e-5
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_empty_rows_anywhere_do_not_disturb_the_others(exponent, dtype):
+    """Thousands of rows, half of them empty at random, so that tasks also begin with empty ones."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 25, size=6000) * (rng.random(6000) < 0.5)
+    lengths[0] = 0
+    cols = np.concatenate([rng.choice(60, d, replace=False) for d in lengths])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    R = sparse.csr_array((np.ones(cols.size), cols, indptr), shape=(6000, 60))
+    Q = rng.normal(size=(60, 16)).astype(dtype)
+    objective = Objective(regularizer=L2(0.3, exponent=exponent), unobserved_weight=0.1)
+    found = fold_in(objective, R, Q)
+    np.testing.assert_allclose(found, reference.fold_in(objective, R, Q), rtol=1e-4, atol=1e-5)

@@ -51,15 +51,16 @@ def solve_rows(bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, sta
         h = np.empty(k, Y.dtype)
         exact = np.empty(k)
         residual = np.empty(k)
+        mu = ridge[0]
+        _whitening(spectrum, mu, h)
         for u in range(bounds[task], bounds[task + 1]):
             start, stop = indptr[u], indptr[u + 1]
             if start == stop or status[u] == UNSUITABLE:
                 out[u] = real(0.0)
                 continue
-            mu = ridge[u * step_r]
-            if u == bounds[task] or step_r:
-                for f in range(k):
-                    h[f] = 1.0 / np.sqrt(spectrum[f] + mu)
+            if step_r:
+                mu = ridge[u]
+                _whitening(spectrum, mu, h)
             dual = stop - start <= k
             if dual:
                 trace, plain = _factorise_dual(
@@ -114,6 +115,12 @@ def solve_rows(bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, sta
                     break
             for f in range(k):
                 out[u, f] = real(exact[f])
+
+
+@jit
+def _whitening(spectrum, mu, h):
+    for f in range(h.size):
+        h[f] = 1.0 / np.sqrt(spectrum[f] + mu)
 
 
 @jit
