@@ -98,6 +98,9 @@ def test_values_and_duplicates():
     [
         ([1, 2, 3], None, "rows has 3 entries but cols has 2"),
         ([1, 2], [1.0], r"values has shape \(1,\), but there are 2 pairs"),
+        ([1, 2], ["high", 1.0], "values must be finite numbers, one for each pair: could not"),
+        ([1, 2], [1.0, 1j], "values must be finite numbers"),
+        ([1, 2], [[1.0], [1.0, 2.0]], "values must be finite numbers"),
         ([1, 2], [1.0, np.inf], "the value of row 2, column 'b' is inf"),
         ([1.0, 2.0], None, r"rows\[0\] is 1.0: ids must be whole numbers or strings"),
         ([1, "2"], None, r"rows\[1\] is '2', but rows\[0\] is 1"),

@@ -33,10 +33,11 @@ class Pairings:
     col_ids : array_like, shape (n_cols,)
         The id of each column, unique.
     n_dropped_pairs : int, default 0
-        How many pairs were left out on the way here: by `align` because their column is unknown,
-        or by `twofold.io.read_sql` because an id is NULL.
+        How many pairs `align` left out on the way here, because their column is unknown.
     n_dropped_cols : int, default 0
-        How many different columns the pairs had that `align` left out.
+        How many different columns these pairs had.
+    n_null_dropped : int, default 0
+        How many pairs `twofold.io.read_sql` left out because an id is NULL.
 
     Raises
     ------
@@ -59,6 +60,7 @@ class Pairings:
     col_ids: Ids
     n_dropped_pairs: int = field(default=0, kw_only=True)
     n_dropped_cols: int = field(default=0, kw_only=True)
+    n_null_dropped: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         matrix = to_csr(self.matrix)
@@ -103,7 +105,7 @@ class Pairings:
         ------
         InvalidInputError
             If the arrays differ in length, an id is neither an integer nor a string, a value is
-            not finite, or a duplicate is not allowed.
+            not a finite number, or a duplicate is not allowed.
         """
         check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
         row_ids, row_index = encode(as_ids(rows, "rows"))
@@ -115,7 +117,12 @@ class Pairings:
             )
         data = None
         if values is not None:
-            data = np.asarray(values, dtype=np.float64)
+            try:
+                data = np.asarray(values, dtype=np.float64)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise InvalidInputError(
+                    f"values must be finite numbers, one for each pair: {error}"
+                ) from error
             if data.shape != row_index.shape:
                 raise InvalidInputError(
                     f"values has shape {data.shape}, but there are {row_index.size} pairs"

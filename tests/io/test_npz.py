@@ -20,14 +20,16 @@ def test_round_trip(tmp_path_factory, row_ids, col_ids, seed, dtype):
     path = tmp_path_factory.mktemp("npz") / "any ending"
     rng = np.random.default_rng(seed)
     matrix = sparse.csr_array(rng.integers(0, 2, (len(row_ids), len(col_ids))).astype(dtype))
-    pairings = Pairings(matrix, row_ids, col_ids, n_dropped_pairs=3, n_dropped_cols=2)
+    pairings = Pairings(
+        matrix, row_ids, col_ids, n_dropped_pairs=3, n_dropped_cols=2, n_null_dropped=1
+    )
     write_npz(pairings, path)
     found = read_npz(path)
     assert found.row_ids.tolist() == row_ids
     assert found.col_ids.tolist() == col_ids
     assert found.matrix.dtype == dtype
     np.testing.assert_array_equal(found.matrix.toarray(), pairings.matrix.toarray())
-    assert (found.n_dropped_pairs, found.n_dropped_cols) == (3, 2)
+    assert (found.n_dropped_pairs, found.n_dropped_cols, found.n_null_dropped) == (3, 2, 1)
 
 
 def test_repeated_entries_and_stored_zeros_survive(tmp_path):

@@ -34,6 +34,8 @@ def test_a_failure_changes_nothing(postgres):
     write_sql(Pairings.from_arrays([1], [2]), postgres)
     with pytest.raises(DatabaseReadError, match="NUL"):
         write_sql(Pairings.from_arrays([1], ["\x00"]), postgres, if_exists="replace")
+    with pytest.raises(InvalidInputError, match="cannot be encoded"):
+        write_sql(Pairings.from_arrays([1], ["\udcff"]), postgres, if_exists="replace")
     assert read_sql(postgres).col_ids.tolist() == [2]
 
 
@@ -107,6 +109,18 @@ def test_slices(postgres, make_slice):
     write_sql(mpd, postgres, if_exists="replace")
     assert read_sql(postgres).n_pairs == 2
     assert read_sql(postgres, "tracks", "uri", "name").n_pairs == 2
+    engine = sa.create_engine(postgres)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT pid, name, num_followers FROM playlists")
+        assert sorted(found) == [(0, "list 0", None), (1, "list 1", None)]
+    engine.dispose()
+
+
+def test_several_chunks(postgres, monkeypatch):
+    monkeypatch.setattr("twofold.io.sql_write._CHUNK", 2)
+    pairings = Pairings.from_arrays([1, 1, 2, 3, 3], ["a", "b", "c", "a", "d"])
+    write_sql(pairings, postgres)
+    assert (read_sql(postgres).matrix != pairings.matrix).nnz == 0
 
 
 def test_a_password_is_not_shown(postgres):

@@ -72,6 +72,7 @@ def test_max_rows_is_a_whole_number_from_1(make_db, max_rows):
         sa.Table("pairings", sa.MetaData(), sa.Column("pid", sa.Integer)).c.pid == 1,
         lambda c: c.pid == 1,
         lambda c: c.score == 1.5,
+        lambda c: "pid = 1",
     ],
 )
 def test_where_in_all_its_forms(make_db, where):
@@ -86,8 +87,25 @@ def test_colons_in_where_are_text(make_db):
 
 
 def test_where_of_another_kind_is_refused(make_db):
+    url = make_db(*THREE)
     with pytest.raises(InvalidInputError, match="where is a int"):
-        read_sql(make_db(*THREE), where=5)
+        read_sql(url, where=5)
+    with pytest.raises(InvalidInputError, match="where returns a NoneType"):
+        read_sql(url, where=lambda c: None)
+
+
+def test_where_with_an_unknown_column_lists_the_columns(make_db):
+    url = make_db(*THREE)
+    for where in (lambda c: c.user == 1, lambda c: c["user"] == 1):
+        with pytest.raises(DatabaseReadError, match=r"no column 'user'.*'pid', 'score', 'tid'"):
+            read_sql(url, where=where)
+    with pytest.raises(AttributeError, match="'int' object"):  # not about columns
+        read_sql(url, where=lambda c: (5).user)
+
+
+def test_max_rows_of_text_ids(make_db):
+    url = make_db(*values_of(("'b'", "1"), ("'a'", "1"), ("'c'", "1"), ("'a'", "2")))
+    assert cells(read_sql(url, max_rows=2)) == {("a", 1, 1.0), ("a", 2, 1.0), ("b", 1, 1.0)}
 
 
 def test_where_with_an_error_is_the_databases_to_explain(make_db):
@@ -98,9 +116,9 @@ def test_where_with_an_error_is_the_databases_to_explain(make_db):
 
 def test_nothing_to_read(make_db):
     url = make_db(THREE[0])
-    with pytest.raises(InvalidInputError, match="'pairings' has no pairs: there is nothing"):
+    with pytest.raises(DatabaseReadError, match="'pairings' has no pairs: there is nothing"):
         read_sql(url)
-    with pytest.raises(InvalidInputError, match="has no pairs that `where` leaves"):
+    with pytest.raises(DatabaseReadError, match="has no pairs that `where` leaves"):
         read_sql(url, where="pid > 100")
 
 
@@ -115,9 +133,10 @@ def test_null_ids(make_db, caplog):
     with caplog.at_level(logging.WARNING):
         pairings = read_sql(url, on_null="drop")
     assert cells(pairings) == {(1, 5, 1.0)}
-    assert pairings.n_dropped_pairs == 3
+    assert pairings.n_null_dropped == 3
+    assert read_sql(url, on_null="drop", where="pid = 1").n_null_dropped == 0
     assert "3 pairs" in caplog.text
-    with pytest.raises(InvalidInputError, match="apart from 3 with a NULL id"):
+    with pytest.raises(DatabaseReadError, match="apart from 3 with a NULL id"):
         read_sql(url, on_null="drop", where="tid IS NULL OR pid IS NULL")
 
 
@@ -213,7 +232,12 @@ def test_an_sqlite_file_that_does_not_exist_is_not_made(tmp_path: Path, monkeypa
 def test_paths_in_the_url(make_db, tmp_path: Path, monkeypatch):
     make_db(*THREE, name="a file.db")
     monkeypatch.chdir(tmp_path)
-    for url in ("sqlite:///a file.db", "sqlite:///file:a file.db?mode=ro&uri=true"):
+    for url in (
+        "sqlite:///a file.db",
+        "sqlite:///file:a file.db?mode=ro&uri=true",
+        f"sqlite:///file://{tmp_path}/a%20file.db?uri=true",
+        f"sqlite:///file://localhost{tmp_path}/a%20file.db?uri=true",
+    ):
         assert read_sql(url).n_pairs == 3
     for url in ("sqlite://", "sqlite:///:memory:"):
         with pytest.raises(DatabaseReadError, match="it has none"):
@@ -226,6 +250,11 @@ def test_databases_in_memory_have_no_file():
     url = sa.URL.create("sqlite", database="file:///a%20b", query={"uri": "true"})
     assert sqlite_file(url) == Path("/a b")
     assert sqlite_file(sa.make_url("postgresql://host/name")) is None
+
+
+def test_text_that_is_not_utf8(make_db):
+    with pytest.raises(DatabaseReadError, match="Could not decode to UTF-8 column 'tid'"):
+        read_sql(make_db(*values_of(("1", "CAST(x'ff' AS TEXT)"))))
 
 
 def test_a_file_that_is_no_database(tmp_path: Path):
@@ -242,6 +271,7 @@ def test_a_file_that_is_no_database(tmp_path: Path):
         ("postgresql://me:secret@host:port/x", "URL is not of the form"),
         ("nosuchsql://me:secret@host/x", r"no database 'nosuchsql' \(nosuchsql://me:\*\*\*@host/x"),
         ("postgresql+psycopg://me:secret@127.0.0.1:1/x?connect_timeout=3", "cannot connect"),
+        ("postgresql+psycopg://me:secret@nowhere.invalid/x", "cannot connect .*me:\\*\\*\\*@"),
         ("sqlite+aiosqlite:////nowhere/secret", "aiosqlite|no SQLite file"),
     ],
 )
@@ -287,7 +317,7 @@ def test_engines_and_connections_stay_usable():
         assert read_sql(connection, "own").n_pairs == 1
         assert connection.in_transaction()
         connection.rollback()
-        with pytest.raises(InvalidInputError, match="has no pairs"):
+        with pytest.raises(DatabaseReadError, match="has no pairs"):
             read_sql(connection, "own")
     engine.dispose()
 

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from twofold import Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import read_mpd, read_sql, write_sql
+from twofold.io import MpdPairings, read_mpd, read_sql, write_sql
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -114,6 +114,25 @@ def test_values_are_finite():
         write_sql(bad, "sqlite://", value="v")
 
 
+def test_a_failed_write_through_an_engine_leaves_no_file(tmp_path):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(InvalidInputError, match="cannot be encoded"):
+        write_sql(Pairings.from_arrays([1], ["\udcff"]), engine)
+    assert list(tmp_path.iterdir()) == []
+    write_sql(Pairings.from_arrays([1], [2]), engine)
+    assert read_sql(engine).n_pairs == 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("a.db", "URL is not of the form"), ("nosuchsql://h/x", "no database 'nosuchsql'")],
+)
+def test_targets_that_lead_nowhere(target, message):
+    with pytest.raises(DatabaseReadError, match=message):
+        write_sql(Pairings.from_arrays([1], [2]), target)
+
+
 @pytest.mark.parametrize("if_exists", ["replace", "append"])
 def test_a_failure_changes_nothing(tmp_path, monkeypatch, if_exists):
     monkeypatch.setattr("twofold.io.sql_write._CHUNK", 1)
@@ -173,6 +192,20 @@ def test_the_notebooks_tables_from_a_slice(make_slice, tmp_path):
     write_sql(mpd, plain, tracks=None, playlists=None)
     assert tables_of(plain) == ["ix_pairings_pid", "pairings"]
     assert_same(read_sql(plain).align(mpd.col_ids), mpd.take_rows([1, 0]))
+
+
+@pytest.mark.parametrize("table", ["tracks", "Playlists"])
+def test_the_three_tables_have_different_names(make_slice, table):
+    with pytest.raises(InvalidInputError, match="the tables are named"):
+        write_sql(read_mpd(make_slice({0: ["t:a"]})), "sqlite://", table, if_exists="replace")
+
+
+def test_slices_without_names(tmp_path):
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    write_sql(MpdPairings(sparse.csr_array([[0, 1]]), [5], ["t:a", "t:b"]), url)
+    assert rows_of(url, "SELECT tid, uri, name FROM tracks") == [(0, "t:a", None), (1, "t:b", None)]
+    assert rows_of(url, "SELECT pid, name FROM playlists") == [(5, None)]
+    assert rows_of(url, "SELECT * FROM pairings") == [(5, 1)]
 
 
 def test_appended_slices_share_their_tracks(make_slice, tmp_path):

@@ -110,7 +110,8 @@ def sqlite_file(url: URL) -> Path | None:
         if url.query.get("mode") == "memory" or "vfs" in url.query:
             return None
         name = unquote(name.removeprefix("file:"))
-        name = "/" + name.lstrip("/") if name.startswith("//") else name
+        if name.startswith("//"):  # a host, which is empty or localhost, and then the path
+            name = "/" + name.removeprefix("//localhost").lstrip("/")
     return None if name == ":memory:" else Path(name)
 
 

@@ -53,16 +53,16 @@ class MpdPairings(Pairings):
 
     Parameters
     ----------
-    tracks : dict of str to ndarray of object, each of shape (n_cols,)
+    tracks : dict of str to ndarray of object, each of shape (n_cols,), default empty
         Columns ``uri``, ``name``, ``artist``, ``album`` and ``duration_ms``, in the order of
         `col_ids`.
-    playlists : dict of str to ndarray of object, each of shape (n_rows,)
+    playlists : dict of str to ndarray of object, each of shape (n_rows,), default empty
         Columns ``pid``, ``name``, ``description``, ``num_followers`` and ``modified_at``, in the
         order of `row_ids`.
     """
 
-    tracks: Table = field(kw_only=True)
-    playlists: Table = field(kw_only=True)
+    tracks: Table = field(default_factory=dict, kw_only=True)
+    playlists: Table = field(default_factory=dict, kw_only=True)
 
     @property
     def n_empty_playlists(self) -> int:

@@ -48,6 +48,7 @@ def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     meta = {
         "n_dropped_pairs": int(pairings.n_dropped_pairs),
         "n_dropped_cols": int(pairings.n_dropped_cols),
+        "n_null_dropped": int(pairings.n_null_dropped),
     }
     write_archive(path, _KIND, _VERSION, arrays, meta)
 

@@ -13,7 +13,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from tqdm import tqdm
 
 from twofold._checks import check_choice, check_whole
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column
 from twofold.io.decode import PairReader
 from twofold.pairings import Duplicates, Pairings
@@ -62,7 +62,8 @@ def read_sql(
         The schema of the table. By default the one that the database looks in first.
     where : str, SQLAlchemy expression or callable, optional
         Which SQL rows to read: a condition in SQL such as ``"pid < 10000"``, used as it stands; or
-        an expression; or a function of the table's columns, such as ``lambda c: c.pid < 10000``.
+        an expression; or a function that makes either of the table's columns, such as
+        ``lambda c: c.pid < 10000``.
     max_rows : int, optional
         Read only this many playlists (matrix rows, not SQL rows), >= 1: those with the lowest ids
         in the database's order, among the ones that `where` leaves.
@@ -70,7 +71,7 @@ def read_sql(
         What a pair that occurs several times becomes; see `Pairings.from_arrays`.
     on_null : {"error", "drop"}, default "error"
         What to do with a pair whose row or column id is NULL: raise; or leave it out, and say how
-        many in `n_dropped_pairs` and in a log message.
+        many in `n_null_dropped` and in a log message.
     progress : bool, default False
         Show a progress bar on standard error.
     chunk_size : int, default 10000
@@ -84,10 +85,11 @@ def read_sql(
     Raises
     ------
     DatabaseReadError
-        If the database, the table or a column cannot be reached or read.
+        If the database, the table or a column cannot be reached or read, or there is no pair to
+        read.
     InvalidInputError
-        If a parameter is out of range, no pair is left to read, or an id or value cannot be used;
-        the message names the column and the pair.
+        If a parameter is out of range, or an id or value cannot be used; the message names the
+        column and the pair.
     """
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
@@ -99,18 +101,19 @@ def read_sql(
         wanted = [name for name in (row, col, value) if name is not None]
         names = [find_column(name, existing, table) for name in wanted]
         columns = sa.table(table, *map(sa.column, existing), schema=schema).c
-        query = _query(columns, names, where, max_rows)
+        condition = None if where is None else _condition(columns, where, table)
+        query = _query(columns, names, condition, max_rows)
         reader = PairReader(names, drop_nulls=on_null == "drop")
         _fetch(connection, query, reader, chunk_size, progress)
     arrays = reader.arrays()
     if not arrays[0].size:
         reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
         nulls = f", apart from {reader.n_null} with a NULL id" if reader.n_null else ""
-        raise InvalidInputError(f"table {table!r} {reason}{nulls}: there is nothing to read")
+        raise DatabaseReadError(f"table {table!r} {reason}{nulls}: there is nothing to read")
     pairings = Pairings.from_arrays(*arrays, duplicates=duplicates)
     if reader.n_null:
         _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
-        pairings = replace(pairings, n_dropped_pairs=reader.n_null)
+        pairings = replace(pairings, n_null_dropped=reader.n_null)
     return pairings
 
 
@@ -123,9 +126,9 @@ def _left_alone(connection: Connection) -> Any:
     return nullcontext()
 
 
-def _query(columns: Any, names: list[str], where: Where | None, max_rows: int | None) -> Any:
+def _query(columns: Any, names: list[str], condition: Any, max_rows: int | None) -> Any:
     row = columns[names[0]]
-    conditions = [] if where is None else [_condition(columns, where)]
+    conditions = [] if condition is None else [condition]
     query = sa.select(*(columns[name] for name in names)).where(*conditions)
     if max_rows is None:
         return query
@@ -141,30 +144,40 @@ def _query(columns: Any, names: list[str], where: Where | None, max_rows: int | 
     return query.where(sa.or_(row <= last, row.is_(None)))
 
 
-def _condition(columns: Any, where: Where) -> Any:
+def _condition(columns: Any, where: Where, table: str) -> Any:
+    is_function = callable(where) and not isinstance(where, sa.ClauseElement)
+    if is_function:
+        where = _call(where, columns, table)
     if isinstance(where, str):
         # Escaped: a colon is the user's own text here, never the name of a bound parameter. The
         # line break ends a comment.
         where = sa.text(where.replace(":", r"\:") + "\n")
     if isinstance(where, sa.TextClause):
         return where.self_group(against=in_op)  # in brackets
-    if not isinstance(where, sa.ClauseElement) and callable(where):
-        return where(columns)
     if not isinstance(where, sa.ClauseElement):
         raise InvalidInputError(
-            f"where is a {type(where).__name__}: give SQL text, an SQLAlchemy expression or a "
-            "function of the columns"
+            f"where {'returns' if is_function else 'is'} a {type(where).__name__}: give SQL text, "
+            "an SQLAlchemy expression, or a function of the columns that returns one of these"
         )
-    table = next(iter(columns)).table
 
     def own(element: Any, **_: Any) -> Any:
         """Our column for one of the same table, which the caller may have described too."""
         theirs = getattr(element, "table", None)
-        if isinstance(element, sa.ColumnClause) and getattr(theirs, "name", None) == table.name:
+        if isinstance(element, sa.ColumnClause) and getattr(theirs, "name", None) == table:
             return columns.get(element.name)
         return None
 
     return replacement_traverse(where, {}, own)
+
+
+def _call(where: Any, columns: Any, table: str) -> Any:
+    try:
+        return where(columns)
+    except (AttributeError, KeyError) as error:
+        # SQLAlchemy's way to say that there is no such column; other errors are the caller's own.
+        if error.args and isinstance(error.__cause__ or error, KeyError):
+            find_column(str(error.args[0]), columns.keys(), table)
+        raise
 
 
 def _fetch(
