@@ -239,3 +239,43 @@ def test_empty_rows_anywhere_do_not_disturb_the_others(exponent, dtype):
     objective = Objective(regularizer=L2(0.3, exponent=exponent), unobserved_weight=0.1)
     found = fold_in(objective, R, Q)
     np.testing.assert_allclose(found, reference.fold_in(objective, R, Q), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [10, 63, 65, 700])
+@pytest.mark.parametrize("largest", [1.0, 1e4])
+@pytest.mark.parametrize("weight", [1e-12, 1e-10, 1e-8, 1e-6])
+def test_a_tiny_ridge_neither_costs_digits_nor_counts_as_singular(weight, largest, d, dtype):
+    """Where trace / ridge nears 1 / eps, normal equations have no digit left (also in float64)."""
+    rng = np.random.default_rng(d)
+    Q = (rng.normal(size=(800, 64)) / 8 + 1.0).astype(dtype)
+    R = sparse.csr_array(
+        (rng.uniform(0.5, largest, d), rng.choice(800, d, replace=False), [0, d]), shape=(1, 800)
+    )
+    objective = Objective(regularizer=L2(weight), data="weights")
+    found, exact = fold_in(objective, R, Q), reference.fold_in(objective, R, Q)
+    assert np.linalg.norm(found - exact) < 1e-5 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("d", [40, 300, 600])
+def test_popular_columns_under_a_large_unobserved_weight_stay_accurate(d):
+    """All columns lean one way: V' q cancels in every other direction, so V must not be rounded."""
+    rng = np.random.default_rng(d)
+    Q = (rng.normal(size=(600, 64)) / 8 + 1.0).astype(np.float32)
+    indptr = np.arange(9) * d
+    cols = np.concatenate([rng.choice(600, d, replace=False) for _ in range(8)])
+    R = sparse.csr_array((np.ones(8 * d), cols, indptr), shape=(8, 600))
+    objective = Objective(regularizer=L2(100.0), unobserved_weight=10.0)
+    found, exact = fold_in(objective, R, Q), reference.fold_in(objective, R, Q)
+    errors = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert errors.max() < 1e-5
+
+
+def test_a_weight_equal_to_that_of_a_missing_cell_is_solved():
+    """c = w - a0 = 0: the entry bends nothing, but still pulls."""
+    rng = np.random.default_rng(0)
+    Q = rng.normal(size=(30, 6)).astype(np.float32)
+    R = sparse.random_array((40, 30), density=0.3, rng=rng, format="csr")
+    objective = Objective(regularizer=L2(0.1), unobserved_weight=1.0, unobserved="missing")
+    found, exact = fold_in(objective, R, Q), reference.fold_in(objective, R, Q)
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)

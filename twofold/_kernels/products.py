@@ -29,12 +29,12 @@ def gramian(factors, n_chunks):
 
 @parallel_jit
 def times_square(factors, square):
-    """F M for a k x k matrix M of the same dtype."""
+    """F M for a k x k matrix M: computed in the dtype of M, rounded to that of F."""
     n = factors.shape[0]
     out = np.empty((n, square.shape[1]), dtype=factors.dtype)
     n_chunks = (n + _PANEL - 1) // _PANEL
     for chunk in prange(n_chunks):
         low = chunk * _PANEL
         high = min(low + _PANEL, n)
-        out[low:high] = np.dot(factors[low:high], square)
+        out[low:high] = np.dot(factors[low:high].astype(square.dtype), square)
     return out

@@ -23,21 +23,20 @@ __all__ = ["SINGULAR", "UNSUITABLE", "solve_rows", "solve_rows_plainly"]
 SOLVED, UNSUITABLE, SINGULAR = 0, 1, 2
 _PANEL = 256  # entries gathered at a time: a row of any length needs k x 256 numbers
 
-# Measured: the relative error of a row is about this much of (rounding unit) x (trace of Z'CZ),
-# and, as V' q was rounded, of (rounding unit) x (trace of Q'CQ) x (largest h)^2.
-_DUAL_ERROR, _PRIMAL_ERROR, _ROTATION_ERROR = 0.005, 2.5, 0.02
+# Measured: the relative error of a row is at most this much of (rounding unit) x (trace of Z'CZ).
+_DUAL_ERROR, _PRIMAL_ERROR = 0.1, 2.5
 _ENOUGH = 1e-6  # relative error from which a row is refined, and change at which that stops
 _MAX_REFINEMENTS = 5
 
 
 @parallel_jit
-def solve_rows(bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, status):
-    """Solve each row in whitened coordinates; ``out`` and ``Y`` = Q V are both rotated by V.
+def solve_rows(rows, bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, status):
+    """Solve the listed rows in whitened coordinates; ``out`` and ``Y`` = Q V are rotated by V.
 
     Rows whose rounding error could show are refined with residuals in float64 (Wilkinson; Golub &
     Van Loan, section 3.5.3), so that the factorisation itself can stay in float32. A row that
-    whitening does not suit (c <= 0, or too ill-conditioned for its dtype) is marked UNSUITABLE.
-    V has no rows if nothing was rotated.
+    whitening does not suit (c < 0, or too ill-conditioned for its dtype) is marked UNSUITABLE.
+    V has no rows if nothing was rotated. The tasks are the ranges of ``rows`` between ``bounds``.
     """
     k = Y.shape[1]
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
@@ -53,24 +52,22 @@ def solve_rows(bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, sta
         residual = np.empty(k)
         mu = ridge[0]
         _whitening(spectrum, mu, h)
-        for u in range(bounds[task], bounds[task + 1]):
+        for place in range(bounds[task], bounds[task + 1]):
+            u = rows[place]
             start, stop = indptr[u], indptr[u + 1]
-            if start == stop or status[u] == UNSUITABLE:
-                out[u] = real(0.0)
-                continue
             if step_r:
                 mu = ridge[u]
                 _whitening(spectrum, mu, h)
+            trace = np.nan
             dual = stop - start <= k
             if dual:
-                trace, plain = _factorise_dual(
-                    start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x
-                )
-            else:
-                trace, plain = _factorise_primal(
-                    start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x
-                )
-            if not unit * trace < 0.5:  # also nan: it could not be factorised
+                trace = _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x)
+                dual = not np.isnan(trace)
+            if not dual:
+                trace = _factorise_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x)
+            error = unit * trace * (_DUAL_ERROR if dual else _PRIMAL_ERROR)
+            # Also nan: it could not be factorised. Residuals in float64 do not refine float64.
+            if not (unit * trace < 0.5 and (error < _ENOUGH or unit > 1e-10)):
                 status[u] = UNSUITABLE
                 continue
             if dual:
@@ -78,9 +75,6 @@ def solve_rows(bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, sta
             else:
                 for f in range(k):
                     w[f] = x[f]
-            error = unit * trace * (_DUAL_ERROR if dual else _PRIMAL_ERROR)
-            if V.shape[0]:
-                error = max(error, unit * plain * np.float64(h.max()) ** 2 * _ROTATION_ERROR)
             for f in range(k):
                 out[u, f] = h[f] * w[f]
             if error < _ENOUGH:
@@ -127,27 +121,25 @@ def _whitening(spectrum, mu, h):
 def _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
     """Make Z_c, the Cholesky factor of I + Z_c Z_c' and x = its solution for b / sqrt(c).
 
-    Returns the traces of Z_c Z_c' and of Q' C Q, nan if that cannot be done.
+    Returns the trace of Z_c Z_c', nan if that cannot be done.
     """
     k = Y.shape[1]
     d = stop - start
     real = Y.dtype.type
-    trace = plain = 0.0
+    trace = 0.0
     for e in range(d):
         weight = c[(start + e) * step_c]
         if not weight > 0.0:
-            return np.nan, np.nan
+            return np.nan
         root = real(np.sqrt(weight))
         y = Y[indices[start + e]]
         z = Z[e]
-        norm = length = real(0.0)
+        norm = real(0.0)
         for f in range(k):
             value = h[f] * y[f]
             z[f] = root * value
             norm += value * value
-            length += y[f] * y[f]
         trace += weight * norm
-        plain += weight * length
         x[e] = real(b[(start + e) * step_b]) / root
     for i in range(d):
         for j in range(i):
@@ -155,49 +147,47 @@ def _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
         M[i, i] = real(1.0)
     add_outer(Z, d, k, M)
     if not cholesky(M, d, 0.0):
-        return np.nan, np.nan
+        return np.nan
     solve_cholesky(M, d, x)
-    return trace, plain
+    return trace
 
 
 @jit
 def _factorise_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
     """Make the Cholesky factor of I + Z' C Z and x = p^; Z is gathered transposed, in panels.
 
-    Returns the traces of Z' C Z and of Q' C Q, nan if that cannot be done.
+    Returns the trace of Z' C Z, nan if that cannot be done.
     """
     k = Y.shape[1]
     real = Y.dtype.type
-    plain = 0.0
     for i in range(k):
         x[i] = real(0.0)
         for j in range(i):
             M[i, j] = real(0.0)
         M[i, i] = real(1.0)
     for low in range(start, stop, _PANEL):
-        m = min(_PANEL, stop - low)
-        for e in range(m):
-            weight = c[(low + e) * step_c]
-            if not weight > 0.0:
-                return np.nan, np.nan
+        m = 0
+        for e in range(low, min(low + _PANEL, stop)):
+            weight = c[e * step_c]
+            if not weight >= 0.0:
+                return np.nan
             root = real(np.sqrt(weight))
-            target = real(b[(low + e) * step_b])
-            y = Y[indices[low + e]]
-            length = real(0.0)
+            target = real(b[e * step_b])
+            y = Y[indices[e]]
             for f in range(k):
                 value = h[f] * y[f]
-                Z[f, e] = root * value
+                Z[f, m] = root * value
                 x[f] += target * value
-                length += y[f] * y[f]
-            plain += weight * length
+            if weight > 0.0:
+                m += 1
         add_outer(Z, k, m, M)
     trace = 0.0
     for f in range(k):
         trace += M[f, f] - 1.0
     if not cholesky(M, k, 0.0):
-        return np.nan, np.nan
+        return np.nan
     solve_cholesky(M, k, x)
-    return trace, plain
+    return trace
 
 
 @jit
@@ -250,46 +240,109 @@ def _residual(start, stop, indices, c, step_c, b, step_b, spectrum, mu, V, Q, p,
 
 
 @parallel_jit
-def solve_rows_plainly(rows, indptr, indices, c, b, G, ridge, Q, out, status):
+def solve_rows_plainly(rows, indptr, indices, c, b, root_G, G, ridge, Q, out, status):
     """Solve the listed rows in float64 without whitening, into ``out`` (one row for each).
 
-    For the few rows that `solve_rows` leaves out. A pivot that rounding could have made is not
-    trusted: the row is SINGULAR.
+    For the few rows that `solve_rows` leaves out. Without negative curvature it is the least
+    squares problem of sqrt(c_k) q_k . p = b_k / sqrt(c_k), root_G p = 0 and sqrt(mu) p = 0, whose
+    orthogonal factorisation keeps twice the digits of the normal equations. A pivot that rounding
+    could have made is not trusted: the row is SINGULAR.
     """
     k = Q.shape[1]
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     for place in prange(rows.size):
         u = rows[place]
-        M = G.copy()
-        x = np.zeros(k)
-        Z = np.empty((k, _PANEL))
-        for f in range(k):
-            M[f, f] += ridge[u * step_r]
-        for sign in (1.0, -1.0):  # negative weights (w < a0) are subtracted as a second pass
-            m = 0
-            for e in range(indptr[u], indptr[u + 1]):
-                weight = sign * c[e * step_c]
-                root = np.sqrt(max(weight, 0.0))
-                target = b[e * step_b]
-                for f in range(k):
-                    value = np.float64(Q[indices[e], f])
-                    Z[f, m] = root * value
-                    if sign > 0.0:
-                        x[f] += target * value
-                if weight > 0.0:
-                    m += 1
-                if m == _PANEL:
-                    _flush(Z, k, m, sign, M)
-                    m = 0
-            _flush(Z, k, m, sign, M)
-        largest = 0.0
-        for f in range(k):
-            largest = max(largest, M[f, f])
-        if cholesky(M, k, 4.0 * k * 2.220446049250313e-16 * largest):
-            solve_cholesky(M, k, x)
-            out[place] = x
+        start, stop, mu = indptr[u], indptr[u + 1], ridge[u * step_r]
+        convex = True
+        for e in range(start, stop):
+            weight = c[e * step_c]
+            convex &= weight > 0.0 or (weight == 0.0 and b[e * step_b] == 0.0)
+        if convex:
+            solved = _solve_orthogonally(
+                start, stop, indices, c, step_c, b, step_b, root_G, mu, Q, out[place]
+            )
         else:
+            solved = _solve_normally(
+                start, stop, indices, c, step_c, b, step_b, G, mu, Q, out[place]
+            )
+        if not solved:
             status[place] = SINGULAR
+
+
+@jit
+def _solve_orthogonally(start, stop, indices, c, step_c, b, step_b, root_G, mu, Q, out):
+    """By the triangle R of QR, panel by panel (Golub & Van Loan, section 5.3); False if singular.
+
+    The right-hand side is the last column of the panels.
+    """
+    k = Q.shape[1]
+    system = np.zeros((2 * k + 1 + _PANEL, k + 1))
+    system[:k, :k] = root_G
+    for f in range(k):
+        system[k + f, f] = np.sqrt(mu)
+    top = m = 2 * k
+    for e in range(start, stop + 1):
+        if e < stop and c[e * step_c] > 0.0:
+            root = np.sqrt(c[e * step_c])
+            for f in range(k):
+                system[m, f] = root * np.float64(Q[indices[e], f])
+            system[m, k] = b[e * step_b] / root
+            m += 1
+        if m == top + _PANEL or e == stop:
+            system[m:] = 0.0
+            _, triangle = np.linalg.qr(system)
+            system[: k + 1] = triangle
+            system[k + 1 :] = 0.0
+            top = m = k + 1
+    largest = 0.0
+    for f in range(k):
+        largest = max(largest, abs(system[f, f]))
+    for f in range(k - 1, -1, -1):
+        if not abs(system[f, f]) > 4.0 * k * 2.220446049250313e-16 * largest:
+            return False
+        total = system[f, k]
+        for g in range(f + 1, k):
+            total -= system[f, g] * out[g]
+        out[f] = total / system[f, f]
+    return True
+
+
+@jit
+def _solve_normally(start, stop, indices, c, step_c, b, step_b, G, mu, Q, out):
+    """By the normal equations, which may have negative weights (w < a0); False if singular."""
+    k = Q.shape[1]
+    M = G.copy()
+    x = np.zeros(k)
+    Z = np.empty((k, _PANEL))
+    largest = 0.0
+    for f in range(k):
+        M[f, f] += mu
+    for sign in (1.0, -1.0):  # negative weights are subtracted as a second pass
+        m = 0
+        for e in range(start, stop):
+            weight = sign * c[e * step_c]
+            root = np.sqrt(max(weight, 0.0))
+            target = b[e * step_b]
+            for f in range(k):
+                value = np.float64(Q[indices[e], f])
+                Z[f, m] = root * value
+                if sign > 0.0:
+                    x[f] += target * value
+            if weight > 0.0:
+                m += 1
+            if m == _PANEL:
+                _flush(Z, k, m, sign, M)
+                m = 0
+        _flush(Z, k, m, sign, M)
+        if sign > 0.0:  # before anything is subtracted: rounding errors are of this size
+            for f in range(k):
+                largest = max(largest, M[f, f])
+    if not cholesky(M, k, 4.0 * k * 2.220446049250313e-16 * largest):
+        return False
+    solve_cholesky(M, k, x)
+    for f in range(k):
+        out[f] = x[f]
+    return True
 
 
 @jit

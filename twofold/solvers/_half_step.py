@@ -49,40 +49,66 @@ def half_step(
         If a row has no unique solution.
     """
     k = other.shape[1]
-    dtype = other.dtype
     a0 = objective.unobserved_weight
-    c, b = side.quadratic_terms(objective.missing_weight)
-    ridge = side.scale
     with parallel(n_threads) as threads:
-        rotated, spectrum, G, V = other, np.zeros(k), np.zeros((k, k)), np.zeros((0, k))
-        if a0:
-            G = a0 * gramian(other)
-            spectrum, V = np.linalg.eigh(G)
-            spectrum = np.maximum(spectrum, 0.0)
-            rotated = products.times_square(other, V.astype(dtype))
-        status = np.zeros(side.n, dtype=np.uint8)
-        flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
-        status[spectrum[0] + ridge <= flat] = UNSUITABLE
-        out = np.empty((side.n, k), dtype=dtype)
-        uniform = ridge.size > 0 and ridge.min() == ridge.max() > 0.0
-        bounds = balanced_bounds(_cost(side.counts, k), _cost_per_task(side.counts, k, threads))
-        solve_rows(
-            bounds, side.indptr, side.indices, c, b, spectrum, V,
-            ridge[:1] if uniform else ridge, rotated, other, out, status,
-        )  # fmt: skip
-        if a0:
-            out = products.times_square(out, np.ascontiguousarray(V.T.astype(dtype)))
-        out[side.summed_weights == 0.0] = 0.0  # nothing pulls these rows away from zero
-        left = np.flatnonzero((status != 0) & (side.summed_weights > 0.0))
+        G = a0 * gramian(other) if a0 else np.zeros((k, k))
+        spectrum, V = np.linalg.eigh(G) if a0 else (np.zeros(k), np.zeros((0, k)))
+        spectrum = np.maximum(spectrum, 0.0)
+        c, b = side.quadratic_terms(objective.missing_weight)
+        out = np.zeros((side.n, k), dtype=other.dtype)
+        left = np.flatnonzero(side.summed_weights > 0.0)  # nothing pulls the others from zero
+        for dtype in dict.fromkeys((other.dtype.type, np.float64)):
+            if left.size:
+                left = _solve_whitened(side, left, c, b, spectrum, V, other, dtype, out, threads)
         if left.size:
             solved = np.empty((left.size, k))
-            left_status = np.zeros(left.size, dtype=np.uint8)
+            status = np.zeros(left.size, dtype=np.uint8)
+            root_G = np.sqrt(spectrum)[:, None] * V.T if a0 else G
             solve_rows_plainly(
-                left, side.indptr, side.indices, c, b, G, ridge, other, solved, left_status
+                left, side.indptr, side.indices, c, b, root_G, G, side.scale, other, solved, status
             )
-            _check_unique(left[left_status == SINGULAR], side, row_name)
+            _check_unique(left[status == SINGULAR], side, row_name)
             out[left] = solved
     return out
+
+
+def _solve_whitened(
+    side: Side,
+    rows: NDArray[np.int64],
+    c: NDArray[np.float64],
+    b: NDArray[np.float64],
+    spectrum: NDArray[np.float64],
+    V: NDArray[np.float64],
+    other: NDArray[Any],
+    dtype: type,
+    out: NDArray[Any],
+    threads: int,
+) -> NDArray[np.int64]:
+    """Write the rows that can be solved in this dtype into ``out``; return those that are left."""
+    k = other.shape[1]
+    ridge = side.scale
+    flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
+    suits = (spectrum[0] + ridge > flat)[rows]
+    todo = rows[suits]
+    other = other.astype(dtype, copy=False)
+    rotated = products.times_square(other, V) if V.size else other
+    counts = side.counts[todo]
+    bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
+    uniform = ridge.min() == ridge.max() > 0.0
+    solved = np.zeros((side.n, k), dtype=dtype)
+    status = np.zeros(side.n, dtype=np.uint8)
+    status[rows[~suits]] = UNSUITABLE
+    solve_rows(
+        todo, bounds, side.indptr, side.indices, c, b, spectrum, V,
+        ridge[:1] if uniform else ridge, rotated, other, solved, status,
+    )  # fmt: skip
+    is_left = status[rows] == UNSUITABLE
+    done = rows[~is_left]
+    if V.size:
+        out[done] = products.times_square(solved[done], np.ascontiguousarray(V.T))
+    else:
+        out[done] = solved[done]
+    return rows[is_left]
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:

@@ -137,7 +137,10 @@ def gradient(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
 
 
 def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
-    """Return the rows that minimise a quadratic objective with L2, by dense normal equations.
+    """Return the rows that minimise a quadratic objective with L2.
+
+    By orthogonal factorisation of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and sqrt(lam s_u) p = 0,
+    which keeps twice the digits of the normal equations; where a c_k is not positive, by those.
 
     Parameters
     ----------
@@ -165,8 +168,14 @@ def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
     ridge = objective.regularizer.weight * scales(objective, matrix)[0]
     P = np.zeros((n_rows, k))
     for u in np.flatnonzero(stored).tolist():
-        normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
-        P[u] = np.linalg.solve(normal, Q.T @ linear[u])
+        if np.all((curvature[u] > 0.0) | ((curvature[u] == 0.0) & (linear[u] == 0.0))):
+            root = np.sqrt(curvature[u])
+            side = np.divide(linear[u], root, out=np.zeros_like(root), where=root > 0.0)
+            system = np.vstack([root[:, None] * Q, np.sqrt(ridge[u]) * np.identity(k)])
+            P[u] = np.linalg.lstsq(system, np.concatenate([side, np.zeros(k)]), rcond=None)[0]
+        else:
+            normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
+            P[u] = np.linalg.solve(normal, Q.T @ linear[u])
     return P
 
 
