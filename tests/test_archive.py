@@ -130,3 +130,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
         write_archive(path, "thing", 1, {"a": np.array([2])}, {})
     assert read_archive(path, "thing", 1)[0]["a"].tolist() == [1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("field", ["method", "flags"])
+def test_alien_compression_and_encryption_are_damage(field, tmp_path):
+    """zipfile raises NotImplementedError and RuntimeError for these."""
+    path = tmp_path / "file"
+    write_archive(path, "thing", 1, {"a": np.arange(4)}, {})
+    content = bytearray(path.read_bytes())
+    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = 0
+        while (start := content.find(signature, start)) >= 0:
+            if field == "flags":
+                content[start + at] |= 1
+            else:
+                content[start + at + 2] = 99
+            start += 4
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="damaged"):
+        read_archive(path, "thing", 1)

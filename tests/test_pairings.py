@@ -196,7 +196,7 @@ def test_to_csr_keeps_repeated_entries_zeros_and_their_order(coo):
         np.testing.assert_array_equal(array, old)
 
 
-@pytest.mark.parametrize("kind", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
+@pytest.mark.parametrize("kind", ["coo", "csc", "csr", "dia", "dok", "lil"])
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.csr_matrix])
 def test_to_csr_of_every_format(small, kind, make):
     csr = to_csr(make(small).asformat(kind))
@@ -258,3 +258,8 @@ def test_to_csr_refuses_indices_outside_the_matrix():
     coo.coords[0][1] = 9
     with pytest.raises(InvalidInputError, match="row 9"):
         to_csr(coo)
+
+
+def test_bsr_is_refused_as_its_blocks_store_zeros():
+    with pytest.raises(InvalidInputError, match="eliminate_zeros"):
+        to_csr(sparse.bsr_array(np.eye(4), blocksize=(2, 2)))

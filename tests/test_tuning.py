@@ -105,3 +105,36 @@ def test_matrices_and_a_score_of_ones_own(parts):
         grid_search(ALS(), Objective(), parts.train, validation, {"n_factors": [1]})
     with pytest.raises(InvalidInputError, match="score"):
         grid_search(ALS(), Objective(), train, validation, {"n_factors": [1]}, score="auc")
+
+
+def test_a_whole_regularizer_is_put_in_before_its_parts_in_any_order(parts):
+    grids = [("regularizer.weight", [0.1, 100.0]), ("regularizer", [L2(0.5), L2(0.5, 1.0)])]
+    solver = ALS(n_factors=2, max_epochs=2, rng=0)
+    results = [
+        grid_search(solver, Objective(), parts.train, parts.validation, dict(order))
+        for order in (grids, grids[::-1])
+    ]
+    assert len({trial.score for trial in results[0]}) == 4
+    assert [trial.score for trial in results[0]] == [trial.score for trial in results[1]]
+
+
+@pytest.mark.parametrize("weights", [[-1.0, 0.1], [0.1, -1.0]])
+def test_a_value_that_is_not_allowed_is_a_failed_trial_wherever_it_stands(weights, parts):
+    solver = ALS(n_factors=2, max_epochs=2, rng=0)
+    grid = {"regularizer.weight": weights}
+    result = grid_search(solver, Objective(), parts.train, parts.validation, grid)
+    assert [trial.status for trial in result] == ["max_epochs", "failed"]
+    assert "-1" in result[1].message
+
+
+def test_an_error_in_a_score_of_ones_own_is_a_failed_trial(parts):
+    def score(objective, matrix, P, Q):
+        if P.shape[1] == 2:
+            raise ValueError("not two")
+        return 1.0
+
+    solver = ALS(max_epochs=1, rng=0)
+    grid = {"n_factors": [1, 2, 3]}
+    result = grid_search(solver, Objective(), parts.train, parts.validation, grid, score=score)
+    assert [trial.status for trial in result] == ["max_epochs", "max_epochs", "failed"]
+    assert result[2].message == "ValueError: not two"

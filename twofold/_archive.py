@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from twofold.exceptions import FileFormatError, InvalidInputError
 
-__all__ = ["read_archive", "write_archive"]
+__all__ = ["DAMAGE", "read_archive", "write_archive"]
+
+# What numpy and zipfile raise for files that are cut short, altered or of another kind.
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 _HEADER = "twofold"
 
@@ -100,7 +106,7 @@ def read_archive(
         raise FileFormatError(f"{name!r} is damaged: {error}") from error
     except EOFError as error:
         raise FileFormatError(f"{name!r} is empty or truncated") from error
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except DAMAGE as error:
         raise FileFormatError(
             f"{name!r} is truncated, damaged or not a twofold file ({error})"
         ) from error

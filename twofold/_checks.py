@@ -7,7 +7,7 @@ import numpy as np
 
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["check_choice", "check_real", "check_whole", "seed_of"]
+__all__ = ["check_choice", "check_names", "check_real", "check_whole", "seed_of"]
 
 
 def seed_of(rng: int | np.random.Generator | None) -> int:
@@ -66,3 +66,10 @@ def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         listed = ", ".join(f'"{choice}"' for choice in choices)
         raise InvalidInputError(f"{name} is {value!r}: it must be one of {listed}")
+
+
+def check_names(required: dict[str, Any], optional: dict[str, Any]) -> None:
+    """Raise unless each name of a table or column is a text that is not empty, or may be None."""
+    for what, name in (required | optional).items():
+        if not (isinstance(name, str) and name) and not (what in optional and name is None):
+            raise InvalidInputError(f"{what} is {name!r}: it must be a name, a text")

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numba
+import numpy as np
 import scipy.linalg  # noqa: F401 - loads the BLAS that numba calls, so that it is limited too
 from threadpoolctl import ThreadpoolController
 
@@ -42,11 +43,12 @@ def check_n_threads(n_threads: int | None) -> int:
     """Return the number of threads to use: all for None, never more than there are."""
     if n_threads is None:
         return available_threads()
-    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+    whole = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
+    if not whole or n_threads < 1:
         raise InvalidInputError(
             f"n_threads={n_threads!r}: give a whole number from 1, or None for all threads"
         )
-    return min(n_threads, available_threads())
+    return min(int(n_threads), available_threads())
 
 
 @cache

@@ -280,12 +280,17 @@ def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
     Raises
     ------
     InvalidInputError
-        If the matrix is dense, not 2-d, or not of real numbers.
+        If the matrix is dense, in BSR format, not 2-d, or not of real numbers.
     """
     if not sparse.issparse(matrix):
         raise InvalidInputError(
             f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
             "scipy.sparse.csr_array(...)"
+        )
+    if matrix.format == "bsr":
+        raise InvalidInputError(
+            f"{name} is in BSR format, whose blocks store zeros that are no entries: convert it "
+            "by tocsr() and call eliminate_zeros()"
         )
     if matrix.ndim != 2:
         raise InvalidInputError(f"{name} has {matrix.ndim} dimensions: it must have 2")

@@ -3,19 +3,21 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from twofold.exceptions import InvalidInputError, TwofoldError
+from twofold.exceptions import InvalidInputError
 from twofold.objective import Objective
 from twofold.pairings import Pairings
 from twofold.solvers import Solver, Status, fold_in
 
 __all__ = ["Score", "SearchResult", "Trial", "grid_search"]
+
+_PARTS = ("loss", "regularizer")
 
 Score = Callable[[Objective, Any, NDArray[Any], NDArray[Any]], float]
 
@@ -142,8 +144,7 @@ def grid_search(
     train_matrix, validation_matrix = _matrices(train, validation)
     # All combinations are made before the first is trained: a misspelt name costs no time.
     combinations = list(_combinations(grid))
-    for parameters in combinations[:1]:
-        _configured(solver, objective, parameters)
+    _check_names(solver, objective, grid)
     trials: list[Trial] = []
     complete = False
     try:
@@ -172,8 +173,8 @@ def _combinations(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]
 def _configured(
     solver: Solver, objective: Objective, parameters: Mapping[str, Any]
 ) -> tuple[Solver, Objective]:
-    """Put each parameter where it belongs."""
-    for name, given in parameters.items():
+    """Put each parameter where it belongs: a whole regularizer first, then its weight."""
+    for name, given in sorted(parameters.items(), key=lambda item: "." in item[0]):
         value = given.item() if isinstance(given, np.generic) else given
         if name in _names(solver):
             solver = replace(solver, **{name: value})
@@ -181,26 +182,30 @@ def _configured(
             objective = replace(objective, **{name: value})
         else:
             part, _, inner = name.partition(".")
-            if part not in ("loss", "regularizer") or inner not in _names(getattr(objective, part)):
+            if inner not in _names(getattr(objective, part)):
                 raise InvalidInputError(
-                    f"{name!r} is not a field: there are {', '.join(_all_names(solver, objective))}"
+                    f"{type(getattr(objective, part)).__name__} has no field {inner!r}"
                 )
             changed = replace(getattr(objective, part), **{inner: value})
             objective = replace(objective, **{part: changed})
     return solver, objective
 
 
+def _check_names(solver: Solver, objective: Objective, grid: Mapping[str, Sequence[Any]]) -> None:
+    known = [*_names(solver), *_names(objective)]
+    for part in _PARTS:
+        for choice in [getattr(objective, part), *grid.get(part, ())]:
+            if is_dataclass(choice):
+                known += [f"{part}.{name}" for name in _names(choice)]
+    for name in grid:
+        if name not in known:
+            raise InvalidInputError(
+                f"{name!r} is not a field: there are {', '.join(dict.fromkeys(known))}"
+            )
+
+
 def _names(instance: Any) -> list[str]:
     return [field.name for field in fields(instance) if field.init]
-
-
-def _all_names(solver: Solver, objective: Objective) -> list[str]:
-    inner = [
-        f"{part}.{name}"
-        for part in ("loss", "regularizer")
-        for name in _names(getattr(objective, part))
-    ]
-    return [*_names(solver), *_names(objective), *inner]
 
 
 def _matrices(train: Any, validation: Any) -> tuple[Any, Any]:
@@ -239,7 +244,7 @@ def _run(
             else:
                 value = objective.value(validation, P, Q, n_threads=solver.n_threads)
                 points = float(getattr(value, score))
-    except (TwofoldError, ArithmeticError, MemoryError) as error:
+    except Exception as error:  # also of a solver, objective or score that is the user's own
         status, message = "failed", f"{type(error).__name__}: {error}"
     if not np.isfinite(points):
         points = float("inf")

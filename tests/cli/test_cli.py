@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import sqlalchemy
 
 from twofold import FactorModel, Pairings
 from twofold.cli.app import run
@@ -104,6 +105,14 @@ def test_a_file_of_pairs_and_a_plain_path_are_sources(twofold, url, playlists, t
     write_npz(playlists.pairings, tmp_path / "p.npz")
     assert twofold("fit", "p.npz", *QUICK).code == 0
     assert twofold("fit", url.removeprefix("sqlite:///"), *QUICK).code == 0
+
+
+def test_a_path_with_special_characters_is_a_path(twofold, playlists, tmp_path):
+    database = sqlalchemy.URL.create("sqlite", database=str(tmp_path / "we?ird:50%.db"))
+    write_sql(playlists.pairings, database)
+    assert twofold("fit", "we?ird:50%.db", *QUICK).code == 0
+    assert twofold("demo", "--folder", "we?ird#folder", "--quiet", "--json").code == 0
+    assert (tmp_path / "we?ird#folder" / "demo.db").exists()
 
 
 def test_evaluate_with_a_heldout_table(twofold, url, playlists):

@@ -227,3 +227,14 @@ def test_lone_surrogates_of_a_slice_are_explained(make_slice, tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(InvalidInputError, match="cannot be encoded"):
         write_sql(read_mpd(path), f"sqlite:///{tmp_path / 'a.db'}")
+
+
+def test_what_is_no_pairings_or_no_name_is_refused(tmp_path):
+    pairings = Pairings.from_arrays([1], [2])
+    with pytest.raises(InvalidInputError, match="from_arrays"):
+        write_sql(pairings.matrix, f"sqlite:///{tmp_path / 'a.db'}")
+    with pytest.raises(InvalidInputError, match="table is 5"):
+        write_sql(pairings, f"sqlite:///{tmp_path / 'a.db'}", 5)
+    with pytest.raises(InvalidInputError, match="row is ''"):
+        read_sql(f"sqlite:///{tmp_path / 'a.db'}", row="")
+    assert not list(tmp_path.iterdir())

@@ -162,6 +162,7 @@ def test_wrong_columns_are_named(Q, sentence, small):
 def test_wrong_thread_counts_are_named(small):
     with pytest.raises(InvalidInputError, match="n_threads=0"):
         fold_in(Objective(), small, columns(2), n_threads=0)
+    fold_in(Objective(regularizer=L2(0.1)), small, columns(2), n_threads=np.int64(1))
 
 
 class Flat(Regularizer):

@@ -180,3 +180,21 @@ def test_it_starts_well_from_zero_and_from_far_away(small):
         OBJECTIVES[0], small, init=far
     )
     assert solution.objective_value < 1e-6 * solution.history[0].total
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_gradient_beyond_the_dtype_is_divergence(dtype, small):
+    matrix = small.tocsr()
+    matrix.data[:] = 1e39 if dtype == "float32" else 1e200
+    solution = GD(n_factors=3, max_epochs=3, rng=0, dtype=dtype).solve(
+        Objective(data="targets"), matrix
+    )
+    assert solution.status is Status.DIVERGED
+    assert np.isfinite(solution.row_factors).all()
+
+
+@pytest.mark.parametrize("n_batches", [1, 3])
+def test_without_entries_the_penalty_is_still_followed(n_batches):
+    solver = GD(n_factors=2, max_epochs=1, rng=0, learning_rate=0.1, n_batches=n_batches)
+    solution = solver.solve(Objective(regularizer=L2(1.0)), sparse.csr_array((3, 4)))
+    assert solution.history[1].total == pytest.approx(0.64 * solution.history[0].total, rel=1e-5)

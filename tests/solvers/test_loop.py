@@ -267,3 +267,16 @@ def test_wrong_initial_factors_are_named(P, Q, sentence, small):
         SOLVERS[0].solve(OBJECTIVE, small, init=(np.ones(P), np.ones(Q)))
     with pytest.raises(InvalidInputError, match="init is a int: give a tuple"):
         SOLVERS[0].solve(OBJECTIVE, small, init=3)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+def test_a_callback_cannot_change_the_run(solver, small):
+    def meddle(epoch, so_far):
+        for array in (so_far.row_factors, so_far.col_factors, *so_far.memory.values()):
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
+        so_far.memory.clear()
+
+    watched = solver.solve(OBJECTIVE, small, callback=meddle)
+    assert same(watched, solver.solve(OBJECTIVE, small))
+    watched.row_factors[:] = 0  # the result is the caller's own

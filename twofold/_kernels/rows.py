@@ -248,7 +248,6 @@ def solve_rows_plainly(rows, indptr, indices, c, b, root_G, G, ridge, Q, out, st
     orthogonal factorisation keeps twice the digits of the normal equations. A pivot that rounding
     could have made is not trusted: the row is SINGULAR.
     """
-    k = Q.shape[1]
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     for place in prange(rows.size):
         u = rows[place]

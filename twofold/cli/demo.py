@@ -48,9 +48,10 @@ def demo(
     except OSError as error:
         raise InvalidInputError(f"cannot make the folder {str(folder)!r}: {error}") from error
     made = make_playlists(playlists, tracks, rng=seed)
-    database = f"sqlite:///{folder / 'demo.db'}"
+    path = folder / "demo.db"
+    database = opt.source_url(str(path))
     write_sql(made.pairings, database, if_exists="replace")
-    tell(f"1. Made {database}: {playlists:,} playlists, each with one or two of 8 planted tastes.")
+    tell(f"1. Made {path}: {playlists:,} playlists, each with one or two of 8 planted tastes.")
 
     pairings = read_sql(database, progress=not quiet)
     parts = split_rows(pairings, validation=0.0, test=0.2, rng=seed)
@@ -80,16 +81,16 @@ def demo(
         f"tracks: {baseline:.0%}), and {tastes:.0%} are of the playlist's own tastes."
     )
     _show_examples(made, seen, ranking, tell)
-    path = folder / "demo.twofold"
-    model.save(path)
-    tell(f"5. The model is in {path}. Try:")
-    tell(f"   twofold fold-in {path} {database} --where 'pid <= 3'")
-    tell(f"   twofold evaluate {path} {database}")
+    saved = folder / "demo.twofold"
+    model.save(saved)
+    tell(f"5. The model is in {saved}. Try:")
+    tell(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
+    tell(f"   twofold evaluate {saved} {path}")
     if as_json:
         write_json(
             {
-                "database": database,
-                "model": str(path),
+                "database": str(path),
+                "model": str(saved),
                 "recall": recall,
                 "recall_of_popular": baseline,
                 "share_of_own_tastes": tastes,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from twofold.exceptions import InvalidInputError
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
 from twofold.pairings import Pairings
 from twofold.solvers import Solver, available_solvers, get_solver
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 SOURCE_HELP = "SQLAlchemy URL (sqlite:///my.db), an SQLite file or a .npz file."
 
@@ -102,11 +105,11 @@ def read_source(source: str, sql: SqlOptions, *, progress: bool = False) -> Pair
     )
 
 
-def source_url(source: str) -> str:
+def source_url(source: str) -> "str | URL":
     """Return the URL of a source: a path of a file means SQLite."""
-    if ":" in source and not Path(source).exists():
-        return source
-    return f"sqlite:///{source}"
+    from sqlalchemy.engine import URL
+
+    return source if "://" in source else URL.create("sqlite", database=source)
 
 
 def make_objective(

@@ -2,21 +2,18 @@
 
 import os
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from twofold._archive import read_archive, write_archive
+from twofold._archive import DAMAGE, read_archive, write_archive
 from twofold.exceptions import FileFormatError, TwofoldError
 from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["read_npz", "write_npz"]
 
 _KIND, _VERSION = "pairings", 1
-
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
@@ -88,7 +85,7 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
         return _read_own(path)
     except TwofoldError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise FileFormatError(f"{str(path)!r} is truncated or damaged: {error}") from error
 
 
@@ -97,7 +94,7 @@ def _members(path: str | os.PathLike[str]) -> set[str]:
     try:
         with zipfile.ZipFile(path) as file:
             return {name.removesuffix(".npy") for name in file.namelist()}
-    except _DAMAGE:
+    except DAMAGE:
         return set()  # read_archive says what is wrong
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.sql.operators import in_op
 from sqlalchemy.sql.visitors import replacement_traverse
 from tqdm import tqdm
 
-from twofold._checks import check_choice, check_whole
+from twofold._checks import check_choice, check_names, check_whole
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column
 from twofold.io.decode import PairReader
@@ -94,6 +94,7 @@ def read_sql(
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
     check_whole(chunk_size, "chunk_size", 1)
+    check_names({"table": table, "row": row, "col": col}, {"value": value})
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
     with connected(source) as connection, _left_alone(connection):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from twofold._checks import check_choice
+from twofold._checks import check_choice, check_names
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
 from twofold.io.mpd import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS, MpdPairings
@@ -83,6 +83,15 @@ def write_sql(
         encoded, or the names of the columns or tables are not different.
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
+    if not isinstance(pairings, Pairings):
+        raise InvalidInputError(
+            f"pairings is a {type(pairings).__name__}: make Pairings of it, by "
+            "Pairings.from_arrays(row_ids, col_ids)"
+        )
+    check_names(
+        {"table": table, "row": row, "col": col},
+        {"value": value, "tracks": tracks, "playlists": playlists},
+    )
     _check_different("columns", row, col, value)
     if isinstance(pairings, MpdPairings):
         _check_different("tables", table, tracks, playlists)

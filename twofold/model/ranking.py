@@ -99,7 +99,7 @@ def best_columns(
             rows = np.repeat(np.arange(high - low), np.diff(excluded.indptr[low : high + 1]))
             scored[rows, excluded.indices[start:stop]] = -np.inf
         found = np.argpartition(-scored, kept - 1, axis=1)[:, :kept]
-        found.sort(axis=1)
+        _order_ties(scored, found)
         values = np.take_along_axis(scored, found, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         found, values = (np.take_along_axis(part, order, axis=1) for part in (found, values))
@@ -107,3 +107,16 @@ def best_columns(
         positions[low:high, :kept] = np.where(padding, -1, found)
         scores[low:high, :kept] = np.where(padding, np.nan, values)
     return positions, scores
+
+
+def _order_ties(scored: NDArray[Any], found: NDArray[np.int64]) -> None:
+    """Sort each row of ``found``; of the columns that tie for its last place, keep the first."""
+    values = np.take_along_axis(scored, found, axis=1)
+    last = values.min(axis=1, keepdims=True)
+    n_tied = np.count_nonzero(scored == last, axis=1)
+    cut = (n_tied > np.count_nonzero(values == last, axis=1)) & ~np.isneginf(last[:, 0])
+    for row in np.flatnonzero(cut):
+        candidates = np.flatnonzero(scored[row] >= last[row])
+        order = np.argsort(-scored[row, candidates], kind="stable")
+        found[row] = candidates[order[: found.shape[1]]]
+    found.sort(axis=1)

@@ -49,66 +49,77 @@ def half_step(
         If a row has no unique solution.
     """
     k = other.shape[1]
-    a0 = objective.unobserved_weight
     with parallel(n_threads) as threads:
-        G = a0 * gramian(other) if a0 else np.zeros((k, k))
-        spectrum, V = np.linalg.eigh(G) if a0 else (np.zeros(k), np.zeros((0, k)))
-        spectrum = np.maximum(spectrum, 0.0)
-        c, b = side.quadratic_terms(objective.missing_weight)
+        system = _System(objective, side, other)
         out = np.zeros((side.n, k), dtype=other.dtype)
         left = np.flatnonzero(side.summed_weights > 0.0)  # nothing pulls the others from zero
         for dtype in dict.fromkeys((other.dtype.type, np.float64)):
             if left.size:
-                left = _solve_whitened(side, left, c, b, spectrum, V, other, dtype, out, threads)
+                left = system.solve_whitened(left, dtype, threads, out)
         if left.size:
-            solved = np.empty((left.size, k))
-            status = np.zeros(left.size, dtype=np.uint8)
-            root_G = np.sqrt(spectrum)[:, None] * V.T if a0 else G
-            solve_rows_plainly(
-                left, side.indptr, side.indices, c, b, root_G, G, side.scale, other, solved, status
-            )
-            _check_unique(left[status == SINGULAR], side, row_name)
-            out[left] = solved
+            left = system.solve_plainly(left, out)
+    _check_unique(left, side, row_name)
     return out
 
 
-def _solve_whitened(
-    side: Side,
-    rows: NDArray[np.int64],
-    c: NDArray[np.float64],
-    b: NDArray[np.float64],
-    spectrum: NDArray[np.float64],
-    V: NDArray[np.float64],
-    other: NDArray[Any],
-    dtype: type,
-    out: NDArray[Any],
-    threads: int,
-) -> NDArray[np.int64]:
-    """Write the rows that can be solved in this dtype into ``out``; return those that are left."""
-    k = other.shape[1]
-    ridge = side.scale
-    flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
-    suits = (spectrum[0] + ridge > flat)[rows]
-    todo = rows[suits]
-    other = other.astype(dtype, copy=False)
-    rotated = products.times_square(other, V) if V.size else other
-    counts = side.counts[todo]
-    bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
-    uniform = ridge.min() == ridge.max() > 0.0
-    solved = np.zeros((side.n, k), dtype=dtype)
-    status = np.zeros(side.n, dtype=np.uint8)
-    status[rows[~suits]] = UNSUITABLE
-    solve_rows(
-        todo, bounds, side.indptr, side.indices, c, b, spectrum, V,
-        ridge[:1] if uniform else ridge, rotated, other, solved, status,
-    )  # fmt: skip
-    is_left = status[rows] == UNSUITABLE
-    done = rows[~is_left]
-    if V.size:
-        out[done] = products.times_square(solved[done], np.ascontiguousarray(V.T))
-    else:
-        out[done] = solved[done]
-    return rows[is_left]
+class _System:
+    """The normal equations of all rows of a side: G + ridge I + sum_k c_k q_k q_k'."""
+
+    def __init__(self, objective: Objective, side: Side, other: NDArray[Any]) -> None:
+        k = other.shape[1]
+        a0 = objective.unobserved_weight
+        self.side, self.other = side, other
+        self.c, self.b = side.quadratic_terms(objective.missing_weight)
+        self.G = a0 * gramian(other) if a0 else np.zeros((k, k))
+        self.spectrum: NDArray[np.float64] = np.zeros(k)
+        self.V: NDArray[np.float64] = np.zeros((0, k))
+        if a0:
+            spectrum, self.V = np.linalg.eigh(self.G)
+            self.spectrum = np.maximum(spectrum, 0.0)
+
+    def solve_whitened(
+        self, rows: NDArray[np.int64], dtype: Any, threads: int, out: NDArray[Any]
+    ) -> NDArray[np.int64]:
+        """Write the rows that can be solved in this dtype into ``out``; return the others."""
+        side, spectrum, V, ridge = self.side, self.spectrum, self.V, self.side.scale
+        k = self.other.shape[1]
+        flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
+        suits = (spectrum[0] + ridge > flat)[rows]
+        todo = rows[suits]
+        counts = side.counts[todo]
+        bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
+        other = self.other.astype(dtype, copy=False)
+        rotated = products.times_square(other, V) if V.size else other
+        solved: NDArray[Any] = np.zeros((side.n, k), dtype=dtype)
+        status = np.zeros(side.n, dtype=np.uint8)
+        status[rows[~suits]] = UNSUITABLE
+        uniform = ridge.min() == ridge.max() > 0.0
+        solve_rows(
+            todo, bounds, side.indptr, side.indices, self.c, self.b, spectrum, V,
+            ridge[:1] if uniform else ridge, rotated, other, solved, status,
+        )  # fmt: skip
+        is_left = status[rows] == UNSUITABLE
+        done = rows[~is_left]
+        if V.size:
+            out[done] = products.times_square(solved[done], np.ascontiguousarray(V.T))
+        else:
+            out[done] = solved[done]
+        left: NDArray[np.int64] = rows[is_left]
+        return left
+
+    def solve_plainly(self, rows: NDArray[np.int64], out: NDArray[Any]) -> NDArray[np.int64]:
+        """Write the rows into ``out``; return those that have no unique solution."""
+        side, V = self.side, self.V
+        solved = np.empty((rows.size, self.other.shape[1]))
+        status = np.zeros(rows.size, dtype=np.uint8)
+        root_G = np.sqrt(self.spectrum)[:, None] * V.T if V.size else self.G
+        solve_rows_plainly(
+            rows, side.indptr, side.indices, self.c, self.b, root_G, self.G, side.scale, self.other,
+            solved, status,
+        )  # fmt: skip
+        out[rows] = solved
+        singular: NDArray[np.int64] = rows[status == SINGULAR]
+        return singular
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:

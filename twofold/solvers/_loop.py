@@ -125,7 +125,7 @@ class _Loop:
         """Save and report the state; tell whether the callback wants to stop."""
         if self.callback is None and self.checkpoint is None:
             return False
-        so_far = self.finish(Status.MAX_EPOCHS, "It is still running.")
+        so_far = self.finish(Status.MAX_EPOCHS, "It is still running.", self.state.read_only())
         if self.checkpoint is not None:
             so_far.save(self.checkpoint)
         return self.callback is not None and bool(self.callback(self.state.epoch, so_far))
@@ -153,8 +153,8 @@ class _Loop:
             f"{good.epoch}: {advice}.",
         )
 
-    def finish(self, status: Status, message: str) -> Solution:
-        state = self.state
+    def finish(self, status: Status, message: str, state: State | None = None) -> Solution:
+        state = state or self.state
         return Solution(
             state.row_factors,
             state.col_factors,

@@ -77,9 +77,9 @@ class GD(Solver):
         return state.moved(P, Q)
 
     def _batches(self, problem: Problem, state: State) -> list[tuple[Side, Side] | None]:
-        if self.n_batches == 1:
-            return [None]
         n = problem.n_entries
+        if self.n_batches == 1 or n == 0:
+            return [None]
         batch_of = state.epoch_rng().permutation(np.arange(n) % self.n_batches)
         batch_of_column_entry = batch_of[problem.column_order]
         return [
@@ -121,6 +121,8 @@ class GD(Solver):
         eta = float(memory["learning_rate"][0]) if "learning_rate" in memory else 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             dP, dQ = problem.gradient(P, Q, n_threads=self.n_threads, smooth_part=True)
+            if not np.isfinite(_size(dP) + _size(dQ)):
+                return state.moved(dP, dQ)  # which the loop sees, and calls it divergence
             start = value(P, Q)
             eta = eta * _GROW or self._first_rate(P, Q, dP, dQ)
             while eta > 0.0:

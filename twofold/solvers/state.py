@@ -34,6 +34,22 @@ class State:
             self, row_factors=row_factors, col_factors=col_factors, memory=self.memory | memory
         )
 
+    def read_only(self) -> Self:
+        """Return a view for others to look at: to write into it is an error."""
+
+        def view(array: NDArray[Any]) -> NDArray[Any]:
+            seen = array.view()
+            seen.flags.writeable = False
+            return seen
+
+        memory = {name: view(array) for name, array in self.memory.items()}
+        return replace(
+            self,
+            row_factors=view(self.row_factors),
+            col_factors=view(self.col_factors),
+            memory=memory,
+        )
+
     def epoch_rng(self) -> np.random.Generator:
         """Return the generator of this epoch: drawn from seed and epoch alone."""
         return np.random.default_rng([self.seed, self.epoch + 1])
