@@ -1,4 +1,8 @@
-"""``python -m benchmarks run`` compares solvers; ``... report`` writes the page again."""
+"""Compare solvers and packages on one objective.
+
+``python -m benchmarks run`` measures what is not yet in the results file, each run in a process of
+its own, and writes the page, the tables and the plot; ``report`` only writes them again.
+"""
 
 import argparse
 import itertools
@@ -7,88 +11,209 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.compare.entries import all_entries
-from benchmarks.compare.page import write_page
-from benchmarks.compare.problems import OBJECTIVES, SIZES
-from benchmarks.compare.store import Store
-from benchmarks.compare.table import markdown
-from benchmarks.spine import machine
+from benchmarks.compare.entries import Entry, all_entries
+from benchmarks.compare.page import order, write_page
+from benchmarks.compare.problems import PROBLEMS, SIZES
+from benchmarks.compare.regression import compare
+from benchmarks.compare.store import NOTHING, Store
+from benchmarks.compare.summary import markdown
+from benchmarks.machine import machine
 
 
-def run(chosen: argparse.Namespace) -> None:
-    """Run what is not in the results file yet, each in a process of its own."""
-    entries = all_entries(chosen.entries)
-    wanted = chosen.solver or list(entries)
-    for name in wanted:
-        if name not in entries:
-            raise SystemExit(f"there is no solver {name!r}: there are {', '.join(entries)}")
-    combinations = itertools.product(
-        chosen.data, chosen.objective, chosen.n_factors, range(chosen.seeds), wanted
-    )
+def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
+    """Run what is not in the results file yet, and store each run when it ends."""
+    requests = list(_requests(chosen, entries))
     with Store(chosen.results) as store:
-        for data, objective, n_factors, seed, solver in combinations:
-            request = {
-                "data": data, "objective": objective, "n_factors": n_factors, "seed": seed,
-                "solver": solver, "max_epochs": chosen.epochs, "n_threads": chosen.n_threads,
-                "entries": str(chosen.entries) if chosen.entries else None,
-            }  # fmt: skip
-            if store.has(request):
-                continue
-            print(f"{solver} on {data}, {objective}, n_factors={n_factors}, seed={seed}", end=" ")
-            sys.stdout.flush()
+        todo = [request for request in requests if not store.has(request)]
+        print(f"{len(todo)} runs to do, {len(requests) - len(todo)} are there.", flush=True)
+        for number, request in enumerate(todo, start=1):
+            told = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
+            print(f"[{number}/{len(todo)}] {told.format(**request)}", end=" ", flush=True)
             answer = _in_a_process(request, chosen.timeout)
-            store.add(request, answer, f"{machine()}; solvers use {chosen.n_threads}")
-            last = answer["points"][-1] if answer["points"] else None
-            print(f"-> {answer['status']} {answer['message']}" + (
-                f" {last[2]:.6g} in {last[1]:.2f} s" if last else ""
-            ))  # fmt: skip
-    report(chosen)
+            store.add(request, answer, machine())
+            text = f"-> {answer['status']} {answer['message']}".rstrip()
+            if answer["points"]:
+                epoch, seconds, total, _ = answer["points"][-1]
+                text += f" {total:.6g} after {epoch} epochs in {seconds:.3g} s"
+            print(text, flush=True)
+
+
+def _requests(chosen: argparse.Namespace, entries: dict[str, Entry]) -> list[dict[str, object]]:
+    """Return everything that is asked for; repeats come last, so that time spreads over them."""
+    return [
+        {
+            "solver": name, "data": data, "problem": problem, "n_factors": n_factors,
+            "n_threads": n_threads, "max_epochs": chosen.epochs, "budget": chosen.budget,
+            "seed": seed, "repeat": repeat,
+            "entries": str(chosen.entries.resolve()) if chosen.entries else None,
+        }
+        for repeat, seed, data, problem, n_factors, n_threads, name in itertools.product(
+            range(chosen.repeats), range(chosen.seeds), chosen.data, chosen.problem,
+            chosen.n_factors, chosen.n_threads, chosen.solver or entries,
+        )
+        if entries[name].solves(problem)
+    ]  # fmt: skip
 
 
 def _in_a_process(request: dict[str, object], timeout: float) -> dict[str, object]:
     command = [sys.executable, "-m", "benchmarks.compare.worker", json.dumps(request)]
-    nothing = {"points": [], "peak_mb": None, "status": "failed"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        return {**nothing, "message": f"it did not finish in {timeout:g} s"}
+        return {**NOTHING, "status": "failed", "message": f"it did not finish in {timeout:g} s"}
     try:
         answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        return {**nothing, "message": f"the process ended with {done.returncode}: {reason}"}
+        message = f"the process ended with {done.returncode}: {reason}"
+        return {**NOTHING, "status": "failed", "message": message}
     return answer
 
 
-def report(chosen: argparse.Namespace) -> None:
-    """Print the tables and write the page."""
+def report(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
+    """Print the tables; write them, the page and the plot."""
     with Store(chosen.results) as store:
         runs = store.runs()
-    print("\n" + markdown(runs))
-    write_page(runs, chosen.page)
-    print(f"The page is {chosen.page}.")
+    tables = markdown(runs)
+    print("\n" + tables)
+    page, table = (chosen.output.with_suffix(suffix) for suffix in (".html", ".md"))
+    table.write_text(tables + f"\n{machine()}\n", encoding="utf-8")
+    write_page(runs, entries, page)
+    written = [page, table]
+    try:
+        from benchmarks.compare.figure import write_figure
+
+        plots = [chosen.output.with_suffix(suffix) for suffix in (".svg", ".png")]
+        write_figure(runs, order(runs, entries), *plots)
+        written += plots
+    except ImportError as error:
+        print(f"There is no plot: {error.name} is not installed.")
+    print("Written: " + ", ".join(map(str, written)))
+
+
+def guard(old: Path, new: Path) -> bool:
+    """Print what got slower or worse than in an older file; tell whether anything did."""
+    if not old.exists():
+        raise SystemExit(f"--compare {old}: there is no such file")
+    with Store(old) as old_store, Store(new) as new_store:
+        findings = compare(old_store.runs(), new_store.runs())
+    for finding in findings:
+        print(f"{finding.what}: {finding.text}")
+    bad = [finding for finding in findings if finding.what != "unknown"]
+    if not findings:
+        print(f"Nothing is slower or worse than in {old}, beyond the noise of both.")
+    return bool(bad)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="problems:\n" + "\n".join(
+            f"  {name:<13} {problem.text}" for name, problem in PROBLEMS.items()
+        ),
+    )  # fmt: skip
+    parser.add_argument("command", choices=["run", "report"])
+    option = parser.add_argument
+    option(
+        "--data",
+        nargs="+",
+        default=["small"],
+        metavar="DATA",
+        help=f"{', '.join(SIZES)} (generated), an SQLAlchemy URL with a table "
+        "pairings(pid, tid), or a .npz file",
+    )
+    option(
+        "--problem",
+        nargs="+",
+        default=list(PROBLEMS),
+        choices=PROBLEMS,
+        metavar="PROBLEM",
+        help="all by default, see below",
+    )
+    option("--solver", nargs="+", metavar="NAME", help="all by default")
+    option("--entries", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
+    option("--n-factors", nargs="+", type=_positive, default=[64], metavar="K")
+    option(
+        "--n-threads",
+        nargs="+",
+        type=_positive,
+        default=[2],
+        metavar="N",
+        help="given to every solver",
+    )
+    option("--seeds", type=_positive, default=1, metavar="N", help="how many starts")
+    option(
+        "--repeats",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="how often each run is repeated, which shows the noise",
+    )
+    option("--epochs", type=_positive, default=15, metavar="N", help="at most, for each run")
+    option(
+        "--budget",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds after which a run ends with the epoch that it is in",
+    )
+    option(
+        "--timeout",
+        type=float,
+        default=900.0,
+        metavar="S",
+        help="seconds after which a run that says nothing is ended and counts as failed",
+    )
+    option(
+        "--results",
+        type=Path,
+        default=Path("benchmarks.db"),
+        metavar="FILE",
+        help="what is there is not run again",
+    )
+    option(
+        "--output",
+        type=Path,
+        default=Path("benchmarks"),
+        metavar="NAME",
+        help="NAME.html, .md, .svg and .png are written",
+    )
+    option(
+        "--compare",
+        type=Path,
+        metavar="OLD.db",
+        help="say what is slower or worse than in an older file, and exit with 1 if anything is",
+    )
+    return parser  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not >= 1")
+    return number
 
 
 def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", choices=["run", "report"])
-    parser.add_argument(
-        "--data", nargs="+", default=["small"],
-        help=f"{', '.join(SIZES)}, an SQLAlchemy URL or a .npz file",
-    )  # fmt: skip
-    parser.add_argument("--objective", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
-    parser.add_argument("--solver", nargs="+", help="names; all by default")
-    parser.add_argument("--entries", type=Path, help="a Python file with ENTRIES of your own")
-    parser.add_argument("--n-factors", nargs="+", type=int, default=[64])
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--n-threads", type=int, default=2)
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one run")
-    parser.add_argument("--results", type=Path, default=Path("benchmarks.db"))
-    parser.add_argument("--page", type=Path, default=Path("benchmarks.html"))
+    """Read the command line and do what it says."""
+    parser = _options()
     chosen = parser.parse_args()
-    (run if chosen.command == "run" else report)(chosen)
+    entries = all_entries(chosen.entries)
+    for name in chosen.solver or ():
+        if name not in entries:
+            parser.error(f"there is no solver {name!r}: there are {', '.join(entries)}")
+    if chosen.command == "report" and not chosen.results.exists():
+        parser.error(f"there is no file {chosen.results}: use run first")
+    try:
+        if chosen.command == "run":
+            run(chosen, entries)
+    except KeyboardInterrupt:
+        print("\nInterrupted: what has finished is kept, and the same command goes on.")
+        sys.exit(130)
+    report(chosen, entries)
+    if chosen.compare is not None and guard(chosen.compare, chosen.results):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

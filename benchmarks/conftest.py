@@ -1,15 +1,12 @@
 """Problems in three sizes, and what is stored beside every time."""
 
-import platform
 from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
-import twofold
-from twofold._threads import available_threads
+from benchmarks.machine import facts
 from twofold.datasets import make_playlists
 from twofold.pairings import Pairings
 
@@ -43,11 +40,7 @@ def note(benchmark) -> Callable[..., None]:
 
     def store(pairings: Pairings, **more: object) -> None:
         benchmark.extra_info.update(
-            twofold=twofold.__version__,
-            python=platform.python_version(),
-            cpu=platform.processor() or platform.machine(),
-            threads=available_threads(),
-            blas=", ".join(sorted({str(pool["internal_api"]) for pool in threadpool_info()})),
+            **facts(),
             playlists=pairings.shape[0],
             tracks=pairings.shape[1],
             pairs=pairings.n_pairs,

@@ -7,29 +7,16 @@ the bits depend on the number of threads, and the notebook's grid search on the 
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Iterable
 
-import numba
 import numpy as np
-import scipy
 
-import twofold
+from benchmarks.machine import machine
 from twofold import L2, Objective, Pairings, split_rows
-from twofold._threads import available_threads
 from twofold.io import read_sql
 from twofold.solvers import ALS, GD, SGD, Solver, fold_in
 from twofold.tuning import grid_search
-
-
-def machine() -> str:
-    """Describe what the figures depend on."""
-    return (
-        f"twofold {twofold.__version__}, numba {numba.__version__}, numpy {np.__version__}, "
-        f"scipy {scipy.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{available_threads()} threads"
-    )
 
 
 def side_by_side(pairings: Pairings, n_factors: int) -> None:

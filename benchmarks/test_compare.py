@@ -1,53 +1,93 @@
 """The comparison itself: honest solvers agree, dishonest ones are shown as such."""
 
-import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from benchmarks.__main__ import guard
 from benchmarks.compare import problems
-from benchmarks.compare.page import write_page
-from benchmarks.compare.store import Store
-from benchmarks.compare.table import markdown
+from benchmarks.compare.entries import all_entries
+from benchmarks.compare.figure import write_figure
+from benchmarks.compare.page import order, write_page
+from benchmarks.compare.regression import compare
+from benchmarks.compare.store import NOTHING, Store
+from benchmarks.compare.summary import markdown, summaries
 from benchmarks.compare.worker import measure
 
 pytestmark = pytest.mark.smoke
 
 EXTRA = """
-from dataclasses import dataclass
+import numpy as np
 from benchmarks.compare.entries import Entry, ours
 from twofold.solvers import ALS
 
-def lies(objective, matrix, init, max_epochs, n_threads):
-    yield 0.0, *init, 1.0
+def lies(work, report):
+    report(*work.init, claimed=1.0)
 
-def returns_early(objective, matrix, init, max_epochs, n_threads):
-    yield 0.0, *init, None
+def lies_of_time(work, report):
+    report(*work.init, seconds=1000.0)
 
-def crashes(objective, matrix, init, max_epochs, n_threads):
+def returns_early(work, report):
+    report(*work.init)
+
+def crashes(work, report):
+    report(*work.init)
     raise MemoryError("no room")
-    yield
+
+def explodes(work, report):
+    report(work.init[0] * np.nan, work.init[1])
+
+def transposed(work, report):
+    report(work.init[1], work.init[0])
+
+def misses(work, report):
+    import a_package_that_is_not_there
+
+def descends(work, report):
+    P, Q = work.init
+    report(P, Q)
+    for _ in range(work.max_epochs):
+        dP, dQ = work.objective.gradient(work.matrix, P, Q)
+        P, Q = P - 1e-4 * dP, Q - 1e-4 * dQ
+        report(P, Q)
+
+def bad_fold(objective, matrix, Q, n_threads):
+    return np.zeros((matrix.shape[0], Q.shape[1]))
 
 ENTRIES = [
-    ours("ALS again", ALS), Entry("liar", lies), Entry("early", returns_early),
-    Entry("crash", crashes),
+    ours("ALS again", ALS), Entry("liar", lies), Entry("fast liar", lies_of_time),
+    Entry("early", returns_early), Entry("crash", crashes), Entry("nan", explodes),
+    Entry("transposed", transposed), Entry("missing package", misses), Entry("mine", descends),
+    Entry("bad fold", fold=bad_fold),
 ]
 """
 
 
 @pytest.fixture
-def request_for(tmp_path, monkeypatch):
+def entries_file(tmp_path):
+    path = tmp_path / "extra.py"
+    path.write_text(EXTRA)
+    return path
+
+
+@pytest.fixture
+def request_for(entries_file, monkeypatch):
     monkeypatch.setitem(problems.SIZES, "tiny", (200, 120))
-    extra = tmp_path / "extra.py"
-    extra.write_text(EXTRA)
+    problems.task.cache_clear()
 
-    def make(solver, objective="all"):
-        return {"solver": solver, "data": "tiny", "objective": objective, "n_factors": 4, "seed": 0,
-                "max_epochs": 3, "n_threads": 1, "entries": str(extra)}  # fmt: skip
+    def make(solver, problem="all", **more):
+        return {
+            "solver": solver, "data": "tiny", "problem": problem, "n_factors": 4, "seed": 0,
+            "repeat": 0, "max_epochs": 3, "budget": 60.0, "n_threads": 1,
+            "entries": str(entries_file),
+        } | more  # fmt: skip
 
-    return make
+    yield make
+    problems.task.cache_clear()
 
 
 def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
@@ -56,43 +96,165 @@ def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
     assert curves[0][-1][2] < curves[0][0][2]
 
 
-def test_dishonest_and_unsuitable_solvers_are_shown_as_such(request_for):
-    lie = measure(request_for("liar"))
-    assert lie["status"] == "wrong"
-    assert "claims 1" in lie["message"]
-    assert measure(request_for("early"))["status"] == "stopped early"
-    assert measure(request_for("twofold SGD"))["status"] == "unsupported"
+@pytest.mark.parametrize("name", ["twofold ALS", "twofold SGD", "twofold GD"])
+def test_every_solver_of_ours_lowers_each_problem_that_it_is_asked(name, request_for):
+    for problem in problems.PROBLEMS:
+        if all_entries()[name].solves(problem):
+            answer = measure(request_for(name, problem))
+            assert answer["status"] == "finished", answer["message"]
+            totals = [point[2] for point in answer["points"]]
+            assert totals[-1] < totals[0]
 
 
-def test_store_table_and_page(request_for, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("liar", "wrong", "claims 1"),
+        ("fast liar", "wrong", "1e+03 s"),
+        ("early", "stopped early", "0 of 3"),
+        ("crash", "failed", "MemoryError: no room"),
+        ("nan", "diverged", "not a finite number"),
+        ("transposed", "failed", "do not fit"),
+        ("missing package", "not installed", "a_package_that_is_not_there"),
+    ],
+)
+def test_dishonest_and_failing_solvers_are_shown_as_such(name, status, words, request_for):
+    answer = measure(request_for(name))
+    assert answer["status"] == status
+    assert words in answer["message"]
+
+
+def test_a_budget_ends_a_run_and_is_no_fault(request_for):
+    answer = measure(request_for("mine", budget=0.0, max_epochs=1000))
+    assert answer["status"] == "finished"
+    assert "budget" in answer["message"]
+    assert len(answer["points"]) < 1000
+
+
+def test_a_solver_of_ones_own_is_scored_by_the_objective(request_for):
+    answer = measure(request_for("mine"))
+    chosen = problems.task("tiny", "all", 4)
+    P, Q = problems.start(chosen.matrix.shape, 4, 0)
+    assert answer["points"][0][2] == pytest.approx(
+        chosen.objective.value(chosen.matrix, P, Q).total
+    )
+    assert [point[0] for point in answer["points"]] == [0, 1, 2, 3]
+    seconds = [point[1] for point in answer["points"]]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("problem", ["fold-all", "fold-missing"])
+def test_fold_in_reaches_the_optimum_and_nothing_goes_below(problem, request_for):
+    best = measure(request_for("twofold fold_in", problem))
+    assert best["points"][0][2] == pytest.approx(best["optimum"], rel=1e-9)
+    chosen = problems.task("tiny", problem, 4)
+    rng = np.random.default_rng(0)
+    P = problems.exact_rows(chosen.objective, chosen.matrix, chosen.col_factors.astype(float))
+    for _ in range(5):
+        moved = P + 1e-3 * rng.standard_normal(P.shape)
+        assert chosen.value(moved, chosen.col_factors) > best["optimum"]
+    bad = measure(request_for("bad fold", problem))
+    assert bad["points"][0][2] > 1.05 * bad["optimum"]
+
+
+def test_store_table_page_and_plot(request_for, tmp_path):
     with Store(tmp_path / "r.db") as store:
-        for name in ("twofold ALS", "liar", "twofold SGD"):
+        for name in ("twofold ALS", "liar", "mine"):
             assert not store.has(request_for(name))
             store.add(request_for(name), measure(request_for(name)), "a machine")
             assert store.has(request_for(name))
-        failed = {"status": "failed", "message": "</script> | crash", "points": [], "peak_mb": None}
+            assert not store.has(request_for(name, n_threads=2))
+        failed = {**NOTHING, "status": "failed", "message": "</script> | crash"}
         store.add(request_for("crash"), failed, "a machine")
         assert not store.has(request_for("crash"))
         runs = store.runs()
     assert [len(run.points) for run in runs if run.solver == "twofold ALS"] == [4]
-    table = markdown(runs)
-    assert "disqualified" in table or "wrong" in table
-    assert "crash" in table
-    write_page(runs, tmp_path / "page.html")
+    (summary,) = summaries(runs)
+    assert summary.rows[0].solver == "twofold ALS"
+    assert summary.rows[0].gap == 0.0
+    assert "claims 1" in markdown(runs)
+    names = order(runs, all_entries())
+    assert names == ["twofold ALS", "crash", "liar", "mine"]
+    write_page(runs, all_entries(), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert page.count("</script>") == 1
-    start = page.index("const runs = ") + len("const runs = ")
+    start = page.index("const content = ") + len("const content = ")
     shown = json.loads(page[start : page.index(";\n", start)].replace("<\\/", "</"))
-    assert shown == json.loads(json.dumps([dataclasses.asdict(run) for run in runs]))
-    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert {run["solver"] for run in shown["runs"]} == {"twofold ALS", "liar", "mine"}
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    write_figure(runs, names, tmp_path / "plot.svg", tmp_path / "plot.png")
+    assert "twofold ALS" in (tmp_path / "plot.svg").read_text()
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 
-def test_a_crash_is_a_row(tmp_path):
-    extra = tmp_path / "extra.py"
-    extra.write_text(EXTRA)
-    words = [sys.executable, "-m", "benchmarks", "run", "--entries", extra, "--solver", "crash",
-             "--objective", "all", "--n-factors", "2", "--epochs", "1", "--results",
-             tmp_path / "r.db", "--page", tmp_path / "p.html"]  # fmt: skip
+def test_foreign_files_of_results_are_refused(tmp_path):
+    (tmp_path / "text.db").write_text("no database, but a text that is long enough to look at" * 9)
+    with pytest.raises(SystemExit, match="not a file of results"):
+        Store(tmp_path / "text.db")
+
+
+def _repeated(run, factors, total=1.0):
+    """Give a run again and again, slower by a factor and with another objective."""
+    return [
+        replace(
+            run, repeat=repeat,
+            points=[(e, s * factor, value * total, m) for e, s, value, m in run.points],
+        )
+        for repeat, factor in enumerate(factors)
+    ]  # fmt: skip
+
+
+def test_the_guard_names_what_got_slower_or_worse_beyond_the_noise(request_for, tmp_path):
+    with Store(tmp_path / "r.db") as store:
+        store.add(request_for("mine"), measure(request_for("mine")), "a machine")
+        (run,) = store.runs()
+    old = _repeated(run, [1.0, 1.02, 1.04])
+    assert compare(old, _repeated(run, [1.05, 1.06, 1.03])) == []
+    (slower,) = compare(old, _repeated(run, [1.5, 1.52, 1.49]))
+    assert slower.what == "slower"
+    assert "mine, tiny, all" in slower.text
+    assert "+47" in slower.text
+    assert compare(old, _repeated(run, [1.5, 1.52, 0.7])) == []  # noise of 60%
+    (worse,) = compare(old, _repeated(run, [1.0, 1.02, 1.01], total=1.01))
+    assert worse.what == "worse"
+    (broken,) = compare(old, [replace(run, status="failed", message="no room", points=[])])
+    assert broken.what == "broken"
+    (unknown,) = compare(old[:1], _repeated(run, [2.0]))
+    assert unknown.what == "unknown"
+
+
+def test_the_guard_compares_two_files(request_for, tmp_path, capsys):
+    for name in ("old.db", "new.db"):
+        with Store(tmp_path / name) as store:
+            for repeat in range(2):
+                request = request_for("mine", repeat=repeat)
+                answer = measure(request)
+                if name == "new.db":
+                    answer["points"] = [(e, s, 2.0 * v, m) for e, s, v, m in answer["points"]]
+                store.add(request, answer, "a machine")
+    assert guard(tmp_path / "old.db", tmp_path / "new.db")
+    assert "worse: mine" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no such file"):
+        guard(tmp_path / "none.db", tmp_path / "new.db")
+
+
+def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path):
+    words = [sys.executable, "-m", "benchmarks", "run", "--entries", entries_file, "--solver",
+             "crash", "mine", "--problem", "all", "--n-factors", "2", "--epochs", "1", "--results",
+             tmp_path / "r.db", "--output", tmp_path / "out"]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "2 runs to do" in done.stdout
     assert "MemoryError: no room" in done.stdout
+    assert (tmp_path / "out.html").exists()
+    assert "| mine |" in (tmp_path / "out.md").read_text()
+    again = subprocess.run(
+        [*words, "--solver", "mine"], capture_output=True, text=True, check=False
+    )
+    assert "0 runs to do, 1 are there" in again.stdout
+    wrong = subprocess.run(
+        [*words, "--solver", "none"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "there is no solver 'none'" in wrong.stderr

@@ -1,122 +1,146 @@
-"""What is compared. An entry yields its factors after each epoch, with the seconds it has used.
+"""What is compared. An entry minimises an objective and reports its factors after each epoch.
 
-Add yours in a file of your own and name it on the command line::
+A solver of your own needs one file, named on the command line::
 
     from benchmarks.compare.entries import Entry, ours
-    from my_package import MySolver
+    from my_package import MySolver, factorise
 
-    ENTRIES = [ours("mine", MySolver, learning_rate=0.1)]
+    def run(work, report):
+        for P, Q in factorise(work.matrix, *work.init):
+            report(P, Q)
+
+    ENTRIES = [ours("a twofold solver", MySolver, learning_rate=0.1), Entry("anything else", run)]
 
     python -m benchmarks run --entries my_entries.py
 """
 
 import importlib.util
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from benchmarks.compare.problems import PROBLEMS, exact_rows
 from twofold import Objective
-from twofold.solvers import ALS, GD, SGD, Solution, Solver
+from twofold.solvers import ALS, GD, SGD, Solution, Solver, fold_in
 
-Step = tuple[float, np.ndarray, np.ndarray, float | None]
-"""Seconds so far, P, Q, and the objective that the solver itself claims (None: it claims none)."""
+Factors = np.ndarray
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training run gets."""
+
+    objective: Objective
+    matrix: Any
+    """csr_array of the training pairs."""
+    init: tuple[Factors, Factors]
+    """The factors that every solver starts from, float32; copies of your own."""
+    max_epochs: int
+    n_threads: int
+
+
+class Report(Protocol):
+    """Takes factors after an epoch and scores them; the clock stands still meanwhile."""
+
+    def __call__(
+        self,
+        P: Factors,
+        Q: Factors,
+        *,
+        epoch: int | None = None,
+        seconds: float | None = None,
+        claimed: float | None = None,
+    ) -> None:
+        """Score P and Q.
+
+        ``epoch``: how many were run (default: one more than last time, from 0 for the start);
+        ``seconds``: the solver's own clock (default: time since `run` was called, without
+        scoring); ``claimed``: the objective that the solver itself computed, which is checked.
+        """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A named way to minimise an objective."""
+    """A named way to solve some of the problems."""
 
     name: str
-    run: Callable[[Objective, Any, tuple[np.ndarray, np.ndarray], int, int], Iterator[Step]]
-    """``run(objective, matrix, init, max_epochs, n_threads)``."""
-    objectives: tuple[str, ...] = ("observed", "all", "missing")
+    run: Callable[[Work, Report], None] | None = None
+    """Trains from ``work.init`` and reports after each epoch."""
+    fold: Callable[[Objective, Any, Factors, int], Factors] | None = None
+    """``fold(objective, matrix, Q, n_threads)`` returns the best rows for fixed columns."""
+    problems: tuple[str, ...] = tuple(PROBLEMS)
     notes: str = ""
     """How its parameters map to the formula, and every deviation."""
+    epochs: int = 1
+    """Epochs that it gets for each one of the others, where an epoch costs much less."""
+    refits: bool = False
+    """Whether it fits again from the start for each point, as it cannot be watched."""
+
+    def solves(self, problem: str) -> bool:
+        """Tell whether it can be asked for a problem."""
+        way = self.fold if PROBLEMS[problem].convex else self.run
+        return way is not None and problem in self.problems
 
 
-@dataclass
-class _Clock:
-    """Collects (P, Q) at each evaluation of a twofold solver."""
-
-    steps: list[Step] = field(default_factory=list)
-
-    def __call__(self, epoch: int, solution: Solution) -> bool:
-        record = solution.history[-1]
-        self.steps.append(
-            (record.seconds, solution.row_factors, solution.col_factors, record.total)
-        )
-        return False
-
-
-def ours(name: str, kind: type[Solver], notes: str = "", **parameters: Any) -> Entry:
+def ours(
+    name: str, kind: type[Solver], notes: str = "", epochs: int = 1, **parameters: Any
+) -> Entry:
     """Make an entry of a twofold solver class, ours or yours."""
 
-    def run(
-        objective: Objective,
-        matrix: Any,
-        init: tuple[np.ndarray, np.ndarray],
-        max_epochs: int,
-        n_threads: int,
-    ) -> Iterator[Step]:
+    def run(work: Work, report: Report) -> None:
+        def watch(epoch: int, so_far: Solution) -> None:
+            record = so_far.history[-1]
+            report(
+                so_far.row_factors, so_far.col_factors,
+                epoch=epoch, seconds=record.seconds, claimed=record.total,
+            )  # fmt: skip
+
         solver = kind(
-            n_factors=init[0].shape[1],
-            max_epochs=max_epochs,
-            n_threads=n_threads,
-            rng=0,
-            **parameters,
-        )
-        clock = _Clock()
-        solver.solve(objective, matrix, init, clock)
-        yield from clock.steps
+            n_factors=work.init[0].shape[1], max_epochs=work.max_epochs, n_threads=work.n_threads,
+            rng=0, **parameters,
+        )  # fmt: skip
+        solver.solve(work.objective, work.matrix, work.init, watch)
 
     supported = tuple(
-        name for name, found in _objectives().items() if not kind.supports.missing(found)
+        name
+        for name, problem in PROBLEMS.items()
+        if not problem.convex and not kind.supports.missing(problem.objective)
     )
-    return Entry(name, run, supported, notes)
+    return Entry(name, run, None, supported, notes, epochs)
 
 
-def _objectives() -> dict[str, Objective]:
-    from benchmarks.compare.problems import OBJECTIVES
-
-    return OBJECTIVES
+def _fold_in(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -> Factors:
+    return fold_in(objective, matrix, Q, n_threads=n_threads)
 
 
-def warm_up(entry: Entry, objective: Objective, n_factors: int, n_threads: int) -> None:
-    """Compile and load everything on a small problem, so that no time is lost to it later."""
-    from benchmarks.compare.problems import start
-    from twofold.datasets import make_playlists
+def _numpy_loop(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -> Factors:
+    return exact_rows(objective, matrix, Q.astype(np.float64))
 
-    matrix = make_playlists(300, 200, rng=0).pairings.matrix
-    for _ in entry.run(objective, matrix, start(matrix.shape, n_factors, 0), 1, n_threads):
-        pass
+
+OURS = [
+    ours("twofold ALS", ALS),
+    ours("twofold SGD", SGD),
+    ours("twofold GD", GD, "Full gradient, backtracking.", epochs=8, evaluate_every=4),
+    Entry("twofold fold_in", fold=_fold_in),
+    Entry("numpy loop", fold=_numpy_loop, notes="The notebook's normal equations, row by row."),
+]
 
 
 def all_entries(extra: Path | None = None) -> dict[str, Entry]:
     """Return ours, the peers, and those of a file, by name."""
     from benchmarks.compare.peers import PEERS
 
-    entries = [
-        ours("twofold ALS", ALS),
-        ours("twofold SGD", SGD),
-        ours("twofold GD", GD),
-        *PEERS,
-    ]
+    entries = [*OURS, *PEERS]
     if extra is not None:
         spec = importlib.util.spec_from_file_location("extra_entries", extra)
-        if spec is None or spec.loader is None:
-            raise SystemExit(f"{extra} is not a Python file")
+        if spec is None or spec.loader is None or not extra.exists():
+            raise SystemExit(f"--entries {extra}: there is no such Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        if not hasattr(module, "ENTRIES"):
+            raise SystemExit(f"--entries {extra}: it must define a list named ENTRIES")
         entries += module.ENTRIES
     return {entry.name: entry for entry in entries}
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """Time one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started

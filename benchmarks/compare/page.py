@@ -1,24 +1,54 @@
 """The page: one self-contained HTML file, which needs no network."""
 
 import html
+import json
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.compare.entries import all_entries
-from benchmarks.compare.store import Run, as_json
+from benchmarks.compare.entries import Entry
+from benchmarks.compare.figure import COLOURS
+from benchmarks.compare.store import Run
+from benchmarks.compare.summary import TARGETS, summaries
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def write_page(runs: list[Run], path: Path) -> None:
+def write_page(runs: list[Run], entries: dict[str, Entry], path: Path) -> None:
     """Write the page for the runs."""
+    seen = order(runs, entries)
     notes = "".join(
-        f"<dt>{html.escape(entry.name)}</dt><dd>{html.escape(entry.notes)}</dd>"
-        for entry in all_entries().values()
-        if entry.notes
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(entries[name].notes)}</dd>"
+        for name in seen
+        if name in entries and entries[name].notes
     )
     machines = "<br>".join(html.escape(text) for text in sorted({run.machine for run in runs}))
+    content = {
+        "targets": TARGETS,
+        "colours": COLOURS,
+        "names": seen,
+        "summaries": [asdict(summary) | {"name": summary.name} for summary in summaries(runs)],
+        "runs": [asdict(run) for run in runs if run.points],
+    }
     page = _TEMPLATE.read_text(encoding="utf-8")
-    # "</" inside a script would end it.
-    page = page.replace("__RUNS__", as_json(runs).replace("</", "<\\/"))
+    # "</" inside a script would end it; nan is no JSON.
+    page = page.replace("__CONTENT__", json.dumps(_clean(content)).replace("</", "<\\/"))
     page = page.replace("__NOTES__", notes).replace("__MACHINES__", machines)
     path.write_text(page, encoding="utf-8")
+
+
+def order(runs: list[Run], entries: dict[str, Entry]) -> list[str]:
+    """Return the solvers that were run: ours first, and the others in the order of the entries."""
+    names = {run.solver for run in runs}
+    known = [name for name in entries if name in names]
+    return [*known, *sorted(names.difference(known))]
+
+
+def _clean(value: object) -> object:
+    """Put null for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value

@@ -1,56 +1,162 @@
-"""What is solved: data, an objective, and pairs that are held out for the metric."""
+"""What is solved: data, an objective, and pairs that are held out for the metric.
+
+The training problems are not convex: their best known value is the lowest that any solver reached.
+The fold-in problems fix the columns, so each row is a convex problem whose optimum is known.
+"""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from twofold import L2, Objective, Pairings, split_pairs
 from twofold.datasets import make_playlists
 from twofold.io import read_npz, read_sql
 from twofold.metrics import recall_at_k
 from twofold.model.ranking import best_columns
+from twofold.solvers import ALS
+from twofold.splits import split_rows
 
 SIZES = {"small": (5_000, 3_000), "medium": (50_000, 20_000), "mpd": (1_000_000, 2_262_292)}
 
-OBJECTIVES = {
-    "observed": Objective(regularizer=L2(0.05, exponent=1.0)),
-    "all": Objective(regularizer=L2(1.0), unobserved_weight=0.1),
-    "missing": Objective(regularizer=L2(1.0), unobserved_weight=0.1, unobserved="missing"),
+
+@dataclass(frozen=True)
+class Problem:
+    """A named problem, the same for any data."""
+
+    objective: Objective
+    text: str
+    convex: bool = False
+
+
+_ALL = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+_MISSING = Objective(regularizer=L2(1.0), unobserved_weight=0.1, unobserved="missing")
+
+PROBLEMS = {
+    "all": Problem(_ALL, "every pair is 1, every cell is also 0 with weight 0.1; lam = 1"),
+    "missing": Problem(_MISSING, "every pair is 1, every other cell 0 with weight 0.1; lam = 1"),
+    "observed": Problem(
+        Objective(regularizer=L2(0.05, exponent=1.0)),
+        "every pair is 1, other cells are not looked at; lam = 0.05 for each pair",
+    ),
+    "ratings": Problem(
+        Objective(regularizer=L2(0.05, exponent=1.0), data="targets"),
+        "every pair has a value of planted rank 8 plus noise; lam = 0.05 for each pair",
+    ),
+    "fold-all": Problem(_ALL, "new rows for fixed columns, objective 'all'", convex=True),
+    "fold-missing": Problem(
+        _MISSING, "new rows for fixed columns, objective 'missing'", convex=True
+    ),
 }
 
 _JUDGED = 2_000  # rows of the held-out metric
+_NOISE = 0.3  # of the values of "ratings"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A matrix, an objective and held-out pairs."""
+    """A problem on data: a matrix, an objective and held-out pairs."""
 
     objective: Objective
-    seen: Pairings
-    heldout: Pairings
+    matrix: Any
+    """csr_array of the pairs to learn from."""
+    heldout: Any
+    """csr_array of the pairs to predict, over the same columns."""
+    col_factors: np.ndarray | None = None
+    """The fixed columns of a fold-in problem."""
+
+    @property
+    def metric_name(self) -> str:
+        """Name of the metric."""
+        return "RMSE" if self.objective.data == "targets" else "Recall@20"
 
     def metric(self, row_factors: np.ndarray, col_factors: np.ndarray) -> float:
-        """Recall@20 of the held-out pairs of the first 2,000 rows."""
+        """Recall@20, or RMSE for ratings, of the held-out pairs of the first 2,000 rows."""
         rows = slice(0, _JUDGED)
-        found, _ = best_columns(
-            np.ascontiguousarray(row_factors[rows]), col_factors, 20, self.seen.matrix[rows]
-        )
-        return float(recall_at_k(found, self.heldout.matrix[rows], 20))
+        P = np.ascontiguousarray(row_factors[rows])
+        if self.metric_name == "RMSE":
+            truth = self.heldout[rows].tocoo()
+            predicted = np.einsum("ek,ek->e", P[truth.row], col_factors[truth.col])
+            return float(np.sqrt(np.mean((predicted - truth.data) ** 2)))
+        found, _ = best_columns(P, col_factors, 20, self.matrix[rows])
+        return float(recall_at_k(found, self.heldout[rows], 20))
+
+    @cached_property
+    def constant(self) -> float:
+        """The part of the objective that fixed columns make constant: their penalty."""
+        if self.col_factors is None:
+            return 0.0
+        nothing = np.zeros((self.matrix.shape[0], self.col_factors.shape[1]))
+        return self.objective.value(self.matrix, nothing, self.col_factors).penalty
+
+    def value(self, P: np.ndarray, Q: np.ndarray) -> float:
+        """Return the objective in float64, without what is constant."""
+        return self.objective.value(self.matrix, P, Q).total - self.constant
+
+    @cached_property
+    def optimum(self) -> float | None:
+        """Return the lowest value that there is, if the problem is convex."""
+        if self.col_factors is None:
+            return None
+        Q = self.col_factors.astype(np.float64)
+        return self.value(exact_rows(self.objective, self.matrix, Q), Q)
 
 
 @cache
-def task(data: str, objective: str) -> Task:
-    """Make a task of data (a size, a URL or a .npz file) and the name of an objective."""
+def task(data: str, problem: str, n_factors: int) -> Task:
+    """Make a task of data (a size, a URL or a .npz file) and the name of a problem."""
+    chosen = PROBLEMS[problem]
+    pairings = load(data)
+    if chosen.objective.data == "targets":
+        seen, heldout = split_pairs(_with_ratings(pairings), fraction=0.2, rng=0)
+        return Task(chosen.objective, seen.matrix, heldout.matrix)
+    if not chosen.convex:
+        seen, heldout = split_pairs(pairings, fraction=0.2, rng=0)
+        return Task(chosen.objective, seen.matrix, heldout.matrix)
+    parts = split_rows(pairings, validation=0.0, test=0.2, rng=0)
+    trained = ALS(n_factors=n_factors, max_epochs=5, rng=0).solve(
+        chosen.objective, parts.train.matrix
+    )
+    seen, heldout = split_pairs(parts.test.align(parts.train.col_ids), fraction=0.2, rng=0)
+    return Task(chosen.objective, seen.matrix, heldout.matrix, trained.col_factors)
+
+
+def load(data: str) -> Pairings:
+    """Return the pairs: of a size from the generator, else of a SQL table or a file."""
     if data in SIZES:
         n_playlists, n_tracks = SIZES[data]
-        pairings = make_playlists(
+        return make_playlists(
             n_playlists, n_tracks, n_groups=max(8, n_tracks // 500), mean_length=40, rng=0
         ).pairings
-    else:
-        pairings = read_npz(data) if data.endswith(".npz") else read_sql(data)
-    seen, heldout = split_pairs(pairings, fraction=0.2, rng=0)
-    return Task(OBJECTIVES[objective], seen, heldout)
+    return read_npz(data) if data.endswith(".npz") else read_sql(data)
+
+
+def _with_ratings(pairings: Pairings) -> Pairings:
+    """Give each pair x_u . y_i + noise, for seeded normal x and y of rank 8."""
+    from dataclasses import replace
+
+    matrix, rng = pairings.matrix, np.random.default_rng(8)
+    rows, cols = (rng.standard_normal((n, 8)) / 8**0.25 for n in matrix.shape)
+    row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    values = np.einsum("ek,ek->e", rows[row_of_entry], cols[matrix.indices])
+    values += _NOISE * rng.standard_normal(values.size)
+    rated = sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+    return replace(pairings, matrix=rated)
+
+
+def exact_rows(objective: Objective, matrix: Any, Q: np.ndarray) -> np.ndarray:
+    """Solve the normal equations of each row in float64 numpy, as the notebook does."""
+    k, a0 = Q.shape[1], objective.unobserved_weight
+    c = 1.0 - a0 if objective.unobserved == "missing" else 1.0
+    regularised = a0 * (Q.T @ Q) + objective.regularizer.weight * np.identity(k)
+    P = np.zeros((matrix.shape[0], k))
+    for row in range(matrix.shape[0]):
+        Y = Q[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]]
+        if len(Y):
+            P[row] = np.linalg.solve(regularised + c * (Y.T @ Y), Y.sum(axis=0))
+    return P
 
 
 def start(shape: tuple[int, int], n_factors: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +165,3 @@ def start(shape: tuple[int, int], n_factors: int, seed: int) -> tuple[np.ndarray
     scale = np.float32(0.1 / np.sqrt(n_factors))
     P, Q = (rng.standard_normal((n, n_factors), dtype=np.float32) * scale for n in shape)
     return P, Q
-
-
-__all__ = ["OBJECTIVES", "SIZES", "Task", "start", "task"]

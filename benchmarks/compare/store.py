@@ -1,18 +1,20 @@
 """Results in one SQLite file: a run that is there is not run again."""
 
-import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY,
-    solver TEXT NOT NULL, data TEXT NOT NULL, objective TEXT NOT NULL,
-    n_factors INTEGER NOT NULL, seed INTEGER NOT NULL,
-    status TEXT NOT NULL, message TEXT NOT NULL, peak_mb REAL, machine TEXT NOT NULL,
-    UNIQUE (solver, data, objective, n_factors, seed)
+    solver TEXT NOT NULL, data TEXT NOT NULL, problem TEXT NOT NULL, n_factors INTEGER NOT NULL,
+    n_threads INTEGER NOT NULL, max_epochs INTEGER NOT NULL, budget REAL NOT NULL,
+    seed INTEGER NOT NULL, repeat INTEGER NOT NULL,
+    status TEXT NOT NULL, message TEXT NOT NULL, n_pairs INTEGER, metric_name TEXT NOT NULL,
+    optimum REAL, wall REAL, peak_mb REAL, machine TEXT NOT NULL,
+    UNIQUE (solver, data, problem, n_factors, n_threads, max_epochs, budget, seed, repeat)
 );
 CREATE TABLE IF NOT EXISTS points (
     run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -20,8 +22,15 @@ CREATE TABLE IF NOT EXISTS points (
     PRIMARY KEY (run, epoch)
 );
 """
-KEY = ("solver", "data", "objective", "n_factors", "seed")
-_SAME = "(solver, data, objective, n_factors, seed) = (?, ?, ?, ?, ?)"
+_KEY = (
+    "solver", "data", "problem", "n_factors", "n_threads", "max_epochs", "budget", "seed", "repeat",
+)  # fmt: skip
+_FOUND = ("status", "message", "n_pairs", "metric_name", "optimum", "wall", "peak_mb", "machine")
+_SAME = " AND ".join(f"{key} = ?" for key in _KEY)
+NOTHING: dict[str, Any] = {
+    "points": [], "n_pairs": None, "metric_name": "", "optimum": None, "wall": None,
+    "peak_mb": None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,19 +39,27 @@ class Run:
 
     solver: str
     data: str
-    objective: str
+    problem: str
     n_factors: int
+    n_threads: int
+    max_epochs: int
+    budget: float
     seed: int
+    repeat: int
     status: str
     message: str
+    n_pairs: int | None
+    metric_name: str
+    optimum: float | None
+    wall: float | None
     peak_mb: float | None
     machine: str
     points: list[tuple[int, float, float, float]]
 
     @property
-    def problem(self) -> tuple[str, str, int]:
-        """What was solved."""
-        return (self.data, self.objective, self.n_factors)
+    def task(self) -> tuple[str, str, int]:
+        """What was solved: data, problem and n_factors."""
+        return (self.data, self.problem, self.n_factors)
 
 
 class Store:
@@ -50,8 +67,18 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path)
+        try:
+            (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+            tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            self.connection.close()
+            raise SystemExit(f"{path} is not a file of results: {error}") from None
+        if tables and version != _VERSION:
+            self.connection.close()
+            raise SystemExit(f"{path} was not made by this version: name a new --results file")
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.executescript(_SCHEMA)
+        self.connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     def __enter__(self) -> Self:
         return self
@@ -60,43 +87,36 @@ class Store:
         self.connection.close()
 
     def has(self, request: dict[str, Any]) -> bool:
-        """Tell whether a run is there; one that failed is tried again."""
+        """Tell whether a run is there; one that failed or was not installed is tried again."""
         found = self.connection.execute(
-            f"SELECT status FROM runs WHERE {_SAME}",
-            [request[key] for key in KEY],
+            f"SELECT status FROM runs WHERE {_SAME}", [request[key] for key in _KEY]
         ).fetchone()
-        return found is not None and found[0] != "failed"
+        return found is not None and found[0] not in ("failed", "not installed")
 
     def add(self, request: dict[str, Any], answer: dict[str, Any], machine: str) -> None:
         """Store a run, whole or not at all."""
+        key = [request[name] for name in _KEY]
+        columns = ", ".join((*_KEY, *_FOUND))
+        marks = ", ".join("?" * len((*_KEY, *_FOUND)))
+        found = answer | {"machine": machine}
         with self.connection as transaction:
-            transaction.execute(
-                f"DELETE FROM runs WHERE {_SAME}",
-                [request[key] for key in KEY],
-            )
+            transaction.execute(f"DELETE FROM runs WHERE {_SAME}", key)
             run = transaction.execute(
-                "INSERT INTO runs (solver, data, objective, n_factors, seed, status, message, "
-                "peak_mb, machine) VALUES (?,?,?,?,?,?,?,?,?)",
-                [*(request[key] for key in KEY), answer["status"], answer["message"],
-                 answer["peak_mb"], machine],
-            ).lastrowid  # fmt: skip
+                f"INSERT INTO runs ({columns}) VALUES ({marks})",
+                [*key, *(found[name] for name in _FOUND)],
+            ).lastrowid
             transaction.executemany(
                 "INSERT INTO points VALUES (?,?,?,?,?)",
                 [[run, *point] for point in answer["points"]],
             )
 
     def runs(self) -> list[Run]:
-        """Return everything, in the order of solvers."""
+        """Return everything, in the order of the tasks."""
         found = self.connection.execute(
-            "SELECT id, solver, data, objective, n_factors, seed, status, message, peak_mb, "
-            "machine FROM runs ORDER BY data, objective, n_factors, solver, seed"
+            f"SELECT id, {', '.join((*_KEY, *_FOUND))} FROM runs "
+            "ORDER BY data, problem, n_factors, solver, n_threads, seed, repeat"
         ).fetchall()
         curves: dict[int, list[tuple[int, float, float, float]]] = {}
         for run, *point in self.connection.execute("SELECT * FROM points ORDER BY run, epoch"):
             curves.setdefault(run, []).append(tuple(point))
         return [Run(*row[1:], points=curves.get(row[0], [])) for row in found]
-
-
-def as_json(runs: list[Run]) -> str:
-    """Return the runs for the page."""
-    return json.dumps([run.__dict__ for run in runs])

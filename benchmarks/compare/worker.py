@@ -1,60 +1,181 @@
 """One run in a process of its own, so that a crash is a row and memory is its own."""
 
 import json
-import resource
+import re
+import statistics
 import sys
+import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compare.entries import all_entries, warm_up
-from benchmarks.compare.problems import start, task
+import numpy as np
+
+from benchmarks.compare.entries import Entry, Work, all_entries
+from benchmarks.compare.problems import PROBLEMS, Task, start, task
+from twofold.datasets import make_playlists
 
 _TOLERANCE = 1e-4  # between the objective that a solver claims and the one it has
+_FOLDS = 5  # repetitions of a fold-in, of which the median counts
+
+
+class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
+    """Ends a run with a status and a reason."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(status, message)
+        self.status, self.message = status, message
+
+
+class Scorer:
+    """The ``report`` that entries call: scores factors while the clock stands still."""
+
+    def __init__(self, chosen: Task, budget: float) -> None:
+        self.task, self.budget = chosen, budget
+        self.points: list[tuple[int, float, float, float]] = []
+        self.peak_mb: float | None = None
+        self._excluded = 0.0
+        _forget_peak()
+        self._before = _memory_mb("VmRSS")
+        self._started = time.perf_counter()
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the run began, without scoring."""
+        return time.perf_counter() - self._started - self._excluded
+
+    def __call__(
+        self,
+        P: np.ndarray,
+        Q: np.ndarray,
+        *,
+        epoch: int | None = None,
+        seconds: float | None = None,
+        claimed: float | None = None,
+    ) -> None:
+        """Score factors; raise `Judged` if the run has to end."""
+        wall = self.wall
+        entered = time.perf_counter()
+        self._see_memory()
+        if epoch is None:
+            epoch = self.points[-1][0] + 1 if self.points else 0
+        if seconds is None:
+            seconds = wall
+        elif seconds > 1.02 * wall + 0.01:
+            raise Judged("wrong", f"at epoch {epoch} its clock says {seconds:.3g} s of {wall:.3g}")
+        self._check_shapes(P, Q)
+        if not (np.isfinite(P).all() and np.isfinite(Q).all()):
+            raise Judged("diverged", f"a factor is not a finite number at epoch {epoch}")
+        total = self.task.value(P, Q)
+        if not np.isfinite(total):
+            raise Judged("diverged", f"the objective is {total} at epoch {epoch}")
+        self.points.append((epoch, seconds, total, self.task.metric(P, Q)))
+        if claimed is not None and not abs(claimed - total) <= _TOLERANCE * abs(total):
+            raise Judged(
+                "wrong",
+                f"at epoch {epoch} it claims {claimed:.6g}, but the objective is {total:.6g}",
+            )
+        if wall > self.budget:
+            raise Judged("finished", f"the budget of {self.budget:g} s ended it at epoch {epoch}")
+        _forget_peak()
+        self._excluded += time.perf_counter() - entered
+
+    def _check_shapes(self, P: np.ndarray, Q: np.ndarray) -> None:
+        n_rows, n_cols = self.task.matrix.shape
+        if P.shape[0] != n_rows or Q.shape[0] != n_cols or P.shape[1] != Q.shape[1]:
+            raise Judged(
+                "failed", f"factors {P.shape} and {Q.shape} do not fit a matrix {n_rows, n_cols}"
+            )
+
+    def _see_memory(self) -> None:
+        peak = _memory_mb("VmHWM")
+        if peak is not None and self._before is not None:
+            self.peak_mb = max(self.peak_mb or 0.0, peak - self._before)
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Run an entry and score its factors after every epoch by `Objective.value` in float64."""
     extra = request["entries"]
     entry = all_entries(Path(extra) if extra else None)[request["solver"]]
-    if request["objective"] not in entry.objectives:
-        reason = f"it does not minimise the objective {request['objective']!r}"
-        return {"status": "unsupported", "message": reason, "points": [], "peak_mb": None}
-    chosen = task(request["data"], request["objective"])
     n_factors, n_threads = request["n_factors"], request["n_threads"]
-    warm_up(entry, chosen.objective, n_factors, n_threads)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    matrix = chosen.seen.matrix
-    init = start(matrix.shape, n_factors, request["seed"])
-    status, message, points = "finished", "", []
-    steps = entry.run(chosen.objective, matrix, init, request["max_epochs"], n_threads)
-    for epoch, (seconds, P, Q, claimed) in enumerate(steps):
-        total = chosen.objective.value(matrix, P, Q).total
-        points.append([epoch, seconds, total, chosen.metric(P, Q)])
-        if claimed is not None and abs(claimed - total) > _TOLERANCE * abs(total):
-            status = "wrong"
-            message = f"at epoch {epoch} it claims {claimed:.6g}, but the objective is {total:.6g}"
-            break
-    if status == "finished" and len(points) <= request["max_epochs"]:
-        status = "stopped early"
-        message = f"it stopped after {len(points) - 1} of {request['max_epochs']} epochs"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _warm_up(entry, request["problem"], n_factors, n_threads)
+    chosen = task(request["data"], request["problem"], n_factors)
+    optimum = chosen.optimum
+    init = start(chosen.matrix.shape, n_factors, request["seed"])
+    max_epochs = request["max_epochs"] * entry.epochs
+    work = Work(chosen.objective, chosen.matrix.copy(), init, max_epochs, n_threads)
+    scorer = Scorer(chosen, request["budget"])
+    status, message = "finished", ""
+    try:
+        if entry.fold is not None and chosen.col_factors is not None:
+            _fold(entry, work, chosen, scorer)
+        elif entry.run is not None:
+            entry.run(work, scorer)
+            last = scorer.points[-1][0] if scorer.points else 0
+            if last < max_epochs:
+                status, message = "stopped early", f"after {last} of {max_epochs} epochs"
+    except Judged as judged:
+        status, message = judged.status, judged.message
+    except ImportError as error:
+        status, message = "not installed", f"{error.name or error} cannot be imported"
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        status = "failed"
+        message = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
     return {
-        "status": status,
-        "message": message,
-        "points": points,
-        "peak_mb": (peak - before) / 1024 if peak > before else None,
-    }
+        "status": status, "message": message, "points": scorer.points, "optimum": optimum,
+        "peak_mb": scorer.peak_mb, "wall": None if entry.refits else scorer.wall,
+        "n_pairs": int(chosen.matrix.nnz), "metric_name": chosen.metric_name,
+    }  # fmt: skip
+
+
+def _fold(entry: Entry, work: Work, chosen: Task, scorer: Scorer) -> None:
+    Q, spent = chosen.col_factors, []
+    assert entry.fold is not None
+    assert Q is not None
+    for _ in range(_FOLDS):
+        started = time.perf_counter()
+        P = entry.fold(work.objective, work.matrix, Q, work.n_threads)
+        spent.append(time.perf_counter() - started)
+        if sum(spent) > scorer.budget:
+            break
+    scorer(P, Q, epoch=1, seconds=statistics.median(spent))
+
+
+def _warm_up(entry: Entry, problem: str, n_factors: int, n_threads: int) -> None:
+    """Compile and load everything on a small problem, so that no time is lost to it later."""
+    chosen = PROBLEMS[problem]
+    matrix = make_playlists(300, 200, rng=0).pairings.matrix
+    init = start(matrix.shape, n_factors, 0)
+
+    def ignore(P: np.ndarray, Q: np.ndarray, **_: Any) -> None:
+        pass
+
+    try:
+        if chosen.convex and entry.fold is not None:
+            entry.fold(chosen.objective, matrix, init[1], n_threads)
+        elif entry.run is not None:
+            entry.run(Work(chosen.objective, matrix, init, 1, n_threads), ignore)
+    except Exception:
+        pass  # it will fail again where that is written down
+
+
+def _memory_mb(name: str) -> float | None:
+    """Return VmRSS (now) or VmHWM (the peak) of this process, None if the system has no such."""
+    try:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) / 1024 if found else None
+
+
+def _forget_peak() -> None:
+    """Begin a new peak, so that scoring is not in it (Linux, see proc(5), clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    try:
-        answer = measure(asked)
-    except Exception as error:
-        answer = {
-            "status": "failed",
-            "message": f"{type(error).__name__}: {error}",
-            "points": [],
-            "peak_mb": None,
-        }
-    sys.stdout.write("\n" + json.dumps(answer))
+    sys.stdout.write("\n" + json.dumps(measure(asked)))

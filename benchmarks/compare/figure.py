@@ -1,0 +1,59 @@
+"""The plot: a panel for each task, gap to the best value against seconds, both on log scales."""
+
+from itertools import groupby
+from pathlib import Path
+
+from benchmarks.compare.store import Run
+from benchmarks.compare.summary import summaries
+
+# Okabe & Ito's colours, which readers with any colour vision tell apart; dashes for a second round.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+_DASHES = ("-", "--", ":")
+_FLOOR = 1e-5  # gaps below it are drawn there: floating-point noise is no difference
+
+
+def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
+    """Write the plot to files (.svg or .png); names are the solvers in order."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    curves = [run for run in runs if len(run.points) > 1 and run.status != "wrong"]
+    tasks = [summary for summary in summaries(runs) if not summary.known]
+    columns = min(2, max(1, len(tasks)))
+    lines = -(-len(tasks) // columns) or 1
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(5.2 * columns, 3.4 * lines + 0.9), squeeze=False
+    )
+    shown = {}
+    for panel, summary in zip(axes.flat, tasks, strict=False):
+        task = (summary.data, summary.problem, summary.n_factors)
+        for (solver, _), same in groupby(
+            (run for run in curves if run.task == task), key=lambda run: (run.solver, run.n_threads)
+        ):
+            index = names.index(solver)
+            points = [point for point in next(same).points if point[0] > 0]
+            (shown[solver],) = panel.plot(
+                [point[1] for point in points],
+                [max(point[2] / summary.best - 1.0, _FLOOR) for point in points],
+                color=COLOURS[index % len(COLOURS)],
+                linestyle=_DASHES[index // len(COLOURS) % len(_DASHES)],
+                linewidth=2.4 if solver.startswith("twofold") else 1.4,
+                marker="o", markersize=2.5,
+            )  # fmt: skip
+        panel.set(xscale="log", yscale="log", xlabel="seconds", ylabel="gap to the best")
+        panel.set_title(f"{Path(summary.data).name}: {summary.problem}", fontsize=10)
+        panel.grid(color="#e4e7eb", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in list(axes.flat)[len(tasks) :]:
+        panel.set_visible(False)
+    listed = [name for name in names if name in shown]
+    figure.legend(
+        [shown[name] for name in listed], listed, loc="lower center",
+        ncols=min(5, max(1, len(listed))), fontsize=9, frameon=False,
+    )  # fmt: skip
+    figure.tight_layout(rect=(0, 0.9 / (3.4 * lines + 0.9) if shown else 0, 1, 1))
+    for path in paths:
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)

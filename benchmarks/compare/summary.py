@@ -1,0 +1,182 @@
+"""The figures of a comparison, computed once for the page, the Markdown tables and the plot."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+
+from benchmarks.compare.problems import PROBLEMS
+from benchmarks.compare.store import Run
+
+TARGETS = (0.1, 0.01, 0.001)
+"""Gaps to the best value; time to the second one is the headline."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of one solver on one task: medians over seeds and repeats."""
+
+    solver: str
+    n_threads: int
+    status: str
+    note: str
+    arrivals: tuple[float | None, ...]
+    """Seconds to each of `TARGETS`, None if it was not reached."""
+    gap: float | None
+    """At the end, relative to the best value."""
+    total: float | None
+    metric: float | None
+    epoch_s: float | None
+    pairs_per_s: float | None
+    wall: float | None
+    """The whole run with set-up and the solver's own evaluations, without our scoring."""
+    peak_mb: float | None
+    noise: float | None
+    """(largest - smallest) / median of epoch_s over repeats and seeds, None of a single run."""
+    speedup: float | None
+    """Time of an epoch with one thread over this one, if one thread was measured."""
+
+    @property
+    def ran(self) -> bool:
+        """Whether there is a curve."""
+        return self.total is not None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One task: its best value and a row for each solver."""
+
+    data: str
+    problem: str
+    n_factors: int
+    text: str
+    best: float
+    known: bool
+    """Whether the best value is the optimum, computed, or only the lowest that was reached."""
+    metric_name: str
+    rows: list[Row]
+
+    @property
+    def name(self) -> str:
+        """A title."""
+        return f"{self.data}, {self.problem}, n_factors={self.n_factors}"
+
+
+def summaries(runs: Iterable[Run]) -> Iterator[Summary]:
+    """Summarise the runs, which are in the order of `Store.runs`."""
+    for (data, problem, n_factors), group in groupby(runs, key=lambda run: run.task):
+        of_task = list(group)
+        optimum = next((run.optimum for run in of_task if run.optimum is not None), None)
+        best = lowest(of_task) if optimum is None else optimum
+        single = {
+            run.solver: epoch_seconds(run) for run in of_task if run.n_threads == 1 and run.points
+        }
+        rows = [
+            _row(list(same), best, single)
+            for _, same in groupby(of_task, key=lambda run: (run.solver, run.n_threads))
+        ]
+        # The fastest to the headline target, those that end nearest, and those that failed.
+        rows.sort(key=lambda row: (
+            not row.ran, row.arrivals[1] is None, row.arrivals[1] or 0.0, row.gap or 0.0,
+        ))  # fmt: skip
+        yield Summary(
+            data, problem, n_factors, PROBLEMS[problem].text if problem in PROBLEMS else "", best,
+            optimum is not None, next((run.metric_name for run in of_task if run.metric_name), ""),
+            rows,
+        )  # fmt: skip
+
+
+def lowest(runs: list[Run]) -> float:
+    """Return the lowest objective that any run of a task reached honestly."""
+    return min(
+        (point[2] for run in runs if run.status != "wrong" for point in run.points),
+        default=float("nan"),
+    )
+
+
+def time_to(run: Run, target: float) -> float | None:
+    """Return the seconds after which a run was at or below the target, None if never."""
+    return next((seconds for _, seconds, total, _ in run.points if total <= target), None)
+
+
+def epoch_seconds(run: Run) -> float | None:
+    """Median seconds of an epoch, None before the first; of refits, the longest fit's mean."""
+    epoch, seconds = run.points[-1][:2] if run.points else (0, 0.0)
+    if epoch > 0 and (run.wall is None or len(run.points) == 1):
+        return seconds / epoch
+    steps = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for earlier, later in zip(run.points, run.points[1:], strict=False)
+    ]
+    return median(steps) if steps else None
+
+
+def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
+    first = runs[0]
+    bad = next((run for run in runs if run.status != "finished"), first)
+    # Said where there is a reason; a budget that ended it is no fault.
+    note = bad.message if bad.status == "finished" else f"{bad.status}: {bad.message}".strip(": ")
+    drawn = [run for run in runs if run.points and run.points[-1][0] > 0]
+    if not drawn:
+        none = (None,) * len(TARGETS)
+        return Row(first.solver, first.n_threads, bad.status, note, none, *[None] * 9)
+    arrivals: list[float | None] = []
+    for gap in TARGETS:
+        times = [time_to(run, best + gap * abs(best)) for run in drawn]
+        reached = [seconds for seconds in times if seconds is not None]
+        honest = bad.status != "wrong" and len(reached) == len(times)
+        arrivals.append(median(reached) if honest else None)
+    total = median(run.points[-1][2] for run in drawn)
+    seconds = [each for each in map(epoch_seconds, drawn) if each]
+    epoch_s = median(seconds) if seconds else None
+    walls = [run.wall for run in drawn if run.wall is not None]
+    peaks = [run.peak_mb for run in drawn if run.peak_mb is not None]
+    alone = single.get(first.solver)
+    return Row(
+        first.solver, first.n_threads, bad.status, note, tuple(arrivals),
+        gap=total / best - 1.0,
+        total=total,
+        metric=median(run.points[-1][3] for run in drawn),
+        epoch_s=epoch_s,
+        pairs_per_s=first.n_pairs / epoch_s if epoch_s and first.n_pairs else None,
+        wall=median(walls) if walls else None,
+        peak_mb=median(peaks) if peaks else None,
+        noise=(max(seconds) - min(seconds)) / epoch_s if epoch_s and len(seconds) > 1 else None,
+        speedup=alone / epoch_s if alone and epoch_s and first.n_threads > 1 else None,
+    )  # fmt: skip
+
+
+def markdown(runs: Iterable[Run]) -> str:
+    """Return one table for each task; a solver that failed is a row with its reason."""
+    lines: list[str] = []
+    for summary in summaries(runs):
+        kind = "optimum" if summary.known else "best reached"
+        lines += [
+            f"**{summary.name}**: {summary.text} ({kind} {summary.best:.6g})",
+            "",
+            f"| solver | threads | s to {1 + TARGETS[1]:g} x best | gap at the end | s an epoch "
+            f"| M pairs/s | {summary.metric_name} | MB | note |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        lines += ["| " + " | ".join(_cells(row)) + " |" for row in summary.rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> list[str]:
+    note = row.note.replace("|", "\\|")
+    if not row.ran:
+        return [row.solver, str(row.n_threads), *[""] * 6, note]
+    arrival = row.arrivals[1]
+    shown = "disqualified" if row.status == "wrong" else "not reached"
+    return [
+        row.solver,
+        str(row.n_threads),
+        shown if arrival is None else f"{arrival:.3g}",
+        f"{row.gap:.1e}",
+        "" if row.epoch_s is None else f"{row.epoch_s:.3g}",
+        "" if row.pairs_per_s is None else f"{row.pairs_per_s / 1e6:.3g}",
+        f"{row.metric:.3f}",
+        "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+        note,
+    ]
