@@ -113,78 +113,34 @@ def _options() -> argparse.ArgumentParser:
             f"  {name:<13} {problem.text}" for name, problem in PROBLEMS.items()
         ),
     )  # fmt: skip
-    parser.add_argument("command", choices=["run", "report"])
     option = parser.add_argument
-    option(
-        "--data",
-        nargs="+",
-        default=["small"],
-        metavar="DATA",
-        help=f"{', '.join(SIZES)} (generated), an SQLAlchemy URL with a table "
-        "pairings(pid, tid), or a .npz file",
-    )
-    option(
-        "--problem",
-        nargs="+",
-        default=list(PROBLEMS),
-        choices=PROBLEMS,
-        metavar="PROBLEM",
-        help="all by default, see below",
-    )
+    # fmt: off
+    option("command", choices=["run", "report"])
+    option("--data", nargs="+", default=["small"], metavar="DATA",
+           help=f"{', '.join(SIZES)} (generated), an SQLAlchemy URL with a table "
+           "pairings(pid, tid), or a .npz file")
+    option("--problem", nargs="+", default=list(PROBLEMS), choices=PROBLEMS, metavar="PROBLEM",
+           help="all by default, see below")
     option("--solver", nargs="+", metavar="NAME", help="all by default")
     option("--entries", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
     option("--n-factors", nargs="+", type=_positive, default=[64], metavar="K")
-    option(
-        "--n-threads",
-        nargs="+",
-        type=_positive,
-        default=[2],
-        metavar="N",
-        help="given to every solver",
-    )
+    option("--n-threads", nargs="+", type=_positive, default=[2], metavar="N",
+           help="given to every solver")
     option("--seeds", type=_positive, default=1, metavar="N", help="how many starts")
-    option(
-        "--repeats",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="how often each run is repeated, which shows the noise",
-    )
+    option("--repeats", type=_positive, default=1, metavar="N",
+           help="how often each run is repeated, which shows the noise")
     option("--epochs", type=_positive, default=15, metavar="N", help="at most, for each run")
-    option(
-        "--budget",
-        type=float,
-        default=30.0,
-        metavar="S",
-        help="seconds after which a run ends with the epoch that it is in",
-    )
-    option(
-        "--timeout",
-        type=float,
-        default=900.0,
-        metavar="S",
-        help="seconds after which a run that says nothing is ended and counts as failed",
-    )
-    option(
-        "--results",
-        type=Path,
-        default=Path("benchmarks.db"),
-        metavar="FILE",
-        help="what is there is not run again",
-    )
-    option(
-        "--output",
-        type=Path,
-        default=Path("benchmarks"),
-        metavar="NAME",
-        help="NAME.html, .md, .svg and .png are written",
-    )
-    option(
-        "--compare",
-        type=Path,
-        metavar="OLD.db",
-        help="say what is slower or worse than in an older file, and exit with 1 if anything is",
-    )
+    option("--budget", type=float, default=15.0, metavar="S",
+           help="seconds of work after which a run ends with the epoch that it is in")
+    option("--timeout", type=float, default=900.0, metavar="S",
+           help="seconds after which a run that says nothing is ended and counts as failed")
+    option("--results", type=Path, default=Path("benchmarks.db"), metavar="FILE",
+           help="what is there is not run again")
+    option("--output", type=Path, default=Path("benchmarks"), metavar="NAME",
+           help="NAME.html, .md, .svg and .png are written")
+    option("--compare", type=Path, metavar="OLD.db",
+           help="say what is slower or worse than in an older file, and exit with 1 if anything is")
+    # fmt: on
     return parser  # fmt: skip
 
 
