@@ -4,7 +4,7 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks.compare.store import Run
-from benchmarks.compare.summary import summaries
+from benchmarks.compare.summary import short, summaries
 
 # Okabe & Ito's colours, which readers with any colour vision tell apart; dashes for a second round.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
@@ -43,7 +43,7 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
                 marker="o", markersize=2.5,
             )  # fmt: skip
         panel.set(xscale="log", yscale="log", xlabel="seconds", ylabel="gap to the best")
-        panel.set_title(f"{Path(summary.data).name}: {summary.problem}", fontsize=10)
+        panel.set_title(f"{short(summary.data)}: {summary.problem}", fontsize=10)
         panel.grid(color="#e4e7eb", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in list(axes.flat)[len(tasks) :]:

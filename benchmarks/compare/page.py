@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.compare.entries import Entry
 from benchmarks.compare.figure import COLOURS
 from benchmarks.compare.store import Run
-from benchmarks.compare.summary import TARGETS, summaries
+from benchmarks.compare.summary import TARGETS, short, summaries
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -26,7 +26,10 @@ def write_page(runs: list[Run], entries: dict[str, Entry], path: Path) -> None:
         "targets": TARGETS,
         "colours": COLOURS,
         "names": seen,
-        "summaries": [asdict(summary) | {"name": summary.name} for summary in summaries(runs)],
+        "summaries": [
+            asdict(summary) | {"name": summary.name, "short": short(summary.data)}
+            for summary in summaries(runs)
+        ],
         "runs": [asdict(run) for run in runs if run.points],
     }
     page = _TEMPLATE.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from statistics import median
 
 from benchmarks.compare.problems import PROBLEMS
@@ -59,7 +60,7 @@ class Summary:
     @property
     def name(self) -> str:
         """A title."""
-        return f"{self.data}, {self.problem}, n_factors={self.n_factors}"
+        return f"{short(self.data)}, {self.problem}, n_factors={self.n_factors}"
 
 
 def summaries(runs: Iterable[Run]) -> Iterator[Summary]:
@@ -84,6 +85,11 @@ def summaries(runs: Iterable[Run]) -> Iterator[Summary]:
             optimum is not None, next((run.metric_name for run in of_task if run.metric_name), ""),
             rows,
         )  # fmt: skip
+
+
+def short(data: str) -> str:
+    """Return the last part of a URL or path, without its suffix."""
+    return Path(data).stem
 
 
 def lowest(runs: list[Run]) -> float:

@@ -3,75 +3,92 @@
 import numpy as np
 import pytest
 
-from twofold._kernels.dense import add_outer, cholesky, solve_cholesky
+from twofold._kernels.dense import (
+    add_products,
+    cholesky,
+    padded,
+    solve_transposed,
+    solve_upper,
+    transpose,
+)
 
-SIZES = [1, 2, 3, 4, 5, 7, 8, 12, 13, 31, 64]
+SIZES = [8, 16, 24, 64, 104]
+DTYPES = [np.float32, np.float64]
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 
 
 def random_matrix(n, m, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=(n, m)).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def positive(n, dtype):
+    A = random_matrix(n, 2 * n, np.float64)
+    return (A @ A.T / n + np.identity(n)).astype(dtype)
+
+
+def test_padded():
+    assert [padded(n) for n in (0, 1, 7, 8, 9, 16)] == [0, 8, 8, 8, 16, 16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("m", [0, 1, 5, 33])
-def test_add_outer(n, m, dtype):
+def test_add_products(n, m, dtype):
     # Larger than what is used of it: the rest must be left alone.
-    A = random_matrix(n + 2, m + 3, dtype)
-    start = random_matrix(n + 2, n + 2, dtype, seed=1)
+    A = random_matrix(m + 3, n + 8, dtype)
+    start = random_matrix(n + 2, n + 8, dtype, seed=1)
     out = start.copy()
-    add_outer(A, n, m, out)
-    expected = start.copy()
-    lower = np.tril_indices(n)
-    expected[lower] += (A[:n, :m] @ A[:n, :m].T)[lower]
-    tolerance = 1e-4 if dtype == "float32" else 1e-12
-    np.testing.assert_allclose(out[lower], expected[lower], atol=tolerance)
+    add_products(A, m, n, out)
+    upper = np.triu_indices(n)
+    expected = start[:n, :n] + A[:m, :n].T @ A[:m, :n]
+    np.testing.assert_allclose(
+        out[:n, :n][upper], expected[upper], atol=20 * TOLERANCE[dtype], rtol=0
+    )
     np.testing.assert_array_equal(out[n:], start[n:])
     np.testing.assert_array_equal(out[:, n:], start[:, n:])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("m", "n"), [(8, 8), (16, 40), (24, 8)])
+def test_transpose(m, n, dtype):
+    A = random_matrix(m + 1, n + 8, dtype)
+    B = np.zeros((n + 2, m + 8), dtype)
+    transpose(A, m, n, B)
+    np.testing.assert_array_equal(B[:n, :m], A[:m, :n].T)
+    assert not B[n:].any()
+    assert not B[:, m:].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
-def test_cholesky_and_solve(n, dtype):
-    A = random_matrix(n, 2 * n, "float64")
-    M = A @ A.T + np.identity(n)
-    x = random_matrix(n, 1, "float64", seed=1)[:, 0]
-    L, solution = M.astype(dtype), x.astype(dtype)
-    assert cholesky(L, n, 0.0)
-    solve_cholesky(L, n, solution)
-    factor = np.linalg.cholesky(M)
-    size = np.abs(factor).max()
-    tolerance = 1e-5 if dtype == "float32" else 1e-13
-    np.testing.assert_allclose(np.tril(L), factor, atol=tolerance * size)
-    np.testing.assert_allclose(M @ solution, x, atol=100 * tolerance * size)
+def test_cholesky_and_solves(n, dtype):
+    M, rhs = positive(n, dtype), random_matrix(n, 8, dtype, seed=1)
+    U = np.hstack([M, rhs, np.full((n, 8), 7.0, dtype)])
+    inverse = np.empty(n, dtype)
+    assert cholesky(U, inverse, n, n + 8, 0.0)
+    factor = np.linalg.cholesky(M.astype(np.float64)).T
+    tolerance = 10 * TOLERANCE[dtype] * np.abs(factor).max()
+    np.testing.assert_allclose(np.triu(U[:, :n]), factor, atol=tolerance)
+    np.testing.assert_allclose(inverse, 1.0 / np.diag(factor), atol=tolerance)
+    np.testing.assert_allclose(U[:, n : n + 8], np.linalg.solve(factor.T, rhs), atol=tolerance)
+    assert (U[:, n + 8 :] == 7.0).all()
+    x = rhs[:, 0].copy()
+    solve_transposed(U, inverse, n, x)
+    np.testing.assert_allclose(x, U[:, n], atol=tolerance)
+    solve_upper(U, inverse, n, x)
+    np.testing.assert_allclose(x, np.linalg.solve(M.astype(np.float64), rhs[:, 0]), atol=tolerance)
 
 
-def test_only_the_leading_part_is_used():
-    M = np.full((5, 5), np.nan)
-    M[:2, :2] = [[4.0, 0.0], [2.0, 5.0]]
-    x = np.array([2.0, 3.0, np.nan])
-    assert cholesky(M, 2, 0.0)
-    np.testing.assert_allclose(np.tril(M[:2, :2]), [[2.0, 0.0], [1.0, 2.0]])
-    solve_cholesky(M, 2, x)
-    np.testing.assert_allclose(x[:2], np.linalg.solve([[4.0, 2.0], [2.0, 5.0]], [2.0, 3.0]))
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("at", [0, 3, 7, 8, 13])
+@pytest.mark.parametrize("pivot", [0.0, -1.0, np.nan])
+def test_what_is_not_positive_definite_is_refused(pivot, at, dtype):
+    U = np.identity(16, dtype)
+    U[at, at] = pivot
+    assert not cholesky(U, np.empty(16, dtype), 16, 16, 0.0)
 
 
-@pytest.mark.parametrize(
-    "M",
-    [
-        [[0.0, 0.0], [0.0, 1.0]],
-        [[-1.0, 0.0], [0.0, 1.0]],
-        [[1.0, 2.0], [2.0, 1.0]],
-        [[1.0, 1.0], [1.0, 1.0]],
-        [[1.0, np.nan], [np.nan, 1.0]],
-        [[np.nan, 0.0], [0.0, 1.0]],
-    ],
-)
-def test_a_bad_pivot_is_told(M):
-    assert not cholesky(np.array(M), 2, 0.0)
-
-
-def test_the_smallest_pivot_is_a_bound():
-    M = np.diag([1.0, 1e-3])
-    assert cholesky(M.copy(), 2, 1e-4)
-    assert not cholesky(M.copy(), 2, 1e-3)
+def test_the_smallest_pivot_counts():
+    U = np.diag(np.arange(1.0, 9.0)[::-1])
+    assert cholesky(U.copy(), np.empty(8), 8, 8, 0.99)
+    assert not cholesky(U.copy(), np.empty(8), 8, 8, 1.0)

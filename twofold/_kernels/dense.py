@@ -1,94 +1,101 @@
-"""Small dense linear algebra inside kernels: A A', Cholesky, triangular solves.
+"""Small dense linear algebra inside kernels: A'A, Cholesky, triangular solves.
 
-Everything is written as dot products over the contiguous axis, so that the compiler turns them
-into vector code; the 4 x 3 tile keeps twelve sums in registers, which is what makes A A' fast (4 x
-4 spills).
+All by 8 x 8 tiles (see `simd`): sizes are multiples of 8, upper triangles are used, and what is
+below the diagonal tiles is left alone. Columns to the right of the matrix are right-hand sides that
+are carried along.
 """
 
-import numpy as np
-
 from twofold._kernels.jit import jit
+from twofold._kernels.simd import (
+    TILE,
+    add_tile,
+    factor_tile,
+    solve_tile,
+    subtract_tile,
+    transpose_tile,
+)
 
-__all__ = ["add_outer", "cholesky", "solve_cholesky"]
-
-
-@jit
-def add_outer(A, n, m, out):
-    """Add the lower triangle of A A' to ``out``, for the first n rows and m columns of A."""
-    zero = A.dtype.type(0.0)
-    for i in range(0, n, 4):
-        rows = min(4, n - i)
-        a0, a1, a2, a3 = A[i], A[min(i + 1, n - 1)], A[min(i + 2, n - 1)], A[min(i + 3, n - 1)]
-        for j in range(0, i + rows, 3):
-            b0, b1, b2 = A[j], A[min(j + 1, n - 1)], A[min(j + 2, n - 1)]
-            s00 = s01 = s02 = s10 = s11 = s12 = zero
-            s20 = s21 = s22 = s30 = s31 = s32 = zero
-            for f in range(m):
-                x0, x1, x2, x3 = a0[f], a1[f], a2[f], a3[f]
-                y0, y1, y2 = b0[f], b1[f], b2[f]
-                s00 += x0 * y0
-                s01 += x0 * y1
-                s02 += x0 * y2
-                s10 += x1 * y0
-                s11 += x1 * y1
-                s12 += x1 * y2
-                s20 += x2 * y0
-                s21 += x2 * y1
-                s22 += x2 * y2
-                s30 += x3 * y0
-                s31 += x3 * y1
-                s32 += x3 * y2
-            columns = min(3, n - j)
-            _store_row(out, i, j, columns, s00, s01, s02)
-            if rows > 1:
-                _store_row(out, i + 1, j, columns, s10, s11, s12)
-            if rows > 2:
-                _store_row(out, i + 2, j, columns, s20, s21, s22)
-            if rows > 3:
-                _store_row(out, i + 3, j, columns, s30, s31, s32)
+__all__ = ["add_products", "cholesky", "padded", "solve_transposed", "solve_upper", "transpose"]
 
 
 @jit
-def _store_row(out, i, j, columns, s0, s1, s2):
-    out[i, j] += s0
-    if columns > 1:
-        out[i, j + 1] += s1
-    if columns > 2:
-        out[i, j + 2] += s2
+def padded(n):
+    """Return the next multiple of 8."""
+    return (n + TILE - 1) // TILE * TILE
 
 
 @jit
-def cholesky(M, n, smallest):
-    """Replace the lower triangle of M by L with L L' = M; False if a pivot is not > smallest."""
-    for i in range(n):
-        row = M[i]
-        for j in range(i):
-            other = M[j]
-            total = row[j]
-            for f in range(j):
-                total -= row[f] * other[f]
-            row[j] = total / other[j]
-        pivot = row[i]
-        for f in range(i):
-            pivot -= row[f] * row[f]
-        if not pivot > smallest:
+def add_products(A, m, n, U):
+    """Add A'A to the upper triangle of U, for the first m rows and n columns of A."""
+    for i in range(0, n, TILE):
+        for j in range(i, n, TILE):
+            add_tile(U, A, m, i, j)
+
+
+@jit
+def transpose(A, m, n, B):
+    """Set B[:n, :m] = A[:m, :n]'."""
+    for i in range(0, m, TILE):
+        for j in range(0, n, TILE):
+            transpose_tile(A, i, j, B)
+
+
+@jit
+def cholesky(U, inverse, n, n_columns, smallest):
+    """Replace the upper triangle of U[:n, :n] by R with R'R = it; False if a pivot is too small.
+
+    ``inverse`` becomes 1 / the diagonal of R, and the columns from n to n_columns of U become
+    those of R'^-1 U. A pivot must be > smallest. Left-looking (Golub & Van Loan, section 4.2.6).
+    """
+    for i in range(0, n, TILE):
+        for j in range(i, n_columns, TILE):
+            subtract_tile(U, U, i, i, j)
+        if not factor_tile(U, inverse, i) > smallest:
             return False
-        row[i] = np.sqrt(pivot)
+        for j in range(i + TILE, n_columns, TILE):
+            solve_tile(U, inverse, i, j)
     return True
 
 
 @jit
-def solve_cholesky(L, n, x):
-    """Replace x by the solution of L L' y = x."""
+def solve_upper(R, inverse, n, x):
+    """Replace x[:n] by R^-1 x, with R and inverse of `cholesky`."""
+    for i in range(n - TILE, -1, -TILE):
+        # Eight rows at once: one row's sum has to wait for itself, eight do not.
+        r0, r1, r2, r3 = R[i], R[i + 1], R[i + 2], R[i + 3]
+        r4, r5, r6, r7 = R[i + 4], R[i + 5], R[i + 6], R[i + 7]
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = x.dtype.type(0.0)
+        for f in range(i + TILE, n):
+            value = x[f]
+            s0 += r0[f] * value
+            s1 += r1[f] * value
+            s2 += r2[f] * value
+            s3 += r3[f] * value
+            s4 += r4[f] * value
+            s5 += r5[f] * value
+            s6 += r6[f] * value
+            s7 += r7[f] * value
+        x[i] -= s0
+        x[i + 1] -= s1
+        x[i + 2] -= s2
+        x[i + 3] -= s3
+        x[i + 4] -= s4
+        x[i + 5] -= s5
+        x[i + 6] -= s6
+        x[i + 7] -= s7
+        for r in range(i + TILE - 1, i - 1, -1):
+            value = x[r] * inverse[r]
+            x[r] = value
+            for s in range(i, r):
+                x[s] -= R[s, r] * value
+
+
+@jit
+def solve_transposed(R, inverse, n, x):
+    """Replace x[:n] by R'^-1 x, with R and inverse of `cholesky`."""
     for i in range(n):
-        row = L[i]
-        total = x[i]
-        for f in range(i):
-            total -= row[f] * x[f]
-        x[i] = total / row[i]
-    for i in range(n - 1, -1, -1):
-        row = L[i]
-        value = x[i] / row[i]
+        row = R[i]
+        value = x[i] * inverse[i]
         x[i] = value
-        for f in range(i):
-            x[f] -= row[f] * value
+        for f in range(i + 1, n):
+            x[f] -= value * row[f]

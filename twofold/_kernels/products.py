@@ -5,7 +5,7 @@ from numba import prange
 
 from twofold._kernels.jit import parallel_jit
 
-__all__ = ["gramian", "times_square"]
+__all__ = ["gramian", "rows_times_square", "times_square"]
 
 _PANEL = 1024  # rows converted and multiplied at a time: a panel of rank 64 fits in the cache
 
@@ -38,3 +38,18 @@ def times_square(factors, square):
         high = min(low + _PANEL, n)
         out[low:high] = np.dot(factors[low:high].astype(square.dtype), square)
     return out
+
+
+@parallel_jit
+def rows_times_square(factors, rows, square, out):
+    """Set out[rows] = F[rows] M as `times_square` does, rounded to the dtype of out."""
+    n_chunks = (rows.size + _PANEL - 1) // _PANEL
+    for chunk in prange(n_chunks):
+        low = chunk * _PANEL
+        high = min(low + _PANEL, rows.size)
+        panel = np.empty((high - low, factors.shape[1]), square.dtype)
+        for place in range(low, high):
+            panel[place - low] = factors[rows[place]]
+        product = np.dot(panel, square)
+        for place in range(low, high):
+            out[rows[place]] = product[place - low]

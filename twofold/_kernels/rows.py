@@ -15,100 +15,117 @@ which is better conditioned and lets the cheaper of the two be taken for every r
 import numpy as np
 from numba import prange
 
-from twofold._kernels.dense import add_outer, cholesky, solve_cholesky
+from twofold._kernels.dense import (
+    add_products,
+    cholesky,
+    padded,
+    solve_transposed,
+    solve_upper,
+    transpose,
+)
 from twofold._kernels.jit import jit, parallel_jit
+from twofold._kernels.simd import TILE, next_task, prefetch_row
 
 __all__ = ["SINGULAR", "UNSUITABLE", "solve_rows", "solve_rows_plainly"]
 
 SOLVED, UNSUITABLE, SINGULAR = 0, 1, 2
-_PANEL = 256  # entries gathered at a time: a row of any length needs k x 256 numbers
+_PANEL = 128  # entries gathered at a time: a row of any length needs 128 x k numbers
 
-# Measured: the relative error of a row is at most this much of (rounding unit) x (trace of Z'CZ).
-_DUAL_ERROR, _PRIMAL_ERROR = 0.1, 2.5
+# Measured: the relative error of a row is at most 4e-7 + this much of (rounding unit) x (trace of
+# Z'CZ), in float32.
+_DUAL_ERROR, _PRIMAL_ERROR = 0.1, 0.5
 _ENOUGH = 1e-6  # relative error from which a row is refined, and change at which that stops
 _MAX_REFINEMENTS = 5
 
 
 @parallel_jit
-def solve_rows(rows, bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, status):
+def solve_rows(
+    n_workers, counter, rows, bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, status
+):
     """Solve the listed rows in whitened coordinates; ``out`` and ``Y`` = Q V are rotated by V.
 
     Rows whose rounding error could show are refined with residuals in float64 (Wilkinson; Golub &
     Van Loan, section 3.5.3), so that the factorisation itself can stay in float32. A row that
     whitening does not suit (c < 0, or too ill-conditioned for its dtype) is marked UNSUITABLE.
-    V has no rows if nothing was rotated. The tasks are the ranges of ``rows`` between ``bounds``.
+    V has no rows if nothing was rotated. The tasks are the ranges of ``rows`` between ``bounds``;
+    ``counter`` (zero) hands them out, in order, to whichever worker is free.
     """
     k = Y.shape[1]
+    kp = padded(k)
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     real = Y.dtype.type
     unit = np.finfo(Y.dtype).eps
-    for task in prange(bounds.size - 1):
-        Z = np.empty((k, max(k, _PANEL)), Y.dtype)
-        M = np.empty((k, k), Y.dtype)
-        x = np.empty(k, Y.dtype)
-        w = np.empty(k, Y.dtype)
+    for _worker in prange(n_workers):
+        Z = np.zeros((max(kp, _PANEL), kp), Y.dtype)
+        T = np.zeros((kp, kp), Y.dtype)
+        U = np.zeros((kp, kp + TILE), Y.dtype)
+        inverse = np.empty(kp, Y.dtype)
+        x = np.zeros(kp, Y.dtype)
+        w = np.zeros(kp, Y.dtype)
         h = np.empty(k, Y.dtype)
         exact = np.empty(k)
         residual = np.empty(k)
         mu = ridge[0]
         _whitening(spectrum, mu, h)
-        for place in range(bounds[task], bounds[task + 1]):
-            u = rows[place]
-            start, stop = indptr[u], indptr[u + 1]
-            if step_r:
-                mu = ridge[u]
-                _whitening(spectrum, mu, h)
-            trace = np.nan
-            dual = stop - start <= k
-            if dual:
-                trace = _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x)
-                dual = not np.isnan(trace)
-            if not dual:
-                trace = _factorise_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x)
-            error = unit * trace * (_DUAL_ERROR if dual else _PRIMAL_ERROR)
-            # Also nan: it could not be factorised. Residuals in float64 do not refine float64.
-            if not (unit * trace < 0.5 and (error < _ENOUGH or unit > 1e-10)):
-                status[u] = UNSUITABLE
-                continue
-            if dual:
-                _combine(Z, x, stop - start, w)
-            else:
+        task = next_task(counter)
+        while task < bounds.size - 1:
+            for place in range(bounds[task], bounds[task + 1]):
+                u = rows[place]
+                start, stop = indptr[u], indptr[u + 1]
+                if place + 1 < bounds[task + 1]:
+                    following = indptr[rows[place + 1]]
+                    for e in range(following, min(following + 32, indptr[rows[place + 1] + 1])):
+                        prefetch_row(Y, indices[e])
+                if step_r:
+                    mu = ridge[u]
+                    _whitening(spectrum, mu, h)
+                trace = np.nan
+                dual = stop - start <= k
+                if dual:
+                    trace = _solve_dual(
+                        start, stop, indices, c, step_c, b, step_b, h, Y, Z, T, U, inverse, x, w
+                    )
+                    dual = not np.isnan(trace)
+                if not dual:
+                    trace = _solve_primal(
+                        start, stop, indices, c, step_c, b, step_b, h, Y, Z, U, inverse, w
+                    )
+                error = unit * trace * (_DUAL_ERROR if dual else _PRIMAL_ERROR)
+                # Also nan: it could not be factorised. Residuals in float64 do not refine float64.
+                if not (unit * trace < 0.5 and (error < _ENOUGH or unit > 1e-10)):
+                    status[u] = UNSUITABLE
+                    continue
                 for f in range(k):
-                    w[f] = x[f]
-            for f in range(k):
-                out[u, f] = h[f] * w[f]
-            if error < _ENOUGH:
-                continue
-            for f in range(k):
-                exact[f] = np.float64(out[u, f])
-            status[u] = UNSUITABLE  # unless it settles
-            for _ in range(_MAX_REFINEMENTS):
-                _residual(
-                    start, stop, indices, c, step_c, b, step_b, spectrum, mu, V, Q, exact, residual
-                )
+                    out[u, f] = h[f] * w[f]
+                if error < _ENOUGH:
+                    continue
                 for f in range(k):
-                    w[f] = h[f] * real(residual[f])
-                if dual:  # (I + Z'Z)^-1 w = w - Z' (I + Z Z')^-1 Z w
-                    for e in range(stop - start):
-                        total = real(0.0)
-                        for f in range(k):
-                            total += Z[e, f] * w[f]
-                        x[e] = -total
-                    solve_cholesky(M, stop - start, x)
-                    _add_combination(Z, x, stop - start, w)
-                else:
-                    solve_cholesky(M, k, w)
-                change = length = 0.0
+                    exact[f] = np.float64(out[u, f])
+                status[u] = UNSUITABLE  # unless it settles
+                for _attempt in range(_MAX_REFINEMENTS):
+                    _residual(
+                        start, stop, indices, c, step_c, b, step_b, spectrum, mu, V, Q, exact,
+                        residual,
+                    )  # fmt: skip
+                    for f in range(k):
+                        w[f] = h[f] * real(residual[f])
+                    if dual:
+                        _refine_dual(stop - start, Z, U, inverse, x, w)
+                    else:
+                        solve_transposed(U, inverse, kp, w)
+                        solve_upper(U, inverse, kp, w)
+                    change = length = 0.0
+                    for f in range(k):
+                        move = np.float64(h[f] * w[f])
+                        exact[f] += move
+                        change += move * move
+                        length += exact[f] * exact[f]
+                    if change <= _ENOUGH * _ENOUGH * length:
+                        status[u] = SOLVED
+                        break
                 for f in range(k):
-                    move = np.float64(h[f] * w[f])
-                    exact[f] += move
-                    change += move * move
-                    length += exact[f] * exact[f]
-                if change <= _ENOUGH * _ENOUGH * length:
-                    status[u] = SOLVED
-                    break
-            for f in range(k):
-                out[u, f] = real(exact[f])
+                    out[u, f] = real(exact[f])
+            task = next_task(counter)
 
 
 @jit
@@ -118,14 +135,25 @@ def _whitening(spectrum, mu, h):
 
 
 @jit
-def _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
-    """Make Z_c, the Cholesky factor of I + Z_c Z_c' and x = its solution for b / sqrt(c).
+def _set_identity(U, n):
+    """Set the upper triangle of U[:n, :n] to that of I, whole tiles of it, and 8 columns to 0."""
+    for i in range(n):
+        for j in range(i // TILE * TILE, n + TILE):
+            U[i, j] = 0.0
+        U[i, i] = 1.0
 
-    Returns the trace of Z_c Z_c', nan if that cannot be done.
+
+@jit
+def _solve_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, T, U, inverse, x, w):
+    """Set w = p^ = Z' x with (I + Z Z') x = b / sqrt(c), where the rows of Z are sqrt(c_k) z_k.
+
+    U becomes the Cholesky factor. Returns the trace of Z Z', nan if that cannot be done.
     """
     k = Y.shape[1]
     d = stop - start
+    dp = padded(d)
     real = Y.dtype.type
+    _set_identity(U, dp)
     trace = 0.0
     for e in range(d):
         weight = c[(start + e) * step_c]
@@ -136,35 +164,54 @@ def _factorise_dual(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
         z = Z[e]
         norm = real(0.0)
         for f in range(k):
-            value = h[f] * y[f]
-            z[f] = root * value
+            value = root * (h[f] * y[f])
+            z[f] = value
             norm += value * value
-        trace += weight * norm
-        x[e] = real(b[(start + e) * step_b]) / root
-    for i in range(d):
-        for j in range(i):
-            M[i, j] = real(0.0)
-        M[i, i] = real(1.0)
-    add_outer(Z, d, k, M)
-    if not cholesky(M, d, 0.0):
+        trace += norm
+        U[e, dp] = real(b[(start + e) * step_b]) / root
+    for e in range(d, dp):
+        for f in range(k):
+            Z[e, f] = 0.0
+    transpose(Z, dp, padded(k), T)
+    add_products(T, k, dp, U)
+    if not cholesky(U, inverse, dp, dp + TILE, 0.0):
         return np.nan
-    solve_cholesky(M, d, x)
+    for e in range(dp):
+        x[e] = U[e, dp]
+    solve_upper(U, inverse, dp, x)
+    for f in range(k):
+        w[f] = 0.0
+    _add_combination(Z, x, d, k, w)
     return trace
 
 
 @jit
-def _factorise_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x):
-    """Make the Cholesky factor of I + Z' C Z and x = p^; Z is gathered transposed, in panels.
+def _refine_dual(d, Z, U, inverse, x, w):
+    """Replace w by (I + Z'Z)^-1 w = w - Z' (I + Z Z')^-1 Z w."""
+    dp = padded(d)
+    for e in range(dp):
+        total = Z.dtype.type(0.0)
+        if e < d:
+            for f in range(Z.shape[1]):
+                total += Z[e, f] * w[f]
+        x[e] = -total
+    solve_transposed(U, inverse, dp, x)
+    solve_upper(U, inverse, dp, x)
+    _add_combination(Z, x, d, Z.shape[1], w)
 
-    Returns the trace of Z' C Z, nan if that cannot be done.
+
+@jit
+def _solve_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, U, inverse, w):
+    """Set w = p^ with (I + Z'CZ) p^ = Z' b; Z is gathered in panels.
+
+    U becomes the Cholesky factor. Returns the trace of Z'CZ, nan if that cannot be done.
     """
     k = Y.shape[1]
+    kp = padded(k)
     real = Y.dtype.type
-    for i in range(k):
-        x[i] = real(0.0)
-        for j in range(i):
-            M[i, j] = real(0.0)
-        M[i, i] = real(1.0)
+    _set_identity(U, kp)
+    for f in range(k):
+        w[f] = 0.0
     for low in range(start, stop, _PANEL):
         m = 0
         for e in range(low, min(low + _PANEL, stop)):
@@ -174,35 +221,31 @@ def _factorise_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, M, x)
             root = real(np.sqrt(weight))
             target = real(b[e * step_b])
             y = Y[indices[e]]
+            z = Z[m]
             for f in range(k):
                 value = h[f] * y[f]
-                Z[f, m] = root * value
-                x[f] += target * value
+                z[f] = root * value
+                w[f] += target * value
             if weight > 0.0:
                 m += 1
-        add_outer(Z, k, m, M)
+        add_products(Z, m, kp, U)
     trace = 0.0
     for f in range(k):
-        trace += M[f, f] - 1.0
-    if not cholesky(M, k, 0.0):
+        trace += U[f, f] - 1.0
+        U[f, kp] = w[f]
+    if not cholesky(U, inverse, kp, kp + TILE, 0.0):
         return np.nan
-    solve_cholesky(M, k, x)
+    for f in range(kp):
+        w[f] = U[f, kp]
+    solve_upper(U, inverse, kp, w)
     return trace
 
 
 @jit
-def _combine(Z, x, d, out):
-    """Set out = Z' x."""
-    for f in range(out.size):
-        out[f] = 0.0
-    _add_combination(Z, x, d, out)
-
-
-@jit
-def _add_combination(Z, x, d, out):
-    """Add Z' x to out."""
+def _add_combination(Z, x, d, k, out):
+    """Add Z' x to out, for the first d rows and k columns of Z."""
     for e in range(d):
-        for f in range(out.size):
+        for f in range(k):
             out[f] += x[e] * Z[e, f]
 
 
@@ -310,12 +353,14 @@ def _solve_orthogonally(start, stop, indices, c, step_c, b, step_b, root_G, mu, 
 def _solve_normally(start, stop, indices, c, step_c, b, step_b, G, mu, Q, out):
     """By the normal equations, which may have negative weights (w < a0); False if singular."""
     k = Q.shape[1]
-    M = G.copy()
-    x = np.zeros(k)
-    Z = np.empty((k, _PANEL))
+    kp = padded(k)
+    U = np.zeros((kp, kp + TILE))
+    U[:k, :k] = G
+    x = np.zeros(kp)
+    Z = np.zeros((_PANEL, kp))
     largest = 0.0
     for f in range(k):
-        M[f, f] += mu
+        U[f, f] += mu
     for sign in (1.0, -1.0):  # negative weights are subtracted as a second pass
         m = 0
         for e in range(start, stop):
@@ -324,31 +369,35 @@ def _solve_normally(start, stop, indices, c, step_c, b, step_b, G, mu, Q, out):
             target = b[e * step_b]
             for f in range(k):
                 value = np.float64(Q[indices[e], f])
-                Z[f, m] = root * value
+                Z[m, f] = root * value
                 if sign > 0.0:
                     x[f] += target * value
             if weight > 0.0:
                 m += 1
             if m == _PANEL:
-                _flush(Z, k, m, sign, M)
+                _flush(Z, m, kp, sign, U)
                 m = 0
-        _flush(Z, k, m, sign, M)
+        _flush(Z, m, kp, sign, U)
         if sign > 0.0:  # before anything is subtracted: rounding errors are of this size
             for f in range(k):
-                largest = max(largest, M[f, f])
-    if not cholesky(M, k, 4.0 * k * 2.220446049250313e-16 * largest):
+                largest = max(largest, U[f, f])
+    for f in range(k, kp):
+        U[f, f] = largest
+    inverse = np.empty(kp)
+    if not cholesky(U, inverse, kp, kp, 4.0 * k * 2.220446049250313e-16 * largest):
         return False
-    solve_cholesky(M, k, x)
+    solve_transposed(U, inverse, kp, x)
+    solve_upper(U, inverse, kp, x)
     for f in range(k):
         out[f] = x[f]
     return True
 
 
 @jit
-def _flush(Z, k, m, sign, M):
+def _flush(Z, m, kp, sign, U):
     if sign > 0.0:
-        add_outer(Z, k, m, M)
+        add_products(Z, m, kp, U)
     else:
-        negative = np.zeros((k, k))
-        add_outer(Z, k, m, negative)
-        M -= negative
+        negative = np.zeros((kp, kp))
+        add_products(Z, m, kp, negative)
+        U[:, :kp] -= negative

@@ -86,23 +86,26 @@ class _System:
         flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
         suits = (spectrum[0] + ridge > flat)[rows]
         todo = rows[suits]
+        # Longest first, so that no thread has much left when the others are done.
+        todo = todo[np.argsort(-side.counts[todo], kind="stable")]
         counts = side.counts[todo]
         bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
         other = self.other.astype(dtype, copy=False)
         rotated = products.times_square(other, V) if V.size else other
-        solved: NDArray[Any] = np.zeros((side.n, k), dtype=dtype)
+        in_place = not V.size and out.dtype == dtype
+        solved: NDArray[Any] = out if in_place else np.empty((side.n, k), dtype=dtype)
         status = np.zeros(side.n, dtype=np.uint8)
         status[rows[~suits]] = UNSUITABLE
         uniform = ridge.min() == ridge.max() > 0.0
         solve_rows(
-            todo, bounds, side.indptr, side.indices, self.c, self.b, spectrum, V,
-            ridge[:1] if uniform else ridge, rotated, other, solved, status,
+            threads, np.zeros(1, np.int64), todo, bounds, side.indptr, side.indices, self.c, self.b,
+            spectrum, V, ridge[:1] if uniform else ridge, rotated, other, solved, status,
         )  # fmt: skip
         is_left = status[rows] == UNSUITABLE
         done = rows[~is_left]
         if V.size:
-            out[done] = products.times_square(solved[done], np.ascontiguousarray(V.T))
-        else:
+            products.rows_times_square(solved, done, np.ascontiguousarray(V.T), out)
+        elif not in_place:
             out[done] = solved[done]
         left: NDArray[np.int64] = rows[is_left]
         return left
