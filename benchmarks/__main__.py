@@ -16,7 +16,7 @@ from benchmarks.compare.page import order, write_page
 from benchmarks.compare.problems import PROBLEMS, SIZES
 from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
-from benchmarks.compare.summary import markdown
+from benchmarks.compare.summary import glance, markdown
 from benchmarks.machine import machine
 
 
@@ -74,7 +74,7 @@ def report(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
     """Print the tables; write them, the page and the plot."""
     with Store(chosen.results) as store:
         runs = store.runs()
-    tables = markdown(runs)
+    tables = f"{glance(runs, order(runs, entries))}\n{markdown(runs)}"
     print("\n" + tables)
     page, table = (chosen.output.with_suffix(suffix) for suffix in (".html", ".md"))
     table.write_text(tables + f"\n{machine()}\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from benchmarks.compare.figure import write_figure
 from benchmarks.compare.page import order, write_page
 from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
-from benchmarks.compare.summary import markdown, summaries
+from benchmarks.compare.summary import glance, markdown, summaries
 from benchmarks.compare.worker import measure
 
 pytestmark = pytest.mark.smoke
@@ -174,6 +174,7 @@ def test_store_table_page_and_plot(request_for, tmp_path):
     assert summary.rows[0].gap == 0.0
     assert "claims 1" in markdown(runs)
     names = order(runs, all_entries())
+    assert "| twofold ALS | **" in glance(runs, names)
     assert names == ["twofold ALS", "crash", "liar", "mine"]
     write_page(runs, all_entries(), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()

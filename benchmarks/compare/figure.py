@@ -9,6 +9,7 @@ from benchmarks.compare.summary import short, summaries
 # Okabe & Ito's colours, which readers with any colour vision tell apart; dashes for a second round.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _DASHES = ("-", "--", ":")
+_CEILING = 1e2  # gaps above it, of what diverges, would make the others a line
 _FLOOR = 1e-5  # gaps below it are drawn there: floating-point noise is no difference
 
 
@@ -24,7 +25,7 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
     columns = min(2, max(1, len(tasks)))
     lines = -(-len(tasks) // columns) or 1
     figure, axes = plt.subplots(
-        lines, columns, figsize=(5.2 * columns, 3.4 * lines + 0.9), squeeze=False
+        lines, columns, figsize=(5.0 * columns, 2.6 * lines + 0.9), squeeze=False
     )
     shown = {}
     for panel, summary in zip(axes.flat, tasks, strict=False):
@@ -33,7 +34,8 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
             (run for run in curves if run.task == task), key=lambda run: (run.solver, run.n_threads)
         ):
             index = names.index(solver)
-            points = [point for point in next(same).points if point[0] > 0]
+            most = _CEILING * summary.best + summary.best
+            points = [point for point in next(same).points if point[0] > 0 and point[2] < most]
             (shown[solver],) = panel.plot(
                 [point[1] for point in points],
                 [max(point[2] / summary.best - 1.0, _FLOOR) for point in points],
@@ -53,7 +55,7 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
         [shown[name] for name in listed], listed, loc="lower center",
         ncols=min(5, max(1, len(listed))), fontsize=9, frameon=False,
     )  # fmt: skip
-    figure.tight_layout(rect=(0, 0.9 / (3.4 * lines + 0.9) if shown else 0, 1, 1))
+    figure.tight_layout(rect=(0, 0.9 / (2.6 * lines + 0.9) if shown else 0, 1, 1))
     for path in paths:
         figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)

@@ -169,6 +169,34 @@ def markdown(runs: Iterable[Run]) -> str:
     return "\n".join(lines)
 
 
+def glance(runs: Iterable[Run], names: Iterable[str]) -> str:
+    """Return one table of all tasks: seconds to the headline target, the fastest in bold."""
+    tasks = list(summaries(runs))
+    lines = [
+        f"| s to {1 + TARGETS[1]:g} x best | " + " | ".join(
+            f"{short(task.data)}: {task.problem}" for task in tasks
+        ) + " |",
+        "|---" * (len(tasks) + 1) + "|",
+    ]  # fmt: skip
+    for name in names:
+        cells = []
+        for task in tasks:
+            times = [row.arrivals[1] for row in task.rows if row.arrivals[1] is not None]
+            row = max(
+                (row for row in task.rows if row.solver == name),
+                key=lambda row: row.n_threads, default=None,
+            )  # fmt: skip
+            if row is None:
+                cells.append("")
+            elif row.arrivals[1] is None:
+                cells.append("not reached" if row.status == "finished" else row.status)
+            else:
+                text = f"{row.arrivals[1]:.3g}"
+                cells.append(f"**{text}**" if row.arrivals[1] == min(times) else text)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def _cells(row: Row) -> list[str]:
     note = row.note.replace("|", "\\|")
     if not row.ran:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,16 @@ general = Objective(HuberLoss(0.5), L2(0.5), data="targets")
 slope, _ = general.gradient(matrix, fold_in(general, matrix, Q), Q)
 close(slope[[0, 1, 3, 4]], 0.0, 1e-5)
 """,
+    "every way to solve rows": """
+objective = Objective(regularizer=L2(0.1), data="targets", unobserved_weight=0.2)
+for options in (
+    {"row_solver": "cg"}, {"row_solver": "subspace", "block_size": 1}, {"nonnegative": True}
+):
+    solver = ALS(n_factors=2, max_epochs=3, dtype="float64", **options)
+    totals = [record.total for record in solver.solve(objective, matrix, (P, Q)).history]
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] < totals[0]
+""",
     "a user's formulas": """
 @dataclass(frozen=True)
 class Squared(Loss):
@@ -113,3 +124,15 @@ def test_kernels_run_as_plain_python(case):
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_the_kernels_own_tests_pass_as_plain_python():
+    here = Path(__file__).parent
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", here / "test_dense.py", here / "test_simd.py"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout

@@ -1,11 +1,14 @@
 """ALS: every half-step is an exact minimum, by whichever route a row takes."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from twofold import L2, Objective, fold_in
-from twofold.exceptions import SingularRowError, UnsupportedObjectiveError
+from twofold.exceptions import InvalidInputError, SingularRowError, UnsupportedObjectiveError
 from twofold.objective import HuberLoss
 from twofold.solvers import ALS
 from twofold.testing import reference
@@ -211,3 +214,106 @@ def test_a_row_whose_weights_are_all_zero_is_zero_as_an_empty_one():
     folded = fold_in(objective, R, np.ones((3, 2)))
     assert not folded[0].any()
     assert folded[1].all()
+
+
+KINDS = [
+    ALS(row_solver="direct"),
+    ALS(row_solver="cg"),
+    ALS(row_solver="cg", cg_steps=20),
+    ALS(row_solver="subspace", block_size=4),
+    ALS(row_solver="subspace", block_size=9),
+    ALS(row_solver="subspace", block_size=64),
+    ALS(nonnegative=True),
+]
+
+
+def lengths_matrix(seed=0):
+    """Rows of 0 to 700 entries over 900 columns, weights between 0.5 and 3."""
+    rng = np.random.default_rng(seed)
+    lengths = np.array([0, 1, 2, 7, 8, 9, 20, 100, 256, 257, 300, 700] * 3)
+    cols = np.concatenate([rng.choice(900, d, replace=False) for d in lengths])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    values = rng.uniform(0.5, 3.0, cols.size)
+    return sparse.csr_array((values, cols, indptr), shape=(lengths.size, 900))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("solver", KINDS, ids=repr)
+def test_no_way_of_solving_rows_increases_the_objective(solver, objective):
+    matrix = lengths_matrix()
+    solver = replace(solver, n_factors=10, max_epochs=4, rng=0, dtype="float64")
+    totals = [record.total for record in solver.solve(objective, matrix).history]
+    assert all(new <= old * (1 + 1e-10) for old, new in pairwise(totals))
+    assert totals[-1] < 0.9 * totals[0]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("k", [1, 10, 24])
+def test_enough_steps_of_cg_and_one_block_of_all_factors_are_exact(k, objective):
+    matrix = lengths_matrix()
+    P, Q = normal_factors(matrix.shape[0], k), normal_factors(900, k, seed=2)
+    exact = reference.fold_in(objective, matrix, Q)
+    for solver in (
+        ALS(row_solver="cg", cg_steps=60), ALS(row_solver="subspace", block_size=max(k, 24))
+    ):  # fmt: skip
+        once = replace(solver, n_factors=k, max_epochs=1, dtype="float64")
+        state = once.solve(objective, matrix, (P, Q))
+        expected = replace(once, row_solver="auto").solve(objective, matrix, (P, Q))
+        np.testing.assert_allclose(state.row_factors, expected.row_factors, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(state.row_factors, exact, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["cg", "subspace"])
+def test_steps_start_from_where_the_row_was(kind):
+    """At the solution nothing moves; from elsewhere a few steps do not get there."""
+    objective, matrix = Objective(regularizer=L2(1.0), unobserved_weight=0.1), lengths_matrix()
+    Q = normal_factors(900, 8, seed=2)
+    exact = fold_in(objective, matrix, Q)
+    solver = ALS(n_factors=8, max_epochs=1, dtype="float64", row_solver=kind, block_size=4)
+    from_there = solver.solve(objective, matrix, (exact, Q)).row_factors
+    np.testing.assert_allclose(from_there, exact, rtol=1e-9, atol=1e-12)
+    from_elsewhere = solver.solve(objective, matrix, (np.ones_like(exact), Q)).row_factors
+    assert 1e-4 < np.abs(from_elsewhere - exact).max() < np.abs(1.0 - exact).max()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_nonnegative_rows_satisfy_their_conditions(objective):
+    """At a minimum over p >= 0 the gradient is 0 where p > 0, and >= 0 where p = 0."""
+    matrix = lengths_matrix()
+    solver = ALS(n_factors=6, max_epochs=1, rng=0, dtype="float64", nonnegative=True)
+    P, Q = normal_factors(matrix.shape[0], 6), np.abs(normal_factors(900, 6, seed=2))
+    found = solver.solve(objective, matrix, (P, Q)).row_factors
+    slope, _ = objective.gradient(matrix, found, Q)
+    scale, _ = objective.gradient(matrix, np.zeros_like(found), Q)
+    size = np.abs(scale).max()
+    assert found.min() == 0.0
+    assert (found > 0.0).any()
+    assert np.abs(slope[found > 0.0]).max() < 1e-5 * size
+    filled = np.diff(matrix.indptr) > 0
+    assert slope[filled][found[filled] == 0.0].min() > -1e-5 * size
+
+
+@pytest.mark.parametrize("solver", KINDS, ids=repr)
+@pytest.mark.parametrize("k", [10, 64, 100])
+def test_bits_do_not_depend_on_threads_whatever_solves_the_rows(solver, k):
+    objective, matrix = Objective(regularizer=L2(0.5), unobserved_weight=0.1), lengths_matrix()
+    one, two = (
+        replace(solver, n_factors=k, max_epochs=2, rng=0, n_threads=n).solve(objective, matrix)
+        for n in (1, 2)
+    )
+    assert one.row_factors.tobytes() == two.row_factors.tobytes()
+    assert one.col_factors.tobytes() == two.col_factors.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"row_solver": "lu"}, "row_solver"),
+        ({"cg_steps": 0}, "cg_steps is 0"),
+        ({"block_size": 1.5}, "block_size is 1.5"),
+        ({"row_solver": "cg", "nonnegative": True}, "cannot keep factors >= 0"),
+    ],
+)
+def test_wrong_parameters_are_named(options, sentence):
+    with pytest.raises(InvalidInputError, match=sentence):
+        ALS(**options).solve(Objective(), lengths_matrix())

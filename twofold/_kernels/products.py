@@ -42,7 +42,7 @@ def times_square(factors, square):
 
 @parallel_jit
 def rows_times_square(factors, rows, square, out):
-    """Set out[rows] = F[rows] M as `times_square` does, rounded to the dtype of out."""
+    """Set out[rows] = F[rows] M as `times_square` does, but in the dtype of out at the end."""
     n_chunks = (rows.size + _PANEL - 1) // _PANEL
     for chunk in prange(n_chunks):
         low = chunk * _PANEL

@@ -26,9 +26,18 @@ from twofold._kernels.dense import (
 from twofold._kernels.jit import jit, parallel_jit
 from twofold._kernels.simd import TILE, next_task, prefetch_row
 
-__all__ = ["SINGULAR", "UNSUITABLE", "solve_rows", "solve_rows_plainly"]
+__all__ = [
+    "SINGULAR",
+    "UNSUITABLE",
+    "gather",
+    "prefetch_following",
+    "solve_rows",
+    "solve_rows_plainly",
+    "whitening",
+]
 
 SOLVED, UNSUITABLE, SINGULAR = 0, 1, 2
+_AHEAD = 32  # entries of the next row that are prefetched
 _PANEL = 128  # entries gathered at a time: a row of any length needs 128 x k numbers
 
 # Measured: the relative error of a row is at most 4e-7 + this much of (rounding unit) x (trace of
@@ -66,19 +75,16 @@ def solve_rows(
         exact = np.empty(k)
         residual = np.empty(k)
         mu = ridge[0]
-        _whitening(spectrum, mu, h)
+        whitening(spectrum, mu, h)
         task = next_task(counter)
         while task < bounds.size - 1:
             for place in range(bounds[task], bounds[task + 1]):
                 u = rows[place]
                 start, stop = indptr[u], indptr[u + 1]
-                if place + 1 < bounds[task + 1]:
-                    following = indptr[rows[place + 1]]
-                    for e in range(following, min(following + 32, indptr[rows[place + 1] + 1])):
-                        prefetch_row(Y, indices[e])
+                prefetch_following(rows, place, bounds[task + 1], indptr, indices, Y)
                 if step_r:
                     mu = ridge[u]
-                    _whitening(spectrum, mu, h)
+                    whitening(spectrum, mu, h)
                 trace = np.nan
                 dual = stop - start <= k
                 if dual:
@@ -129,9 +135,45 @@ def solve_rows(
 
 
 @jit
-def _whitening(spectrum, mu, h):
+def whitening(spectrum, mu, h):
     for f in range(h.size):
         h[f] = 1.0 / np.sqrt(spectrum[f] + mu)
+
+
+@jit
+def prefetch_following(rows, place, end, indptr, indices, Y):
+    """Ask for the first entries of the next row, while this one is solved."""
+    if place + 1 < end:
+        start = indptr[rows[place + 1]]
+        for e in range(start, min(start + _AHEAD, indptr[rows[place + 1] + 1])):
+            prefetch_row(Y, indices[e])
+
+
+@jit
+def gather(low, high, indices, c, step_c, b, step_b, h, Y, Z, rhs):
+    """Write sqrt(c_k) z_k of the entries into Z, and add sum b_k z_k to rhs if it has room.
+
+    Returns False if a c is negative.
+    """
+    k = Y.shape[1]
+    real = Y.dtype.type
+    for e in range(low, high):
+        weight = c[e * step_c]
+        if not weight >= 0.0:
+            return False
+        root = real(np.sqrt(weight))
+        target = real(b[e * step_b])
+        y = Y[indices[e]]
+        z = Z[e - low]
+        if rhs.size:
+            for f in range(k):
+                value = h[f] * y[f]
+                z[f] = root * value
+                rhs[f] += target * value
+        else:
+            for f in range(k):
+                z[f] = root * (h[f] * y[f])
+    return True
 
 
 @jit
@@ -208,27 +250,14 @@ def _solve_primal(start, stop, indices, c, step_c, b, step_b, h, Y, Z, U, invers
     """
     k = Y.shape[1]
     kp = padded(k)
-    real = Y.dtype.type
     _set_identity(U, kp)
     for f in range(k):
         w[f] = 0.0
     for low in range(start, stop, _PANEL):
-        m = 0
-        for e in range(low, min(low + _PANEL, stop)):
-            weight = c[e * step_c]
-            if not weight >= 0.0:
-                return np.nan
-            root = real(np.sqrt(weight))
-            target = real(b[e * step_b])
-            y = Y[indices[e]]
-            z = Z[m]
-            for f in range(k):
-                value = h[f] * y[f]
-                z[f] = root * value
-                w[f] += target * value
-            if weight > 0.0:
-                m += 1
-        add_products(Z, m, kp, U)
+        high = min(low + _PANEL, stop)
+        if not gather(low, high, indices, c, step_c, b, step_b, h, Y, Z, w):
+            return np.nan
+        add_products(Z, high - low, kp, U)
     trace = 0.0
     for f in range(k):
         trace += U[f, f] - 1.0

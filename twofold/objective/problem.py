@@ -70,6 +70,12 @@ class Side:
         return np.diff(self.indptr)
 
     @cached_property
+    def longest_first(self) -> NDArray[np.int64]:
+        """Rows that weigh something, those with most entries first."""
+        rows = np.argsort(-self.counts, kind="stable")
+        return np.asarray(rows[self.summed_weights[rows] > 0.0], dtype=np.int64)
+
+    @cached_property
     def bounds(self) -> NDArray[np.int64]:
         """Fixed chunks of rows of about equal work, for reductions and row loops."""
         return balanced_bounds(self.counts + 8, _CHUNK)

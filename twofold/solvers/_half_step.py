@@ -1,18 +1,34 @@
 """One side's exact solution with the other side fixed: the ALS half-step, which is fold-in."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import products
+from twofold._kernels.iterative import cg_rows, subspace_rows
+from twofold._kernels.nonnegative import solve_rows_nonnegative
 from twofold._kernels.rows import SINGULAR, UNSUITABLE, solve_rows, solve_rows_plainly
 from twofold._threads import parallel
 from twofold.exceptions import SingularRowError
 from twofold.objective.objective import Objective
 from twofold.objective.problem import Side, balanced_bounds, gramian
 
-__all__ = ["half_step"]
+__all__ = ["EXACT", "RowSolver", "half_step"]
+
+
+@dataclass(frozen=True)
+class RowSolver:
+    """How rows are solved; see `ALS`."""
+
+    kind: str = "auto"
+    cg_steps: int = 2
+    block_size: int = 64
+    nonnegative: bool = False
+
+
+EXACT = RowSolver()
 
 
 def half_step(
@@ -22,8 +38,10 @@ def half_step(
     *,
     n_threads: int | None,
     row_name: str = "row",
+    own: NDArray[Any] | None = None,
+    how: RowSolver = EXACT,
 ) -> NDArray[Any]:
-    """Minimise a quadratic objective with L2 over one side, exactly.
+    """Minimise a quadratic objective with L2 over one side, exactly or nearly so.
 
     Parameters
     ----------
@@ -37,6 +55,10 @@ def half_step(
         Threads; the bits do not depend on it.
     row_name : str
         What to call a row in an error: "row" or "col".
+    own : ndarray, shape (side.n, k), optional
+        Factors that iterative ways start from; default zero.
+    how : RowSolver, default exact
+        How to solve the rows.
 
     Returns
     -------
@@ -52,7 +74,12 @@ def half_step(
     with parallel(n_threads) as threads:
         system = _System(objective, side, other)
         out = np.zeros((side.n, k), dtype=other.dtype)
-        left = np.flatnonzero(side.summed_weights > 0.0)  # nothing pulls the others from zero
+        left = side.longest_first  # nothing pulls the others away from zero
+        if how.nonnegative:
+            system.solve_nonnegative(left, own, threads, out)
+            return out
+        if how.kind in ("cg", "subspace"):
+            left = system.approach(left, own, how, threads, out)
         for dtype in dict.fromkeys((other.dtype.type, np.float64)):
             if left.size:
                 left = system.solve_whitened(left, dtype, threads, out)
@@ -81,31 +108,88 @@ class _System:
         self, rows: NDArray[np.int64], dtype: Any, threads: int, out: NDArray[Any]
     ) -> NDArray[np.int64]:
         """Write the rows that can be solved in this dtype into ``out``; return the others."""
-        side, spectrum, V, ridge = self.side, self.spectrum, self.V, self.side.scale
+        in_place = not self.V.size and out.dtype == dtype
+        solved: NDArray[Any] = out if in_place else np.empty(out.shape, dtype=dtype)
+        other = self.other.astype(dtype, copy=False)
+        queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
+        solve_rows(
+            *queue, self.side.indptr, self.side.indices, self.c, self.b, self.spectrum, self.V,
+            ridge, rotated, other, solved, status,
+        )  # fmt: skip
+        return self._put_back(rows, status, solved, out)
+
+    def approach(
+        self,
+        rows: NDArray[np.int64],
+        own: NDArray[Any] | None,
+        how: RowSolver,
+        threads: int,
+        out: NDArray[Any],
+    ) -> NDArray[np.int64]:
+        """Write what a few steps from ``own`` give into ``out``; return rows that do not suit."""
+        dtype = self.other.dtype.type
+        queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
+        start = np.zeros_like(out) if own is None else own.astype(dtype, copy=False)
+        if self.V.size and own is not None:
+            start = products.times_square(start, self.V)
+        solved: NDArray[Any] = np.empty_like(out)
+        given = (
+            *queue, self.side.indptr, self.side.indices, self.c, self.b, self.spectrum, ridge,
+            rotated, start,
+        )  # fmt: skip
+        if how.kind == "cg":
+            cg_rows(*given, how.cg_steps, 0.0, solved, status)
+        else:
+            subspace_rows(*given, how.block_size, solved, status)
+        return self._put_back(rows, status, solved, out)
+
+    def solve_nonnegative(
+        self, rows: NDArray[np.int64], own: NDArray[Any] | None, threads: int, out: NDArray[Any]
+    ) -> None:
+        """Write the rows with all factors >= 0 into ``out``."""
+        start = np.zeros_like(out) if own is None else own
+        solve_rows_nonnegative(
+            *self._queue(rows, threads), self.side.indptr, self.side.indices, self.c, self.b,
+            self.G, self.side.scale, self.other, start, out,
+        )  # fmt: skip
+
+    def _queue(self, rows: NDArray[np.int64], threads: int) -> tuple[Any, ...]:
+        """Return the rows, which are the longest first, as tasks: no thread has much left to do."""
         k = self.other.shape[1]
+        counts = self.side.counts[rows]
+        bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
+        return threads, np.zeros(1, np.int64), rows, bounds
+
+    def _whitened(
+        self, rows: NDArray[np.int64], dtype: Any, threads: int
+    ) -> tuple[tuple[Any, ...], NDArray[np.float64], NDArray[np.uint8], NDArray[Any]]:
+        """Return tasks of the rows that can be whitened, ridge, status of all, and Q V."""
+        spectrum, ridge = self.spectrum, self.side.scale
         flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
         suits = (spectrum[0] + ridge > flat)[rows]
-        todo = rows[suits]
-        # Longest first, so that no thread has much left when the others are done.
-        todo = todo[np.argsort(-side.counts[todo], kind="stable")]
-        counts = side.counts[todo]
-        bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
-        other = self.other.astype(dtype, copy=False)
-        rotated = products.times_square(other, V) if V.size else other
-        in_place = not V.size and out.dtype == dtype
-        solved: NDArray[Any] = out if in_place else np.empty((side.n, k), dtype=dtype)
-        status = np.zeros(side.n, dtype=np.uint8)
+        status = np.zeros(self.side.n, dtype=np.uint8)
         status[rows[~suits]] = UNSUITABLE
         uniform = ridge.min() == ridge.max() > 0.0
-        solve_rows(
-            threads, np.zeros(1, np.int64), todo, bounds, side.indptr, side.indices, self.c, self.b,
-            spectrum, V, ridge[:1] if uniform else ridge, rotated, other, solved, status,
-        )  # fmt: skip
+        other = self.other.astype(dtype, copy=False)
+        rotated = products.times_square(other, self.V) if self.V.size else other
+        queue = self._queue(rows[suits], threads)
+        return queue, ridge[:1] if uniform else ridge, status, rotated
+
+    def _put_back(
+        self,
+        rows: NDArray[np.int64],
+        status: NDArray[np.uint8],
+        solved: NDArray[Any],
+        out: NDArray[Any],
+    ) -> NDArray[np.int64]:
+        """Rotate what was solved back into ``out``; return the other rows."""
         is_left = status[rows] == UNSUITABLE
         done = rows[~is_left]
-        if V.size:
-            products.rows_times_square(solved, done, np.ascontiguousarray(V.T), out)
-        elif not in_place:
+        if self.V.size:
+            products.rows_times_square(
+                solved, done, np.ascontiguousarray(self.V.T, solved.dtype), out
+            )
+        elif solved is not out:
             out[done] = solved[done]
         left: NDArray[np.int64] = rows[is_left]
         return left
@@ -139,7 +223,7 @@ def _cost_per_task(counts: NDArray[np.int64], k: int, threads: int) -> int:
 
 def _check_unique(rows: NDArray[np.int64], side: Side, row_name: str) -> None:
     if rows.size:
-        row = int(rows[0])
+        row = int(rows.min())
         more = f", nor have {rows.size - 1} others" if rows.size > 1 else ""
         raise SingularRowError(
             f"{row_name} {row} ({int(side.counts[row])} entries) has no unique solution{more}: its "

@@ -1,10 +1,14 @@
-"""Alternating least squares, every half-step exact."""
+"""Alternating least squares: every half-step exact, or near it at a lower price."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from twofold.objective import L2, Problem, SquaredLoss
-from twofold.solvers._half_step import half_step
+import numpy as np
+
+from twofold._checks import check_choice, check_whole
+from twofold.exceptions import InvalidInputError
+from twofold.objective import L2, Objective, Problem, SquaredLoss
+from twofold.solvers._half_step import RowSolver, half_step
 from twofold.solvers.base import Solver, Support
 from twofold.solvers.state import State
 
@@ -13,16 +17,35 @@ __all__ = ["ALS"]
 
 @dataclass(kw_only=True)
 class ALS(Solver):
-    """Alternating least squares: solve all rows exactly, then all columns exactly.
+    """Alternating least squares: solve all rows, then all columns.
 
     One epoch is both half-steps, so the objective never increases. For each row it solves
 
         (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
 
     with c = w, or w - a0 for ``unobserved="missing"`` (Hu, Koren & Volinsky 2008, eq. 4; Rendle et
-    al. 2021, arXiv 2110.14037), by a k x k or, for short rows, a d x d Cholesky factorisation in
-    the coordinates that turn the Gramian into the identity. Needs `SquaredLoss` and `L2`. Rows
-    without entries become zero.
+    al. 2021, arXiv 2110.14037), in the coordinates that turn the Gramian into the identity. Needs
+    `SquaredLoss` and `L2`. Rows without entries become zero.
+
+    Parameters
+    ----------
+    row_solver : {"auto", "direct", "cg", "subspace"}, default "auto"
+        ``"auto"`` solves every row to a relative error of at most 1e-5 against float64, by the
+        cheapest way for that row: a d x d Cholesky factorisation if it has d <= n_factors
+        entries, or else one of n_factors x n_factors; refined with float64 residuals where an
+        error estimate asks for it, and in float64 where that does not settle. These are the
+        ``"direct"`` ways too. ``"cg"`` does ``cg_steps`` of conjugate gradients from where the row
+        was, preconditioned by the Gramian. ``"subspace"`` solves for ``block_size`` factors at a
+        time, once around (iALS++, Rendle et al. 2021, arXiv 2110.14044). These two are not exact,
+        but the objective never increases either.
+    cg_steps : int, default 2
+        Steps of ``"cg"``, >= 1.
+    block_size : int, default 64
+        Factors in a block of ``"subspace"``, >= 1.
+    nonnegative : bool, default False
+        Only factors >= 0: every row is solved by coordinate descent until it settles (Franc,
+        Hlavac & Navara 2005), and the initial factors are taken without their signs. Needs
+        ``row_solver="auto"``.
 
     Raises
     ------
@@ -31,11 +54,36 @@ class ALS(Solver):
         nothing regularises it.
     """
 
+    row_solver: Literal["auto", "direct", "cg", "subspace"] = "auto"
+    cg_steps: int = 2
+    block_size: int = 64
+    nonnegative: bool = False
+
     supports: ClassVar[Support] = Support(losses=(SquaredLoss,), regularizers=(L2,))
+
+    def validate(self, objective: Objective) -> None:
+        """Check hyper-parameters and objective."""
+        super().validate(objective)
+        check_choice(self.row_solver, "row_solver", ("auto", "direct", "cg", "subspace"))
+        check_whole(self.cg_steps, "cg_steps", 1)
+        check_whole(self.block_size, "block_size", 1)
+        if self.nonnegative and self.row_solver != "auto":
+            raise InvalidInputError(
+                f"row_solver={self.row_solver!r} cannot keep factors >= 0: with nonnegative=True "
+                'it must be "auto"'
+            )
+
+    def prepare(self, problem: Problem, state: State) -> State:
+        """Take the signs off the initial factors, if they must be >= 0."""
+        if not self.nonnegative:
+            return state
+        return state.moved(np.abs(state.row_factors), np.abs(state.col_factors))
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
-        objective, n_threads = problem.objective, self.n_threads
-        P = half_step(objective, problem.rows, state.col_factors, n_threads=n_threads)
-        Q = half_step(objective, problem.cols, P, n_threads=n_threads, row_name="col")
+        how = RowSolver(self.row_solver, self.cg_steps, self.block_size, self.nonnegative)
+        objective, P, Q = problem.objective, state.row_factors, state.col_factors
+        n = self.n_threads
+        P = half_step(objective, problem.rows, Q, own=P, how=how, n_threads=n)
+        Q = half_step(objective, problem.cols, P, own=Q, how=how, n_threads=n, row_name="col")
         return state.moved(P, Q)
