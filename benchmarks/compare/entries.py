@@ -123,7 +123,6 @@ def _numpy_loop(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -
 OURS = [
     ours("twofold ALS", ALS),
     ours("twofold ALS cg", ALS, "2 steps a half-step.", row_solver="cg"),
-    ours("twofold ALS subspace", ALS, "Blocks of 64.", row_solver="subspace"),
     ours("twofold SGD", SGD),
     ours("twofold GD", GD, "Full gradient, backtracking.", epochs=8, evaluate_every=4),
     Entry("twofold fold_in", fold=_fold_in),

@@ -128,6 +128,10 @@ class _System:
     ) -> NDArray[np.int64]:
         """Write what a few steps from ``own`` give into ``out``; return rows that do not suit."""
         dtype = self.other.dtype.type
+        short = rows[:0]
+        if how.kind == "subspace":  # a row with fewer entries than a block has costs less exactly
+            n_long = int(np.count_nonzero(self.side.counts[rows] > how.block_size))
+            rows, short = rows[:n_long], rows[n_long:]
         queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
         start = np.zeros_like(out) if own is None else own.astype(dtype, copy=False)
         if self.V.size and own is not None:
@@ -141,7 +145,7 @@ class _System:
             cg_rows(*given, how.cg_steps, 0.0, solved, status)
         else:
             subspace_rows(*given, how.block_size, solved, status)
-        return self._put_back(rows, status, solved, out)
+        return np.concatenate([self._put_back(rows, status, solved, out), short])
 
     def solve_nonnegative(
         self, rows: NDArray[np.int64], own: NDArray[Any] | None, threads: int, out: NDArray[Any]
@@ -204,8 +208,9 @@ class _System:
             rows, side.indptr, side.indices, self.c, self.b, root_G, self.G, side.scale, self.other,
             solved, status,
         )  # fmt: skip
-        out[rows] = solved
-        singular: NDArray[np.int64] = rows[status == SINGULAR]
+        is_singular = status == SINGULAR  # which leaves anything in its row
+        out[rows[~is_singular]] = solved[~is_singular]
+        singular: NDArray[np.int64] = rows[is_singular]
         return singular
 
 

@@ -36,8 +36,8 @@ class ALS(Solver):
         error estimate asks for it, and in float64 where that does not settle. These are the
         ``"direct"`` ways too. ``"cg"`` does ``cg_steps`` of conjugate gradients from where the row
         was, preconditioned by the Gramian. ``"subspace"`` solves for ``block_size`` factors at a
-        time, once around (iALS++, Rendle et al. 2021, arXiv 2110.14044). These two are not exact,
-        but the objective never increases either.
+        time, once around (iALS++, Rendle et al. 2021, arXiv 2110.14044), and rows of at most that
+        many entries exactly. These two are not exact, but the objective never increases either.
     cg_steps : int, default 2
         Steps of ``"cg"``, >= 1.
     block_size : int, default 64
