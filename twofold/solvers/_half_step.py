@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from twofold._kernels import products
 from twofold._kernels.iterative import cg_rows, subspace_rows
 from twofold._kernels.nonnegative import solve_rows_nonnegative
-from twofold._kernels.rows import SINGULAR, UNSUITABLE, solve_rows, solve_rows_plainly
+from twofold._kernels.rows import UNSUITABLE, solve_rows
+from twofold._kernels.rows_plain import SINGULAR, solve_rows_plainly
 from twofold._threads import parallel
 from twofold.exceptions import SingularRowError
 from twofold.objective.objective import Objective
