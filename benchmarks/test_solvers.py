@@ -83,5 +83,7 @@ def test_best_columns(benchmark, note, pairings, n):
     scores = P[0] @ Q.T
     scores[known[[0]].indices] = -np.inf
     kept = min(n, int(np.isfinite(scores).sum()))
-    np.testing.assert_array_equal(positions[0, :kept], np.argsort(-scores, kind="stable")[:kept])
+    assert np.unique(positions[0, :kept]).size == kept
+    # By score, as two that differ by rounding alone may change places.
+    np.testing.assert_allclose(scores[positions[0, :kept]], -np.sort(-scores)[:kept], rtol=1e-5)
     note(pairings, n=n, rows=P.shape[0])

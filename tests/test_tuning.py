@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from twofold import L2, HuberLoss, Objective, fold_in, split_rows
+from twofold import L2, HuberLoss, Objective, fold_in, split_pairs, split_rows
 from twofold.exceptions import InvalidInputError
+from twofold.metrics import recall_at_k
+from twofold.model.ranking import best_columns
 from twofold.solvers import ALS, GD
 from twofold.tuning import Trial, grid_search
 
@@ -138,3 +140,17 @@ def test_an_error_in_a_score_of_ones_own_is_a_failed_trial(parts):
     result = grid_search(solver, Objective(), parts.train, parts.validation, grid, score=score)
     assert [trial.status for trial in result] == ["max_epochs", "max_epochs", "failed"]
     assert result[2].message == "ValueError: not two"
+
+
+def test_recall_ranks_by_the_share_of_hidden_pairs_that_is_missed(parts):
+    solver = ALS(n_factors=6, max_epochs=4, rng=0)
+    grid = {"unobserved_weight": [0.0, 0.1]}
+    objective = Objective(regularizer=L2(1.0))
+    result = grid_search(solver, objective, parts.train, parts.validation, grid, score="recall")
+    assert result.best.parameters == {"unobserved_weight": 0.1}
+    assert all(0.0 <= trial.score <= 1.0 for trial in result)
+    seen, hidden = split_pairs(parts.validation.align(parts.train.col_ids), fraction=0.2, rng=0)
+    best = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+    Q = solver.solve(best, parts.train.matrix).col_factors
+    found, _ = best_columns(fold_in(best, seen.matrix, Q), Q, 20, seen.matrix)
+    assert result.best.score == pytest.approx(1.0 - recall_at_k(found, hidden.matrix, 20))

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from twofold.exceptions import InvalidInputError
+from twofold.metrics import recall_at_k
+from twofold.model.ranking import best_columns
 from twofold.objective import Objective
-from twofold.pairings import Pairings
+from twofold.pairings import Pairings, to_csr
 from twofold.solvers import Solver, Status, fold_in
+from twofold.splits import split_pairs
 
 __all__ = ["Score", "SearchResult", "Trial", "grid_search"]
 
@@ -78,7 +81,7 @@ class SearchResult(Sequence[Trial]):
                 f"{trial.score:.6g}",
                 f"{trial.train_total:.6g}",
                 f"{trial.seconds:.2f}",
-                trial.status,
+                trial.status if trial.status != "failed" else f"failed: {trial.message}",
             ]
             for trial in self.trials
         ]
@@ -118,9 +121,11 @@ def grid_search(
         Values to try for each name: a field of the solver (``"n_factors"``, ``"learning_rate"``),
         of the objective (``"unobserved_weight"``), or of its parts (``"regularizer.weight"``,
         ``"regularizer.exponent"``, ``"loss.delta"``).
-    score : {"total", "loss"} or callable, default "total"
-        Which part of the objective value ranks the trials. Totals of different penalties are
-        different functions; a callable ``score(objective, matrix, row_factors, col_factors)`` may
+    score : {"total", "loss", "recall"} or callable, default "total"
+        What ranks the trials: the objective value or its loss part; values of different objectives
+        are different functions. ``"recall"`` compares them too: a fifth of the pairs of each
+        validation row is hidden before it is folded in, and the score is 1 - Recall@20 of the
+        hidden ones. A callable ``score(objective, matrix, row_factors, col_factors)`` may
         compute something else, lower is better.
     progress : bool, default False
         Show a progress bar over the trials.
@@ -137,8 +142,8 @@ def grid_search(
     InvalidInputError
         If a name of the grid is not a field, or the score is unknown.
     """
-    if score not in ("total", "loss") and not callable(score):
-        raise InvalidInputError(f'score is {score!r}: give "total", "loss" or a callable')
+    if score not in ("total", "loss", "recall") and not callable(score):
+        raise InvalidInputError(f'score is {score!r}: give "total", "loss", "recall" or a callable')
     if isinstance(solver.rng, np.random.Generator):
         solver = replace(solver, rng=int(solver.rng.integers(1 << 62)))
     train_matrix, validation_matrix = _matrices(train, validation)
@@ -221,6 +226,13 @@ def _matrices(train: Any, validation: Any) -> tuple[Any, Any]:
     return train, validation
 
 
+def _hide(matrix: Any) -> tuple[Any, Any]:
+    """Return the matrix without a fifth of each row's entries, and those entries."""
+    csr = to_csr(matrix)
+    split = split_pairs(Pairings(csr, *map(np.arange, csr.shape)), fraction=0.2, rng=0)
+    return split.seen.matrix, split.heldout.matrix
+
+
 def _run(
     solver: Solver,
     objective: Objective,
@@ -238,9 +250,15 @@ def _run(
         train_total = solution.objective_value
         if solution.status is not Status.DIVERGED:
             Q = solution.col_factors
+            hidden = None
+            if score == "recall":
+                validation, hidden = _hide(validation)
             P = fold_in(objective, validation, Q, n_threads=solver.n_threads)
             if callable(score):
                 points = float(score(objective, validation, P, Q))
+            elif hidden is not None:
+                found, _ = best_columns(P, Q, 20, validation)
+                points = 1.0 - float(recall_at_k(found, hidden, 20))
             else:
                 value = objective.value(validation, P, Q, n_threads=solver.n_threads)
                 points = float(getattr(value, score))

@@ -227,7 +227,7 @@ def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_model(url, tmp_path):
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert "stopped it at epoch" in out
+    assert "Stopped by Ctrl-C after epoch" in out
     assert FactorModel.load(tmp_path / "model.twofold").solution.n_epochs > 0
 
 
@@ -236,3 +236,88 @@ def test_pairings_without_a_known_track_are_counted(twofold, url, tmp_path):
     write_npz(Pairings.from_arrays([1, 2, 2], [999, 998, 1]), tmp_path / "new.npz")
     values = json.loads(twofold("fold-in", "model.twofold", "new.npz", "--json").out)
     assert (values["dropped_pairs"], values["empty_playlists"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "some.db"),
+        ("tune", "some.db", "--grid", "n_factors=2"),
+        ("import-mpd", "slice.json", "new.db"),
+        ("demo",),
+    ],
+)
+def test_an_interrupt_while_reading_or_writing_is_told_by_130(words, twofold, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("read_sql", "read_mpd", "write_sql"):
+        monkeypatch.setattr(f"twofold.io.{name}", interrupt)
+    result = twofold(*words)
+    assert result.code == 130
+    assert "interrupted" in result.err
+
+
+def test_an_interrupt_reaches_a_process_that_reads(url, tmp_path):
+    program = (
+        "import sys, time, twofold.io\n"
+        "def read(*_, **__):\n    print('reading', flush=True)\n    time.sleep(60)\n"
+        "twofold.io.read_sql = read\n"
+        "from twofold.cli import main\n"
+        "sys.argv = ['twofold', 'fit', 'some.db']\nmain()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "twofold: error: interrupted; nothing is left half-written\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_command_the_help_is_all(twofold):
+    result = twofold()
+    assert result.code == 2
+    assert "Usage" in result.out + result.err
+    assert "error:" not in result.err
+
+
+def test_sql_options_are_refused_for_a_file(twofold, playlists, tmp_path):
+    write_npz(playlists.pairings, tmp_path / "p.npz")
+    failed(twofold("fit", "p.npz", "--where", "pid < 5", "--max-rows", 7), "--where, --max-rows")
+
+
+OWN = """
+from dataclasses import dataclass
+from twofold.solvers import ALS
+
+@dataclass(kw_only=True)
+class Mine(ALS):
+    pass
+"""
+
+
+def test_a_solver_of_the_current_folder_trains_and_is_loaded_again(twofold, url, tmp_path):
+    (tmp_path / "own_module.py").write_text(OWN)
+    assert twofold("fit", url, "--solver", "own_module:Mine", *QUICK).code == 0
+    failed(twofold("fold-in", "model.twofold", url), "Mine")
+    assert twofold("fold-in", "model.twofold", url, "--class", "own_module:Mine").code == 0
+    failed(twofold("fold-in", "model.twofold", url, "--class", "own_module"), "module:Class")
+
+
+def test_tune_by_recall_and_what_is_said_of_other_scores(twofold, url):
+    grid = ("--grid", "unobserved_weight=0,0.1", *QUICK)
+    assert "--score recall" in twofold("tune", url, *grid).out
+    by_recall = twofold("tune", url, *grid, "--score", "recall")
+    assert "Best: unobserved_weight=0.1" in by_recall.out
+    assert "--score recall" not in by_recall.out
+    failed(twofold("tune", url, *grid, "--grid", "unobserved_weight=1"), "twice")
+
+
+def test_playlists_that_were_trained_on_are_counted(twofold, url, playlists):
+    twofold("fit", url, *QUICK)
+    values = json.loads(twofold("evaluate", "model.twofold", url, "--json", "--max-rows", 7).out)
+    assert values["trained_on"] == 7

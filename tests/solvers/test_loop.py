@@ -280,3 +280,25 @@ def test_a_callback_cannot_change_the_run(solver, small):
     watched = solver.solve(OBJECTIVE, small, callback=meddle)
     assert same(watched, solver.solve(OBJECTIVE, small))
     watched.row_factors[:] = 0  # the result is the caller's own
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda state: state.moved(state.row_factors[:3], state.col_factors),
+            r"row_factors .*\(3,",
+        ),
+        (lambda state: state.moved(state.row_factors, state.col_factors[:, :1]), "col_factors"),
+        (lambda state: (state.row_factors, state.col_factors), "returned a tuple"),
+        (lambda state: None, "returned a NoneType"),
+    ],
+)
+def test_what_a_step_must_not_return_is_named(change, sentence, small):
+    @dataclass(kw_only=True)
+    class Wrong(Solver):
+        def step(self, problem, state):
+            return change(state)
+
+    with pytest.raises(InvalidInputError, match=sentence):
+        Wrong(n_factors=2).solve(OBJECTIVE, small)

@@ -33,24 +33,38 @@ for name, command in (
     app.command(name)(command)
 
 
+_INTERRUPTED = 130
+
+
 def run() -> None:
     """Run the command line: one line and exit code 2 for an error, 130 for an interrupt."""
     try:
-        app(standalone_mode=False)
+        # An interrupt comes back as the code 130, and an exit of a command as its code.
+        code = app(standalone_mode=False)
     except TwofoldError as error:
         _fail(str(error), 2)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
+        code = _INTERRUPTED
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except typer.Abort:
-        _fail("interrupted; nothing was written", 130)
+        code = _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader of the output has gone, as `| head` does
+        code = 0
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors have one
             raise
-        _fail(f"{error.format_message()} (twofold --help shows how)", 2)
+        message = error.format_message()
+        if not message.strip():
+            sys.exit(2)  # the help was shown
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "twofold"
+        _fail(f"{message} ({command} --help shows how)", 2)
+    if code == _INTERRUPTED:
+        _fail("interrupted; nothing is left half-written", code)
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
 def _fail(message: str, code: int) -> None:

@@ -15,19 +15,19 @@ from twofold.cli.output import (
 )
 from twofold.exceptions import InvalidInputError
 from twofold.metrics import ndcg_at_k, precision_at_k, r_precision, recall_at_k
-from twofold.model import FactorModel
 from twofold.splits import split_pairs
 
 
 def fold_in(
     model: opt.Model,
     source: opt.Source,
+    classes: opt.Classes = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write row_ids and row_factors to this .npz file."),
     ] = None,
-    top: Annotated[int, typer.Option(help="Print this many recommendations for each.")] = 10,
-    show: Annotated[int, typer.Option(help="For this many playlists.")] = 5,
+    top: Annotated[int, typer.Option(help="Print this many recommendations for each.", min=0)] = 10,
+    show: Annotated[int, typer.Option(help="For this many playlists.", min=0)] = 5,
     table: opt.Table = "pairings",
     row: opt.Row = "pid",
     col: opt.Col = "tid",
@@ -44,7 +44,7 @@ def fold_in(
     The model does not change. Tracks that it does not know are left out and counted; a playlist
     without a known track gets zeros.
     """
-    fitted = FactorModel.load(model)
+    fitted = opt.load_model(model, classes)
     if output is not None:
         check_folder(output)
     sql = opt.SqlOptions(table, row, col, value, where, max_rows, duplicates, on_null)
@@ -77,7 +77,8 @@ def fold_in(
         "have no known track and are zero"
     )
     for playlist, found in ranking:
-        say(f"playlist {playlist}: " + ", ".join(str(track) for track, _ in found))
+        tracks = ", ".join(str(track) for track, _ in found)
+        say(f"playlist {playlist}: {tracks or 'no known track, so nothing to go by'}")
     if output is not None:
         say(f"The factors are in {output}.")
 
@@ -97,6 +98,7 @@ def _write_factors(output: Path, row_ids: Any, row_factors: Any) -> None:
 def evaluate(
     model: opt.Model,
     source: opt.Source,
+    classes: opt.Classes = None,
     heldout_table: Annotated[
         str | None,
         typer.Option(help="Table of SOURCE with the pairs to find. (default: hide some)"),
@@ -104,7 +106,7 @@ def evaluate(
     hide: Annotated[
         float, typer.Option(help="Without it: share of each playlist's pairs to hide.")
     ] = 0.2,
-    k: Annotated[int, typer.Option(help="Length of the lists that are judged.")] = 20,
+    k: Annotated[int, typer.Option(help="Length of the lists that are judged.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Seed of what is hidden.")] = 0,
     table: opt.Table = "pairings",
     row: opt.Row = "pid",
@@ -122,7 +124,7 @@ def evaluate(
     Prints the objective of the folded-in playlists and, of the held-out pairs, Recall, NDCG and
     precision at k and R-precision.
     """
-    fitted = FactorModel.load(model)
+    fitted = opt.load_model(model, classes)
     sql = opt.SqlOptions(table, row, col, value, where, max_rows, duplicates, on_null)
     pairings = opt.read_source(source, sql, progress=not quiet)
     if heldout_table is None:
@@ -144,8 +146,10 @@ def evaluate(
     }
     longest = int(np.diff(relevant.indptr).max(initial=1))
     scores["r-precision"] = r_precision(fitted.recommend(seen, longest).positions, relevant)
+    trained = set(fitted.row_ids.tolist())
     values = {
         "playlists": seen.shape[0],
+        "trained_on": sum(row in trained for row in seen.row_ids.tolist()),
         "dropped_pairs": known.n_dropped_pairs,
         "empty_playlists": folded.n_empty_rows,
         "heldout_pairs": int(relevant.nnz),
@@ -160,6 +164,8 @@ def evaluate(
         return
     for name, score in values.items():
         say(f"{name:>16}  {score:,.6g}" if isinstance(score, float) else f"{name:>16}  {score:,}")
+    if values["trained_on"]:
+        say("The model was trained on some of these playlists (by their ids): see trained_on.")
 
 
 def _same_rows(seen: Any, heldout: Any) -> tuple[Any, Any]:

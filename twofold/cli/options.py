@@ -1,5 +1,7 @@
 """Options that several commands share, and the objects that they describe."""
 
+import importlib
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twofold.exceptions import InvalidInputError
+from twofold.model import FactorModel
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
 from twofold.pairings import Pairings
 from twofold.solvers import Solver, available_solvers, get_solver
@@ -20,6 +23,11 @@ Source = Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="SOURCE")]
 Model = Annotated[Path, typer.Argument(help="Model file, as made by `fit`.", metavar="MODEL")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--class", help="module:Class of your own that the model needs; repeatable."),
+]
 
 _SQL, _OBJECTIVE, _SOLVER = "Reading from SQL", "Objective", "Solver"
 
@@ -90,6 +98,14 @@ def read_source(source: str, sql: SqlOptions, *, progress: bool = False) -> Pair
     from twofold.io import read_npz, read_sql
 
     if source.endswith(".npz"):
+        plain = SqlOptions(duplicates=sql.duplicates, on_null=sql.on_null)
+        given = [
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(sql)
+            if getattr(sql, field.name) != getattr(plain, field.name)
+        ]
+        if given:
+            raise InvalidInputError(f"{', '.join(given)}: for SQL only, and {source} is a file")
         return read_npz(source)
     return read_sql(
         source_url(source),
@@ -144,7 +160,7 @@ def make_objective(
 
 def make_solver(name: str, more: list[str] | None, **given: Any) -> Solver:
     """Make the solver that the options describe; None leaves a field at its default."""
-    kind = get_solver(name)
+    kind = get_solver(_importable(name))
     known = {field.name for field in fields(kind)}
     values = {key: value for key, value in given.items() if value is not None}
     for item in more or []:
@@ -158,6 +174,26 @@ def make_solver(name: str, more: list[str] | None, **given: Any) -> Solver:
                 f"{kind.__name__} has no field {key!r}: it has {', '.join(sorted(known))}"
             )
     return kind(**values)
+
+
+def load_model(path: Path, classes: list[str] | None) -> FactorModel:
+    """Load a model, with the classes of the user's own that it needs."""
+    found = []
+    for name in classes or []:
+        module, colon, attribute = _importable(name).partition(":")
+        try:
+            found.append(getattr(importlib.import_module(module), attribute))
+        except (ImportError, AttributeError, ValueError) as error:
+            reason = error if colon else "write it as module:Class"
+            raise InvalidInputError(f"--class {name}: {reason}") from error
+    return FactorModel.load(path, classes=found)
+
+
+def _importable(name: str) -> str:
+    """Let a module of the user's own be found in the current folder, as `python` does."""
+    if ":" in name and "" not in sys.path:
+        sys.path.insert(0, "")
+    return name
 
 
 def parse_value(text: str) -> Any:

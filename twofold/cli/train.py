@@ -1,6 +1,7 @@
 """``twofold fit`` and ``twofold tune``."""
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +105,15 @@ def fit(
     )
     say("\n".join(history_lines(solution)))
     say(EXPLAIN)
-    say(f"{solution.message} The model is in {output}.")
+    if stop.asked:
+        say(f"Stopped by Ctrl-C after epoch {solution.n_epochs}. The model is in {output}.")
+    else:
+        say(f"{solution.message} The model is in {output}.")
+    if data == "ones" and not unobserved_weight:
+        say(
+            "Every pair counts as 1 and nothing says that others count less: for recommendations "
+            "try --unobserved-weight 0.1 --weight 1."
+        )
 
 
 def tune(
@@ -118,7 +127,11 @@ def tune(
         ),
     ],
     score: Annotated[
-        str, typer.Option(help="Which part of the validation objective ranks: total or loss.")
+        str,
+        typer.Option(
+            help="What ranks: total or loss of the validation playlists; or recall: 1 - Recall@20 "
+            "of a fifth of their pairs, which also compares different objectives."
+        ),
     ] = "total",
     validation: Annotated[float, typer.Option(help="Share of the playlists to score on.")] = 0.15,
     test: Annotated[float, typer.Option(help="Share of the playlists to leave alone.")] = 0.15,
@@ -183,6 +196,12 @@ def tune(
         elif np.isfinite(result[0].score):
             best = ", ".join(f"{name}={item}" for name, item in result[0].parameters.items())
             say(f"Best: {best}")
+        own = {field.name for field in fields(chosen)}
+        if score != "recall" and not own.issuperset(values):
+            say(
+                "These are values of different objectives: the lowest is not the one that "
+                "recommends best. --score recall compares them."
+            )
     if result.complete:
         _ = result.best  # an error if no trial succeeded
 
@@ -193,5 +212,7 @@ def _parse_grid(items: list[str]) -> dict[str, list[Any]]:
         name, equals, texts = item.partition("=")
         if not equals or not texts:
             raise InvalidInputError(f"--grid {item}: write it as NAME=V1,V2,...")
+        if name in grid:
+            raise InvalidInputError(f"--grid {name} is given twice: write {name}=V1,V2,...")
         grid[name] = [opt.parse_value(text.strip()) for text in texts.split(",")]
     return grid

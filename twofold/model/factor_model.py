@@ -211,7 +211,8 @@ class FactorModel:
         Returns
         -------
         Ranking
-            With shape (n_rows, n) each. A row that folds in to zeros scores 0 everywhere.
+            With shape (n_rows, n) each. A row whose factors are all zero, as of one without a
+            known column, gets padding only: there is nothing to rank by.
 
         Raises
         ------
@@ -228,6 +229,8 @@ class FactorModel:
             ids, known = self.row_ids[positions], self.pairings.matrix[positions]
             factors = self.row_factors[positions]
         found, scores = best_columns(factors, self.col_factors, n, known if exclude_known else None)
+        found[~factors.any(axis=1)] = -1
+        scores[found < 0] = np.nan
         return Ranking.of(ids, self.col_ids, found, scores)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:

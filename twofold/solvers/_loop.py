@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from twofold.exceptions import InvalidInputError
 from twofold.objective import ObjectiveValue, Problem
 from twofold.solvers.result import Record, Solution, Status, is_finite
 from twofold.solvers.state import State
@@ -102,7 +103,21 @@ class _Loop:
         started = time.perf_counter()
         moved = self.solver.step(self.problem, self.state)
         self.seconds += time.perf_counter() - started
+        self.check_step(moved)
         self.state = replace(moved, epoch=self.state.epoch + 1)
+
+    def check_step(self, moved: State) -> None:
+        """Raise if a step gives what kernels must not get: they do not look at shapes."""
+        name = f"{type(self.solver).__name__}.step"
+        if not isinstance(moved, State):
+            raise InvalidInputError(f"{name} returned a {type(moved).__name__}: give state.moved()")
+        for side in ("row_factors", "col_factors"):
+            new, old = getattr(moved, side), getattr(self.state, side)
+            if getattr(new, "shape", None) != old.shape:
+                raise InvalidInputError(
+                    f"{name} returned {side} of shape {getattr(new, 'shape', None)}: it must stay "
+                    f"{old.shape}"
+                )
 
     def value(self, state: State) -> ObjectiveValue:
         # A diverging run overflows here: that is looked at, not warned about.
