@@ -6,6 +6,7 @@ A solver of your own needs one file, named on the command line::
     from my_package import MySolver, factorise
 
     def run(work, report):
+        report(*work.init)
         for P, Q in factorise(work.matrix, *work.init):
             report(P, Q)
 

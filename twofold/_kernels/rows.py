@@ -36,7 +36,7 @@ __all__ = [
 
 SOLVED, UNSUITABLE = 0, 1
 _AHEAD = 32  # entries of the next row that are prefetched
-_PANEL = 128  # entries gathered at a time: a row of any length needs 128 x k numbers
+_PANEL = 64  # entries gathered at a time: they stay in the first cache, whatever the row's length
 
 # Measured: the relative error of a row is at most 4e-7 + this much of (rounding unit) x (trace of
 # Z'CZ), in float32.
@@ -291,7 +291,27 @@ def _residual(start, stop, indices, c, step_c, b, step_b, spectrum, mu, V, Q, p,
                 x[f] += V[f, g] * p[g]
     for f in range(k):
         total[f] = 0.0
-    for e in range(start, stop):
+    whole = start + (stop - start) // 4 * 4
+    for e in range(start, whole, 4):  # four at once: one sum has to wait for itself
+        q0, q1 = Q[indices[e]], Q[indices[e + 1]]
+        q2, q3 = Q[indices[e + 2]], Q[indices[e + 3]]
+        s0 = s1 = s2 = s3 = 0.0
+        for f in range(k):
+            value = x[f]
+            s0 += np.float64(q0[f]) * value
+            s1 += np.float64(q1[f]) * value
+            s2 += np.float64(q2[f]) * value
+            s3 += np.float64(q3[f]) * value
+        s0 = b[e * step_b] - c[e * step_c] * s0
+        s1 = b[(e + 1) * step_b] - c[(e + 1) * step_c] * s1
+        s2 = b[(e + 2) * step_b] - c[(e + 2) * step_c] * s2
+        s3 = b[(e + 3) * step_b] - c[(e + 3) * step_c] * s3
+        for f in range(k):
+            total[f] += (
+                s0 * np.float64(q0[f]) + s1 * np.float64(q1[f])
+                + s2 * np.float64(q2[f]) + s3 * np.float64(q3[f])
+            )  # fmt: skip
+    for e in range(whole, stop):
         q = Q[indices[e]]
         dot = 0.0
         for f in range(k):

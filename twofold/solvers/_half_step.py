@@ -136,7 +136,7 @@ class _System:
         queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
         start = np.zeros_like(out) if own is None else own.astype(dtype, copy=False)
         if self.V.size and own is not None:
-            start = products.times_square(start, self.V)
+            start = products.times_square(start, self.V.astype(dtype))
         solved: NDArray[Any] = np.empty_like(out)
         given = (
             *queue, self.side.indptr, self.side.indices, self.c, self.b, self.spectrum, ridge,
