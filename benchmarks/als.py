@@ -11,7 +11,6 @@ size of the Million Playlist Dataset.
 """
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from benchmarks.machine import machine
+from benchmarks.machine import forget_peak, machine, memory_mb
 from twofold import L2, Objective
 from twofold._threads import available_threads
 from twofold.datasets import make_playlists
@@ -121,8 +120,9 @@ def mpd(n_threads: int) -> None:
     matrix = matrix.pairings.matrix
     problem = Problem(_OBJECTIVE, matrix)
     _ = problem.cols
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{matrix.shape}, {matrix.nnz:,} pairs; {before / 1e6:.1f} GB at the start", flush=True)
+    forget_peak()
+    before = memory_mb("VmRSS") or float("nan")
+    print(f"{matrix.shape}, {matrix.nnz:,} pairs; {before / 1e3:.1f} GB at the start", flush=True)
     rng = np.random.default_rng(0)
     P, Q = (rng.standard_normal((n, 64), dtype=np.float32) / 80 for n in matrix.shape)
     totals = [problem.value(P, Q, n_threads=n_threads).total]
@@ -135,8 +135,8 @@ def mpd(n_threads: int) -> None:
         spent = time.perf_counter() - started
         totals.append(problem.value(P, Q, n_threads=n_threads).total)
         print(f"{name}: {spent:.1f} s, objective {totals[-1]:.6g}", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak {(peak - before) / 1e6:.2f} GB above the start; from {totals[0]:.6g}")
+    peak = memory_mb("VmHWM") or float("nan")
+    print(f"peak {(peak - before) / 1e3:.2f} GB above the start; from {totals[0]:.6g}")
 
 
 def _draw(path: Path, curves: dict, x: str, y: str, *, log_y: bool = True) -> None:

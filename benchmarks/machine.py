@@ -1,6 +1,8 @@
-"""What every figure depends on: versions, processor, BLAS and threads."""
+"""What every figure depends on: versions, processor, BLAS and threads; and memory."""
 
 import platform
+import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -44,3 +46,18 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def memory_mb(name: str) -> float | None:
+    """Return VmRSS (now) or VmHWM (the peak) of this process, None if the system has no such."""
+    try:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return None
+    return int(found[1]) / 1024 if found else None
+
+
+def forget_peak() -> None:
+    """Begin a new peak, so that scoring is not in it (Linux, see proc(5), clear_refs)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")

@@ -1,12 +1,10 @@
 """One run in a process of its own, so that a crash is a row and memory is its own."""
 
 import json
-import re
 import statistics
 import sys
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from benchmarks.compare.entries import Entry, Work, all_entries
 from benchmarks.compare.problems import PROBLEMS, Task, start, task
+from benchmarks.machine import forget_peak, memory_mb
 from twofold.datasets import make_playlists
 
 _TOLERANCE = 1e-4  # between the objective that a solver claims and the one it has
@@ -36,8 +35,8 @@ class Scorer:
         self.points: list[tuple[int, float, float, float]] = []
         self.peak_mb: float | None = None
         self._excluded = 0.0
-        _forget_peak()
-        self._before = _memory_mb("VmRSS")
+        forget_peak()
+        self._before = memory_mb("VmRSS")
         self._started = time.perf_counter()
 
     @property
@@ -78,7 +77,7 @@ class Scorer:
             )
         if wall > self.budget:
             raise Judged("finished", f"the budget of {self.budget:g} s ended it at epoch {epoch}")
-        _forget_peak()
+        forget_peak()
         self._excluded += time.perf_counter() - entered
 
     def _check_shapes(self, P: np.ndarray, Q: np.ndarray) -> None:
@@ -89,7 +88,7 @@ class Scorer:
             )
 
     def _see_memory(self) -> None:
-        peak = _memory_mb("VmHWM")
+        peak = memory_mb("VmHWM")
         if peak is not None and self._before is not None:
             self.peak_mb = max(self.peak_mb or 0.0, peak - self._before)
 
@@ -159,21 +158,6 @@ def _warm_up(entry: Entry, problem: str, n_factors: int, n_threads: int) -> None
             entry.run(Work(chosen.objective, matrix, init, 1, n_threads), ignore)
     except Exception:
         pass  # it will fail again where that is written down
-
-
-def _memory_mb(name: str) -> float | None:
-    """Return VmRSS (now) or VmHWM (the peak) of this process, None if the system has no such."""
-    try:
-        found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    except OSError:
-        return None
-    return int(found[1]) / 1024 if found else None
-
-
-def _forget_peak() -> None:
-    """Begin a new peak, so that scoring is not in it (Linux, see proc(5), clear_refs)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 if __name__ == "__main__":
