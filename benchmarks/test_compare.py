@@ -189,6 +189,18 @@ def test_store_table_page_and_plot(request_for, tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 
+def test_a_gap_is_that_to_the_runs_own_optimum(request_for, tmp_path):
+    """Columns are trained anew in each run: another version gives slightly other ones."""
+    with Store(tmp_path / "r.db") as store:
+        for name, optimum in (("bad fold", 50.0), ("mine", 40.0)):
+            answer = {**NOTHING, "status": "finished", "message": "", "optimum": optimum,
+                      "points": [(1, 0.5, 1.001 * optimum, 0.1)]}  # fmt: skip
+            store.add(request_for(name, "fold-all"), answer, "a machine")
+        (summary,) = summaries(store.runs())
+    assert [row.gap for row in summary.rows] == pytest.approx([0.001, 0.001])
+    assert all(row.arrivals[1] == 0.5 for row in summary.rows)
+
+
 def test_foreign_files_of_results_are_refused(tmp_path):
     (tmp_path / "text.db").write_text("no database, but a text that is long enough to look at" * 9)
     with pytest.raises(SystemExit, match="not a file of results"):

@@ -117,6 +117,11 @@ def epoch_seconds(run: Run) -> float | None:
     return median(steps) if steps else None
 
 
+def _best(run: Run, best: float) -> float:
+    """Return the run's own optimum, as its columns are trained anew, or what was reached by any."""
+    return best if run.optimum is None else run.optimum
+
+
 def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
     first = runs[0]
     bad = next((run for run in runs if run.status != "finished"), first)
@@ -128,7 +133,7 @@ def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
         return Row(first.solver, first.n_threads, bad.status, note, none, *[None] * 9)
     arrivals: list[float | None] = []
     for gap in TARGETS:
-        times = [time_to(run, best + gap * abs(best)) for run in drawn]
+        times = [time_to(run, _best(run, best) + gap * abs(_best(run, best))) for run in drawn]
         reached = [seconds for seconds in times if seconds is not None]
         honest = bad.status != "wrong" and len(reached) == len(times)
         arrivals.append(median(reached) if honest else None)
@@ -140,7 +145,7 @@ def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
     alone = single.get(first.solver)
     return Row(
         first.solver, first.n_threads, bad.status, note, tuple(arrivals),
-        gap=total / best - 1.0,
+        gap=median(run.points[-1][2] / _best(run, best) - 1.0 for run in drawn),
         total=total,
         metric=median(run.points[-1][3] for run in drawn),
         epoch_s=epoch_s,
