@@ -7,9 +7,10 @@ from twofold._kernels.dense import (
     add_products,
     cholesky,
     padded,
+    room,
+    set_products_row,
     solve_transposed,
     solve_upper,
-    transpose,
 )
 
 SIZES = [8, 16, 24, 64, 104]
@@ -49,14 +50,21 @@ def test_add_products(n, m, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("m", "n"), [(8, 8), (16, 40), (24, 8)])
-def test_transpose(m, n, dtype):
-    A = random_matrix(m + 1, n + 8, dtype)
-    B = np.zeros((n + 2, m + 8), dtype)
-    transpose(A, m, n, B)
-    np.testing.assert_array_equal(B[:n, :m], A[:m, :n].T)
-    assert not B[n:].any()
-    assert not B[:, m:].any()
+@pytest.mark.parametrize("n", SIZES)
+def test_products_are_set(n, dtype):
+    A = random_matrix(9, n, dtype)
+    added, set_ = np.zeros((n, n), dtype), np.full((n, n), np.nan, dtype)
+    add_products(A, 9, n, added)
+    for i in range(0, n, 8):
+        set_products_row(A, 9, n, i, set_)
+    upper = np.triu_indices(n)
+    np.testing.assert_array_equal(set_[upper], added[upper])
+
+
+def test_rows_are_not_a_power_of_two_apart():
+    for n in range(1, 600):
+        assert room(n) >= padded(n) + 8
+        assert room(n) % 16 == 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -12,16 +12,6 @@ DTYPES = [np.float32, np.float64]
 
 
 @njit
-def add_tile(C, A, m, i, j):
-    simd.add_tile(C, A, m, i, j)
-
-
-@njit
-def subtract_tile(C, A, m, i, j):
-    simd.subtract_tile(C, A, m, i, j)
-
-
-@njit
 def factor_tile(U, inverse, i):
     return simd.factor_tile(U, inverse, i)
 
@@ -32,13 +22,29 @@ def solve_tile(U, inverse, i, j):
 
 
 @njit
-def transpose_tile(A, i, j, B):
-    simd.transpose_tile(A, i, j, B)
+def solve_back(U, inverse, i, n, x):
+    simd.solve_back(U, inverse, i, n, x)
 
 
 @njit
-def prefetch_row(A, i):
+def gather_transposed(Y, ids, first, h, factor, T):
+    simd.gather_transposed(Y, ids, first, h, factor, T)
+
+
+@njit
+def dot_rows(Y, ids, first, x, out):
+    simd.dot_rows(Y, ids, first, x, out)
+
+
+@njit
+def add_rows(Y, ids, first, factor, out):
+    simd.add_rows(Y, ids, first, factor, out)
+
+
+@njit
+def prefetch(A, i, a):
     simd.prefetch_row(A, i)
+    simd.prefetch_at(a, i)
 
 
 @njit(parallel=True)
@@ -54,19 +60,35 @@ def random_matrix(n, m, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=(n, m)).astype(dtype)
 
 
+def jitted(name):
+    product = getattr(simd, name)
+
+    @njit
+    def call(C, A, m, i, j):
+        product(C, A, m, i, j)
+
+    return call
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m", [0, 1, 2, 9])
-@pytest.mark.parametrize(("kernel", "sign"), [(add_tile, 1), (subtract_tile, -1)])
-def test_products(kernel, sign, m, dtype):
-    A, C = random_matrix(12, 40, dtype), random_matrix(30, 50, dtype, seed=1)
-    expected = C.astype(np.float64)
-    product = A[:m, 16:24].T.astype(np.float64) @ A[:m, 24:32]
-    expected[16:24, 24:32] += sign * product
-    kernel(C, A, m, 16, 24)
-    np.testing.assert_allclose(C, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
-    untouched = np.ones(C.shape, bool)
-    untouched[16:24, 24:32] = False
-    np.testing.assert_array_equal(C[untouched], expected.astype(dtype)[untouched])
+@pytest.mark.parametrize("size", ["tile", "pair"])
+@pytest.mark.parametrize("mode", ["set", "add", "subtract"])
+def test_products(mode, size, dtype):
+    kernel = jitted(f"{mode}_{size}")
+    block = slice(16, 24), slice(24, 32 if size == "tile" else 40)
+    for m in (0, 1, 2, 9):
+        A, C = random_matrix(12, 40, dtype), random_matrix(30, 50, dtype, seed=1)
+        expected = C.astype(np.float64)
+        product = A[:m, block[0]].T.astype(np.float64) @ A[:m, block[1]]
+        if mode == "set":
+            expected[block] = product
+        else:
+            expected[block] += product if mode == "add" else -product
+        kernel(C, A, m, 16, 24)
+        np.testing.assert_allclose(C, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
+        untouched = np.ones(C.shape, bool)
+        untouched[block] = False
+        np.testing.assert_array_equal(C[untouched], expected.astype(dtype)[untouched])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -92,14 +114,45 @@ def test_factor_and_solve(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transpose_and_prefetch(dtype):
-    A = random_matrix(24, 33, dtype)
-    B = np.zeros((40, 30), dtype)
-    transpose_tile(A, 8, 16, B)
-    np.testing.assert_array_equal(B[16:24, 8:16], A[8:16, 16:24].T)
-    assert np.count_nonzero(B) == TILE * TILE
+@pytest.mark.parametrize("n", [16, 40])
+def test_solve_back(n, dtype):
+    tolerance = 1e-4 if dtype == np.float32 else 1e-12
+    U = random_matrix(48, 56, dtype) + 9.0 * np.identity(56, dtype)[:48]
+    x = random_matrix(48, 1, dtype, seed=1)[:, 0]
+    inverse = (1.0 / np.diag(U)).astype(dtype)
+    start = x.copy()
+    solve_back(U, inverse, 8, n, x)
+    rest = start[8:16] - U[8:16, 16:n] @ start[16:n]
+    found = np.linalg.solve(np.triu(U[8:16, 8:16]).astype(np.float64), rest)
+    np.testing.assert_allclose(x[8:16], found, atol=tolerance)
+    assert (np.delete(x, range(8, 16)) == np.delete(start, range(8, 16))).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("id_type", [np.int32, np.int64])
+def test_listed_rows(id_type, dtype):
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    Y, ids = random_matrix(20, 24, dtype), np.array([3, 3, 0, 19, 7, 1, 2, 5, 9, 9, 4], id_type)
+    h, x = random_matrix(2, 24, dtype, seed=1)
+    factor = random_matrix(1, 11, dtype, seed=2)[0]
+    T = np.zeros((30, 18), dtype)
+    gather_transposed(Y, ids, 2, h, factor, T)
+    np.testing.assert_allclose(T[:24, 2:10], (Y * h)[ids[2:10]].T * factor[2:10], atol=tolerance)
+    assert not T[24:].any()
+    assert not T[:, :2].any()
+    assert not T[:, 10:].any()
+    out = np.full(9, 7.0, dtype)
+    dot_rows(Y, ids, 2, x, out)
+    np.testing.assert_allclose(out, [*(Y[ids[2:10]] @ x), 7.0], atol=tolerance)
+    total = h.copy()
+    add_rows(Y, ids, 2, factor, total)
+    np.testing.assert_allclose(total, h + factor[:8] @ Y[ids[2:10]], atol=tolerance)
+
+
+def test_asking_changes_nothing():
+    A = random_matrix(24, 33, np.float32)
     before = A.copy()
-    prefetch_row(A, 23)
+    prefetch(A, 23, A[0])
     np.testing.assert_array_equal(A, before)
 
 

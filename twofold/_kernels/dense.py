@@ -8,14 +8,27 @@ are carried along.
 from twofold._kernels.jit import jit
 from twofold._kernels.simd import (
     TILE,
+    add_pair,
     add_tile,
     factor_tile,
+    set_pair,
+    set_tile,
+    solve_back,
     solve_tile,
+    subtract_pair,
     subtract_tile,
-    transpose_tile,
 )
 
-__all__ = ["add_products", "cholesky", "padded", "solve_transposed", "solve_upper", "transpose"]
+__all__ = [
+    "add_products",
+    "add_products_row",
+    "cholesky",
+    "padded",
+    "room",
+    "set_products_row",
+    "solve_transposed",
+    "solve_upper",
+]
 
 
 @jit
@@ -25,19 +38,44 @@ def padded(n):
 
 
 @jit
-def add_products(A, m, n, U):
-    """Add A'A to the upper triangle of U, for the first m rows and n columns of A."""
-    for i in range(0, n, TILE):
-        for j in range(i, n, TILE):
-            add_tile(U, A, m, i, j)
+def room(n):
+    """Return how wide a matrix of n columns is made: one column is not 4096 bytes / 2^i apart.
+
+    Numbers that are a large power of two apart share few sets of the cache.
+    """
+    tiles = (n + TILE - 1) // TILE
+    return TILE * (tiles + 1 + tiles % 2)
 
 
 @jit
-def transpose(A, m, n, B):
-    """Set B[:n, :m] = A[:m, :n]'."""
-    for i in range(0, m, TILE):
-        for j in range(0, n, TILE):
-            transpose_tile(A, i, j, B)
+def set_products_row(A, m, n, i, U):
+    """Set U[i:i+8] to A'A from its diagonal on, for the first m rows and n columns of A."""
+    j = i
+    if (n - i) // TILE % 2:
+        set_tile(U, A, m, i, j)
+        j += TILE
+    while j < n:
+        set_pair(U, A, m, i, j)
+        j += 2 * TILE
+
+
+@jit
+def add_products_row(A, m, n, i, U):
+    """Add to U[i:i+8] what `set_products_row` sets it to."""
+    j = i
+    if (n - i) // TILE % 2:
+        add_tile(U, A, m, i, j)
+        j += TILE
+    while j < n:
+        add_pair(U, A, m, i, j)
+        j += 2 * TILE
+
+
+@jit
+def add_products(A, m, n, U):
+    """Add A'A to the upper triangle of U, for the first m rows and n columns of A."""
+    for i in range(0, n, TILE):
+        add_products_row(A, m, n, i, U)
 
 
 @jit
@@ -48,8 +86,13 @@ def cholesky(U, inverse, n, n_columns, smallest):
     those of R'^-1 U. A pivot must be > smallest. Left-looking (Golub & Van Loan, section 4.2.6).
     """
     for i in range(0, n, TILE):
-        for j in range(i, n_columns, TILE):
+        j = i
+        if (n_columns - i) // TILE % 2:
             subtract_tile(U, U, i, i, j)
+            j += TILE
+        while j < n_columns:
+            subtract_pair(U, U, i, i, j)
+            j += 2 * TILE
         if not factor_tile(U, inverse, i) > smallest:
             return False
         for j in range(i + TILE, n_columns, TILE):
@@ -61,33 +104,7 @@ def cholesky(U, inverse, n, n_columns, smallest):
 def solve_upper(R, inverse, n, x):
     """Replace x[:n] by R^-1 x, with R and inverse of `cholesky`."""
     for i in range(n - TILE, -1, -TILE):
-        # Eight rows at once: one row's sum has to wait for itself, eight do not.
-        r0, r1, r2, r3 = R[i], R[i + 1], R[i + 2], R[i + 3]
-        r4, r5, r6, r7 = R[i + 4], R[i + 5], R[i + 6], R[i + 7]
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = x.dtype.type(0.0)
-        for f in range(i + TILE, n):
-            value = x[f]
-            s0 += r0[f] * value
-            s1 += r1[f] * value
-            s2 += r2[f] * value
-            s3 += r3[f] * value
-            s4 += r4[f] * value
-            s5 += r5[f] * value
-            s6 += r6[f] * value
-            s7 += r7[f] * value
-        x[i] -= s0
-        x[i + 1] -= s1
-        x[i + 2] -= s2
-        x[i + 3] -= s3
-        x[i + 4] -= s4
-        x[i + 5] -= s5
-        x[i + 6] -= s6
-        x[i + 7] -= s7
-        for r in range(i + TILE - 1, i - 1, -1):
-            value = x[r] * inverse[r]
-            x[r] = value
-            for s in range(i, r):
-                x[s] -= R[s, r] * value
+        solve_back(R, inverse, i, n, x)
 
 
 @jit

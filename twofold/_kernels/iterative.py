@@ -7,14 +7,22 @@ nothing and the conditioning is that of the row's own entries. A c < 0 marks a r
 import numpy as np
 from numba import prange
 
-from twofold._kernels.dense import add_products, cholesky, padded, solve_transposed, solve_upper
+from twofold._kernels.dense import (
+    add_products,
+    cholesky,
+    padded,
+    room,
+    solve_transposed,
+    solve_upper,
+)
 from twofold._kernels.jit import jit, parallel_jit
-from twofold._kernels.rows import UNSUITABLE, gather, prefetch_following, whitening
-from twofold._kernels.simd import TILE, next_task
+from twofold._kernels.rows import UNSUITABLE, fetch, following, gather, whitening
+from twofold._kernels.simd import TILE, add_rows, dot_rows, next_task
 
 __all__ = ["cg_rows", "subspace_rows"]
 
-_PANEL = 256  # entries that are gathered once; longer rows are gathered anew for every product
+_PANEL = 256  # entries that are gathered once; longer rows are gathered anew for every block
+_AHEAD = 1 << 17  # bytes of factors that are asked for before they are needed
 
 
 @parallel_jit
@@ -29,17 +37,19 @@ def cg_rows(
     positive; with a tolerance > 0, one that does not get there is marked UNSUITABLE.
     """
     k = Y.shape[1]
-    kp = padded(k)
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     real = Y.dtype.type
     unit = np.finfo(Y.dtype).eps
     for _worker in prange(n_workers):
-        Z = np.zeros((_PANEL, kp), Y.dtype)
         x = np.zeros(k, Y.dtype)
         r = np.zeros(k, Y.dtype)
         p = np.zeros(k, Y.dtype)
-        product = np.zeros(k, Y.dtype)
+        moved = np.zeros(k, Y.dtype)
+        total = np.zeros(k, Y.dtype)
         h = np.empty(k, Y.dtype)
+        nothing = np.zeros(1)
+        ids = np.empty(TILE, indices.dtype)
+        left = np.zeros(TILE, Y.dtype)
         mu = ridge[0]
         whitening(spectrum, mu, h)
         task = next_task(counter)
@@ -47,51 +57,98 @@ def cg_rows(
             for place in range(bounds[task], bounds[task + 1]):
                 u = rows[place]
                 first, stop = indptr[u], indptr[u + 1]
-                prefetch_following(rows, place, bounds[task + 1], indptr, indices, Y)
+                next_low, next_high = following(rows, place, bounds[task + 1], indptr, indices)
                 if step_r:
                     mu = ridge[u]
                     whitening(spectrum, mu, h)
-                for f in range(k):
-                    x[f] = start[u, f] / h[f]
-                    r[f] = -x[f]
                 suits = True
-                for low in range(first, stop, _PANEL):
-                    high = min(low + _PANEL, stop)
-                    # Adds Z'b to r.
-                    suits &= gather(low, high, indices, c, step_c, b, step_b, h, Y, Z, r)
-                    _add_product(Z, high - low, k, real(-1.0), x, r)
+                for e in range(first * step_c, (stop - 1) * step_c + 1):
+                    suits &= c[e] >= 0.0
                 if not suits:
                     status[u] = UNSUITABLE
                     continue
-                size = _dot(r, r)
                 for f in range(k):
-                    p[f] = r[f]
+                    moved[f] = start[u, f]
+                    total[f] = real(0.0)
+                _add_left(
+                    first, stop, next_low, next_high, indices, c, step_c, b, step_b, Y, moved, ids,
+                    left, total,
+                )  # fmt: skip
+                size = length = real(0.0)
+                for f in range(k):
+                    x[f] = moved[f] / h[f]
+                    p[f] = h[f] * total[f] - x[f]
+                    r[f] = p[f]
+                    size += p[f] * p[f]
+                    length += x[f] * x[f]
                 near = max(tolerance, np.float64(unit)) ** 2  # below it there is only rounding
                 for _step in range(n_steps):
-                    if not size > near * _dot(x, x):
+                    if not size > near * length:
                         break
                     for f in range(k):
-                        product[f] = p[f]
-                    if stop - first <= _PANEL:
-                        _add_product(Z, stop - first, k, real(1.0), p, product)
-                    else:
-                        for low in range(first, stop, _PANEL):
-                            high = min(low + _PANEL, stop)
-                            gather(low, high, indices, c, step_c, b, step_b, h, Y, Z, h[:0])
-                            _add_product(Z, high - low, k, real(1.0), p, product)
-                    along = size / _dot(p, product)
+                        moved[f] = h[f] * p[f]
+                        total[f] = real(0.0)
+                    _add_left(
+                        first,
+                        stop,
+                        0,
+                        0,
+                        indices,
+                        c,
+                        step_c,
+                        nothing,
+                        0,
+                        Y,
+                        moved,
+                        ids,
+                        left,
+                        total,
+                    )
+                    curvature = real(0.0)
+                    for f in range(k):
+                        total[f] = p[f] - h[f] * total[f]
+                        curvature += p[f] * total[f]
+                    along = size / curvature
+                    new = length = real(0.0)
                     for f in range(k):
                         x[f] += along * p[f]
-                        r[f] -= along * product[f]
-                    new = _dot(r, r)
+                        r[f] -= along * total[f]
+                        new += r[f] * r[f]
+                        length += x[f] * x[f]
                     for f in range(k):
                         p[f] = r[f] + new / size * p[f]
                     size = new
                 for f in range(k):
                     out[u, f] = h[f] * x[f]
-                if tolerance > 0.0 and not size <= near * _dot(x, x):
+                if tolerance > 0.0 and not size <= near * length:
                     status[u] = UNSUITABLE
             task = next_task(counter)
+
+
+@jit
+def _add_left(
+    first, stop, next_low, next_high, indices, c, step_c, b, step_b, Y, x, ids, left, out
+):
+    """Add sum_e (b_e - c_e y_e.x) y_e to out, eight entries at a time.
+
+    What comes is asked for meanwhile: further entries of a long row, and those of the next.
+    """
+    real = Y.dtype.type
+    ahead = max(_AHEAD // (Y.shape[1] * Y.itemsize), TILE)
+    next_high = min(next_high, next_low + ahead)
+    for e in range(first, stop, TILE):
+        fetch(Y, indices, min(e + ahead, stop), min(e + ahead + TILE, stop))
+        fetch(Y, indices, next_low, min(next_low + TILE, next_high))
+        next_low += TILE
+        m = min(stop - e, TILE)
+        for r in range(TILE):
+            ids[r] = indices[e + min(r, m - 1)]
+        dot_rows(Y, ids, 0, x, left)
+        for r in range(m):
+            left[r] = real(b[(e + r) * step_b]) - real(c[(e + r) * step_c]) * left[r]
+        for r in range(m, TILE):
+            left[r] = 0.0
+        add_rows(Y, ids, 0, left, out)
 
 
 @parallel_jit
@@ -105,7 +162,6 @@ def subspace_rows(
     (I + Z_B' Z_B) delta = (Z'b - (I + Z'Z) x)_B. ``start`` and ``out`` are rotated as Y is.
     """
     k = Y.shape[1]
-    kp = padded(k)
     wp = padded(min(width, k))
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     real = Y.dtype.type
@@ -113,9 +169,9 @@ def subspace_rows(
     for place in range(rows.size):
         longest = max(longest, indptr[rows[place] + 1] - indptr[rows[place]])
     for _worker in prange(n_workers):
-        Z = np.zeros((_PANEL, kp), Y.dtype)
-        Z_B = np.zeros((_PANEL, wp), Y.dtype)
-        U = np.zeros((wp, wp + TILE), Y.dtype)
+        Z = np.zeros((_PANEL, room(k)), Y.dtype)
+        Z_B = np.zeros((_PANEL, room(wp)), Y.dtype)
+        U = np.zeros((wp, room(wp)), Y.dtype)
         inverse = np.zeros(wp, Y.dtype)
         delta = np.zeros(wp, Y.dtype)
         left = np.zeros(longest, Y.dtype)  # Z x, for each entry
@@ -129,7 +185,8 @@ def subspace_rows(
             for place in range(bounds[task], bounds[task + 1]):
                 u = rows[place]
                 first, stop = indptr[u], indptr[u + 1]
-                prefetch_following(rows, place, bounds[task + 1], indptr, indices, Y)
+                next_low, next_high = following(rows, place, bounds[task + 1], indptr, indices)
+                fetch(Y, indices, next_low, min(next_low + _PANEL, next_high))
                 if step_r:
                     mu = ridge[u]
                     whitening(spectrum, mu, h)
@@ -189,30 +246,3 @@ def _dot(one, other):
     for f in range(one.size):
         total += one[f] * other[f]
     return total
-
-
-@jit
-def _add_product(Z, d, k, sign, x, out):
-    """Add sign Z'(Z x) to out, for the first d rows and k columns of Z; four rows at a time."""
-    zero = Z.dtype.type(0.0)
-    whole = d // 4 * 4
-    for e in range(0, whole, 4):
-        z0, z1, z2, z3 = Z[e], Z[e + 1], Z[e + 2], Z[e + 3]
-        s0 = s1 = s2 = s3 = zero
-        for f in range(k):
-            value = x[f]
-            s0 += z0[f] * value
-            s1 += z1[f] * value
-            s2 += z2[f] * value
-            s3 += z3[f] * value
-        s0, s1, s2, s3 = sign * s0, sign * s1, sign * s2, sign * s3
-        for f in range(k):
-            out[f] += s0 * z0[f] + s1 * z1[f] + s2 * z2[f] + s3 * z3[f]
-    for e in range(whole, d):
-        z = Z[e]
-        total = zero
-        for f in range(k):
-            total += z[f] * x[f]
-        total *= sign
-        for f in range(k):
-            out[f] += total * z[f]

@@ -20,13 +20,21 @@ from numba.extending import intrinsic
 
 __all__ = [
     "TILE",
+    "add_pair",
+    "add_rows",
     "add_tile",
+    "dot_rows",
     "factor_tile",
+    "gather_transposed",
     "next_task",
+    "prefetch_at",
     "prefetch_row",
+    "set_pair",
+    "set_tile",
+    "solve_back",
     "solve_tile",
+    "subtract_pair",
     "subtract_tile",
-    "transpose_tile",
 ]
 
 TILE = 8
@@ -71,6 +79,28 @@ class _Matrix:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), lanes)
         return self.builder.shuffle_vector(one, other, mask)
 
+    def load_from(self, data: Any, first: Any, further: int = 0) -> Any:
+        """Load a vector of a 1-d array of the same type."""
+        b = self.builder
+        at = b.gep(data, [b.add(first, ir.Constant(first.type, further))])
+        return b.load(b.bitcast(at, ir.PointerType(self.vector)), align=self.size)
+
+    def transposed(self, rows: list[Any]) -> list[Any]:
+        """Transpose as many vectors as there are lanes."""
+        step = 1
+        while step < self.lanes:  # swap bit by bit: the off-diagonal halves change places
+            low = [
+                lane if not lane & step else lane - step + self.lanes for lane in range(self.lanes)
+            ]
+            high = [at + step for at in low]
+            for r in range(self.lanes):
+                if not r & step:
+                    one, other = rows[r], rows[r + step]
+                    rows[r] = self.shuffle(one, other, low)
+                    rows[r + step] = self.shuffle(one, other, high)
+            step *= 2
+        return rows
+
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """Return a b + c, in one rounding where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
@@ -79,43 +109,46 @@ class _Matrix:
         return self.builder.call(function, [a, b, c])
 
 
-def _tile_product(sign: int) -> Any:
+def _tile_product(mode: str, n_tiles: int = 1) -> Any:
+    """Make C = A'A ("set"), C += A'A or C -= A'A for a tile, or for two neighbours in one go."""
+
     @intrinsic
-    def tile(typing_context, C, A, m, i, j):
+    def product(typing_context, C, A, m, i, j):
         signature = types.void(C, A, types.intp, types.intp, types.intp)
 
         def generate(context, builder, signature, arguments):
             c = _Matrix(context, builder, signature.args[0], arguments[0])
             a = _Matrix(context, builder, signature.args[1], arguments[1])
-            rows = TILE // a.parts  # eight sums, whatever the type: sixteen would not fit
-            for top in range(0, TILE, rows):
-                _rows_of_tile(builder, c, a, arguments[2:], top, rows, sign)
+            across = min(2, n_tiles * a.parts)  # 4 x 2 vectors need fewer loads than 8 x 1
+            rows = TILE // across  # eight sums in all: sixteen would not fit into the registers
+            for right in range(0, n_tiles * a.parts, across):
+                for top in range(0, TILE, rows):
+                    places = [(top + r, right + v) for r in range(rows) for v in range(across)]
+                    _sum_products(builder, c, a, arguments[2:], places, mode)
             return context.get_dummy_value()
 
         return signature, generate
 
-    return tile
+    return product
 
 
-def _rows_of_tile(
-    builder: Any, c: _Matrix, a: _Matrix, arguments: Any, top: int, rows: int, sign: int
+def _sum_products(
+    builder: Any, c: _Matrix, a: _Matrix, arguments: Any, places: list[tuple[int, int]], mode: str
 ) -> None:
-    """Generate C[i + top:, j:] += sign sum_p A[p, i + top:]' A[p, j:] for some rows of a tile."""
+    """Generate the sum over p of A[p, i + row] A[p, j + vector] for (row, vector) of a tile."""
     m, i, j = arguments
     zero, index = ir.Constant(a.vector, [0.0] * a.lanes), m.type
-    places = [(r, v) for r in range(rows) for v in range(a.parts)]
     before = builder.block
     body, after = (builder.append_basic_block(name) for name in ("tile.sum", "tile.store"))
     builder.cbranch(builder.icmp_signed(">", m, ir.Constant(index, 0)), body, after)
     builder.position_at_end(body)
     p = builder.phi(index)
     sums = {place: builder.phi(a.vector) for place in places}
-    right = [a.load(p, j, 0, v * a.lanes) for v in range(a.parts)]
-    new = {}
-    for r in range(rows):
-        left = a.spread(builder.load(a.address(p, i, 0, top + r)))
-        for v in range(a.parts):
-            new[r, v] = a.multiply_add(left, right[v], sums[r, v])
+    right = {v: a.load(p, j, 0, v * a.lanes) for v in sorted({v for _, v in places})}
+    left = {
+        r: a.spread(builder.load(a.address(p, i, 0, r))) for r in sorted({r for r, _ in places})
+    }
+    new = {(r, v): a.multiply_add(left[r], right[v], sums[r, v]) for r, v in places}
     following = builder.add(p, ir.Constant(index, 1))
     p.add_incoming(ir.Constant(index, 0), before)
     p.add_incoming(following, body)
@@ -129,10 +162,13 @@ def _rows_of_tile(
         totals[place] = builder.phi(a.vector)
         totals[place].add_incoming(zero, before)
         totals[place].add_incoming(new[place], body)
-    combine = builder.fadd if sign > 0 else builder.fsub
     for r, v in places:
-        at = (i, j, top + r, v * a.lanes)
-        c.store(combine(c.load(*at), totals[r, v]), *at)
+        at = (i, j, r, v * a.lanes)
+        value = totals[r, v]
+        if mode != "set":
+            combine = builder.fadd if mode == "add" else builder.fsub
+            value = combine(c.load(*at), value)
+        c.store(value, *at)
 
 
 @intrinsic
@@ -143,31 +179,34 @@ def _factor_tile(typing_context, U, inverse, i):
         u = _Matrix(context, builder, signature.args[0], arguments[0])
         inverses = context.make_array(signature.args[1])(context, builder, arguments[1])
         i = arguments[2]
-        one = ir.Constant(u.element, 1.0)
+        one, number = ir.Constant(u.element, 1.0), ir.IntType(32)
         root = builder.module.declare_intrinsic("llvm.sqrt", [u.element])
         rows = [[u.load(i, i, r, v * u.lanes) for v in range(u.parts)] for r in range(TILE)]
-        smallest = None
-        for r in range(TILE):
+        pivots = []
+        for r in range(TILE):  # L D L' first: a step waits for a division, not for a root as well
             v, lane = divmod(r, u.lanes)
-            pivot = builder.extract_element(rows[r][v], ir.Constant(ir.IntType(32), lane))
+            pivots.append(builder.extract_element(rows[r][v], ir.Constant(number, lane)))
+            scale = u.spread(builder.fneg(builder.fdiv(one, pivots[r])))
+            scaled = [builder.fmul(part, scale) for part in rows[r]]
+            for s in range(r + 1, TILE):
+                v, lane = divmod(s, u.lanes)
+                factor = u.shuffle(rows[r][v], rows[r][v], [lane] * u.lanes)
+                rows[s] = [
+                    u.multiply_add(factor, mine, own)
+                    for mine, own in zip(scaled, rows[s], strict=True)
+                ]
+        smallest = pivots[0]
+        for r in range(TILE):
             # A nan stays: it is not >=, and makes every later pivot nan.
-            smallest = pivot if smallest is None else builder.select(
-                builder.fcmp_ordered(">=", pivot, smallest), smallest, pivot
-            )  # fmt: skip
-            inverted = builder.fdiv(one, builder.call(root, [pivot]))
+            smallest = builder.select(
+                builder.fcmp_ordered(">=", pivots[r], smallest), smallest, pivots[r]
+            )
+            inverted = builder.fdiv(one, builder.call(root, [pivots[r]]))
             at = builder.gep(inverses.data, [builder.add(i, ir.Constant(i.type, r))])
             builder.store(inverted, at)
             scale = u.spread(inverted)
-            rows[r] = [builder.fmul(part, scale) for part in rows[r]]
             for part in range(u.parts):
-                u.store(rows[r][part], i, i, r, part * u.lanes)
-            for s in range(r + 1, TILE):
-                v, lane = divmod(s, u.lanes)
-                factor = builder.fneg(u.shuffle(rows[r][v], rows[r][v], [lane] * u.lanes))
-                rows[s] = [
-                    u.multiply_add(factor, mine, own)
-                    for mine, own in zip(rows[r], rows[s], strict=True)
-                ]
+                u.store(builder.fmul(rows[r][part], scale), i, i, r, part * u.lanes)
         return smallest
 
     return signature, generate
@@ -197,37 +236,157 @@ def _solve_tile(typing_context, U, inverse, i, j):
 
 
 @intrinsic
-def _transpose_tile(typing_context, A, i, j, B):
-    signature = types.void(A, types.intp, types.intp, B)
+def _gather_transposed(typing_context, Y, ids, first, h, factor, T):
+    signature = types.void(Y, ids, types.intp, h, factor, T)
 
     def generate(context, builder, signature, arguments):
-        a = _Matrix(context, builder, signature.args[0], arguments[0])
-        b = _Matrix(context, builder, signature.args[3], arguments[3])
-        i, j = arguments[1:3]
-        for top in range(0, TILE, a.lanes):
-            for left in range(0, TILE, a.lanes):
-                rows = [a.load(i, j, top + r, left) for r in range(a.lanes)]
-                step = 1
-                while step < a.lanes:  # swap bit by bit: the off-diagonal halves change places
-                    for r in range(a.lanes):
-                        if not r & step:
-                            one, other = rows[r], rows[r + step]
-                            low = [
-                                lane if not lane & step else a.lanes + lane - step
-                                for lane in range(a.lanes)
-                            ]
-                            high = [
-                                lane + step if not lane & step else a.lanes + lane
-                                for lane in range(a.lanes)
-                            ]
-                            rows[r] = a.shuffle(one, other, low)
-                            rows[r + step] = a.shuffle(one, other, high)
-                    step *= 2
-                for r in range(a.lanes):
-                    b.store(rows[r], j, i, left + r, top)
+        y = _Matrix(context, builder, signature.args[0], arguments[0])
+        t = _Matrix(context, builder, signature.args[5], arguments[5])
+        h, factor = (
+            context.make_array(signature.args[n])(context, builder, arguments[n]).data
+            for n in (3, 4)
+        )
+        first = arguments[2]
+        row, zero = _listed_rows(context, builder, signature, arguments)
+        factors = [y.load_from(factor, first, v * y.lanes) for v in range(y.parts)]
+        step = ir.Constant(first.type, y.lanes)
+        with cgutils.for_range_slice(builder, zero, y.width, step) as (f, _):
+            scale = y.load_from(h, f)
+            for part in range(y.parts):
+                rows = row[part * y.lanes : (part + 1) * y.lanes]
+                columns = y.transposed([builder.fmul(y.load(r, f), scale) for r in rows])
+                for down, column in enumerate(columns):
+                    scaled = builder.fmul(column, factors[part])
+                    t.store(scaled, f, first, down, part * y.lanes)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def _solve_back(typing_context, U, inverse, i, n, x):
+    signature = types.void(U, inverse, types.intp, types.intp, x)
+
+    def generate(context, builder, signature, arguments):
+        u = _Matrix(context, builder, signature.args[0], arguments[0])
+        inverses = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+        i, n = arguments[2:4]
+        x = context.make_array(signature.args[4])(context, builder, arguments[4]).data
+        number = ir.IntType(32)
+        zero = ir.Constant(u.vector, [0.0] * u.lanes)
+        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE)]
+        first = builder.add(i, ir.Constant(i.type, TILE))
+        step = ir.Constant(i.type, u.lanes)
+        with cgutils.for_range_slice(builder, first, n, step) as (f, _):
+            values = u.load_from(x, f)
+            for r in range(TILE):
+                total = u.multiply_add(u.load(i, f, r), values, builder.load(sums[r]))
+                builder.store(total, sums[r])
+        solved = []
+        for v in range(u.parts):
+            parts = [builder.load(total) for total in sums[v * u.lanes : (v + 1) * u.lanes]]
+            total = zero
+            for column in u.transposed(parts):
+                total = builder.fadd(total, column)
+            solved.append(builder.fsub(u.load_from(x, i, v * u.lanes), total))
+        columns = [
+            u.transposed([u.load(i, i, top + r, left) for r in range(u.lanes)])
+            for left in range(0, TILE, u.lanes)
+            for top in range(0, TILE, u.lanes)
+        ]
+        for s in range(TILE - 1, -1, -1):
+            v, lane = divmod(s, u.lanes)
+            one = builder.extract_element(solved[v], ir.Constant(number, lane))
+            at = builder.add(i, ir.Constant(i.type, s))
+            value = builder.fmul(one, builder.load(builder.gep(inverses, [at])))
+            builder.store(value, builder.gep(x, [at]))
+            factor = u.spread(builder.fneg(value))
+            for part in range(v + 1):  # below the diagonal is nonsense, where all is done already
+                column = columns[v * u.parts + part][lane]
+                solved[part] = u.multiply_add(column, factor, solved[part])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _dot_rows(typing_context, Y, ids, first, x, out):
+    signature = types.void(Y, ids, types.intp, x, out)
+
+    def generate(context, builder, signature, arguments):
+        y = _Matrix(context, builder, signature.args[0], arguments[0])
+        x, out = (
+            context.make_array(signature.args[n])(context, builder, arguments[n]).data
+            for n in (3, 4)
+        )
+        rows, zero = _listed_rows(context, builder, signature, arguments)
+        sums = [
+            cgutils.alloca_once_value(builder, ir.Constant(y.vector, [0.0] * y.lanes)) for _ in rows
+        ]
+        with cgutils.for_range_slice(builder, zero, y.width, ir.Constant(zero.type, y.lanes)) as (
+            f,
+            _,
+        ):
+            value = y.load_from(x, f)
+            for row, total in zip(rows, sums, strict=True):
+                builder.store(y.multiply_add(y.load(row, f), value, builder.load(total)), total)
+        for v in range(y.parts):
+            total, *more = y.transposed(
+                [builder.load(one) for one in sums[v * y.lanes : (v + 1) * y.lanes]]
+            )
+            for column in more:
+                total = builder.fadd(total, column)
+            at = builder.gep(out, [ir.Constant(zero.type, v * y.lanes)])
+            builder.store(total, builder.bitcast(at, ir.PointerType(y.vector)), align=y.size)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _add_rows(typing_context, Y, ids, first, factor, out):
+    signature = types.void(Y, ids, types.intp, factor, out)
+
+    def generate(context, builder, signature, arguments):
+        y = _Matrix(context, builder, signature.args[0], arguments[0])
+        factor, out = (
+            context.make_array(signature.args[n])(context, builder, arguments[n]).data
+            for n in (3, 4)
+        )
+        rows, zero = _listed_rows(context, builder, signature, arguments)
+        factors = [
+            y.spread(builder.load(builder.gep(factor, [ir.Constant(zero.type, r)])))
+            for r in range(TILE)
+        ]
+        with cgutils.for_range_slice(builder, zero, y.width, ir.Constant(zero.type, y.lanes)) as (
+            f,
+            _,
+        ):
+            total = y.load_from(out, f)
+            for row, scale in zip(rows, factors, strict=True):
+                total = y.multiply_add(y.load(row, f), scale, total)
+            at = builder.bitcast(builder.gep(out, [f]), ir.PointerType(y.vector))
+            builder.store(total, at, align=y.size)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _listed_rows(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Return the eight numbers ids[first:first+8], and the number 0."""
+    ids = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+    first = arguments[2]
+    places = [builder.add(first, ir.Constant(first.type, r)) for r in range(TILE)]
+    rows = [builder.sext(builder.load(builder.gep(ids, [at])), first.type) for at in places]
+    return rows, ir.Constant(first.type, 0)
+
+
+def _prefetch(builder: Any, at: Any) -> None:
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    how = [ir.Constant(number, value) for value in (0, 2, 1)]  # read, into the second cache, data
+    builder.call(function, [builder.bitcast(at, byte), *how])
 
 
 @intrinsic
@@ -236,15 +395,22 @@ def _prefetch_row(typing_context, A, i):
 
     def generate(context, builder, signature, arguments):
         a = _Matrix(context, builder, signature.args[0], arguments[0])
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        how = [ir.Constant(number, value) for value in (0, 3, 1)]  # read, keep, data
         zero = ir.Constant(arguments[1].type, 0)
         step = ir.Constant(arguments[1].type, 64 // a.size)
         with cgutils.for_range_slice(builder, zero, a.width, step) as (col, _):
-            at = builder.bitcast(a.address(arguments[1], col), byte)
-            builder.call(function, [at, *how])
+            _prefetch(builder, a.address(arguments[1], col))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _prefetch_at(typing_context, a, i):
+    signature = types.void(a, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        _prefetch(builder, builder.gep(array.data, [arguments[1]]))
         return context.get_dummy_value()
 
     return signature, generate
@@ -265,14 +431,34 @@ def _next_task(typing_context, counter):
 # -- what they compute -------------------------------------------------------------------------
 
 
-def add_tile(C: Any, A: Any, m: int, i: int, j: int) -> None:
+def set_tile(C: Any, A: Any, m: int, i: int, j: int, width: int = TILE) -> None:
+    """C[i:i+8, j:j+8] = A[:m, i:i+8]' A[:m, j:j+8]."""
+    C[i : i + TILE, j : j + width] = A[:m, i : i + TILE].T @ A[:m, j : j + width]
+
+
+def add_tile(C: Any, A: Any, m: int, i: int, j: int, width: int = TILE) -> None:
     """C[i:i+8, j:j+8] += A[:m, i:i+8]' A[:m, j:j+8]."""
-    C[i : i + TILE, j : j + TILE] += A[:m, i : i + TILE].T @ A[:m, j : j + TILE]
+    C[i : i + TILE, j : j + width] += A[:m, i : i + TILE].T @ A[:m, j : j + width]
 
 
-def subtract_tile(C: Any, A: Any, m: int, i: int, j: int) -> None:
+def subtract_tile(C: Any, A: Any, m: int, i: int, j: int, width: int = TILE) -> None:
     """C[i:i+8, j:j+8] -= A[:m, i:i+8]' A[:m, j:j+8]; C may be A."""
-    C[i : i + TILE, j : j + TILE] -= A[:m, i : i + TILE].T @ A[:m, j : j + TILE]
+    C[i : i + TILE, j : j + width] -= A[:m, i : i + TILE].T @ A[:m, j : j + width]
+
+
+def set_pair(C: Any, A: Any, m: int, i: int, j: int) -> None:
+    """As `set_tile`, for j:j+16."""
+    set_tile(C, A, m, i, j, 2 * TILE)
+
+
+def add_pair(C: Any, A: Any, m: int, i: int, j: int) -> None:
+    """As `add_tile`, for j:j+16."""
+    add_tile(C, A, m, i, j, 2 * TILE)
+
+
+def subtract_pair(C: Any, A: Any, m: int, i: int, j: int) -> None:
+    """As `subtract_tile`, for j:j+16."""
+    subtract_tile(C, A, m, i, j, 2 * TILE)
 
 
 def factor_tile(U: Any, inverse: Any, i: int) -> Any:
@@ -301,13 +487,36 @@ def solve_tile(U: Any, inverse: Any, i: int, j: int) -> None:
         U[r, j : j + TILE] *= inverse[r]
 
 
-def transpose_tile(A: Any, i: int, j: int, B: Any) -> None:
-    """B[j:j+8, i:i+8] = A[i:i+8, j:j+8]'."""
-    B[j : j + TILE, i : i + TILE] = A[i : i + TILE, j : j + TILE].T
+def solve_back(U: Any, inverse: Any, i: int, n: int, x: Any) -> None:
+    """Replace x[i:i+8] by R^-1 (it - U[i:i+8, i+8:n] x[i+8:n]), R and inverse of `factor_tile`."""
+    x[i : i + TILE] -= U[i : i + TILE, i + TILE : n] @ x[i + TILE : n]
+    for s in range(i + TILE - 1, i - 1, -1):
+        x[s] *= inverse[s]
+        x[i:s] -= U[i:s, s] * x[s]
+
+
+def gather_transposed(Y: Any, ids: Any, first: int, h: Any, factor: Any, T: Any) -> None:
+    """T[:k, e] = factor[e] * h * Y[ids[e]] for the k columns of Y and e in first:first+8."""
+    e = slice(first, first + TILE)
+    T[: Y.shape[1], e] = factor[e] * (Y[ids[e]] * h).T
+
+
+def dot_rows(Y: Any, ids: Any, first: int, x: Any, out: Any) -> None:
+    """out[:8] = Y[ids[first:first+8]] x; Y has a multiple of 8 columns."""
+    out[:TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
+
+
+def add_rows(Y: Any, ids: Any, first: int, factor: Any, out: Any) -> None:
+    """Out += factor[:8] Y[ids[first:first+8]]; Y has a multiple of 8 columns."""
+    out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
 
 
 def prefetch_row(A: Any, i: int) -> None:
     """Ask for a row of A to be brought into the cache; changes nothing."""
+
+
+def prefetch_at(a: Any, i: int) -> None:
+    """Ask for a[i] to be brought into the cache; changes nothing."""
 
 
 def next_task(counter: Any) -> int:
@@ -317,6 +526,10 @@ def next_task(counter: Any) -> int:
 
 
 if not numba.config.DISABLE_JIT:
-    add_tile, subtract_tile = _tile_product(1), _tile_product(-1)
-    factor_tile, solve_tile = _factor_tile, _solve_tile
-    transpose_tile, prefetch_row, next_task = _transpose_tile, _prefetch_row, _next_task
+    set_tile, set_pair = _tile_product("set"), _tile_product("set", 2)
+    add_tile, add_pair = _tile_product("add"), _tile_product("add", 2)
+    subtract_tile, subtract_pair = _tile_product("subtract"), _tile_product("subtract", 2)
+    factor_tile, solve_tile, solve_back = _factor_tile, _solve_tile, _solve_back
+    dot_rows, add_rows = _dot_rows, _add_rows
+    gather_transposed, next_task = _gather_transposed, _next_task
+    prefetch_at, prefetch_row = _prefetch_at, _prefetch_row

@@ -336,11 +336,11 @@ class Problem:
         gradients = []
         with parallel(n_threads):
             for side, own, other in ((rows, P, Q), (cols, Q, P)):
+                out = np.zeros_like(own)
                 if objective.unobserved_weight:
                     weight = 2.0 * share * objective.unobserved_weight
-                    out = products.times_square(own, (weight * gramian(other)).astype(own.dtype))
-                else:
-                    out = np.zeros_like(own)
+                    pull = (weight * gramian(other)).astype(own.dtype)
+                    products.times_square(own, pull, out)
                 evaluate.gradient_rows(
                     side.bounds, side.indptr, side.indices, side.targets, side.weights, side.first,
                     objective.missing_weight, loss_code, parameter, loss_derivative,

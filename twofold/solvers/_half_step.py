@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import products
+from twofold._kernels.dense import padded
 from twofold._kernels.iterative import cg_rows, subspace_rows
 from twofold._kernels.nonnegative import solve_rows_nonnegative
 from twofold._kernels.rows import UNSUITABLE, solve_rows
@@ -104,18 +105,19 @@ class _System:
         if a0:
             spectrum, self.V = np.linalg.eigh(self.G)
             self.spectrum = np.maximum(spectrum, 0.0)
+        self.width = int(padded(k))
 
     def solve_whitened(
         self, rows: NDArray[np.int64], dtype: Any, threads: int, out: NDArray[Any]
     ) -> NDArray[np.int64]:
         """Write the rows that can be solved in this dtype into ``out``; return the others."""
-        in_place = not self.V.size and out.dtype == dtype
-        solved: NDArray[Any] = out if in_place else np.empty(out.shape, dtype=dtype)
         other = self.other.astype(dtype, copy=False)
         queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
+        in_place = not self.V.size and out.dtype == dtype and out.shape[1] == self.width
+        solved = out if in_place else empty_aligned((self.side.n, self.width), dtype)
         solve_rows(
-            *queue, self.side.indptr, self.side.indices, self.c, self.b, self.spectrum, self.V,
-            ridge, rotated, other, solved, status,
+            *queue, self.side.indptr, self.side.indices, self.c, self.b, self._padded_spectrum(),
+            self.V, ridge, rotated, other, solved, status,
         )  # fmt: skip
         return self._put_back(rows, status, solved, out)
 
@@ -135,12 +137,11 @@ class _System:
             rows, short = rows[:n_long], rows[n_long:]
         queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
         start = np.zeros_like(out) if own is None else own.astype(dtype, copy=False)
-        if self.V.size and own is not None:
-            start = products.times_square(start, self.V.astype(dtype))
-        solved: NDArray[Any] = np.empty_like(out)
+        start = self._rotated(start, dtype)  # only a start: its digits do not matter
+        solved = empty_aligned((self.side.n, self.width), dtype)
         given = (
-            *queue, self.side.indptr, self.side.indices, self.c, self.b, self.spectrum, ridge,
-            rotated, start,
+            *queue, self.side.indptr, self.side.indices, self.c, self.b, self._padded_spectrum(),
+            ridge, rotated, start,
         )  # fmt: skip
         if how.kind == "cg":
             cg_rows(*given, how.cg_steps, 0.0, solved, status)
@@ -175,10 +176,26 @@ class _System:
         status = np.zeros(self.side.n, dtype=np.uint8)
         status[rows[~suits]] = UNSUITABLE
         uniform = ridge.min() == ridge.max() > 0.0
-        other = self.other.astype(dtype, copy=False)
-        rotated = products.times_square(other, self.V) if self.V.size else other
+        rotated = self._rotated(self.other.astype(dtype, copy=False), np.float64)
         queue = self._queue(rows[suits], threads)
         return queue, ridge[:1] if uniform else ridge, status, rotated
+
+    def _rotated(self, factors: NDArray[Any], precision: Any) -> NDArray[Any]:
+        """Return F V, or F if nothing is rotated, with columns of zeros up to the padded width."""
+        n, k = factors.shape
+        if not self.V.size and k == self.width:
+            return factors
+        out = empty_aligned((n, self.width), factors.dtype)
+        if self.V.size:
+            V = np.zeros((k, self.width), precision)
+            V[:, :k] = self.V
+            products.times_square(factors, V, out)
+        else:
+            out[:, :k], out[:, k:] = factors, 0.0
+        return out
+
+    def _padded_spectrum(self) -> NDArray[np.float64]:
+        return np.append(self.spectrum, np.ones(self.width - self.spectrum.size))
 
     def _put_back(
         self,
@@ -190,12 +207,17 @@ class _System:
         """Rotate what was solved back into ``out``; return the other rows."""
         is_left = status[rows] == UNSUITABLE
         done = rows[~is_left]
+        k = self.other.shape[1]
         if self.V.size:
-            products.rows_times_square(
-                solved, done, np.ascontiguousarray(self.V.T, solved.dtype), out
-            )
+            back = np.zeros((self.width, k), solved.dtype)
+            back[:k] = self.V.T
+            if done.size == self.side.longest_first.size:
+                solved[self.side.counts == 0] = 0.0
+                products.times_square(solved, back, out)
+            else:
+                products.rows_times_square(solved, done, back, out)
         elif solved is not out:
-            out[done] = solved[done]
+            out[done] = solved[done, :k]
         left: NDArray[np.int64] = rows[is_left]
         return left
 
@@ -213,6 +235,13 @@ class _System:
         out[rows[~is_singular]] = solved[~is_singular]
         singular: NDArray[np.int64] = rows[is_singular]
         return singular
+
+
+def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
+    """Return an array that begins where a cache line does."""
+    room = np.empty(shape[0] * shape[1] + 64, dtype)
+    first = -room.ctypes.data % 64 // room.itemsize
+    return room[first : first + shape[0] * shape[1]].reshape(shape)
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
