@@ -16,38 +16,58 @@ from twofold._kernels.dense import (
     solve_upper,
 )
 from twofold._kernels.jit import jit, parallel_jit
-from twofold._kernels.rows import UNSUITABLE, fetch, following, gather, whitening
+from twofold._kernels.rows import DUAL_ERROR, UNSUITABLE, fetch, following, gather, whitening
 from twofold._kernels.simd import TILE, add_rows, dot_rows, next_task
 
-__all__ = ["cg_rows", "subspace_rows"]
+__all__ = ["cg_rows", "subspace_rows", "whitened_lengths"]
 
 _PANEL = 256  # entries that are gathered once; longer rows are gathered anew for every block
 _AHEAD = 1 << 17  # bytes of factors that are asked for before they are needed
 
 
 @parallel_jit
+def whitened_lengths(Y, spectrum, mu, out):
+    """Set out to |z_i|^2 for every row of Y."""
+    h = np.empty(Y.shape[1])
+    whitening(spectrum, mu, h)
+    n_chunks = (Y.shape[0] + 1023) // 1024
+    for chunk in prange(n_chunks):
+        for i in range(chunk * 1024, min(chunk * 1024 + 1024, Y.shape[0])):
+            total = 0.0
+            for f in range(Y.shape[1]):
+                z = h[f] * Y[i, f]
+                total += z * z
+            out[i] = total
+
+
+@parallel_jit
 def cg_rows(
-    n_workers, counter, rows, bounds, indptr, indices, c, b, spectrum, ridge, Y, start, n_steps,
-    tolerance, out, status,
+    n_workers, counter, rows, bounds, indptr, indices, c, b, spectrum, ridge, Y, lengths, start,
+    n_steps, tolerance, out, status,
 ):  # fmt: skip
     """Do at most n_steps of conjugate gradients for each listed row (Hestenes & Stiefel 1952).
 
-    ``start`` and ``out`` are rotated as ``Y`` = Q V is. A row ends when its residual is at most
-    ``tolerance`` of its length, which bounds the relative error, as the matrix is I + something
-    positive; with a tolerance > 0, one that does not get there is marked UNSUITABLE.
+    ``start`` and ``out`` are rotated as ``Y`` = Q V is.
+
+    With a tolerance > 0 a row ends when its residual r bounds the relative error by it: the matrix
+    is I + something positive, so p^ is wrong by at most |r|, and p by max(h) |r|. The recurrence's
+    residual does not see rounding, so it is computed anew in float64, and the steps go on from that
+    if need be. A row that does not get there is marked UNSUITABLE, and so is one to which the
+    rounding of Y itself could matter, by the ``lengths`` |z_i|^2.
     """
     k = Y.shape[1]
     step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
     real = Y.dtype.type
     unit = np.finfo(Y.dtype).eps
     for _worker in prange(n_workers):
-        x = np.zeros(k, Y.dtype)
+        x = np.zeros(k)
+        exact = np.zeros(k)
         r = np.zeros(k, Y.dtype)
         p = np.zeros(k, Y.dtype)
         moved = np.zeros(k, Y.dtype)
         total = np.zeros(k, Y.dtype)
         h = np.empty(k, Y.dtype)
-        nothing = np.zeros(1)
+        none = np.zeros(1)
         ids = np.empty(TILE, indices.dtype)
         left = np.zeros(TILE, Y.dtype)
         mu = ridge[0]
@@ -64,6 +84,11 @@ def cg_rows(
                 suits = True
                 for e in range(first * step_c, (stop - 1) * step_c + 1):
                     suits &= c[e] >= 0.0
+                if tolerance > 0.0:
+                    trace = 0.0
+                    for e in range(first, stop):
+                        trace += c[e * step_c] * lengths[indices[e]]
+                    suits &= unit * DUAL_ERROR * trace <= tolerance
                 if not suits:
                     status[u] = UNSUITABLE
                     continue
@@ -74,55 +99,97 @@ def cg_rows(
                     first, stop, next_low, next_high, indices, c, step_c, b, step_b, Y, moved, ids,
                     left, total,
                 )  # fmt: skip
-                size = length = real(0.0)
+                length = 0.0
                 for f in range(k):
                     x[f] = moved[f] / h[f]
-                    p[f] = h[f] * total[f] - x[f]
-                    r[f] = p[f]
-                    size += p[f] * p[f]
-                    length += x[f] * x[f]
-                near = max(tolerance, np.float64(unit)) ** 2  # below it there is only rounding
-                for _step in range(n_steps):
-                    if not size > near * length:
+                    r[f] = h[f] * total[f] - real(x[f])
+                    length += moved[f] * moved[f]
+                near = (max(tolerance, np.float64(unit)) / h.max()) ** 2
+                steps = 0
+                while True:
+                    size = _square(r)
+                    for f in range(k):
+                        p[f] = r[f]
+                    while steps < n_steps and size > near * length:
+                        steps += 1
+                        for f in range(k):
+                            moved[f] = h[f] * p[f]
+                            total[f] = real(0.0)
+                        _add_left(
+                            first, stop, 0, 0, indices, c, step_c, none, 0, Y, moved, ids, left,
+                            total,
+                        )  # fmt: skip
+                        curvature = real(0.0)
+                        for f in range(k):
+                            total[f] = p[f] - h[f] * total[f]
+                            curvature += p[f] * total[f]
+                        along = size / curvature
+                        length = 0.0
+                        for f in range(k):
+                            x[f] += along * p[f]
+                            r[f] -= along * total[f]
+                            length += (h[f] * x[f]) * (h[f] * x[f])
+                        new = _square(r)
+                        for f in range(k):
+                            p[f] = r[f] + new / size * p[f]
+                        size = new
+                    if tolerance == 0.0:
                         break
+                    _residual(first, stop, indices, c, step_c, b, step_b, h, Y, x, exact)
                     for f in range(k):
-                        moved[f] = h[f] * p[f]
-                        total[f] = real(0.0)
-                    _add_left(
-                        first,
-                        stop,
-                        0,
-                        0,
-                        indices,
-                        c,
-                        step_c,
-                        nothing,
-                        0,
-                        Y,
-                        moved,
-                        ids,
-                        left,
-                        total,
-                    )
-                    curvature = real(0.0)
-                    for f in range(k):
-                        total[f] = p[f] - h[f] * total[f]
-                        curvature += p[f] * total[f]
-                    along = size / curvature
-                    new = length = real(0.0)
-                    for f in range(k):
-                        x[f] += along * p[f]
-                        r[f] -= along * total[f]
-                        new += r[f] * r[f]
-                        length += x[f] * x[f]
-                    for f in range(k):
-                        p[f] = r[f] + new / size * p[f]
-                    size = new
+                        r[f] = real(exact[f])
+                    if _square(r) <= near * length:
+                        break
+                    if steps >= n_steps:
+                        status[u] = UNSUITABLE
+                        break
                 for f in range(k):
-                    out[u, f] = h[f] * x[f]
-                if tolerance > 0.0 and not size <= near * length:
-                    status[u] = UNSUITABLE
+                    out[u, f] = real(h[f] * x[f])
             task = next_task(counter)
+
+
+@jit
+def _square(x):
+    total = x.dtype.type(0.0)
+    for f in range(x.size):
+        total += x[f] * x[f]
+    return total
+
+
+@jit
+def _residual(first, stop, indices, c, step_c, b, step_b, h, Y, x, out):
+    """Set out = Z'b - (I + Z_c' Z_c) x, in float64; four entries at once."""
+    k = Y.shape[1]
+    moved = np.empty(k)
+    total = np.zeros(k)
+    for f in range(k):
+        moved[f] = h[f] * x[f]
+    whole = first + (stop - first) // 4 * 4
+    for e in range(first, whole, 4):
+        y0, y1, y2, y3 = Y[indices[e]], Y[indices[e + 1]], Y[indices[e + 2]], Y[indices[e + 3]]
+        s0 = s1 = s2 = s3 = 0.0
+        for f in range(k):
+            value = moved[f]
+            s0 += y0[f] * value
+            s1 += y1[f] * value
+            s2 += y2[f] * value
+            s3 += y3[f] * value
+        s0 = b[e * step_b] - c[e * step_c] * s0
+        s1 = b[(e + 1) * step_b] - c[(e + 1) * step_c] * s1
+        s2 = b[(e + 2) * step_b] - c[(e + 2) * step_c] * s2
+        s3 = b[(e + 3) * step_b] - c[(e + 3) * step_c] * s3
+        for f in range(k):
+            total[f] += s0 * y0[f] + s1 * y1[f] + s2 * y2[f] + s3 * y3[f]
+    for e in range(whole, stop):
+        y = Y[indices[e]]
+        value = 0.0
+        for f in range(k):
+            value += y[f] * moved[f]
+        value = b[e * step_b] - c[e * step_c] * value
+        for f in range(k):
+            total[f] += value * y[f]
+    for f in range(k):
+        out[f] = h[f] * total[f] - x[f]
 
 
 @jit

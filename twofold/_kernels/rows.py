@@ -28,6 +28,8 @@ from twofold._kernels.jit import jit, parallel_jit
 from twofold._kernels.simd import TILE, gather_transposed, next_task, prefetch_at, prefetch_row
 
 __all__ = [
+    "DUAL_ERROR",
+    "ENOUGH",
     "UNSUITABLE",
     "fetch",
     "following",
@@ -41,14 +43,14 @@ _PANEL = 64  # entries gathered at a time: they stay in the first cache, whateve
 
 # Measured: the relative error of a row is at most 4e-7 + this much of (rounding unit) x (trace of
 # Z'CZ), in float32.
-_DUAL_ERROR, _PRIMAL_ERROR = 0.1, 0.5
-_ENOUGH = 1e-6  # relative error from which a row is refined, and change at which that stops
+DUAL_ERROR, _PRIMAL_ERROR = 0.1, 0.5
+ENOUGH = 2e-6  # relative error from which a row is refined, and change at which that stops
 _MAX_REFINEMENTS = 5
 
 
 @parallel_jit
 def solve_rows(
-    n_workers, counter, rows, bounds, indptr, indices, c, b, spectrum, V, ridge, Y, Q, out, status
+    n_workers, counter, rows, bounds, indptr, indices, c, b, spectrum, ridge, Y, V, Q, out, status
 ):
     """Solve the listed rows in whitened coordinates; ``out`` and ``Y`` = Q V are rotated by V.
 
@@ -98,14 +100,14 @@ def solve_rows(
                         start, stop, next_low, next_high, indices, c, step_c, b, step_b, h, Y, Z, U,
                         inverse, w,
                     )  # fmt: skip
-                error = unit * trace * (_DUAL_ERROR if dual else _PRIMAL_ERROR)
+                error = unit * trace * (DUAL_ERROR if dual else _PRIMAL_ERROR)
                 # Also nan: it could not be factorised. Residuals in float64 do not refine float64.
-                if not (unit * trace < 0.5 and (error < _ENOUGH or unit > 1e-10)):
+                if not (unit * trace < 0.5 and (error < ENOUGH or unit > 1e-10)):
                     status[u] = UNSUITABLE
                     continue
                 for f in range(k):
                     out[u, f] = h[f] * w[f]
-                if error < _ENOUGH:
+                if error < ENOUGH:
                     continue
                 for f in range(k):
                     exact[f] = np.float64(out[u, f])
@@ -128,7 +130,7 @@ def solve_rows(
                         exact[f] += move
                         change += move * move
                         length += exact[f] * exact[f]
-                    if change <= _ENOUGH * _ENOUGH * length:
+                    if change <= ENOUGH * ENOUGH * length:
                         status[u] = SOLVED
                         break
                 for f in range(k):

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from twofold._kernels import products
 from twofold._kernels.dense import padded
-from twofold._kernels.iterative import cg_rows, subspace_rows
+from twofold._kernels.iterative import cg_rows, subspace_rows, whitened_lengths
 from twofold._kernels.nonnegative import solve_rows_nonnegative
-from twofold._kernels.rows import UNSUITABLE, solve_rows
+from twofold._kernels.rows import ENOUGH, UNSUITABLE, solve_rows
 from twofold._kernels.rows_plain import SINGULAR, solve_rows_plainly
 from twofold._threads import parallel
 from twofold.exceptions import SingularRowError
@@ -31,6 +31,11 @@ class RowSolver:
 
 
 EXACT = RowSolver()
+
+# Measured: a step of CG is 4 d k flops, at 0.4 of the speed of a direct solve, and about ten are
+# needed; in units of _cost, where gathering is 40 d k.
+_CG_COST = 100 + 40
+_CG_MOST = 20
 
 
 def half_step(
@@ -80,11 +85,10 @@ def half_step(
         if how.nonnegative:
             system.solve_nonnegative(left, own, threads, out)
             return out
-        if how.kind in ("cg", "subspace"):
-            left = system.approach(left, own, how, threads, out)
         for dtype in dict.fromkeys((other.dtype.type, np.float64)):
             if left.size:
-                left = system.solve_whitened(left, dtype, threads, out)
+                left = system.solve_whitened(left, own, how, dtype, threads, out)
+            how = EXACT
         if left.size:
             left = system.solve_plainly(left, out)
     _check_unique(left, side, row_name)
@@ -108,46 +112,67 @@ class _System:
         self.width = int(padded(k))
 
     def solve_whitened(
-        self, rows: NDArray[np.int64], dtype: Any, threads: int, out: NDArray[Any]
-    ) -> NDArray[np.int64]:
-        """Write the rows that can be solved in this dtype into ``out``; return the others."""
-        other = self.other.astype(dtype, copy=False)
-        queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
-        in_place = not self.V.size and out.dtype == dtype and out.shape[1] == self.width
-        solved = out if in_place else empty_aligned((self.side.n, self.width), dtype)
-        solve_rows(
-            *queue, self.side.indptr, self.side.indices, self.c, self.b, self._padded_spectrum(),
-            self.V, ridge, rotated, other, solved, status,
-        )  # fmt: skip
-        return self._put_back(rows, status, solved, out)
-
-    def approach(
         self,
         rows: NDArray[np.int64],
         own: NDArray[Any] | None,
         how: RowSolver,
+        dtype: Any,
         threads: int,
         out: NDArray[Any],
     ) -> NDArray[np.int64]:
-        """Write what a few steps from ``own`` give into ``out``; return rows that do not suit."""
-        dtype = self.other.dtype.type
-        short = rows[:0]
+        """Write the rows that can be solved in this dtype into ``out``; return the others."""
+        side, spectrum, ridge = self.side, self.spectrum, self.side.scale
+        flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
+        left = ~(spectrum[0] + ridge > flat)[rows]
+        if ridge.min() == ridge.max() > 0.0:
+            ridge = ridge[:1]
+        other = self.other.astype(dtype, copy=False)
+        rotated = self._rotated(other, np.float64)
+        in_place = not self.V.size and out.dtype == dtype and out.shape[1] == self.width
+        solved = out if in_place else empty_aligned((side.n, self.width), dtype)
+        status = np.zeros(side.n, dtype=np.uint8)
+        padded_spectrum = np.append(spectrum, np.ones(self.width - spectrum.size))
+
+        def equations(which: NDArray[np.bool_]) -> tuple[Any, ...]:
+            return (
+                *self._queue(rows[which], threads), side.indptr, side.indices, self.c, self.b,
+                padded_spectrum, ridge, rotated,
+            )  # fmt: skip
+
+        stepwise = ~left & self._suits_steps(rows, how, dtype)
+        if stepwise.any():
+            if own is None:
+                start = np.zeros_like(solved)
+            else:  # in its own dtype: it is but a start
+                start = self._rotated(own.astype(dtype, copy=False), dtype, rows[stepwise])
+            if how.kind == "subspace":
+                subspace_rows(*equations(stepwise), start, how.block_size, solved, status)
+            elif how.kind == "cg":
+                cg_rows(*equations(stepwise), np.zeros(0), start, how.cg_steps, 0.0, solved, status)
+            else:
+                lengths = np.empty(rotated.shape[0])
+                whitened_lengths(rotated, padded_spectrum, ridge.min(), lengths)
+                cg_rows(*equations(stepwise), lengths, start, _CG_MOST, ENOUGH, solved, status)
+            stepwise &= status[rows] != UNSUITABLE
+            status[:] = 0
+        directly = ~left & ~stepwise
+        if directly.any():
+            solve_rows(*equations(directly), self.V, other, solved, status)
+        left |= status[rows] == UNSUITABLE
+        self._put_back(rows[~left], solved, out)
+        unsolved: NDArray[np.int64] = rows[left]
+        return unsolved
+
+    def _suits_steps(
+        self, rows: NDArray[np.int64], how: RowSolver, dtype: Any
+    ) -> NDArray[np.bool_] | bool:
+        """Say which rows are to be solved step by step, the others directly."""
+        counts, k = self.side.counts[rows], self.other.shape[1]
         if how.kind == "subspace":  # a row with fewer entries than a block has costs less exactly
-            n_long = int(np.count_nonzero(self.side.counts[rows] > how.block_size))
-            rows, short = rows[:n_long], rows[n_long:]
-        queue, ridge, status, rotated = self._whitened(rows, dtype, threads)
-        start = np.zeros_like(out) if own is None else own.astype(dtype, copy=False)
-        start = self._rotated(start, dtype)  # only a start: its digits do not matter
-        solved = empty_aligned((self.side.n, self.width), dtype)
-        given = (
-            *queue, self.side.indptr, self.side.indices, self.c, self.b, self._padded_spectrum(),
-            ridge, rotated, start,
-        )  # fmt: skip
-        if how.kind == "cg":
-            cg_rows(*given, how.cg_steps, 0.0, solved, status)
-        else:
-            subspace_rows(*given, how.block_size, solved, status)
-        return np.concatenate([self._put_back(rows, status, solved, out), short])
+            return np.asarray(counts > how.block_size)
+        if how.kind == "auto" and dtype is np.float32:  # in float64 nobody wants just ENOUGH
+            return np.asarray(_cost(counts, k) > _CG_COST * counts * k)
+        return how.kind == "cg"
 
     def solve_nonnegative(
         self, rows: NDArray[np.int64], own: NDArray[Any] | None, threads: int, out: NDArray[Any]
@@ -166,22 +191,13 @@ class _System:
         bounds = balanced_bounds(_cost(counts, k), _cost_per_task(counts, k, threads))
         return threads, np.zeros(1, np.int64), rows, bounds
 
-    def _whitened(
-        self, rows: NDArray[np.int64], dtype: Any, threads: int
-    ) -> tuple[tuple[Any, ...], NDArray[np.float64], NDArray[np.uint8], NDArray[Any]]:
-        """Return tasks of the rows that can be whitened, ridge, status of all, and Q V."""
-        spectrum, ridge = self.spectrum, self.side.scale
-        flat = 1e3 * np.finfo(dtype).eps ** 1.5 * (spectrum[-1] + ridge)
-        suits = (spectrum[0] + ridge > flat)[rows]
-        status = np.zeros(self.side.n, dtype=np.uint8)
-        status[rows[~suits]] = UNSUITABLE
-        uniform = ridge.min() == ridge.max() > 0.0
-        rotated = self._rotated(self.other.astype(dtype, copy=False), np.float64)
-        queue = self._queue(rows[suits], threads)
-        return queue, ridge[:1] if uniform else ridge, status, rotated
+    def _rotated(
+        self, factors: NDArray[Any], precision: Any, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[Any]:
+        """Return F V, or F if nothing is rotated, with columns of zeros up to the padded width.
 
-    def _rotated(self, factors: NDArray[Any], precision: Any) -> NDArray[Any]:
-        """Return F V, or F if nothing is rotated, with columns of zeros up to the padded width."""
+        If rows are given, only those have to be there.
+        """
         n, k = factors.shape
         if not self.V.size and k == self.width:
             return factors
@@ -189,37 +205,27 @@ class _System:
         if self.V.size:
             V = np.zeros((k, self.width), precision)
             V[:, :k] = self.V
-            products.times_square(factors, V, out)
+            if rows is None or rows.size > n // 2:
+                products.times_square(factors, V, out)
+            else:
+                products.rows_times_square(factors, rows, V, out)
         else:
             out[:, :k], out[:, k:] = factors, 0.0
         return out
 
-    def _padded_spectrum(self) -> NDArray[np.float64]:
-        return np.append(self.spectrum, np.ones(self.width - self.spectrum.size))
-
-    def _put_back(
-        self,
-        rows: NDArray[np.int64],
-        status: NDArray[np.uint8],
-        solved: NDArray[Any],
-        out: NDArray[Any],
-    ) -> NDArray[np.int64]:
-        """Rotate what was solved back into ``out``; return the other rows."""
-        is_left = status[rows] == UNSUITABLE
-        done = rows[~is_left]
+    def _put_back(self, rows: NDArray[np.int64], solved: NDArray[Any], out: NDArray[Any]) -> None:
+        """Rotate the rows back into ``out``."""
         k = self.other.shape[1]
         if self.V.size:
             back = np.zeros((self.width, k), solved.dtype)
             back[:k] = self.V.T
-            if done.size == self.side.longest_first.size:
-                solved[self.side.counts == 0] = 0.0
+            if rows.size == self.side.longest_first.size:
+                solved[~(self.side.summed_weights > 0.0)] = 0.0
                 products.times_square(solved, back, out)
             else:
-                products.rows_times_square(solved, done, back, out)
+                products.rows_times_square(solved, rows, back, out)
         elif solved is not out:
-            out[done] = solved[done, :k]
-        left: NDArray[np.int64] = rows[is_left]
-        return left
+            out[rows] = solved[rows, :k]
 
     def solve_plainly(self, rows: NDArray[np.int64], out: NDArray[Any]) -> NDArray[np.int64]:
         """Write the rows into ``out``; return those that have no unique solution."""
