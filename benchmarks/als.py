@@ -1,17 +1,26 @@
-"""How near to the hardware ALS is: the row solve beside GEMM, and how its cost grows.
+"""How near to the hardware ALS is, how its cost grows, and how exact its rows are.
 
     python -m benchmarks.als efficiency [--plot efficiency.svg]
+    python -m benchmarks.als routes
+    python -m benchmarks.als accuracy
+    python -m benchmarks.als fold-in
+    python -m benchmarks.als first-call
     python -m benchmarks.als scaling [--plot scaling.svg]
     python -m benchmarks.als mpd
 
-``efficiency`` times half-steps over rows of one length, in GFLOP/s of the cheaper exact way
+``efficiency`` times direct half-steps over rows of one length, in GFLOP/s of the cheaper exact way
 (d^2 k + d^3/3 or d k^2 + k^3/3, and 4 d k for the rest) beside single-precision GEMM of the same
-run; ``scaling`` fits the exponent of the cost in the number of pairs; ``mpd`` runs one epoch at the
-size of the Million Playlist Dataset.
+run; ``routes`` times the row solvers beside each other, by row length; ``accuracy`` is the error of
+float32 rows against float64; ``fold-in`` is beside the notebook's formula in numpy; ``first-call``
+is the first fit of a new process; ``scaling`` fits the exponent of the cost in the number of pairs;
+``mpd`` runs one epoch at the size of the Million Playlist Dataset. How ALS does beside other
+packages is measured by ``python -m benchmarks run``.
 """
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +29,16 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.machine import forget_peak, machine, memory_mb
-from twofold import L2, Objective
+from twofold import L2, Objective, fold_in
 from twofold._threads import available_threads
 from twofold.datasets import make_playlists
 from twofold.objective import Problem
 from twofold.solvers import ALS
-from twofold.solvers._half_step import half_step
+from twofold.solvers._half_step import RowSolver, half_step
+from twofold.testing import reference
 
 _OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+_DIRECT = RowSolver("direct")
 _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 _RANKS = (32, 64, 128, 256)
 
@@ -76,14 +87,9 @@ def efficiency(plot: Path | None, n_threads: int) -> None:
             side = Problem(_OBJECTIVE, matrix).rows
 
             def work(side=side, Q=Q) -> object:
-                return half_step(_OBJECTIVE, side, Q, n_threads=n_threads)
+                return half_step(_OBJECTIVE, side, Q, n_threads=n_threads, how=_DIRECT)
 
-            none = Problem(_OBJECTIVE, sparse.csr_array((n, n_cols))).rows
-
-            def set_up(none=none, Q=Q) -> object:
-                return half_step(_OBJECTIVE, none, Q, n_threads=n_threads)
-
-            seconds = median_seconds(work) - median_seconds(set_up)
+            seconds = median_seconds(work) - _set_up_seconds(n, Q, n_threads)
             share = n * flops_of_a_row(d, k) / seconds / 1e9 / gemm
             shares[k].append(share)
             cells.append(f"{1e6 * seconds / n * n_threads:.2f}, {share:.0%}")
@@ -94,6 +100,135 @@ def efficiency(plot: Path | None, n_threads: int) -> None:
             plot, {f"k = {k}": (_LENGTHS, shares[k]) for k in _RANKS}, "entries of the row",
             "share of GEMM", log_y=False,
         )  # fmt: skip
+
+
+def _set_up_seconds(n: int, Q: np.ndarray, n_threads: int) -> float:
+    """Time a half-step for rows that are empty but for one entry."""
+    one = sparse.csr_array(([1.0], ([0], [0])), shape=(n, Q.shape[0]))
+    side = Problem(_OBJECTIVE, one).rows
+    return median_seconds(lambda: half_step(_OBJECTIVE, side, Q, n_threads=n_threads))
+
+
+def routes(n_threads: int) -> None:
+    """Print microseconds a row of every row solver; those that approach start 3% off."""
+    ways = [_DIRECT, RowSolver("auto"), RowSolver("cg", 2), RowSolver("subspace")]
+    print("| k | entries | " + " | ".join(f"{way.kind}" for way in ways) + " |")
+    print("|---" * (len(ways) + 2) + "|")
+    rng, n_cols = np.random.default_rng(0), 20_000
+    for k in (64, 128, 256, 512):
+        Q = rng.standard_normal((n_cols, k), dtype=np.float32) / np.float32(np.sqrt(k))
+        for d in (8, 32, 64, 128, 256, 1024):
+            n = int(min(50_000, max(500, 6e9 / (flops_of_a_row(d, k) + 4e4))))
+            cols = np.sort(rng.integers(n_cols, size=(n, d)), axis=1).ravel()
+            matrix = sparse.csr_array((np.ones(n * d), cols, np.arange(n + 1) * d), (n, n_cols))
+            side = Problem(_OBJECTIVE, matrix).rows
+            exact = half_step(_OBJECTIVE, side, Q, n_threads=n_threads, how=_DIRECT)
+            off = rng.standard_normal(exact.shape, dtype=np.float32)
+            start = exact + np.float32(0.03 * np.linalg.norm(exact) / np.linalg.norm(off)) * off
+            cells, set_up = [], _set_up_seconds(n, Q, n_threads)
+            for way in ways:
+
+                def work(side=side, Q=Q, start=start, way=way) -> object:
+                    return half_step(_OBJECTIVE, side, Q, own=start, how=way, n_threads=n_threads)
+
+                seconds = max(median_seconds(work) - set_up, 0.0)
+                error = np.linalg.norm(work() - exact) / np.linalg.norm(exact)
+                cells.append(f"{1e6 * seconds / n * n_threads:.1f} us, {error:.0e}")
+            print(f"| {k} | {d} | " + " | ".join(cells) + " |", flush=True)
+    print("\nMicroseconds of one thread for a row, and distance to the direct solution.")
+
+
+def accuracy() -> None:
+    """Print the largest relative error of float32 rows, over lengths and ways, by ridge and rank.
+
+    Columns are popular ones that point the same way and weak ones: where float32 loses digits.
+    """
+    ranks = (8, 64, 128, 512)
+    print("| ridge | " + " | ".join(f"k={k}" for k in ranks) + " |")
+    print("|---" * (len(ranks) + 1) + "|")
+    for ridge in (1e-8, 1e-6, 1e-4, 1e-2, 1.0, 100.0):
+        cells = []
+        for k in ranks:
+            rng = np.random.default_rng(0)
+            spread = np.exp(-np.arange(k) / 10) / np.sqrt(k)
+            Q = rng.normal(0.0, 0.3, (6000, k)) * spread + 0.5 / np.sqrt(k)
+            Q = Q.astype(np.float32)
+            lengths = np.repeat([1, 5, 50, 500, 5000], 3)
+            cols = np.concatenate([rng.choice(6000, d, replace=False) for d in lengths])
+            indptr = np.concatenate([[0], np.cumsum(lengths)])
+            R = sparse.csr_array((np.ones(cols.size), cols, indptr), (lengths.size, 6000))
+            largest = 0.0
+            for a0 in (0.0, 0.1):
+                objective = Objective(regularizer=L2(ridge), unobserved_weight=a0)
+                found, exact = fold_in(objective, R, Q), _least_squares(R, Q, ridge, a0)
+                errors = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+                largest = max(largest, errors.max())
+            cells.append(f"{largest:.1e}")
+        print(f"| {ridge:g} | " + " | ".join(cells) + " |", flush=True)
+    print("\nRows of 1 to 5,000 entries, unobserved_weight 0 and 0.1, against QR in float64.")
+
+
+def _least_squares(R: sparse.csr_array, Q: np.ndarray, ridge: float, a0: float) -> np.ndarray:
+    """Solve rows of ones in float64 by QR, which squares no condition number."""
+    Q = Q.astype(np.float64)
+    more = [np.sqrt(ridge) * np.identity(Q.shape[1]), np.sqrt(a0) * np.linalg.qr(Q, mode="r")]
+    exact = np.empty((R.shape[0], Q.shape[1]))
+    for u, cols in enumerate(np.split(R.indices, R.indptr[1:-1])):
+        basis, triangle = np.linalg.qr(np.concatenate([Q[cols], *more]))
+        exact[u] = np.linalg.solve(triangle, basis[: cols.size].sum(axis=0))
+    return exact
+
+
+def fold_in_beside_the_notebook(n_threads: int) -> None:
+    """Print seconds for 10,000 playlists, and those of the notebook's formula in a numpy loop."""
+    matrix = make_playlists(10_000, 20_000, mean_length=20, rng=0).pairings.matrix
+    for k in (10, 64):
+        Q = np.random.default_rng(0).normal(0.0, 0.3, (20_000, k)).astype(np.float32)
+        objective = Objective(regularizer=L2(0.1))
+
+        def work(Q=Q, objective=objective) -> np.ndarray:
+            return fold_in(objective, matrix, Q, n_threads=n_threads)
+
+        ours = median_seconds(work)
+        started = time.perf_counter()
+        loop = np.stack([
+            reference.notebook_fold_in(row, Q, 0.1)
+            for row in np.split(matrix.indices, matrix.indptr[1:-1])
+        ])  # fmt: skip
+        theirs = time.perf_counter() - started
+        gap = np.abs(work() - loop).max()
+        print(
+            f"k={k}: {ours:.4f} s, a numpy loop of the notebook's formula {theirs:.2f} s: "
+            f"{theirs / ours:.0f} times; largest difference {gap:.0e}"
+        )
+
+
+_FIRST = """
+import time
+import numpy as np
+from scipy import sparse
+import twofold
+from twofold.solvers import ALS
+objective = twofold.Objective(regularizer=twofold.L2(1.0), unobserved_weight=0.1)
+matrix = sparse.random_array((2000, 1000), density=0.02, rng=0, format="csr")
+spent = []
+for _ in range(6):
+    started = time.perf_counter()
+    ALS(n_factors=64, max_epochs=1, rng=0).solve(objective, matrix)
+    spent.append(time.perf_counter() - started)
+print(spent[0], np.median(spent[1:]))
+"""
+
+
+def first_call() -> None:
+    """Print seconds of the first fit of a new process and of later ones, with a warm disk cache."""
+    for _ in range(4):
+        done = subprocess.run(
+            [sys.executable, "-c", _FIRST], check=True, capture_output=True, text=True
+        )
+        first, later = map(float, done.stdout.split())
+        print(f"first {first:.3f} s, later {later:.4f} s: {first - later:.3f} s more")
+    print("The first line may have compiled.")
 
 
 def scaling(plot: Path | None, n_threads: int) -> None:
@@ -166,13 +301,17 @@ def main() -> None:
         prog="python -m benchmarks.als", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("what", choices=["efficiency", "scaling", "mpd"])
+    one = {
+        "routes": routes, "fold-in": fold_in_beside_the_notebook, "mpd": mpd,
+        "accuracy": lambda _: accuracy(), "first-call": lambda _: first_call(),
+    }  # fmt: skip
+    parser.add_argument("what", choices=["efficiency", "scaling", *one])
     parser.add_argument("--plot", type=Path, help="draw it to this file, too")
     parser.add_argument("--n-threads", type=int, default=available_threads())
     chosen = parser.parse_args()
     print(machine())
-    if chosen.what == "mpd":
-        mpd(chosen.n_threads)
+    if chosen.what in one:
+        one[chosen.what](chosen.n_threads)
     else:
         (efficiency if chosen.what == "efficiency" else scaling)(chosen.plot, chosen.n_threads)
 

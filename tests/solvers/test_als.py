@@ -217,6 +217,7 @@ def test_a_row_whose_weights_are_all_zero_is_zero_as_an_empty_one():
 
 
 KINDS = [
+    ALS(),
     ALS(row_solver="direct"),
     ALS(row_solver="cg"),
     ALS(row_solver="cg", cg_steps=20),
@@ -276,6 +277,27 @@ def test_steps_start_from_where_the_row_was(kind):
     assert 1e-4 < np.abs(from_elsewhere - exact).max() < np.abs(1.0 - exact).max()
 
 
+@pytest.mark.parametrize("a0", [0.0, 0.1])
+def test_steps_that_auto_takes_are_as_exact_as_the_direct_way(a0):
+    """Long rows of float32 at this rank: CG, until a float64 residual says that it is enough."""
+    objective, matrix = Objective(regularizer=L2(20.0), unobserved_weight=a0), lengths_matrix()
+    k = 160
+    P, Q = normal_factors(matrix.shape[0], k), normal_factors(900, k, seed=2) / np.sqrt(k)
+    auto, direct = (
+        ALS(n_factors=k, max_epochs=1, row_solver=kind).solve(objective, matrix, (P, Q)).row_factors
+        for kind in ("auto", "direct")
+    )
+    exact = reference.fold_in(objective, matrix, Q.astype(np.float32))
+    long = np.diff(matrix.indptr) >= 300
+    for found in (auto, direct):
+        errors = np.linalg.norm(found - exact, axis=1)
+        assert (errors <= 2e-6 * np.linalg.norm(exact, axis=1)).all()
+    assert (auto[long] != direct[long]).any()  # it was another way
+    np.testing.assert_array_equal(
+        auto[~long & (np.diff(matrix.indptr) <= 20)], direct[~long & (np.diff(matrix.indptr) <= 20)]
+    )
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_nonnegative_rows_satisfy_their_conditions(objective):
     """At a minimum over p >= 0 the gradient is 0 where p > 0, and >= 0 where p = 0."""
@@ -294,7 +316,7 @@ def test_nonnegative_rows_satisfy_their_conditions(objective):
 
 
 @pytest.mark.parametrize("solver", KINDS, ids=repr)
-@pytest.mark.parametrize("k", [10, 64, 100])
+@pytest.mark.parametrize("k", [10, 64, 100, 129])
 def test_bits_do_not_depend_on_threads_whatever_solves_the_rows(solver, k):
     objective, matrix = Objective(regularizer=L2(0.5), unobserved_weight=0.1), lengths_matrix()
     one, two = (

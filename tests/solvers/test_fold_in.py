@@ -206,6 +206,17 @@ def test_two_threads_may_call_at_once(objective):
         assert all(np.array_equal(one, right) for one in results)
 
 
+@pytest.mark.parametrize("n_factors", [8, 64])
+def test_thousands_of_entries_of_one_sign_do_not_round_away(n_factors):
+    rng = np.random.default_rng(0)
+    Q = rng.normal(0.3, 0.03, (6000, n_factors)).astype(np.float32) / np.float32(n_factors)
+    R = sparse.csr_array(np.ones((1, 6000)))
+    for unobserved_weight in (0.0, 0.1):
+        objective = Objective(regularizer=L2(100.0), unobserved_weight=unobserved_weight)
+        exact = reference.fold_in(objective, R, Q)
+        assert np.linalg.norm(fold_in(objective, R, Q) - exact) < 2e-6 * np.linalg.norm(exact)
+
+
 @pytest.mark.parametrize("n_factors", [8, 64, 129])
 @pytest.mark.parametrize("unobserved_weight", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [1e-8, 1e-4, 1e-2, 1.0, 100.0])

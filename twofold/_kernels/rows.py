@@ -98,7 +98,7 @@ def solve_rows(
                 if not dual:
                     trace = _solve_primal(
                         start, stop, next_low, next_high, indices, c, step_c, b, step_b, h, Y, Z, U,
-                        inverse, w,
+                        inverse, exact, w,
                     )  # fmt: skip
                 error = unit * trace * (DUAL_ERROR if dual else _PRIMAL_ERROR)
                 # Also nan: it could not be factorised. Residuals in float64 do not refine float64.
@@ -272,19 +272,24 @@ def _refine_dual(d, h, Y, ids, root, U, inverse, x, w):
 
 @jit
 def _solve_primal(
-    start, stop, next_low, next_high, indices, c, step_c, b, step_b, h, Y, Z, U, inverse, w
+    start, stop, next_low, next_high, indices, c, step_c, b, step_b, h, Y, Z, U, inverse, rhs, w
 ):
     """Set w = p^ with (I + Z'CZ) p^ = Z' b; Z is gathered in panels.
 
-    U becomes the Cholesky factor. Returns the trace of Z'CZ, nan if that cannot be done.
+    ``rhs`` becomes Z' b, in float64, which thousands of entries of one sign need; U becomes the
+    Cholesky factor. Returns the trace of Z'CZ, nan if that cannot be done.
     """
     k = Y.shape[1]
     for f in range(k):
-        w[f] = 0.0
+        rhs[f] = 0.0
     for low in range(start, stop, _PANEL):
         high = min(low + _PANEL, stop)
+        for f in range(k):
+            w[f] = 0.0
         if not gather(low, high, indices, c, step_c, b, step_b, h, Y, Z, w):
             return np.nan
+        for f in range(k):
+            rhs[f] += w[f]
         if high < stop:
             coming, end = high, min(high + _PANEL, stop)
         else:
@@ -297,6 +302,8 @@ def _solve_primal(
                 set_products_row(Z, high - low, k, i, U)
             else:
                 add_products_row(Z, high - low, k, i, U)
+    for f in range(k):
+        w[f] = rhs[f]
     trace = _add_identity(U, k, w)
     if not cholesky(U, inverse, k, k + TILE, 0.0):
         return np.nan

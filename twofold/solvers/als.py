@@ -31,13 +31,17 @@ class ALS(Solver):
     ----------
     row_solver : {"auto", "direct", "cg", "subspace"}, default "auto"
         ``"auto"`` solves every row to a relative error of at most 1e-5 against float64, by the
-        cheapest way for that row: a d x d Cholesky factorisation if it has d <= n_factors
-        entries, or else one of n_factors x n_factors; refined with float64 residuals where an
-        error estimate asks for it, and in float64 where that does not settle. These are the
-        ``"direct"`` ways too. ``"cg"`` does ``cg_steps`` of conjugate gradients from where the row
-        was, preconditioned by the Gramian. ``"subspace"`` solves for ``block_size`` factors at a
-        time, once around (iALS++, Rendle et al. 2021, arXiv 2110.14044), and rows of at most that
-        many entries exactly. These two are not exact, but the objective never increases either.
+        cheapest way for that row. A row of d <= n_factors entries is a d x d Cholesky
+        factorisation (d^2 n_factors + d^3/3 flops), a longer one of n_factors x n_factors
+        (d n_factors^2 + n_factors^3/3). In float32, where that is more than 100 d n_factors flops,
+        which is never the case for 64 factors and for 128 from about 80 entries on, up to 20 steps
+        of conjugate gradients from where the row was are tried first, and are good if a float64
+        residual says so. Direct solutions are refined with float64 residuals where an error
+        estimate asks for it, and done in float64 where that does not settle. ``"direct"`` is the
+        same without conjugate gradients. ``"cg"`` does ``cg_steps`` of them and no more,
+        preconditioned by the Gramian. ``"subspace"`` solves for ``block_size`` factors at a time,
+        once around (iALS++, Rendle et al. 2021, arXiv 2110.14044), and rows of at most that many
+        entries exactly. These two are not exact, but the objective never increases either.
     cg_steps : int, default 2
         Steps of ``"cg"``, >= 1.
     block_size : int, default 64
