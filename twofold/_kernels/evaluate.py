@@ -12,9 +12,18 @@ from twofold._kernels.formulas import (
     penalty_derivative,
     penalty_value,
 )
-from twofold._kernels.jit import parallel_jit
+from twofold._kernels.jit import jit, parallel_jit
 
-__all__ = ["gradient_rows", "penalty_sum", "stored_sums"]
+__all__ = ["count_columns", "gradient_rows", "penalty_sum", "stored_sums"]
+
+
+@jit
+def count_columns(indices, weights, counts, summed):
+    """Add up entries and weights by column."""
+    step = min(weights.size - 1, 1)
+    for e in range(indices.size):
+        counts[indices[e]] += 1
+        summed[indices[e]] += weights[e * step]
 
 
 @parallel_jit

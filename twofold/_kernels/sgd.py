@@ -3,17 +3,77 @@
 import numpy as np
 from numba import prange
 
-from twofold._kernels.formulas import loss_derivative, penalty_derivative, penalty_proximal
+from twofold._kernels.formulas import (
+    SQUARED,
+    loss_derivative,
+    penalty_derivative,
+    penalty_proximal,
+)
 from twofold._kernels.jit import jit, parallel_jit
+from twofold._kernels.simd import pair_dots, pair_move, prefetch_at, prefetch_row
 
-__all__ = ["ADAGRAD", "RUN", "sgd_epoch"]
+__all__ = ["ADAGRAD", "PLAIN", "RUN", "count_pairs", "deal", "pack", "sgd_epoch", "unpack"]
 
 PLAIN, ADAGRAD = 0, 1
-RUN = 16  # neighbouring pairs (of one row, mostly) visited in sequence, for the cache
+RUN = 16  # neighbouring pairs (of one row, mostly) visited near each other, for the cache
+_CHUNK = 1024  # rows packed at a time
+_ABREAST = 4  # runs visited in turn: neighbours of one run have to wait for each other
+
+
+@jit
+def count_pairs(indptr, indices, row_block, col_block, n_blocks, counts):
+    """Add up the pairs of each block."""
+    for u in range(row_block.size):
+        first = np.int64(row_block[u]) * n_blocks
+        for e in range(indptr[u], indptr[u + 1]):
+            counts[first + col_block[indices[e]]] += 1
+
+
+@jit
+def deal(
+    indptr, indices, row_block, col_block, row_number, col_number, n_blocks, start, pair_rows,
+    pair_cols, places,
+):  # fmt: skip
+    """Write the pairs block by block, and by row inside; ``start`` holds where each block begins.
+
+    ``places`` becomes where each pair came from, if it has room; ``start`` where each block ends.
+    """
+    for u in range(row_block.size):
+        first = np.int64(row_block[u]) * n_blocks
+        for e in range(indptr[u], indptr[u + 1]):
+            block = first + col_block[indices[e]]
+            place = start[block]
+            start[block] += 1
+            pair_rows[place] = row_number[u]
+            pair_cols[place] = col_number[indices[e]]
+            if places.size:
+                places[place] = e
+
+
+@parallel_jit
+def pack(factors, order, packed):
+    """Set packed[j] = factors[order[j]], followed by zeros."""
+    k = factors.shape[1]
+    n_chunks = (order.size + _CHUNK - 1) // _CHUNK
+    for chunk in prange(n_chunks):
+        for j in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, order.size)):
+            packed[j, :k] = factors[order[j]]
+            packed[j, k:] = 0.0
+
+
+@parallel_jit
+def unpack(packed, order, factors):
+    """Set factors[order[j]] = packed[j]."""
+    k = factors.shape[1]
+    n_chunks = (order.size + _CHUNK - 1) // _CHUNK
+    for chunk in prange(n_chunks):
+        for j in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, order.size)):
+            factors[order[j]] = packed[j, :k]
 
 
 @parallel_jit
 def sgd_epoch(
+    n_rounds,
     n_blocks,
     block_start,
     rounds,
@@ -33,23 +93,25 @@ def sgd_epoch(
     smooth,
     rule,
     rate,
+    n_factors,
     row_sums,
     col_sums,
     P,
     Q,
 ):
-    """Visit every pair once: ``n_blocks`` rounds of ``n_blocks`` blocks, each round in parallel.
+    """Run the first ``n_rounds`` of ``n_blocks`` rounds of ``n_blocks`` blocks, each in parallel.
 
-    Block (r, c) holds the pairs ``block_start[r * n_blocks + c]`` onwards; round t runs the blocks
-    (r, (r + rounds[t]) % n_blocks). Which thread runs a block does not matter to its result.
+    All rounds visit every pair once. Block (r, c) holds the pairs ``block_start[r * n_blocks + c]``
+    onwards; round t runs the blocks (r, (r + rounds[t]) % n_blocks). Which thread runs a block does
+    not matter to its result. P and Q are padded with zeros to whole cache lines.
     """
-    for t in range(n_blocks):
+    for t in range(n_rounds):
         for r in prange(n_blocks):
             block = r * n_blocks + (r + rounds[t]) % n_blocks
             _visit_block(
                 block_start[block], block_start[block + 1], starts[block], strides[block],
                 pair_rows, pair_cols, targets, weights, loss_code, parameter, loss_address,
-                row_decay, col_decay, penalty_code, penalty_address, smooth, rule, rate,
+                row_decay, col_decay, penalty_code, penalty_address, smooth, rule, rate, n_factors,
                 row_sums, col_sums, P, Q,
             )  # fmt: skip
 
@@ -58,66 +120,92 @@ def sgd_epoch(
 def _visit_block(
     low, high, start, stride, pair_rows, pair_cols, targets, weights, loss_code, parameter,
     loss_address, row_decay, col_decay, penalty_code, penalty_address, smooth, rule, rate,
-    row_sums, col_sums, P, Q,
+    n_factors, row_sums, col_sums, P, Q,
 ):  # fmt: skip
+    """Visit the pairs of a block, some runs of neighbours abreast.
+
+    Turn t is run (start + t stride) % n_runs, and stride has no factor in common with n_runs, so
+    every run has one turn. Rows and pairs of the turns to come are asked for meanwhile.
+    """
     n_runs = (high - low + RUN - 1) // RUN
-    k = P.shape[1]
     step_t, step_w = min(targets.size - 1, 1), min(weights.size - 1, 1)
+    quadratic = penalty_code == 0
     real = P.dtype.type
-    zero, one = real(0.0), real(1.0)
-    run = start
-    for _ in range(n_runs):
-        # start and stride are coprime to n_runs, so every run is visited once.
-        first = low + run * RUN
-        run += stride
-        if run >= n_runs:
-            run -= n_runs
-        for e in range(first, min(first + RUN, high)):
-            u, i = pair_rows[e], pair_cols[e]
-            p, q = P[u], Q[i]
-            x = zero
-            for f in range(k):
-                x += p[f] * q[f]
-            g = real(
-                weights[e * step_w]
-                * loss_derivative(
-                    loss_code, parameter, loss_address, targets[e * step_t], np.float64(x)
-                )
-            )
-            decay_p, decay_q = row_decay[u], col_decay[i]
-            rate_p = rate_q = real(rate)
-            quadratic = penalty_code == 0
-            ridge_p = real(2.0) * decay_p if quadratic else zero
-            ridge_q = real(2.0) * decay_q if quadratic else zero
-            if rule == ADAGRAD:
-                square_p = square_q = zero
-                for f in range(k):
-                    slope_p = g * q[f] + ridge_p * p[f]
-                    slope_q = g * p[f] + ridge_q * q[f]
-                    square_p += slope_p * slope_p
-                    square_q += slope_q * slope_q
-                row_sums[u] += square_p / real(k)
-                col_sums[i] += square_q / real(k)
-                rate_p /= np.sqrt(row_sums[u])
-                rate_q /= np.sqrt(col_sums[i])
-            keep_p, keep_q = one - rate_p * ridge_p, one - rate_q * ridge_q
-            move_p, move_q = rate_p * g, rate_q * g
-            for f in range(k):
-                old_p, old_q = p[f], q[f]
-                p[f] = keep_p * old_p - move_p * old_q
-                q[f] = keep_q * old_q - move_q * old_p
-            if not quadratic:
-                _penalise(p, rate_p * decay_p, penalty_code, penalty_address, smooth)
-                _penalise(q, rate_q * decay_q, penalty_code, penalty_address, smooth)
+    zero, one, two, size = real(0.0), real(1.0), real(2.0), real(n_factors)
+    rate = real(rate)
+    old_p, old_q = np.empty(n_factors, P.dtype), np.empty(n_factors, P.dtype)
+    now, coming = np.empty(_ABREAST, np.int64), np.empty(_ABREAST, np.int64)
+    for turn in range(-_ABREAST, n_runs, _ABREAST):
+        for lane in range(_ABREAST):
+            now[lane] = coming[lane] if turn >= 0 and turn + lane < n_runs else high
+            following = turn + _ABREAST + lane
+            coming[lane] = high
+            if following < n_runs:
+                coming[lane] = low + (start + following * stride) % n_runs * RUN
+            following += _ABREAST
+            if following < n_runs:
+                first = low + (start + following * stride) % n_runs * RUN
+                for e in (first, min(first + RUN, high) - 1):
+                    prefetch_at(pair_rows, e)
+                    prefetch_at(pair_cols, e)
+                    prefetch_at(targets, e * step_t)
+                    prefetch_at(weights, e * step_w)
+        for j in range(RUN):
+            for lane in range(_ABREAST):
+                e = coming[lane] + j
+                if e < high:
+                    prefetch_row(Q, pair_cols[e])
+                    if j == 0 or pair_rows[e] != pair_rows[e - 1]:
+                        prefetch_row(P, pair_rows[e])
+            for lane in range(_ABREAST):
+                e = now[lane] + j
+                if e >= high:
+                    continue
+                u, i = pair_rows[e], pair_cols[e]
+                x, square_p, square_q = pair_dots(P, u, Q, i)
+                if loss_code == SQUARED:
+                    g = two * (x - targets[e * step_t])
+                else:
+                    g = real(
+                        loss_derivative(
+                            loss_code, parameter, loss_address, np.float64(targets[e * step_t]),
+                            np.float64(x),
+                        )
+                    )  # fmt: skip
+                g *= weights[e * step_w]
+                decay_p, decay_q = row_decay[u], col_decay[i]
+                rate_p = rate_q = rate
+                ridge_p = two * decay_p if quadratic else zero
+                ridge_q = two * decay_q if quadratic else zero
+                if rule == ADAGRAD:
+                    # |g q + ridge p|^2, without walking along the rows once more.
+                    cross = two * g * x
+                    row_sums[u] += max(
+                        (g * g * square_q + ridge_p * (cross + ridge_p * square_p)) / size, zero
+                    )
+                    col_sums[i] += max(
+                        (g * g * square_p + ridge_q * (cross + ridge_q * square_q)) / size, zero
+                    )
+                    rate_p /= np.sqrt(row_sums[u])
+                    rate_q /= np.sqrt(col_sums[i])
+                if not quadratic:
+                    for f in range(n_factors):
+                        old_p[f], old_q[f] = P[u, f], Q[i, f]
+                pair_move(
+                    P, u, one - rate_p * ridge_p, -rate_p * g,
+                    Q, i, one - rate_q * ridge_q, -rate_q * g,
+                )  # fmt: skip
+                if not quadratic:
+                    _penalise(P[u], old_p, rate_p * decay_p, penalty_code, penalty_address, smooth)
+                    _penalise(Q[i], old_q, rate_q * decay_q, penalty_code, penalty_address, smooth)
 
 
 @jit
-def _penalise(p, step, code, address, smooth):
-    """Take a gradient or a proximal step of the penalty."""
+def _penalise(p, old, step, code, address, smooth):
+    """Take the penalty's part of a step that began at ``old``, or its proximal step."""
     real = p.dtype.type
-    for f in range(p.size):
-        x = np.float64(p[f])
+    for f in range(old.size):
         if smooth:
-            p[f] -= real(step * penalty_derivative(code, address, x))
+            p[f] -= real(step * penalty_derivative(code, address, np.float64(old[f])))
         else:
-            p[f] = real(penalty_proximal(code, address, x, np.float64(step)))
+            p[f] = real(penalty_proximal(code, address, np.float64(p[f]), np.float64(step)))

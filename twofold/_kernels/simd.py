@@ -27,6 +27,8 @@ __all__ = [
     "factor_tile",
     "gather_transposed",
     "next_task",
+    "pair_dots",
+    "pair_move",
     "prefetch_at",
     "prefetch_row",
     "set_pair",
@@ -100,6 +102,16 @@ class _Matrix:
                     rows[r + step] = self.shuffle(one, other, high)
             step *= 2
         return rows
+
+    def total(self, value: Any) -> Any:
+        """Return the sum over the lanes."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        step = self.lanes // 2
+        while step:
+            lanes = [(lane + step) % self.lanes for lane in range(self.lanes)]
+            value = self.builder.fadd(value, self.shuffle(value, undefined, lanes))
+            step //= 2
+        return self.builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """Return a b + c, in one rounding where the processor can."""
@@ -381,6 +393,56 @@ def _listed_rows(context: Any, builder: Any, signature: Any, arguments: Any) -> 
     return rows, ir.Constant(first.type, 0)
 
 
+@intrinsic
+def _pair_dots(typing_context, P, u, Q, i):
+    signature = types.UniTuple(P.dtype, 3)(P, types.intp, Q, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        p = _Matrix(context, builder, signature.args[0], arguments[0])
+        q = _Matrix(context, builder, signature.args[2], arguments[2])
+        u, i = arguments[1], arguments[3]
+        zero = ir.Constant(p.vector, [0.0] * p.lanes)
+        # Two sums of each kind: one would have to wait for itself.
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(2)] for _ in range(3)]
+        with cgutils.for_range_slice(
+            builder, ir.Constant(u.type, 0), p.width, ir.Constant(u.type, 2 * p.lanes)
+        ) as (f, _):
+            for half in range(2):
+                one, other = p.load(u, f, 0, half * p.lanes), q.load(i, f, 0, half * p.lanes)
+                for into, (left, right) in zip(
+                    sums, ((one, other), (one, one), (other, other)), strict=True
+                ):
+                    total = p.multiply_add(left, right, builder.load(into[half]))
+                    builder.store(total, into[half])
+        totals = [p.total(builder.fadd(*map(builder.load, both))) for both in sums]
+        return context.make_tuple(builder, signature.return_type, totals)
+
+    return signature, generate
+
+
+@intrinsic
+def _pair_move(typing_context, P, u, keep_p, move_p, Q, i, keep_q, move_q):
+    number = P.dtype
+    signature = types.void(P, types.intp, number, number, Q, types.intp, number, number)
+
+    def generate(context, builder, signature, arguments):
+        p = _Matrix(context, builder, signature.args[0], arguments[0])
+        q = _Matrix(context, builder, signature.args[4], arguments[4])
+        u, i = arguments[1], arguments[5]
+        keep_p, move_p, keep_q, move_q = (p.spread(arguments[n]) for n in (2, 3, 6, 7))
+        with cgutils.for_range_slice(
+            builder, ir.Constant(u.type, 0), p.width, ir.Constant(u.type, p.lanes)
+        ) as (f, _):
+            one, other = p.load(u, f), q.load(i, f)
+            new = p.multiply_add(move_p, other, builder.fmul(keep_p, one))
+            p.store(new, u, f)
+            new = q.multiply_add(move_q, one, builder.fmul(keep_q, other))
+            q.store(new, i, f)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 def _prefetch(builder: Any, at: Any) -> None:
     byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
@@ -511,6 +573,22 @@ def add_rows(Y: Any, ids: Any, first: int, factor: Any, out: Any) -> None:
     out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
 
 
+def pair_dots(P: Any, u: int, Q: Any, i: int) -> tuple[Any, Any, Any]:
+    """Return P[u].Q[i], P[u].P[u] and Q[i].Q[i]; as wide as `pair_move` asks for."""
+    return P[u] @ Q[i], P[u] @ P[u], Q[i] @ Q[i]
+
+
+def pair_move(
+    P: Any, u: int, keep_p: Any, move_p: Any, Q: Any, i: int, keep_q: Any, move_q: Any
+) -> None:
+    """P[u] = keep_p P[u] + move_p Q[i] and Q[i] = keep_q Q[i] + move_q P[u], both from the old.
+
+    The rows are whole cache lines: multiples of 64 bytes.
+    """
+    p, q = P[u].copy(), Q[i].copy()
+    P[u], Q[i] = keep_p * p + move_p * q, keep_q * q + move_q * p
+
+
 def prefetch_row(A: Any, i: int) -> None:
     """Ask for a row of A to be brought into the cache; changes nothing."""
 
@@ -532,4 +610,5 @@ if not numba.config.DISABLE_JIT:
     factor_tile, solve_tile, solve_back = _factor_tile, _solve_tile, _solve_back
     dot_rows, add_rows = _dot_rows, _add_rows
     gather_transposed, next_task = _gather_transposed, _next_task
+    pair_dots, pair_move = _pair_dots, _pair_move
     prefetch_at, prefetch_row = _prefetch_at, _prefetch_row

@@ -17,7 +17,7 @@ from twofold.pairings import to_csr
 if TYPE_CHECKING:
     from twofold.objective.objective import Objective
 
-__all__ = ["ObjectiveValue", "Problem", "Side", "balanced_bounds", "gramian"]
+__all__ = ["Margin", "ObjectiveValue", "Problem", "Side", "balanced_bounds", "gramian"]
 
 _CHUNK = 1 << 15  # work per chunk of a reduction, in entries; part of the bits of a result
 
@@ -104,6 +104,19 @@ class Side:
         )
 
 
+@dataclass(frozen=True)
+class Margin:
+    """What is known of a side without its entries."""
+
+    counts: NDArray[np.int64]
+    scale: NDArray[np.float64]
+
+    @cached_property
+    def bounds(self) -> NDArray[np.int64]:
+        """As of `Side`."""
+        return balanced_bounds(self.counts + 8, _CHUNK)
+
+
 class Problem:
     """An objective and a matrix, checked once and laid out for the kernels.
 
@@ -180,16 +193,27 @@ class Problem:
         first: Array,
         width: int,
     ) -> Side:
-        objective = self.objective
-        if objective.data != "weights":
+        if self.objective.data != "weights":
             summed: Array = np.diff(indptr).astype(np.float64)
         else:
             row = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
             summed = np.bincount(row, weights=weights, minlength=indptr.size - 1)
-        scale = objective.regularizer.weight * objective.regularizer.scale(
-            summed, objective.unobserved_weight * width
+        return Side(indptr, indices, targets, weights, first, summed, self._scale(summed, width))
+
+    def _scale(self, summed: Array, width: int) -> Array:
+        """Return lam s_u of rows over so many columns."""
+        objective = self.objective
+        regularizer = objective.regularizer
+        return np.asarray(
+            regularizer.weight * regularizer.scale(summed, objective.unobserved_weight * width)
         )
-        return Side(indptr, indices, targets, weights, first, summed, scale)
+
+    @cached_property
+    def col_margin(self) -> Margin:
+        """Counts and penalty of the columns; the entries by column are not laid out for it."""
+        counts, summed = np.zeros(self.shape[1], np.int64), np.zeros(self.shape[1])
+        evaluate.count_columns(self.rows.indices, self.rows.weights, counts, summed)
+        return Margin(counts, self._scale(summed, self.shape[0]))
 
     @cached_property
     def cols(self) -> Side:
@@ -280,7 +304,7 @@ class Problem:
         """
         objective = self.objective
         P, Q = (np.require(factors, requirements=["C", "W"]) for factors in (P, Q))
-        rows, cols = self.rows, self.cols
+        rows, cols = self.rows, self.col_margin
         code, parameter, address, _ = self.loss_call
         with parallel(n_threads):
             sums = evaluate.stored_sums(

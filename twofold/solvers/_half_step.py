@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import products
+from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.dense import padded
 from twofold._kernels.iterative import cg_rows, subspace_rows, whitened_lengths
 from twofold._kernels.nonnegative import solve_rows_nonnegative
@@ -241,13 +242,6 @@ class _System:
         out[rows[~is_singular]] = solved[~is_singular]
         singular: NDArray[np.int64] = rows[is_singular]
         return singular
-
-
-def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
-    """Return an array that begins where a cache line does."""
-    room = np.empty(shape[0] * shape[1] + 64, dtype)
-    first = -room.ctypes.data % 64 // room.itemsize
-    return room[first : first + shape[0] * shape[1]].reshape(shape)
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:

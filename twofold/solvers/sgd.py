@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._checks import check_choice, check_real
-from twofold._kernels.sgd import ADAGRAD, PLAIN, RUN, sgd_epoch
+from twofold._kernels.aligned import empty_lines
+from twofold._kernels.sgd import ADAGRAD, PLAIN, RUN, count_pairs, deal, pack, sgd_epoch, unpack
 from twofold._threads import parallel
 from twofold.objective import Objective, Problem
 from twofold.solvers.base import Solver, Support
@@ -68,53 +69,77 @@ class SGD(Solver):
         factors = []
         for side, own, name in (
             (problem.rows, state.row_factors, "row_sums"),
-            (problem.cols, state.col_factors, "col_sums"),
+            (problem.col_margin, state.col_factors, "col_sums"),
         ):
-            memory.setdefault(name, np.ones(side.n, dtype=self.dtype))
+            memory.setdefault(name, np.ones(own.shape[0], dtype=self.dtype))
             factors.append(np.where(side.counts[:, None] > 0, own, own.dtype.type(0)))
         blocks = _Blocks(problem, np.random.default_rng([state.seed, 0, 1]), self.dtype)
         return State(factors[0], factors[1], state.epoch, state.seed, memory, blocks)
 
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
-        blocks: _Blocks = state.workspace
-        P, Q = state.row_factors.copy(), state.col_factors.copy()
-        row_sums, col_sums = state.memory["row_sums"].copy(), state.memory["col_sums"].copy()
         rate = self.learning_rate
         if self.schedule == "inverse-time":
             rate /= 1.0 + self.decay * state.epoch
-        rounds, starts, strides = blocks.order(state.epoch_rng())
+        return self._run(problem, state, rate, state.epoch_rng(), _BLOCKS)
+
+    def _run(
+        self, problem: Problem, state: State, rate: float, rng: np.random.Generator, n_rounds: int
+    ) -> State:
+        """Run some of the rounds of an epoch."""
+        blocks: _Blocks = state.workspace
+        row_sums, col_sums = state.memory["row_sums"].copy(), state.memory["col_sums"].copy()
+        rounds, starts, strides = blocks.order(rng)
         loss_code, parameter, _, loss_address = problem.loss_call
         penalty_code, _, penalty_address = problem.penalty_call
+        given = (state.row_factors, blocks.row_order), (state.col_factors, blocks.col_order)
+        k = state.row_factors.shape[1]
         with parallel(self.n_threads):
+            P, Q = (empty_lines(order.size, k, factors.dtype) for factors, order in given)
+            for (factors, order), packed in zip(given, (P, Q), strict=True):
+                pack(factors, order, packed)
             sgd_epoch(
-                _BLOCKS, blocks.start, rounds, starts, strides, blocks.rows, blocks.cols,
+                n_rounds, _BLOCKS, blocks.start, rounds, starts, strides, blocks.rows, blocks.cols,
                 blocks.targets, blocks.weights, loss_code, parameter, loss_address,
                 blocks.row_decay, blocks.col_decay, penalty_code, penalty_address,
                 problem.objective.regularizer.smooth,
-                ADAGRAD if self.schedule == "adagrad" else PLAIN, rate, row_sums, col_sums, P, Q,
+                ADAGRAD if self.schedule == "adagrad" else PLAIN, rate, k, row_sums, col_sums, P, Q,
             )  # fmt: skip
-        return state.moved(P, Q, row_sums=row_sums, col_sums=col_sums)
+            moved = [np.empty_like(factors) for factors, _ in given]
+            for (_, order), packed, factors in zip(given, (P, Q), moved, strict=True):
+                unpack(packed, order, factors)
+        return state.moved(*moved, row_sums=row_sums, col_sums=col_sums)
 
 
 class _Blocks:
-    """The stored entries in the order of blocks, and the penalty of one visit."""
+    """The stored entries in the order of blocks, and the penalty of one visit.
+
+    Rows and columns are numbered anew, block by block, so that no two threads share a cache line.
+    """
 
     def __init__(self, problem: Problem, rng: np.random.Generator, dtype: str) -> None:
-        rows, cols = problem.rows, problem.cols
-        row_block = _dealt(rows.counts, rng)
-        col_block = _dealt(cols.counts, rng)
-        row = np.repeat(np.arange(rows.n, dtype=np.int32), rows.counts)
-        block = row_block[row] * np.uint8(_BLOCKS) + col_block[rows.indices]
-        order = np.argsort(block, kind="stable")
-        counts = np.bincount(block, minlength=_BLOCKS**2)
-        self.start = np.concatenate([[0], np.cumsum(counts)])
-        self.rows, self.cols = row[order], rows.indices[order]
+        rows, cols = problem.rows, problem.col_margin
+        row_block, col_block = _dealt(rows.counts, rng), _dealt(cols.counts, rng)
+        self.row_order, self.col_order = (
+            np.argsort(block, kind="stable").astype(np.int32) for block in (row_block, col_block)
+        )
+        n = rows.indices.size
+        self.start = np.zeros(_BLOCKS**2 + 1, np.int64)
+        self.rows, self.cols = np.empty(n, np.int32), np.empty(n, np.int32)
+        given = [rows.targets, rows.weights]
+        places = np.empty(n if max(values.size for values in given) > 1 else 0, np.int64)
+        count_pairs(rows.indptr, rows.indices, row_block, col_block, _BLOCKS, self.start[1:])
+        np.cumsum(self.start, out=self.start)
+        deal(
+            rows.indptr, rows.indices, row_block, col_block, _numbers(self.row_order),
+            _numbers(self.col_order), _BLOCKS, self.start[:-1].copy(), self.rows, self.cols, places,
+        )  # fmt: skip
         self.targets, self.weights = (
-            values if values.size == 1 else values[order] for values in (rows.targets, rows.weights)
+            (values if values.size == 1 else values[places]).astype(dtype) for values in given
         )
         self.row_decay, self.col_decay = (
-            (side.scale / np.maximum(side.counts, 1)).astype(dtype) for side in (rows, cols)
+            (side.scale / np.maximum(side.counts, 1)).astype(dtype)[order]
+            for side, order in ((rows, self.row_order), (cols, self.col_order))
         )
 
     def order(self, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -126,6 +151,13 @@ class _Blocks:
         while (shared := np.gcd(strides, n_runs) > 1).any():
             strides[shared] = rng.integers(1, np.maximum(n_runs[shared], 2))
         return rounds, starts, strides
+
+
+def _numbers(order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the place of each row in an order."""
+    numbers = np.empty_like(order)
+    numbers[order] = np.arange(order.size, dtype=np.int32)
+    return numbers
 
 
 def _dealt(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
