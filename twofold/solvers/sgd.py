@@ -40,17 +40,19 @@ class SGD(Solver):
 
     Parameters
     ----------
-    learning_rate : float, default 0.1
-        eta > 0.
+    learning_rate : float or None, default None
+        eta > 0. None takes what suits the scale of the data and the rank, with v the root mean
+        square of the targets (1 without targets): 1.4 sqrt(v / n_factors) for "adagrad", and 0.05 /
+        max(v, init_scale^2) divided by the largest weight for the others.
     schedule : {"adagrad", "constant", "inverse-time"}, default "adagrad"
-        "adagrad" divides eta by the root of the row's sum of mean squared slopes so far (Duchi et
-        al. 2011; one sum for each row, as Chin et al. 2015); "inverse-time" divides it by 1 + decay
-        * (epochs done).
+        "adagrad" divides eta by the root of the row's sum of mean squared slopes so far, which
+        begins at (mean weight)^2 v^3 (Duchi et al. 2011; one sum for each row, as Chin et al.
+        2015); "inverse-time" divides it by 1 + decay * (epochs done).
     decay : float, default 0.1
         For ``schedule="inverse-time"``, >= 0 per epoch.
     """
 
-    learning_rate: float = 0.1
+    learning_rate: float | None = None
     schedule: Literal["adagrad", "constant", "inverse-time"] = "adagrad"
     decay: float = 0.1
 
@@ -59,19 +61,21 @@ class SGD(Solver):
     def validate(self, objective: Objective) -> None:
         """Check hyper-parameters and objective."""
         super().validate(objective)
-        check_real(self.learning_rate, "learning_rate", above=0.0)
+        if self.learning_rate is not None:
+            check_real(self.learning_rate, "learning_rate", above=0.0)
         check_choice(self.schedule, "schedule", ("adagrad", "constant", "inverse-time"))
         check_real(self.decay, "decay", minimum=0.0)
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Deal the entries into blocks and set rows without entries to zero."""
         memory = dict(state.memory)
+        first_sum = _mean_weight(problem) ** 2 * _scale(problem) ** 3
         factors = []
         for side, own, name in (
             (problem.rows, state.row_factors, "row_sums"),
             (problem.col_margin, state.col_factors, "col_sums"),
         ):
-            memory.setdefault(name, np.ones(own.shape[0], dtype=self.dtype))
+            memory.setdefault(name, np.full(own.shape[0], first_sum, dtype=self.dtype))
             factors.append(np.where(side.counts[:, None] > 0, own, own.dtype.type(0)))
         blocks = _Blocks(problem, np.random.default_rng([state.seed, 0, 1]), self.dtype)
         return State(factors[0], factors[1], state.epoch, state.seed, memory, blocks)
@@ -79,6 +83,11 @@ class SGD(Solver):
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
         rate = self.learning_rate
+        if rate is None and self.schedule == "adagrad":
+            rate = 1.4 * np.sqrt(_scale(problem) / self.n_factors)
+        elif rate is None:
+            heaviest = float(problem.rows.weights.max(initial=0.0)) or 1.0
+            rate = 0.05 / (heaviest * max(_scale(problem), self.init_scale**2))
         if self.schedule == "inverse-time":
             rate /= 1.0 + self.decay * state.epoch
         return self._run(problem, state, rate, state.epoch_rng(), _BLOCKS)
@@ -109,6 +118,17 @@ class SGD(Solver):
             for (_, order), packed, factors in zip(given, (P, Q), moved, strict=True):
                 unpack(packed, order, factors)
         return state.moved(*moved, row_sums=row_sums, col_sums=col_sums)
+
+
+def _scale(problem: Problem) -> float:
+    """Return the root mean square of the targets, or 1 if they are all 0."""
+    targets = problem.rows.targets
+    return float(np.sqrt(np.mean(targets * targets))) if targets.any() else 1.0
+
+
+def _mean_weight(problem: Problem) -> float:
+    weights = problem.rows.weights
+    return float(weights.mean()) if weights.any() else 1.0
 
 
 class _Blocks:
