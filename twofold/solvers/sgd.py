@@ -101,23 +101,18 @@ class SGD(Solver):
         rounds, starts, strides = blocks.order(rng)
         loss_code, parameter, _, loss_address = problem.loss_call
         penalty_code, _, penalty_address = problem.penalty_call
-        given = (state.row_factors, blocks.row_order), (state.col_factors, blocks.col_order)
-        k = state.row_factors.shape[1]
         with parallel(self.n_threads):
-            P, Q = (empty_lines(order.size, k, factors.dtype) for factors, order in given)
-            for (factors, order), packed in zip(given, (P, Q), strict=True):
-                pack(factors, order, packed)
+            P, Q = blocks.packed(state)
             sgd_epoch(
                 n_rounds, _BLOCKS, blocks.start, rounds, starts, strides, blocks.rows, blocks.cols,
                 blocks.targets, blocks.weights, loss_code, parameter, loss_address,
                 blocks.row_decay, blocks.col_decay, penalty_code, penalty_address,
                 problem.objective.regularizer.smooth,
-                ADAGRAD if self.schedule == "adagrad" else PLAIN, rate, k, row_sums, col_sums, P, Q,
+                ADAGRAD if self.schedule == "adagrad" else PLAIN, rate,
+                state.row_factors.shape[1], row_sums, col_sums, P, Q,
             )  # fmt: skip
-            moved = [np.empty_like(factors) for factors, _ in given]
-            for (_, order), packed, factors in zip(given, (P, Q), moved, strict=True):
-                unpack(packed, order, factors)
-        return state.moved(*moved, row_sums=row_sums, col_sums=col_sums)
+            P, Q = blocks.unpacked()
+        return state.moved(P, Q, row_sums=row_sums, col_sums=col_sums)
 
 
 def _scale(problem: Problem) -> float:
@@ -144,6 +139,9 @@ class _Blocks:
             np.argsort(block, kind="stable").astype(np.int32) for block in (row_block, col_block)
         )
         n = rows.indices.size
+        self._packed: list[Any] = [None, None]
+        self._seen: tuple[Any, Any] = (None, None)
+        self._n_factors = 0
         self.start = np.zeros(_BLOCKS**2 + 1, np.int64)
         self.rows, self.cols = np.empty(n, np.int32), np.empty(n, np.int32)
         given = [rows.targets, rows.weights]
@@ -161,6 +159,30 @@ class _Blocks:
             (side.scale / np.maximum(side.counts, 1)).astype(dtype)[order]
             for side, order in ((rows, self.row_order), (cols, self.col_order))
         )
+
+    def packed(self, state: State) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the factors as the kernel wants them, to be changed by it."""
+        factors = (state.row_factors, state.col_factors)
+        if self._seen[0] is not factors[0] or self._seen[1] is not factors[1]:  # not our last ones
+            for side, (own, order) in enumerate(
+                zip(factors, (self.row_order, self.col_order), strict=True)
+            ):
+                if self._packed[side] is None:
+                    self._packed[side] = empty_lines(len(own), own.shape[1], own.dtype)
+                pack(own, order, self._packed[side])
+        self._seen = (None, None)  # what is packed moves on
+        self._n_factors = factors[0].shape[1]
+        return self._packed[0], self._packed[1]
+
+    def unpacked(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return what the kernel made of them, as new arrays."""
+        P, Q = (np.empty((len(own), self._n_factors), own.dtype) for own in self._packed)
+        for own, order, factors in zip(
+            self._packed, (self.row_order, self.col_order), (P, Q), strict=True
+        ):
+            unpack(own, order, factors)
+        self._seen = (P, Q)
+        return P, Q
 
     def order(self, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Draw an epoch's order of rounds, and for each block where to start and how to stride."""
