@@ -42,6 +42,16 @@ def add_rows(Y, ids, first, factor, out):
 
 
 @njit
+def pair_dots(P, u, Q, i):
+    return simd.pair_dots(P, u, Q, i)
+
+
+@njit
+def pair_move(P, u, keep_p, move_p, Q, i, keep_q, move_q):
+    simd.pair_move(P, u, keep_p, move_p, Q, i, keep_q, move_q)
+
+
+@njit
 def prefetch(A, i, a):
     simd.prefetch_row(A, i)
     simd.prefetch_at(a, i)
@@ -147,6 +157,20 @@ def test_listed_rows(id_type, dtype):
     total = h.copy()
     add_rows(Y, ids, 2, factor, total)
     np.testing.assert_allclose(total, h + factor[:8] @ Y[ids[2:10]], atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pairs(dtype):
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    P, Q = random_matrix(5, 48, dtype), random_matrix(7, 48, dtype, seed=1)
+    p, q = P[3].copy(), Q[6].copy()
+    np.testing.assert_allclose(pair_dots(P, 3, Q, 6), (p @ q, p @ p, q @ q), rtol=tolerance * 10)
+    expected = P.copy(), Q.copy()
+    expected[0][3], expected[1][6] = 0.9 * p - 0.2 * q, 0.8 * q + 0.1 * p
+    numbers = [dtype(x) for x in (0.9, -0.2, 0.8, 0.1)]
+    pair_move(P, 3, *numbers[:2], Q, 6, *numbers[2:])
+    np.testing.assert_allclose(P, expected[0], atol=tolerance)
+    np.testing.assert_allclose(Q, expected[1], atol=tolerance)
 
 
 def test_asking_changes_nothing():

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
 from twofold.exceptions import InvalidInputError
-from twofold.solvers import GD, Status
+from twofold.solvers import GD, Solution, Status
 from twofold.testing import reference
 
 OBJECTIVES = [
@@ -198,3 +198,54 @@ def test_without_entries_the_penalty_is_still_followed(n_batches):
     solver = GD(n_factors=2, max_epochs=1, rng=0, learning_rate=0.1, n_batches=n_batches)
     solution = solver.solve(Objective(regularizer=L2(1.0)), sparse.csr_array((3, 4)))
     assert solution.history[1].total == pytest.approx(0.64 * solution.history[0].total, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_momentum_goes_further_and_never_up(objective, dtype):
+    pairs, P, Q = pairs_and_factors()
+    matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30)).tocsr()
+    ends = []
+    for momentum in (False, True):
+        solver = GD(n_factors=5, max_epochs=60, momentum=momentum, dtype=dtype)
+        totals = [record.total for record in solver.solve(objective, matrix, (P, Q)).history]
+        slack = 1e-6 if dtype == "float32" else 1e-12
+        assert all(new <= old * (1 + slack) for old, new in pairwise(totals))
+        ends.append((totals[-1], totals[0]))
+    assert ends[1][0] <= ends[0][0] * (1 + 1e-3)
+
+
+def test_momentum_is_that_of_nesterov():
+    objective = OBJECTIVES[0]
+    pairs, P, Q = pairs_and_factors()
+    matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30)).tocsr()
+    eta = 1e-3
+    solver = GD(n_factors=5, max_epochs=6, momentum=True, learning_rate=eta, dtype="float64")
+    found = solver.solve(objective, matrix, (P, Q))
+    t, last, here = 1.0, (P, Q), (P, Q)
+    for _ in range(6):
+        following = 0.5 * (1 + np.sqrt(1 + 4 * t * t))
+        ahead = [x + (t - 1) / following * (x - y) for x, y in zip(here, last, strict=True)]
+        slopes = reference.gradient(objective, matrix, *ahead)
+        last, t = here, following
+        here = tuple(x - eta * d for x, d in zip(ahead, slopes, strict=True))
+    np.testing.assert_allclose(found.row_factors, here[0], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found.col_factors, here[1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"learning_rate": 1e-3, "momentum": True}])
+def test_momentum_goes_on_after_a_stop(options, small, tmp_path):
+    objective = OBJECTIVES[0]
+    whole = GD(n_factors=4, max_epochs=12, rng=0, **options).solve(objective, small)
+    half = GD(n_factors=4, max_epochs=5, rng=0, **options).solve(objective, small)
+    half.save(tmp_path / "half.npz")
+    rest = GD(n_factors=4, max_epochs=12, rng=0, **options).solve(
+        objective, small, init=Solution.load(tmp_path / "half.npz")
+    )
+    assert rest.row_factors.tobytes() == whole.row_factors.tobytes()
+    assert rest.history[-1].total == whole.history[-1].total
+
+
+def test_momentum_needs_whole_batches(small):
+    with pytest.raises(InvalidInputError, match="momentum=True needs n_batches=1"):
+        GD(momentum=True, n_batches=2, learning_rate=0.1).solve(OBJECTIVES[0], small)

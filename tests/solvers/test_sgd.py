@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from twofold import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
+from twofold import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, Regularizer, SquaredLoss
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
+from twofold.objective import Problem
 from twofold.solvers import GD, SGD
+from twofold.solvers.state import State
 
 SCHEDULES = [
     {"schedule": "adagrad", "learning_rate": 0.1},
@@ -179,3 +181,53 @@ def test_orders_differ_between_epochs_and_seeds():
 def test_wrong_parameters_are_named(options, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         SGD(**options).solve(Objective(), signs())
+
+
+@pytest.mark.parametrize("schedule", ["adagrad", "constant", "inverse-time"])
+@pytest.mark.parametrize("n_factors", [3, 40])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_learning_rate_suits_the_scale_of_the_data(scale, n_factors, schedule):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(120, 3)), rng.normal(size=(90, 3))
+    at = rng.integers(120, size=4000), rng.integers(90, size=4000)
+    targets = scale * np.einsum("ek,ek->e", X[at[0]], Y[at[1]])
+    solver = SGD(n_factors=n_factors, max_epochs=30, rng=0, schedule=schedule)
+    for data, values in (("targets", targets), ("weights", scale * rng.exponential(size=4000))):
+        objective = Objective(regularizer=L2(1e-3 * scale, exponent=0.0), data=data)
+        history = solver.solve(objective, sparse.coo_array((values, at), shape=(120, 90))).history
+        zeros = np.sum(values**2 if data == "targets" else values)  # the loss of factors of zero
+        assert history[-1].total < 0.5 * min(zeros, history[0].total)
+
+
+def test_a_step_begins_at_the_old_values_whatever_the_penalty():
+    """Both vectors of the pair, and the penalty of each, are those from before the step."""
+
+    @dataclass(frozen=True)
+    class Quartic(Regularizer):
+        def value(self, x):
+            return x**4
+
+        def derivative(self, x):
+            return 4.0 * x**3
+
+    objective = Objective(regularizer=Quartic(0.3))
+    P, Q = np.array([[0.5, -1.0]]), np.array([[0.25, 2.0]])
+    eta = 0.01
+    solver = SGD(n_factors=2, max_epochs=1, schedule="constant", learning_rate=eta, dtype="float64")
+    found = solver.solve(objective, sparse.csr_array(np.ones((1, 1))), (P, Q))
+    dP, dQ = objective.gradient(sparse.csr_array(np.ones((1, 1))), P, Q)
+    np.testing.assert_allclose(found.row_factors, P - eta * dP, rtol=1e-13)
+    np.testing.assert_allclose(found.col_factors, Q - eta * dQ, rtol=1e-13)
+
+
+def test_a_step_depends_on_its_state_alone():
+    """The factors stay packed between epochs, as long as they are the ones to go on with."""
+    solver = SGD(n_factors=5, rng=0, n_threads=1)
+    problem = Problem(Objective(regularizer=L2(0.1)), signs())
+    P, Q = (factors.astype(np.float32) for factors in normal_factors(5))
+    first = solver.prepare(problem, State(P, Q, 0, 3))
+    second = solver.step(problem, first)
+    solver.step(problem, second)
+    again = solver.step(problem, first)
+    assert again.row_factors.tobytes() == second.row_factors.tobytes()
+    assert again.col_factors.tobytes() == second.col_factors.tobytes()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "empty_aligned", "empty_lines"]
+__all__ = ["LINE", "empty_aligned", "empty_lines", "widened"]
 
 LINE = 64
 """Bytes of a cache line."""
@@ -16,6 +16,16 @@ def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
     room = np.empty(shape[0] * shape[1] + LINE, dtype)
     first = -room.ctypes.data % LINE // room.itemsize
     return room[first : first + shape[0] * shape[1]].reshape(shape)
+
+
+def widened(factors: NDArray[Any]) -> NDArray[Any]:
+    """Return factors with columns of zeros up to a multiple of 8, as vector kernels want them."""
+    n, k = factors.shape
+    if k % 8 == 0:
+        return factors
+    copy = empty_aligned((n, k + -k % 8), factors.dtype)
+    copy[:, :k], copy[:, k:] = factors, 0.0
+    return copy
 
 
 def empty_lines(n: int, k: int, dtype: Any) -> NDArray[Any]:

@@ -13,6 +13,9 @@ from twofold._kernels.formulas import (
     penalty_value,
 )
 from twofold._kernels.jit import jit, parallel_jit
+from twofold._kernels.simd import TILE, add_rows, dot_rows, prefetch_row
+
+_AHEAD = 16  # entries by which rows are asked for before they are needed
 
 __all__ = ["count_columns", "gradient_rows", "penalty_sum", "stored_sums"]
 
@@ -95,9 +98,10 @@ def gradient_rows(
 ):
     """Add to ``out`` the gradient by each row of P; by Q it is the same call on the other side.
 
-    sum_e [w l'(r, x) - 2 missing_weight first x] q_i + scale_u phi'(p_u), with x = p_u . q_i
+    sum_e [w l'(r, x) - 2 missing_weight first x] q_i + scale_u phi'(p_u), with x = p_u . q_i. Q is
+    padded with columns of zeros to a multiple of 8.
     """
-    k = P.shape[1]
+    k, width = P.shape[1], Q.shape[1]
     step_t, step_w, step_f = (
         min(targets.size - 1, 1),
         min(weights.size - 1, 1),
@@ -106,20 +110,32 @@ def gradient_rows(
     step_s = min(scale.size - 1, 1)
     real = out.dtype.type
     for chunk in prange(bounds.size - 1):
+        p, total = np.zeros(width, P.dtype), np.zeros(width, P.dtype)
+        ids, left = np.zeros(TILE, indices.dtype), np.zeros(TILE, P.dtype)
+        end = indptr[bounds[chunk + 1]]
         for u in range(bounds[chunk], bounds[chunk + 1]):
-            for e in range(indptr[u], indptr[u + 1]):
-                i = indices[e]
-                dot = real(0.0)
-                for f in range(k):
-                    dot += P[u, f] * Q[i, f]
-                x = np.float64(dot)
-                slope = weights[e * step_w] * loss_derivative(
-                    loss_code, parameter, loss_address, targets[e * step_t], x
-                )
-                slope -= 2.0 * missing_weight * first[e * step_f] * x
-                g = real(slope)
-                for f in range(k):
-                    out[u, f] += g * Q[i, f]
+            for f in range(k):
+                p[f] = P[u, f]
+            for f in range(width):
+                total[f] = 0.0
+            for e in range(indptr[u], indptr[u + 1], TILE):
+                m = min(indptr[u + 1] - e, TILE)
+                for r in range(TILE):
+                    ids[r] = indices[e + min(r, m - 1)]
+                for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
+                    prefetch_row(Q, indices[r])
+                dot_rows(Q, ids, 0, p, left)
+                for r in range(m):
+                    x = np.float64(left[r])
+                    slope = weights[(e + r) * step_w] * loss_derivative(
+                        loss_code, parameter, loss_address, targets[(e + r) * step_t], x
+                    )
+                    left[r] = real(slope - 2.0 * missing_weight * first[(e + r) * step_f] * x)
+                for r in range(m, TILE):
+                    left[r] = 0.0
+                add_rows(Q, ids, 0, left, total)
+            for f in range(k):
+                out[u, f] += total[f]
             s = scale[u * step_s]
             if s != 0.0:
                 for f in range(k):

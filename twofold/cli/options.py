@@ -68,7 +68,8 @@ SolverName = Annotated[
 NFactors = Annotated[int | None, _solver("Rank of the factorisation. (default: 64)")]
 MaxEpochs = Annotated[int | None, _solver("Epochs at most. (default: 15; gd 100)")]
 LearningRate = Annotated[
-    float | None, _solver("Step of sgd and gd. (default: sgd 0.1; gd finds it)")
+    float | None,
+    _solver("Step of sgd and gd. (default: from the scale of the data for sgd; gd finds it)"),
 ]
 Tol = Annotated[float | None, _solver("Stop below this relative decrease; 0 runs all epochs.")]
 Seed = Annotated[int, _solver("Seed of everything random.")]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._kernels import evaluate, formulas, products
+from twofold._kernels.aligned import empty_aligned, widened
 from twofold._threads import parallel
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Margin", "ObjectiveValue", "Problem", "Side", "balanced_bounds", "gramian"]
 
+_SCRATCH = 1 << 26  # bytes of a scratch array that is kept
 _CHUNK = 1 << 15  # work per chunk of a reduction, in entries; part of the bits of a result
 
 Array = NDArray[Any]
@@ -79,6 +81,25 @@ class Side:
     def bounds(self) -> NDArray[np.int64]:
         """Fixed chunks of rows of about equal work, for reductions and row loops."""
         return balanced_bounds(self.counts + 8, _CHUNK)
+
+    def take_scratch(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
+        """Return an aligned array with anything in it: the one that was given back, if it fits.
+
+        New memory has to be mapped page by page. Two threads never get the same.
+        """
+        kept = self._scratch.pop(name, None)
+        if kept is not None and kept.shape == shape and kept.dtype == dtype:
+            return kept
+        return empty_aligned(shape, dtype)
+
+    def give_back(self, name: str, array: Array) -> None:
+        """Keep an array for the next `take_scratch`, unless it is large."""
+        if array.nbytes <= _SCRATCH:
+            self._scratch[name] = array
+
+    @cached_property
+    def _scratch(self) -> dict[str, Array]:
+        return {}
 
     def quadratic_terms(self, missing_weight: float) -> tuple[Array, Array]:
         """Return c and b of the squared loss: c_e x^2 - 2 b_e x, for all entries or constant.
@@ -369,7 +390,7 @@ class Problem:
                     side.bounds, side.indptr, side.indices, side.targets, side.weights, side.first,
                     objective.missing_weight, loss_code, parameter, loss_derivative,
                     side.scale * share if with_penalty else np.zeros(1),
-                    code, derivative, own, other, out,
+                    code, derivative, own, widened(other), out,
                 )  # fmt: skip
                 gradients.append(out)
         return gradients[0], gradients[1]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import products
-from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.aligned import widened
 from twofold._kernels.dense import padded
 from twofold._kernels.iterative import cg_rows, subspace_rows, whitened_lengths
 from twofold._kernels.nonnegative import solve_rows_nonnegative
@@ -128,9 +128,10 @@ class _System:
         if ridge.min() == ridge.max() > 0.0:
             ridge = ridge[:1]
         other = self.other.astype(dtype, copy=False)
-        rotated = self._rotated(other, np.float64)
+        rotated = self._rotated("rotated", other, np.float64)
         in_place = not self.V.size and out.dtype == dtype and out.shape[1] == self.width
-        solved = out if in_place else empty_aligned((side.n, self.width), dtype)
+        solved = out if in_place else side.take_scratch("solved", (side.n, self.width), dtype)
+        used = {"rotated": rotated, "solved": solved}
         status = np.zeros(side.n, dtype=np.uint8)
         padded_spectrum = np.append(spectrum, np.ones(self.width - spectrum.size))
 
@@ -145,7 +146,9 @@ class _System:
             if own is None:
                 start = np.zeros_like(solved)
             else:  # in its own dtype: it is but a start
-                start = self._rotated(own.astype(dtype, copy=False), dtype, rows[stepwise])
+                own = own.astype(dtype, copy=False)
+                start = self._rotated("start", own, dtype, rows[stepwise])
+                used["start"] = start
             if how.kind == "subspace":
                 subspace_rows(*equations(stepwise), start, how.block_size, solved, status)
             elif how.kind == "cg":
@@ -161,6 +164,9 @@ class _System:
             solve_rows(*equations(directly), self.V, other, solved, status)
         left |= status[rows] == UNSUITABLE
         self._put_back(rows[~left], solved, out)
+        if self.V.size:
+            for name, array in used.items():
+                side.give_back(name, array)
         unsolved: NDArray[np.int64] = rows[left]
         return unsolved
 
@@ -193,25 +199,26 @@ class _System:
         return threads, np.zeros(1, np.int64), rows, bounds
 
     def _rotated(
-        self, factors: NDArray[Any], precision: Any, rows: NDArray[np.int64] | None = None
+        self,
+        name: str,
+        factors: NDArray[Any],
+        precision: Any,
+        rows: NDArray[np.int64] | None = None,
     ) -> NDArray[Any]:
         """Return F V, or F if nothing is rotated, with columns of zeros up to the padded width.
 
         If rows are given, only those have to be there.
         """
+        if not self.V.size:
+            return widened(factors)
         n, k = factors.shape
-        if not self.V.size and k == self.width:
-            return factors
-        out = empty_aligned((n, self.width), factors.dtype)
-        if self.V.size:
-            V = np.zeros((k, self.width), precision)
-            V[:, :k] = self.V
-            if rows is None or rows.size > n // 2:
-                products.times_square(factors, V, out)
-            else:
-                products.rows_times_square(factors, rows, V, out)
+        out = self.side.take_scratch(name, (n, self.width), factors.dtype)
+        V = np.zeros((k, self.width), precision)
+        V[:, :k] = self.V
+        if rows is None or rows.size > n // 2:
+            products.times_square(factors, V, out)
         else:
-            out[:, :k], out[:, k:] = factors, 0.0
+            products.rows_times_square(factors, rows, V, out)
         return out
 
     def _put_back(self, rows: NDArray[np.int64], solved: NDArray[Any], out: NDArray[Any]) -> None:

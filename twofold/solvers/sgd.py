@@ -35,8 +35,11 @@ class SGD(Solver):
     number of threads. The order of blocks and entries is drawn anew in each epoch. Rows without
     entries become zero.
 
-    ``unobserved_weight`` > 0 is refused: its terms live on all cells, which one pass over the
-    stored entries does not visit. Use GD or ALS.
+    ``unobserved_weight`` > 0 is refused: its slope by p is 2 a0 Q'Q p, which one pair does not see.
+    To take a share of it at every visit costs n_factors^2 operations instead of n_factors, and
+    needs Q'Q, which every other visit changes: kept for an epoch it is not that of the objective,
+    and steps that use it overshoot where many rows move the same way. GD and ALS have the term
+    exactly, at the price of one Gramian an epoch. Use them.
 
     Parameters
     ----------
