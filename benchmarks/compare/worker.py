@@ -27,6 +27,9 @@ class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
         self.status, self.message = status, message
 
 
+_REST = 0.05  # seconds until the threads of the scoring's BLAS have stopped to wait for more
+
+
 class Scorer:
     """The ``report`` that entries call: scores factors while the clock stands still."""
 
@@ -78,6 +81,7 @@ class Scorer:
         if wall > self.budget:
             raise Judged("finished", f"the budget of {self.budget:g} s ended it at epoch {epoch}")
         forget_peak()
+        time.sleep(_REST)
         self._excluded += time.perf_counter() - entered
 
     def _check_shapes(self, P: np.ndarray, Q: np.ndarray) -> None:

@@ -185,7 +185,7 @@ def test_wrong_parameters_are_named(options, sentence):
 
 @pytest.mark.parametrize("schedule", ["adagrad", "constant", "inverse-time"])
 @pytest.mark.parametrize("n_factors", [3, 40])
-@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
 def test_the_learning_rate_suits_the_scale_of_the_data(scale, n_factors, schedule):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(120, 3)), rng.normal(size=(90, 3))
