@@ -43,7 +43,7 @@ class ALS(Solver):
         once around (iALS++, Rendle et al. 2021, arXiv 2110.14044), and rows of at most that many
         entries exactly. These two are not exact, but the objective never increases either.
     cg_steps : int, default 2
-        Steps of ``"cg"``, >= 1.
+        Steps of ``"cg"``, >= 1; one more in the first epoch, which starts anywhere.
     block_size : int, default 64
         Factors in a block of ``"subspace"``, >= 1.
     nonnegative : bool, default False
@@ -85,7 +85,8 @@ class ALS(Solver):
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
-        how = RowSolver(self.row_solver, self.cg_steps, self.block_size, self.nonnegative)
+        steps = self.cg_steps + (state.epoch == 0)  # where it starts is far from where it goes
+        how = RowSolver(self.row_solver, steps, self.block_size, self.nonnegative)
         objective, P, Q = problem.objective, state.row_factors, state.col_factors
         n = self.n_threads
         P = half_step(objective, problem.rows, Q, own=P, how=how, n_threads=n)
