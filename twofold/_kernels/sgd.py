@@ -73,7 +73,6 @@ def unpack(packed, order, factors):
 
 @parallel_jit
 def sgd_epoch(
-    n_rounds,
     n_blocks,
     block_start,
     rounds,
@@ -99,13 +98,13 @@ def sgd_epoch(
     P,
     Q,
 ):
-    """Run the first ``n_rounds`` of ``n_blocks`` rounds of ``n_blocks`` blocks, each in parallel.
+    """Visit every pair once: ``n_blocks`` rounds of ``n_blocks`` blocks, each round in parallel.
 
-    All rounds visit every pair once. Block (r, c) holds the pairs ``block_start[r * n_blocks + c]``
-    onwards; round t runs the blocks (r, (r + rounds[t]) % n_blocks). Which thread runs a block does
-    not matter to its result. P and Q are padded with zeros to whole cache lines.
+    Block (r, c) holds the pairs ``block_start[r * n_blocks + c]`` onwards; round t runs the blocks
+    (r, (r + rounds[t]) % n_blocks). Which thread runs a block does not matter to its result. P and
+    Q are padded with zeros to whole cache lines.
     """
-    for t in range(n_rounds):
+    for t in range(n_blocks):
         for r in prange(n_blocks):
             block = r * n_blocks + (r + rounds[t]) % n_blocks
             _visit_block(

@@ -71,43 +71,35 @@ class SGD(Solver):
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Deal the entries into blocks and set rows without entries to zero."""
+        blocks = _Blocks(problem, np.random.default_rng([state.seed, 0, 1]), self.dtype)
         memory = dict(state.memory)
-        first_sum = _mean_weight(problem) ** 2 * _scale(problem) ** 3
         factors = []
         for side, own, name in (
             (problem.rows, state.row_factors, "row_sums"),
             (problem.col_margin, state.col_factors, "col_sums"),
         ):
-            memory.setdefault(name, np.full(own.shape[0], first_sum, dtype=self.dtype))
+            memory.setdefault(name, np.full(own.shape[0], blocks.first_sum, dtype=self.dtype))
             factors.append(np.where(side.counts[:, None] > 0, own, own.dtype.type(0)))
-        blocks = _Blocks(problem, np.random.default_rng([state.seed, 0, 1]), self.dtype)
         return State(factors[0], factors[1], state.epoch, state.seed, memory, blocks)
 
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
+        blocks: _Blocks = state.workspace
         rate = self.learning_rate
         if rate is None and self.schedule == "adagrad":
-            rate = 1.4 * np.sqrt(_scale(problem) / self.n_factors)
+            rate = 1.4 * np.sqrt(blocks.scale / self.n_factors)
         elif rate is None:
-            heaviest = float(problem.rows.weights.max(initial=0.0)) or 1.0
-            rate = 0.05 / (heaviest * max(_scale(problem), self.init_scale**2))
+            rate = 0.05 / (blocks.heaviest * max(blocks.scale, self.init_scale**2))
         if self.schedule == "inverse-time":
             rate /= 1.0 + self.decay * state.epoch
-        return self._run(problem, state, rate, state.epoch_rng(), _BLOCKS)
-
-    def _run(
-        self, problem: Problem, state: State, rate: float, rng: np.random.Generator, n_rounds: int
-    ) -> State:
-        """Run some of the rounds of an epoch."""
-        blocks: _Blocks = state.workspace
         row_sums, col_sums = state.memory["row_sums"].copy(), state.memory["col_sums"].copy()
-        rounds, starts, strides = blocks.order(rng)
+        rounds, starts, strides = blocks.order(state.epoch_rng())
         loss_code, parameter, _, loss_address = problem.loss_call
         penalty_code, _, penalty_address = problem.penalty_call
         with parallel(self.n_threads):
             P, Q = blocks.packed(state)
             sgd_epoch(
-                n_rounds, _BLOCKS, blocks.start, rounds, starts, strides, blocks.rows, blocks.cols,
+                _BLOCKS, blocks.start, rounds, starts, strides, blocks.rows, blocks.cols,
                 blocks.targets, blocks.weights, loss_code, parameter, loss_address,
                 blocks.row_decay, blocks.col_decay, penalty_code, penalty_address,
                 problem.objective.regularizer.smooth,
@@ -116,17 +108,6 @@ class SGD(Solver):
             )  # fmt: skip
             P, Q = blocks.unpacked()
         return state.moved(P, Q, row_sums=row_sums, col_sums=col_sums)
-
-
-def _scale(problem: Problem) -> float:
-    """Return the root mean square of the targets, or 1 if they are all 0."""
-    targets = problem.rows.targets
-    return float(np.sqrt(np.mean(targets * targets))) if targets.any() else 1.0
-
-
-def _mean_weight(problem: Problem) -> float:
-    weights = problem.rows.weights
-    return float(weights.mean()) if weights.any() else 1.0
 
 
 class _Blocks:
@@ -142,6 +123,11 @@ class _Blocks:
             np.argsort(block, kind="stable").astype(np.int32) for block in (row_block, col_block)
         )
         n = rows.indices.size
+        targets, weights = rows.targets, rows.weights
+        self.scale = float(np.sqrt(np.mean(targets * targets))) if targets.any() else 1.0
+        self.heaviest = float(weights.max(initial=0.0)) or 1.0
+        mean_weight = float(weights.mean()) if weights.any() else 1.0
+        self.first_sum = mean_weight**2 * self.scale**3
         self._packed: list[Any] = [None, None]
         self._seen: tuple[Any, Any] = (None, None)
         self._n_factors = 0
