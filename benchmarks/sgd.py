@@ -154,7 +154,7 @@ def notebook(n_threads: int) -> None:
         )
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, cache=True)
 def _copy(source, target):  # type: ignore[no-untyped-def]
     for i in prange(source.size):
         target[i] = source[i]
@@ -204,7 +204,11 @@ def roofline(n_threads: int) -> None:
 def rates(n_threads: int, data: list[str]) -> None:
     """Print the objective after 10 epochs for the rate that is found and for given ones."""
     tried = (None, 0.4, 0.2, 0.1, 0.05, 0.02)
-    print("| data | k | " + " | ".join("found" if rate is None else f"{rate:g}" for rate in tried))
+    print(
+        "| data | k | "
+        + " | ".join("found" if rate is None else f"{rate:g}" for rate in tried)
+        + " |"
+    )
     print("|---" * (len(tried) + 2) + "|")
     for name in data:
         matrix = planted(500_000) if name == "planted" else load(name).matrix

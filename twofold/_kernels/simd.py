@@ -1,4 +1,4 @@
-"""Vector instructions where the compiler does not find them: 8 x 8 tiles held in registers.
+"""Vector instructions where the compiler does not find them: tiles in registers, rows, prefetching.
 
 numba turns a loop over the contiguous axis into vector code, but it never keeps a tile of sums in
 registers while it walks along the other axis, which is what makes A'A and Cholesky fast: measured
@@ -6,6 +6,9 @@ registers while it walks along the other axis, which is what makes A'A and Chole
 factorisation of a 64 x 64 matrix. So these tiles are written as LLVM vectors. They are the only
 place where that is done; each says in numpy what it computes, and that is also what runs when
 numba is switched off (``NUMBA_DISABLE_JIT=1``).
+
+In this order: `_Matrix`, what all of them use; products and factorisation of tiles; rows that a
+list names; the two rows of a pair, for SGD; prefetching and tasks; what each computes, in numpy.
 
 Matrices are C-contiguous float32 or float64; sizes are padded to multiples of `TILE`.
 """
@@ -183,6 +186,9 @@ def _sum_products(
         c.store(value, *at)
 
 
+# -- factorisation and substitution of tiles ----------------------------------------------------
+
+
 @intrinsic
 def _factor_tile(typing_context, U, inverse, i):
     signature = U.dtype(U, inverse, types.intp)
@@ -321,6 +327,9 @@ def _solve_back(typing_context, U, inverse, i, n, x):
     return signature, generate
 
 
+# -- rows that a list names ---------------------------------------------------------------------
+
+
 @intrinsic
 def _dot_rows(typing_context, Y, ids, first, x, out):
     signature = types.void(Y, ids, types.intp, x, out)
@@ -393,6 +402,9 @@ def _listed_rows(context: Any, builder: Any, signature: Any, arguments: Any) -> 
     return rows, ir.Constant(first.type, 0)
 
 
+# -- the two rows of a pair ---------------------------------------------------------------------
+
+
 @intrinsic
 def _pair_dots(typing_context, P, u, Q, i):
     signature = types.UniTuple(P.dtype, 3)(P, types.intp, Q, types.intp)
@@ -441,6 +453,9 @@ def _pair_move(typing_context, P, u, keep_p, move_p, Q, i, keep_q, move_q):
         return context.get_dummy_value()
 
     return signature, generate
+
+
+# -- prefetching and tasks ----------------------------------------------------------------------
 
 
 def _prefetch(builder: Any, at: Any) -> None:
