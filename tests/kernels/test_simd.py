@@ -42,8 +42,13 @@ def add_rows(Y, ids, first, factor, out):
 
 
 @njit
-def pair_dots(P, u, Q, i):
-    return simd.pair_dots(P, u, Q, i)
+def pair_dots(P, rows, Q, cols, known):
+    simd.pair_dots(P, rows, Q, cols, known)
+
+
+@njit
+def pair_steps(known, rate, size):
+    simd.pair_steps(known, rate, size)
 
 
 @njit
@@ -163,14 +168,48 @@ def test_listed_rows(id_type, dtype):
 def test_pairs(dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     P, Q = random_matrix(5, 48, dtype), random_matrix(7, 48, dtype, seed=1)
+    rows, cols = np.array([3, 0, 4, 0], np.uint64), np.array([6, 2, 2, 0], np.uint64)
+    known = np.zeros((simd.KNOWN, 4), dtype)
+    pair_dots(P, rows, Q, cols, known)
+    for row, (A, B) in (
+        (simd.DOT, (P[rows], Q[cols])),
+        (simd.SQUARE, (P[rows], P[rows])),
+        (simd.SQUARE + 1, (Q[cols], Q[cols])),
+    ):
+        np.testing.assert_allclose(known[row], np.sum(A * B, axis=1), atol=tolerance * 100)
     p, q = P[3].copy(), Q[6].copy()
-    np.testing.assert_allclose(pair_dots(P, 3, Q, 6), (p @ q, p @ p, q @ q), rtol=tolerance * 10)
     expected = P.copy(), Q.copy()
     expected[0][3], expected[1][6] = 0.9 * p - 0.2 * q, 0.8 * q + 0.1 * p
     numbers = [dtype(x) for x in (0.9, -0.2, 0.8, 0.1)]
     pair_move(P, 3, *numbers[:2], Q, 6, *numbers[2:])
     np.testing.assert_allclose(P, expected[0], atol=tolerance)
     np.testing.assert_allclose(Q, expected[1], atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_of_adagrad(dtype):
+    P, Q = random_matrix(4, 48, dtype), random_matrix(4, 48, dtype, seed=1)
+    four = np.arange(4).astype(np.uint64)
+    known = np.zeros((simd.KNOWN, 4), dtype)
+    pair_dots(P, four, Q, four, known)
+    known[simd.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
+    known[simd.RIDGE], known[simd.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
+    known[simd.SUM], known[simd.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
+    before = known.copy()
+    pair_steps(known, dtype(0.05), dtype(48))
+    for own, (A, B) in enumerate([(P, Q), (Q, P)]):
+        ridge = before[simd.RIDGE + own][:, None]
+        step = before[simd.SLOPE][:, None] * B + ridge * A
+        sums = before[simd.SUM + own] + np.mean(step * step, axis=1)
+        rate = 0.05 / np.sqrt(sums)
+        tolerance = 1e-5 if dtype == np.float32 else 1e-13
+        for row, expected in (
+            (simd.SUM, sums),
+            (simd.RATE, rate),
+            (simd.KEEP, 1 - rate * ridge[:, 0]),
+            (simd.MOVE, -rate * before[simd.SLOPE]),
+        ):
+            np.testing.assert_allclose(known[row + own], expected, rtol=tolerance)
 
 
 def test_asking_changes_nothing():

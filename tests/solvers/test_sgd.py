@@ -53,7 +53,7 @@ def normal_factors(k, n_rows=80, n_cols=60):
     ],
 )
 def test_every_schedule_lowers_the_objective(objective, options, dtype):
-    solver = SGD(n_factors=5, max_epochs=15, rng=0, dtype=dtype, **options)
+    solver = SGD(n_factors=5, max_epochs=15, rng=0, dtype=dtype, init_scale=1.0, **options)
     history = solver.solve(objective, signs()).history
     assert history[-1].total < 0.9 * history[0].total
     assert history[3].total < history[0].total

@@ -10,14 +10,28 @@ from twofold._kernels.formulas import (
     penalty_proximal,
 )
 from twofold._kernels.jit import jit, parallel_jit
-from twofold._kernels.simd import pair_dots, pair_move, prefetch_at, prefetch_row
+from twofold._kernels.simd import (
+    DOT,
+    KEEP,
+    KNOWN,
+    MOVE,
+    RATE,
+    RIDGE,
+    SLOPE,
+    SUM,
+    pair_dots,
+    pair_move,
+    pair_steps,
+    prefetch_at,
+    prefetch_row,
+)
 
 __all__ = ["ADAGRAD", "PLAIN", "RUN", "count_pairs", "deal", "pack", "sgd_epoch", "unpack"]
 
 PLAIN, ADAGRAD = 0, 1
 RUN = 16  # neighbouring pairs (of one row, mostly) visited near each other, for the cache
 _CHUNK = 1024  # rows packed at a time
-_ABREAST = 4  # runs visited in turn: neighbours of one run have to wait for each other
+_ABREAST = 4  # runs visited side by side: the pairs of one run have to wait for each other
 
 
 @jit
@@ -124,16 +138,25 @@ def _visit_block(
     """Visit the pairs of a block, some runs of neighbours abreast.
 
     Turn t is run (start + t stride) % n_runs, and stride has no factor in common with n_runs, so
-    every run has one turn. Rows and pairs of the turns to come are asked for meanwhile.
+    every run has one turn. Rows and pairs of the turns to come are asked for meanwhile. Pairs of
+    different rows and columns do not touch what the others read, so they are visited at once, for
+    speed; where they share one they come one after the other, and the result is the same.
     """
+    if low == high:
+        return
     n_runs = (high - low + RUN - 1) // RUN
-    step_t, step_w = min(targets.size - 1, 1), min(weights.size - 1, 1)
+    step_t = np.uint64(min(targets.size - 1, 1))  # an unsigned index needs no look at its sign
+    step_w = np.uint64(min(weights.size - 1, 1))
     quadratic = penalty_code == 0
     real = P.dtype.type
-    zero, one, two, size = real(0.0), real(1.0), real(2.0), real(n_factors)
+    one, two, size = real(1.0), real(2.0), real(n_factors)
     rate = real(rate)
     old_p, old_q = np.empty(n_factors, P.dtype), np.empty(n_factors, P.dtype)
     now, coming = np.empty(_ABREAST, np.int64), np.empty(_ABREAST, np.int64)
+    pair = np.empty(_ABREAST, np.uint64)
+    u, i = np.empty(_ABREAST, np.uint64), np.empty(_ABREAST, np.uint64)
+    known = np.zeros((KNOWN, _ABREAST), P.dtype)
+    known[RATE : RATE + 2] = rate
     for turn in range(-_ABREAST, n_runs, _ABREAST):
         for lane in range(_ABREAST):
             now[lane] = coming[lane] if turn >= 0 and turn + lane < n_runs else high
@@ -147,9 +170,10 @@ def _visit_block(
                 for e in (first, min(first + RUN, high) - 1):
                     prefetch_at(pair_rows, e)
                     prefetch_at(pair_cols, e)
-                    prefetch_at(targets, e * step_t)
-                    prefetch_at(weights, e * step_w)
+                    prefetch_at(targets, np.uint64(e) * step_t)
+                    prefetch_at(weights, np.uint64(e) * step_w)
         for j in range(RUN):
+            at_once = True
             for lane in range(_ABREAST):
                 e = coming[lane] + j
                 if e < high:
@@ -158,53 +182,67 @@ def _visit_block(
                         prefetch_row(P, pair_rows[e])
             for lane in range(_ABREAST):
                 e = now[lane] + j
-                if e >= high:
+                at_once &= e < high
+                pair[lane] = np.uint64(e if e < high else low)  # then nothing is done with it
+                u[lane], i[lane] = pair_rows[pair[lane]], pair_cols[pair[lane]]
+            for lane in range(1, _ABREAST):
+                for other in range(lane):
+                    at_once &= (u[lane] != u[other]) & (i[lane] != i[other])
+            count = _ABREAST if at_once else 1
+            for first in range(0, _ABREAST, count):
+                if now[first] + j >= high:
                     continue
-                u, i = pair_rows[e], pair_cols[e]
-                x, square_p, square_q = pair_dots(P, u, Q, i)
-                if loss_code == SQUARED:
-                    g = two * (x - targets[e * step_t])
-                else:
-                    g = real(
-                        loss_derivative(
-                            loss_code, parameter, loss_address, np.float64(targets[e * step_t]),
-                            np.float64(x),
-                        )
-                    )  # fmt: skip
-                g *= weights[e * step_w]
-                decay_p, decay_q = row_decay[u], col_decay[i]
-                rate_p = rate_q = rate
-                ridge_p = two * decay_p if quadratic else zero
-                ridge_q = two * decay_q if quadratic else zero
+                pair_dots(P, u, Q, i, known)
+                for lane in range(_ABREAST):
+                    e, x = pair[lane], known[DOT, lane]
+                    if loss_code == SQUARED:
+                        g = two * (x - targets[e * step_t])
+                    else:
+                        g = real(
+                            loss_derivative(
+                                loss_code, parameter, loss_address, np.float64(targets[e * step_t]),
+                                np.float64(x),
+                            )
+                        )  # fmt: skip
+                    known[SLOPE, lane] = g * weights[e * step_w]
+                    if quadratic:
+                        known[RIDGE, lane] = two * row_decay[u[lane]]
+                        known[RIDGE + 1, lane] = two * col_decay[i[lane]]
                 if rule == ADAGRAD:
-                    # |g q + ridge p|^2, without walking along the rows once more.
-                    cross = two * g * x
-                    row_sums[u] += max(
-                        (g * g * square_q + ridge_p * (cross + ridge_p * square_p)) / size, zero
-                    )
-                    col_sums[i] += max(
-                        (g * g * square_p + ridge_q * (cross + ridge_q * square_q)) / size, zero
-                    )
-                    rate_p /= np.sqrt(row_sums[u])
-                    rate_q /= np.sqrt(col_sums[i])
-                if not quadratic:
-                    for f in range(n_factors):
-                        old_p[f], old_q[f] = P[u, f], Q[i, f]
-                pair_move(
-                    P, u, one - rate_p * ridge_p, -rate_p * g,
-                    Q, i, one - rate_q * ridge_q, -rate_q * g,
-                )  # fmt: skip
-                if not quadratic:
-                    _penalise(P[u], old_p, rate_p * decay_p, penalty_code, penalty_address, smooth)
-                    _penalise(Q[i], old_q, rate_q * decay_q, penalty_code, penalty_address, smooth)
+                    for lane in range(_ABREAST):
+                        known[SUM, lane] = row_sums[u[lane]]
+                        known[SUM + 1, lane] = col_sums[i[lane]]
+                    pair_steps(known, rate, size)
+                    for lane in range(first, first + count):
+                        row_sums[u[lane]] = known[SUM, lane]
+                        col_sums[i[lane]] = known[SUM + 1, lane]
+                else:
+                    for lane in range(_ABREAST):
+                        known[KEEP, lane] = one - rate * known[RIDGE, lane]
+                        known[KEEP + 1, lane] = one - rate * known[RIDGE + 1, lane]
+                        known[MOVE, lane] = known[MOVE + 1, lane] = -rate * known[SLOPE, lane]
+                for lane in range(first, first + count):
+                    p, q = u[lane], i[lane]
+                    if not quadratic:
+                        for f in range(n_factors):
+                            old_p[f], old_q[f] = P[p, f], Q[q, f]
+                    pair_move(
+                        P, p, known[KEEP, lane], known[MOVE, lane],
+                        Q, q, known[KEEP + 1, lane], known[MOVE + 1, lane],
+                    )  # fmt: skip
+                    if not quadratic:
+                        step_p = known[RATE, lane] * row_decay[p]
+                        step_q = known[RATE + 1, lane] * col_decay[q]
+                        _penalise(P, p, old_p, step_p, penalty_code, penalty_address, smooth)
+                        _penalise(Q, q, old_q, step_q, penalty_code, penalty_address, smooth)
 
 
 @jit
-def _penalise(p, old, step, code, address, smooth):
+def _penalise(P, u, old, step, code, address, smooth):
     """Take the penalty's part of a step that began at ``old``, or its proximal step."""
-    real = p.dtype.type
+    real = P.dtype.type
     for f in range(old.size):
         if smooth:
-            p[f] -= real(step * penalty_derivative(code, address, np.float64(old[f])))
+            P[u, f] -= real(step * penalty_derivative(code, address, np.float64(old[f])))
         else:
-            p[f] = real(penalty_proximal(code, address, np.float64(p[f]), np.float64(step)))
+            P[u, f] = real(penalty_proximal(code, address, np.float64(P[u, f]), np.float64(step)))

@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 TILE = 8
+# Rows of the array of what is known about four pairs: first one for all, then one for each side.
+DOT, SLOPE, SQUARE, RIDGE, SUM, RATE, KEEP, MOVE, KNOWN = 0, 1, 2, 4, 6, 8, 10, 12, 14
 _BYTES = 32  # of a vector: AVX2; other machines split it or leave half of theirs empty
 
 
@@ -115,6 +117,27 @@ class _Matrix:
             value = self.builder.fadd(value, self.shuffle(value, undefined, lanes))
             step //= 2
         return self.builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    def four_totals(self, values: list[Any]) -> Any:
+        """Return the sums over the lanes of four vectors, as a vector of four."""
+        b = self.builder
+        if self.lanes == 4:
+            one, two, three, four = self.transposed(values)
+            return b.fadd(b.fadd(one, two), b.fadd(three, four))
+        # Neighbours are added twice, which leaves both halves with a part of all four.
+        even = [0, 2, 8, 10, 4, 6, 12, 14]
+        odd = [lane + 1 for lane in even]
+        while len(values) > 1:
+            values = [
+                b.fadd(self.shuffle(x, y, even), self.shuffle(x, y, odd))
+                for x, y in zip(values[::2], values[1::2], strict=True)
+            ]
+        number = ir.IntType(32)
+        low, high = (
+            b.shuffle_vector(*values, *values, ir.Constant(ir.VectorType(number, 4), half))
+            for half in ([0, 1, 2, 3], [4, 5, 6, 7])
+        )
+        return b.fadd(low, high)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """Return a b + c, in one rounding where the processor can."""
@@ -406,28 +429,37 @@ def _listed_rows(context: Any, builder: Any, signature: Any, arguments: Any) -> 
 
 
 @intrinsic
-def _pair_dots(typing_context, P, u, Q, i):
-    signature = types.UniTuple(P.dtype, 3)(P, types.intp, Q, types.intp)
+def _pair_dots(typing_context, P, rows, Q, cols, known):
+    signature = types.void(P, rows, Q, cols, known)
 
     def generate(context, builder, signature, arguments):
         p = _Matrix(context, builder, signature.args[0], arguments[0])
         q = _Matrix(context, builder, signature.args[2], arguments[2])
-        u, i = arguments[1], arguments[3]
+        out = _Matrix(context, builder, signature.args[4], arguments[4])
+        numbers = []
+        for n in (1, 3):
+            array = context.make_array(signature.args[n])(context, builder, arguments[n])
+            places = [builder.gep(array.data, [ir.Constant(ir.IntType(64), e)]) for e in range(4)]
+            numbers.append([builder.load(place) for place in places])
         zero = ir.Constant(p.vector, [0.0] * p.lanes)
-        # Two sums of each kind: one would have to wait for itself.
-        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(2)] for _ in range(3)]
-        with cgutils.for_range_slice(
-            builder, ir.Constant(u.type, 0), p.width, ir.Constant(u.type, 2 * p.lanes)
-        ) as (f, _):
-            for half in range(2):
-                one, other = p.load(u, f, 0, half * p.lanes), q.load(i, f, 0, half * p.lanes)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(4)] for _ in range(3)]
+        start = ir.Constant(ir.IntType(64), 0)
+        with cgutils.for_range_slice(builder, start, p.width, ir.Constant(start.type, p.lanes)) as (
+            f,
+            _,
+        ):
+            for e, (u, i) in enumerate(zip(*numbers, strict=True)):
+                one, other = p.load(u, f), q.load(i, f)
                 for into, (left, right) in zip(
                     sums, ((one, other), (one, one), (other, other)), strict=True
                 ):
-                    total = p.multiply_add(left, right, builder.load(into[half]))
-                    builder.store(total, into[half])
-        totals = [p.total(builder.fadd(*map(builder.load, both))) for both in sums]
-        return context.make_tuple(builder, signature.return_type, totals)
+                    total = p.multiply_add(left, right, builder.load(into[e]))
+                    builder.store(total, into[e])
+        for row, kind in zip((DOT, SQUARE, SQUARE + 1), sums, strict=True):
+            total = p.four_totals([builder.load(one) for one in kind])
+            at = out.address(ir.Constant(start.type, row), start)
+            builder.store(total, builder.bitcast(at, ir.PointerType(total.type)), align=p.size)
+        return context.get_dummy_value()
 
     return signature, generate
 
@@ -450,6 +482,51 @@ def _pair_move(typing_context, P, u, keep_p, move_p, Q, i, keep_q, move_q):
             p.store(new, u, f)
             new = q.multiply_add(move_q, one, builder.fmul(keep_q, other))
             q.store(new, i, f)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _pair_steps(typing_context, known, rate, size):
+    signature = types.void(known, known.dtype, known.dtype)
+
+    def generate(context, builder, signature, arguments):
+        b, array = builder, _Matrix(context, builder, signature.args[0], arguments[0])
+        four = ir.VectorType(array.element, 4)
+        place = ir.IntType(64)
+
+        def address(row):
+            at = array.address(ir.Constant(place, row), ir.Constant(place, 0))
+            return b.bitcast(at, ir.PointerType(four))
+
+        def get(row):
+            return b.load(address(row), align=array.size)
+
+        def spread(number):
+            undefined = ir.Constant(four, ir.Undefined)
+            one = b.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), 4), [0] * 4)
+            return b.shuffle_vector(one, undefined, mask)
+
+        root_kind = ir.FunctionType(four, [four])
+        root = cgutils.get_or_insert_function(b.module, root_kind, f"llvm.sqrt.v4f{8 * array.size}")
+        zero, one = (ir.Constant(four, [number] * 4) for number in (0.0, 1.0))
+        rate, size = spread(arguments[1]), spread(arguments[2])
+        g = get(SLOPE)
+        cross = b.fmul(b.fadd(g, g), get(DOT))
+        for own, other in ((0, 1), (1, 0)):
+            ridge = get(RIDGE + own)
+            step = b.fadd(cross, b.fmul(ridge, get(SQUARE + own)))
+            step = b.fadd(b.fmul(b.fmul(g, g), get(SQUARE + other)), b.fmul(ridge, step))
+            step = b.fdiv(step, size)
+            total = b.fadd(get(SUM + own), b.select(b.fcmp_ordered(">", step, zero), step, zero))
+            its_rate = b.fdiv(rate, b.call(root, [total]))
+            for row, value in (
+                (SUM, total), (RATE, its_rate), (KEEP, b.fsub(one, b.fmul(its_rate, ridge))),
+                (MOVE, b.fsub(zero, b.fmul(its_rate, g))),
+            ):  # fmt: skip
+                b.store(value, address(row + own), align=array.size)
         return context.get_dummy_value()
 
     return signature, generate
@@ -588,9 +665,10 @@ def add_rows(Y: Any, ids: Any, first: int, factor: Any, out: Any) -> None:
     out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
 
 
-def pair_dots(P: Any, u: int, Q: Any, i: int) -> tuple[Any, Any, Any]:
-    """Return P[u].Q[i], P[u].P[u] and Q[i].Q[i]; as wide as `pair_move` asks for."""
-    return P[u] @ Q[i], P[u] @ P[u], Q[i] @ Q[i]
+def pair_dots(P: Any, rows: Any, Q: Any, cols: Any, known: Any) -> None:
+    """Find P[u].Q[i], P[u].P[u] and Q[i].Q[i] for four pairs; as wide as `pair_move` asks for."""
+    p, q = P[rows], Q[cols]
+    known[DOT], known[SQUARE], known[SQUARE + 1] = (p * q).sum(1), (p * p).sum(1), (q * q).sum(1)
 
 
 def pair_move(
@@ -602,6 +680,23 @@ def pair_move(
     """
     p, q = P[u].copy(), Q[i].copy()
     P[u], Q[i] = keep_p * p + move_p * q, keep_q * q + move_q * p
+
+
+def pair_steps(known: Any, rate: Any, size: Any) -> None:
+    """Take the steps of AdaGrad for four pairs, from what is known about them.
+
+    The mean square of each row's slope is added to its sum, by which the rate is divided:
+    |g q + ridge p|^2 = g^2 |q|^2 + ridge (2 g p.q + ridge |p|^2). Then how much of a row is kept,
+    and how much of the other one is added.
+    """
+    g, dot = known[SLOPE], known[DOT]
+    for own, other in ((0, 1), (1, 0)):
+        ridge = known[RIDGE + own]
+        square = g * g * known[SQUARE + other] + ridge * (2 * g * dot + ridge * known[SQUARE + own])
+        known[SUM + own] += np.maximum(square / size, 0)
+        known[RATE + own] = rate / np.sqrt(known[SUM + own])
+        known[KEEP + own] = 1 - known[RATE + own] * ridge
+        known[MOVE + own] = -known[RATE + own] * g
 
 
 def prefetch_row(A: Any, i: int) -> None:
@@ -625,5 +720,5 @@ if not numba.config.DISABLE_JIT:
     factor_tile, solve_tile, solve_back = _factor_tile, _solve_tile, _solve_back
     dot_rows, add_rows = _dot_rows, _add_rows
     gather_transposed, next_task = _gather_transposed, _next_task
-    pair_dots, pair_move = _pair_dots, _pair_move
+    pair_dots, pair_move, pair_steps = _pair_dots, _pair_move, _pair_steps
     prefetch_at, prefetch_row = _prefetch_at, _prefetch_row

@@ -91,7 +91,7 @@ class Solver(ABC):
         Type of the factors. The objective is always evaluated in float64.
     init_scale : float, default 1.0
         Initial factors are drawn from a normal distribution with standard deviation
-        init_scale / sqrt(n_factors). The same seed gives every solver the same start. With
+        init_scale / sqrt(n_factors). The same seed and scale give every solver the same start. With
         ``unobserved_weight`` > 0 the literature uses 0.1 (Rendle et al. 2021, section 3).
     evaluate_every : int, default 1
         Epochs between two evaluations of the objective, >= 1; the last epoch is always evaluated.

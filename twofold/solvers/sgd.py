@@ -45,7 +45,7 @@ class SGD(Solver):
     ----------
     learning_rate : float or None, default None
         eta > 0. None takes what suits the scale of the data and the rank, with v the root mean
-        square of the targets (1 without targets): 1.4 sqrt(v / n_factors) for "adagrad", and 0.05 /
+        square of the targets (1 without targets): 1.2 sqrt(v / n_factors) for "adagrad", and 0.05 /
         max(v, init_scale^2) divided by the largest weight for the others.
     schedule : {"adagrad", "constant", "inverse-time"}, default "adagrad"
         "adagrad" divides eta by the root of the row's sum of mean squared slopes so far, which
@@ -53,11 +53,14 @@ class SGD(Solver):
         2015); "inverse-time" divides it by 1 + decay * (epochs done).
     decay : float, default 0.1
         For ``schedule="inverse-time"``, >= 0 per epoch.
+    init_scale : float, default 0.3
+        As for every solver, but smaller: the start is noise, which SGD forgets slowly.
     """
 
     learning_rate: float | None = None
     schedule: Literal["adagrad", "constant", "inverse-time"] = "adagrad"
     decay: float = 0.1
+    init_scale: float = 0.3
 
     supports: ClassVar[Support] = Support(unobserved_weight=False)
 
@@ -87,7 +90,7 @@ class SGD(Solver):
         blocks: _Blocks = state.workspace
         rate = self.learning_rate
         if rate is None and self.schedule == "adagrad":
-            rate = 1.4 * np.sqrt(blocks.scale / self.n_factors)
+            rate = 1.2 * np.sqrt(blocks.scale / self.n_factors)
         elif rate is None:
             rate = 0.05 / (blocks.heaviest * max(blocks.scale, self.init_scale**2))
         if self.schedule == "inverse-time":
