@@ -27,8 +27,10 @@ from benchmarks.machine import forget_peak, machine, memory_mb
 from twofold import L2, Objective
 from twofold._threads import available_threads, parallel
 from twofold.datasets import make_playlists
+from twofold.objective import Problem
 from twofold.solvers import GD, SGD
 from twofold.solvers.base import Solver
+from twofold.solvers.sgd import _Blocks
 
 _RATINGS = Objective(regularizer=L2(0.05, exponent=1.0), data="targets")
 _ONES = Objective(regularizer=L2(0.05, exponent=1.0))
@@ -175,6 +177,7 @@ def roofline(n_threads: int) -> None:
         f"GEMM {peak:.0f} GFLOP/s; copying {bandwidth['memory']:.1f} GB/s in memory, "
         f"{bandwidth['cache']:.1f} GB/s within 8 MB\n"
     )
+    shares = []
     print("| k | schedule | pairs | M updates/s | GFLOP/s, of peak | GB/s of rows, of copying |")
     print("|---" * 6 + "|")
     for n_pairs, where in ((500_000, "cache"), (5_000_000, "memory")):
@@ -198,7 +201,12 @@ def roofline(n_threads: int) -> None:
                     f"{gigabytes:.1f}, {gigabytes / bandwidth[where]:.0%} |",
                     flush=True,
                 )
-    print("\nAn epoch as solve times it: drawing the order and packing the rows included.")
+                if k == 10 and schedule == "adagrad":
+                    blocks = _Blocks(Problem(_RATINGS, matrix), np.random.default_rng(0), "float32")
+                    drawing = median_seconds(lambda b=blocks: b.order(np.random.default_rng(0)))
+                    shares.append(f"{drawing / seconds:.1%} of an epoch of {n_pairs:,} pairs")
+    print("\nAn epoch as solve times it: drawing the order and unpacking the rows included.")
+    print(f"Drawing the order of blocks and pairs takes {', '.join(shares)} at k=10.")
 
 
 def rates(n_threads: int, data: list[str]) -> None:

@@ -17,7 +17,7 @@ from twofold.solvers.state import State
 __all__ = ["GD"]
 
 _SUFFICIENT = 0.5  # of the decrease that a step promises
-_SHRINK, _GROW = 0.5, 2.0
+_SHRINK, _GROW = 0.5, 1.25
 
 
 @dataclass(kw_only=True)
