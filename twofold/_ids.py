@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
-__all__ = ["Ids", "as_ids", "check_unique", "encode", "find", "index_of"]
+__all__ = ["Ids", "as_ids", "check_unique", "find", "index_of"]
 
 Ids = NDArray[Any]
 
@@ -78,21 +78,14 @@ def index_of(ids: ArrayLike, vocabulary: Ids, name: str) -> NDArray[np.int64]:
     return positions
 
 
-def encode(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
-    """Distinct ids in ascending order, and the position of each given id among them."""
-    if ids.dtype == object:
-        vocabulary = np.array(sorted(set(ids.tolist())), dtype=object)
-        return vocabulary, find(ids, vocabulary)
-    vocabulary, index = np.unique(ids, return_inverse=True)
-    return vocabulary, index.astype(np.int64, copy=False)
-
-
 def check_unique(ids: Ids, name: str) -> None:
     """Raise if an id occurs more than once, naming it."""
     if ids.dtype == object:
         if len(set(ids.tolist())) == ids.size:
             return
         values = np.array(sorted(ids.tolist()), dtype=object)
+    elif (ids[1:] > ids[:-1]).all():
+        return
     else:
         values = np.sort(ids)
     repeated = values[1:][values[1:] == values[:-1]]

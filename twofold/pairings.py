@@ -8,12 +8,62 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._checks import check_choice
-from twofold._ids import Ids, as_ids, check_unique, encode, find, index_of
+from twofold._csr import Duplicates, build_csr, encode
+from twofold._ids import Ids, as_ids, check_unique, find, index_of
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Duplicates", "Pairings"]
 
-Duplicates = Literal["keep-one", "count", "error"]
+
+@dataclass(frozen=True, kw_only=True)
+class ReadReport:
+    """What was read, and how fast.
+
+    Parameters
+    ----------
+    path : {"plain", "fast"}
+        Whether SQLAlchemy read it, or ConnectorX.
+    n_read : int
+        Pairs that came from the source.
+    n_null_dropped : int
+        How many of them were left out because an id is NULL.
+    n_duplicates : int
+        How many were merged into another one of the same row and column.
+    n_pairs, n_rows, n_cols : int
+        What is left of them: stored pairs, and different rows (playlists) and columns (tracks).
+    seconds : float
+        From the call to the finished matrix.
+    """
+
+    path: str
+    n_read: int
+    n_null_dropped: int
+    n_duplicates: int
+    n_pairs: int
+    n_rows: int
+    n_cols: int
+    seconds: float
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Pairs read in a second."""
+        return self.n_read / self.seconds
+
+    def __str__(self) -> str:
+        left_out = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.n_duplicates, "duplicates merged"),
+                (self.n_null_dropped, "with a NULL id dropped"),
+            )
+            if count
+        ]
+        return (
+            f"{self.n_read:,} pairs read in {self.seconds:.2f} s "
+            f"({self.pairs_per_second / 1e6:.2f} M/s, {self.path} path): {self.n_rows:,} rows, "
+            f"{self.n_cols:,} columns, {self.n_pairs:,} pairs"
+            + "".join(f", {part}" for part in left_out)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +88,8 @@ class Pairings:
         How many different columns these pairs had.
     n_null_dropped : int, default 0
         How many pairs `twofold.io.read_sql` left out because an id is NULL.
+    report : ReadReport, optional
+        What was read, if these pairings come from `twofold.io.read_sql`.
 
     Raises
     ------
@@ -61,6 +113,7 @@ class Pairings:
     n_dropped_pairs: int = field(default=0, kw_only=True)
     n_dropped_cols: int = field(default=0, kw_only=True)
     n_null_dropped: int = field(default=0, kw_only=True)
+    report: ReadReport | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         matrix = to_csr(self.matrix)
@@ -334,61 +387,8 @@ def _check_range(positions: NDArray[Any], size: int, axis: str, name: str) -> No
         )
 
 
-def build_csr(
-    row_index: NDArray[np.int64],
-    col_index: NDArray[np.int64],
-    values: NDArray[np.float64] | None,
-    row_ids: Ids,
-    col_ids: Ids,
-    duplicates: Duplicates,
-) -> sparse.csr_array:
-    """Return the matrix of positions, one entry for each pair, with sorted columns in each row.
-
-    The ids give the shape, and name a pair that may not occur twice.
-    """
-    key = row_index * np.int64(max(col_ids.size, 1)) + col_index
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    data: NDArray[Any]
-    data = np.ones(key.size, dtype=np.float32) if values is None else values[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))  # where each pair starts
-    if first.size < key.size:
-        if duplicates == "count":
-            data = np.add.reduceat(data.astype(np.float64), first).astype(data.dtype)
-        else:
-            _check_repeats(data, first, duplicates, key, row_ids, col_ids)
-            data = data[first]
-    row_index, col_index = row_index[order[first]], col_index[order[first]]
-    shape = (row_ids.size, col_ids.size)
-    return sparse.csr_array((data, col_index, _indptr(row_index, shape[0])), shape=shape)
-
-
 def _indptr(rows: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
     """Where each row starts among entries that are sorted by row."""
     indptr = np.zeros(n_rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
     return indptr
-
-
-def _check_repeats(
-    data: NDArray[Any],
-    first: NDArray[np.int64],
-    duplicates: Duplicates,
-    key: NDArray[np.int64],
-    row_ids: Ids,
-    col_ids: Ids,
-) -> None:
-    """Raise if a pair occurs more often, or with more values, than `duplicates` allows."""
-    lengths = np.diff(first, append=key.size)
-    if duplicates == "error":
-        clash = first[lengths > 1]
-        what, way_out = "occurs more than once", 'use duplicates="keep-one" or "count" to allow it'
-    else:
-        clash = np.flatnonzero(data != np.repeat(data[first], lengths))
-        what, way_out = "occurs with different values", 'use duplicates="count" to add them up'
-    if clash.size:
-        row, col = divmod(int(key[clash[0]]), col_ids.size)
-        raise InvalidInputError(
-            f"the pair of row {row_ids.item(row)!r} and column {col_ids.item(col)!r} {what}: "
-            f"{way_out}"
-        )

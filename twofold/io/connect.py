@@ -1,6 +1,6 @@
 """Connections to databases, and what is in them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ def sqlite_file(url: URL) -> Path | None:
     return None if name == ":memory:" else Path(name)
 
 
-def columns_of(connection: Connection, table: str, schema: str | None) -> list[str]:
-    """Names of the columns of a table or view.
+def columns_of(connection: Connection, table: str, schema: str | None) -> dict[str, Any]:
+    """Names of the columns of a table or view, and SQLAlchemy's types of them.
 
     Raises
     ------
@@ -125,9 +125,10 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> list[s
     """
     inspector = sa.inspect(connection)
     try:
-        columns = [column["name"] for column in inspector.get_columns(table, schema=schema)]
+        described = inspector.get_columns(table, schema=schema)
+        columns: dict[str, Any] = {column["name"]: column["type"] for column in described}
     except NoSuchTableError:
-        columns = []
+        columns = {}
     if not columns:
         names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
         place = _shown(connection.engine.url) + (f", schema {schema!r}" if schema else "")
@@ -137,7 +138,7 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> list[s
     return columns
 
 
-def find_column(name: str, columns: list[str], table: str) -> str:
+def find_column(name: str, columns: Collection[str], table: str) -> str:
     """Return the column's name as the database spells it.
 
     Raises
@@ -155,7 +156,7 @@ def find_column(name: str, columns: list[str], table: str) -> str:
     )
 
 
-def _listed(names: list[str], words: str) -> str:
+def _listed(names: Collection[str], words: str) -> str:
     shown: list[Any] = sorted(set(names))
     more = f" and {len(shown) - 50} more" if len(shown) > 50 else ""
     return f"{words} " + (", ".join(map(repr, shown[:50])) or "none") + more

@@ -1,6 +1,7 @@
-"""Chunks of SQL rows become arrays, or an error that names the column and the pair."""
+"""Chunks of SQL rows become positions of ids, or an error that names the column and the pair."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from itertools import chain
 from typing import Any, NoReturn
@@ -8,11 +9,67 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._csr import encode_integers, in_order
+from twofold._ids import Ids
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["PairReader"]
+__all__ = ["IdColumn", "PairReader"]
 
 _EXACT_FLOATS = 2**53  # beyond, neighbouring integers are the same float
+_GATHERED = 1 << 20  # ids that are gathered before they are stored more tightly
+
+
+class _Codes(dict[str, int]):
+    """Numbers texts in the order in which they are first asked for."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = len(self)
+        return len(self) - 1
+
+
+class IdColumn:
+    """The ids of one column: integers in as few bytes as they need, or texts as numbers."""
+
+    def __init__(self) -> None:
+        self.codes = _Codes()
+        self.parts: list[NDArray[Any]] = []
+        self._gathered: list[NDArray[np.int64]] = []
+        self._n_gathered = 0
+
+    def add_integers(self, ids: NDArray[Any]) -> None:
+        """Append integers."""
+        self._gathered.append(ids)
+        self._n_gathered += ids.size
+        if self._n_gathered >= _GATHERED:
+            self._store()
+
+    def add_texts(self, texts: list[str]) -> None:
+        """Append texts."""
+        numbers = np.fromiter(map(self.codes.__getitem__, texts), np.int32, len(texts))
+        self.parts.append(numbers)
+
+    def add_coded(self, texts: list[str], places: NDArray[Any]) -> None:
+        """Append texts that are given as places in a list of distinct ones."""
+        numbers = np.fromiter(map(self.codes.__getitem__, texts), np.int32, len(texts))
+        self.parts.append(numbers[places])
+
+    def _store(self) -> None:
+        if not self._n_gathered:
+            return
+        ids = np.concatenate(self._gathered)
+        limit = np.iinfo(np.int32)
+        narrow = ids.dtype == np.int32 or (ids.min() >= limit.min and ids.max() <= limit.max)
+        self.parts.append(ids.astype(np.int32 if narrow else np.int64, copy=False))
+        self._gathered, self._n_gathered = [], 0
+
+    def encoded(self) -> tuple[Ids, NDArray[np.int32]]:
+        """Return the distinct ids in ascending order and the position of each; forget them."""
+        self._store()
+        if not self.codes:
+            return encode_integers(self.parts)
+        places = np.concatenate(self.parts)
+        self.parts.clear()
+        return in_order(list(self.codes), places)
 
 
 class PairReader:
@@ -30,13 +87,10 @@ class PairReader:
         self.names = names
         self.drop_nulls = drop_nulls
         self.n_null = 0
-        self._parts: list[list[NDArray[Any]]] = [[] for _ in names]
+        self.n_read = 0
+        self.ids = (IdColumn(), IdColumn())
+        self.values: list[NDArray[np.float64]] = []
         self._first: list[Any] = [None, None]
-        self._texts: tuple[dict[str, str], ...] = ({}, {})  # each text once, however often it comes
-
-    def arrays(self) -> list[NDArray[Any]]:
-        """Return row ids, column ids and perhaps values, of all rows so far."""
-        return [np.concatenate(parts) if parts else np.empty(0) for parts in self._parts]
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Append a chunk of SQL rows.
@@ -47,6 +101,10 @@ class PairReader:
             If an id is NULL, not a whole number, neither integer nor text, or not of the same kind
             as the others; or if a value is not a finite number.
         """
+        self.n_read += len(rows)
+        self._add(rows)
+
+    def _add(self, rows: Sequence[Sequence[Any]]) -> None:
         flat = list(chain.from_iterable(rows))
         columns = [flat[axis :: len(self.names)] for axis in range(len(self.names))]
         kinds = [set(map(type, column)) for column in columns]
@@ -58,28 +116,25 @@ class PairReader:
                 self._fail(axis, columns, position, 'use on_null="drop" to leave such pairs out')
             self.n_null += len(rows) - len(kept)
             if kept:
-                self.add(kept)
+                self._add(kept)
             return
         for axis in (0, 1):
-            self._parts[axis].append(self._ids(axis, columns, kinds[axis]))
+            self._add_ids(axis, columns, kinds[axis])
         if len(columns) == 3:
-            self._parts[2].append(self._values(columns, kinds[2]))
+            self.values.append(self._values(columns, kinds[2]))
 
-    def _ids(self, axis: int, columns: list[list[Any]], kinds: set[type]) -> NDArray[Any]:
+    def _add_ids(self, axis: int, columns: list[list[Any]], kinds: set[type]) -> None:
         items = columns[axis]
         if self._first[axis] is None:
             self._first[axis] = items[0]
         want_text = isinstance(self._first[axis], str)
         if want_text and all(issubclass(kind, str) for kind in kinds):
-            known = self._texts[axis]
-            texts = np.empty(len(items), dtype=object)
-            texts[:] = [known.setdefault(item, item) for item in items]
-            return texts
+            self.ids[axis].add_texts(items)
+            return
         if not want_text and kinds == {int}:
-            try:
-                return np.fromiter(items, np.int64, len(items))
-            except OverflowError:
-                pass  # found again below, where it is named
+            with suppress(OverflowError):  # found again below, where it is named
+                self.ids[axis].add_integers(np.fromiter(items, np.int64, len(items)))
+                return
         numbers = np.empty(len(items), dtype=np.int64)
         for position, item in enumerate(items):
             if isinstance(item, str) != want_text:
@@ -91,7 +146,7 @@ class PairReader:
                 if not _is_whole(item):
                     self._fail(axis, columns, position, "ids must be 64-bit integers or text")
                 numbers[position] = int(item)
-        return numbers
+        self.ids[axis].add_integers(numbers)
 
     def _values(self, columns: list[list[Any]], kinds: set[type]) -> NDArray[np.float64]:
         advice = "values must be finite numbers"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from twofold._checks import check_choice
+from twofold._csr import build_csr
 from twofold.exceptions import FileFormatError, InvalidInputError
-from twofold.pairings import Duplicates, Pairings, build_csr
+from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["MpdPairings", "read_mpd"]
 
@@ -165,7 +166,9 @@ class _Reader:
         row_ids = np.array(self.playlists["pid"], dtype=np.int64)
         cols = np.concatenate([np.empty(0, dtype=np.int64), *self.entries])
         rows = np.repeat(np.arange(row_ids.size), self.lengths)
-        matrix = build_csr(rows, cols, None, row_ids, tracks["uri"], duplicates)
+        matrix = build_csr(
+            rows.astype(np.int32), cols.astype(np.int32), None, row_ids, tracks["uri"], duplicates
+        )
         return MpdPairings(matrix, row_ids, tracks["uri"], tracks=tracks, playlists=playlists)
 
 

@@ -1,11 +1,12 @@
 """`read_sql`: pairings from any database that SQLAlchemy reaches."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.operators import in_op
@@ -13,10 +14,12 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from tqdm import tqdm
 
 from twofold._checks import check_choice, check_names, check_whole
+from twofold._csr import Duplicates, build_csr
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column
 from twofold.io.decode import PairReader
-from twofold.pairings import Duplicates, Pairings
+from twofold.io.fast_read import Slow, fetch_fast
+from twofold.pairings import Pairings, ReadReport
 
 __all__ = ["read_sql"]
 
@@ -43,6 +46,12 @@ def read_sql(
     chunk_size: int = 10_000,
 ) -> Pairings:
     """Read pairings from a table or view: one SQL row for each pair.
+
+    With the extra ``sql-fast`` ConnectorX reads SQLite files and PostgreSQL several times as fast,
+    if `source` is a URL without options and the columns are declared as integers or text (values as
+    integers or double precision). The result is the same. In doubt SQLAlchemy reads, and for an
+    engine or a connection, since a second connection might not see the same. The logger
+    ``twofold.io.sql_read`` says at debug level which of them it was, and why.
 
     Parameters
     ----------
@@ -80,7 +89,7 @@ def read_sql(
     Returns
     -------
     Pairings
-        With ids in ascending order.
+        With ids in ascending order, and a `report` of what was read.
 
     Raises
     ------
@@ -91,6 +100,7 @@ def read_sql(
         If a parameter is out of range, or an id or value cannot be used; the message names the
         column and the pair.
     """
+    started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
     check_whole(chunk_size, "chunk_size", 1)
@@ -98,24 +108,48 @@ def read_sql(
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
     with connected(source) as connection, _left_alone(connection):
-        existing = columns_of(connection, table, schema)
+        types = columns_of(connection, table, schema)
+        existing = list(types)
         wanted = [name for name in (row, col, value) if name is not None]
         names = [find_column(name, existing, table) for name in wanted]
         columns = sa.table(table, *map(sa.column, existing), schema=schema).c
         condition = None if where is None else _condition(columns, where, table)
         query = _query(columns, names, condition, max_rows)
-        reader = PairReader(names, drop_nulls=on_null == "drop")
-        _fetch(connection, query, reader, chunk_size, progress)
-    arrays = reader.arrays()
-    if not arrays[0].size:
+        reader, path = PairReader(names, drop_nulls=on_null == "drop"), "fast"
+        with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
+            try:
+                fetch_fast(connection, source, query, [types[name] for name in names], reader)
+            except Slow as slow:
+                _log.debug("table %r is read by SQLAlchemy: %s", table, slow)
+                reader, path = PairReader(names, drop_nulls=on_null == "drop"), "plain"
+                for chunk in _chunks(connection, query, chunk_size):
+                    reader.add(chunk)
+                    bar.update(len(chunk))
+            else:
+                _log.debug("table %r is read by ConnectorX", table)
+                bar.update(reader.n_read)
+    if reader.n_read == reader.n_null:
         reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
         nulls = f", apart from {reader.n_null} with a NULL id" if reader.n_null else ""
         raise DatabaseReadError(f"table {table!r} {reason}{nulls}: there is nothing to read")
-    pairings = Pairings.from_arrays(*arrays, duplicates=duplicates)
     if reader.n_null:
         _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
-        pairings = replace(pairings, n_null_dropped=reader.n_null)
-    return pairings
+    (row_ids, rows), (col_ids, cols) = (ids.encoded() for ids in reader.ids)
+    values = np.concatenate(reader.values) if reader.values else None
+    reader.values.clear()
+    matrix = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
+    report = ReadReport(
+        path=path,
+        n_read=reader.n_read,
+        n_null_dropped=reader.n_null,
+        n_duplicates=rows.size - matrix.nnz,
+        n_pairs=matrix.nnz,
+        n_rows=row_ids.size,
+        n_cols=col_ids.size,
+        seconds=time.perf_counter() - started,
+    )
+    _log.info("%s: %s", table, report)
+    return Pairings(matrix, row_ids, col_ids, n_null_dropped=reader.n_null, report=report)
 
 
 def _left_alone(connection: Connection) -> Any:
@@ -181,16 +215,20 @@ def _call(where: Any, columns: Any, table: str) -> Any:
         raise
 
 
-def _fetch(
-    connection: Connection, query: Any, reader: PairReader, chunk_size: int, progress: bool
-) -> None:
+def _chunks(connection: Connection, query: Any, chunk_size: int) -> Iterator[Sequence[Any]]:
+    """Run the query; yield its rows, some at a time."""
+    size = min(chunk_size, _AT_ONCE)
     # PostgreSQL's server-side cursors live in a transaction, which autocommit does without.
     autocommit = getattr(connection.connection.dbapi_connection, "autocommit", False) is True
-    options = {"stream_results": not autocommit, "max_row_buffer": chunk_size}
-    with (
-        tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar,
-        connection.execute(query, execution_options=options) as result,
-    ):
-        for rows in result.partitions(min(chunk_size, _AT_ONCE)):
-            reader.add(rows)
-            bar.update(len(rows))
+    if connection.dialect.supports_server_side_cursors and not autocommit:
+        options = {"stream_results": True, "max_row_buffer": chunk_size}
+        with connection.execute(query, execution_options=options) as result:
+            yield from result.partitions(size)
+        return
+    with connection.execute(query) as result:
+        cursor: Any = result.cursor
+        try:
+            while rows := cursor.fetchmany(size):  # of the driver: SQLAlchemy would only wrap them
+                yield rows
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DatabaseError(None, None, error) from error

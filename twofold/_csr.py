@@ -1,0 +1,188 @@
+"""Ids of pairs in any order become positions, and positions become CSR."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from twofold._ids import Ids
+from twofold._kernels.csr import (
+    count,
+    count_repeats,
+    drop_repeats,
+    mark,
+    renumber,
+    scatter,
+    start,
+)
+from twofold._threads import available_threads, parallel
+from twofold.exceptions import InvalidInputError
+
+__all__ = ["Duplicates", "build_csr", "encode", "encode_integers", "in_order"]
+
+Duplicates = Literal["keep-one", "count", "error"]
+
+_SMALL_SPAN = 1 << 22  # ids in a range so small are looked up in a table, however few there are
+_LIMIT = np.iinfo(np.int32).max
+
+
+def encode(ids: Ids) -> tuple[Ids, NDArray[np.int32]]:
+    """Distinct ids in ascending order, and the position of each given id among them."""
+    if ids.dtype != object:
+        return encode_integers([ids])
+    number = {text: place for place, text in enumerate(sorted(set(ids.tolist())))}
+    places = np.fromiter(map(number.__getitem__, ids.tolist()), np.int32, ids.size)
+    return _texts(list(number)), places
+
+
+def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
+    """Distinct integers in ascending order, and the position of each given one among them.
+
+    ``parts`` is emptied on the way, so that each is gone when its positions are known. Ids in a
+    range that is not much larger than their number are looked up in a table; others are sorted.
+    """
+    parts[:] = [part for part in parts if part.size]
+    n = sum(part.size for part in parts)
+    if not n:
+        return np.empty(0, np.int64), np.empty(0, np.int32)
+    low, high = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+    span = high - low + 1
+    if span > max(2 * n, _SMALL_SPAN):
+        whole = np.concatenate(parts)
+        parts.clear()
+        sorted_, inverse = np.unique(whole, return_inverse=True)
+        return sorted_.astype(np.int64, copy=False), inverse.astype(np.int32)
+    distinct: NDArray[np.int64]
+    with parallel():
+        present = np.zeros(span, dtype=np.bool_)
+        for part in parts:
+            mark(part, low, present)
+        number = np.cumsum(present, dtype=np.int32)
+        number -= 1
+        places = np.empty(n, np.int32)
+        end = n
+        while parts:
+            part = parts.pop()
+            renumber(part, low, number, places[end - part.size : end])
+            end -= part.size
+    distinct = np.flatnonzero(present).astype(np.int64, copy=False)
+    distinct += low
+    return distinct, places
+
+
+def in_order(texts: list[str], places: NDArray[np.int32]) -> tuple[Ids, NDArray[np.int32]]:
+    """Sort distinct texts, and change the positions of ids among them accordingly."""
+    order = sorted(range(len(texts)), key=texts.__getitem__)
+    number = np.empty(len(texts), np.int32)
+    number[order] = np.arange(len(texts), dtype=np.int32)
+    with parallel():
+        renumber(places, 0, number, places)
+    return _texts([texts[place] for place in order]), places
+
+
+def _texts(texts: list[str]) -> Ids:
+    ids = np.empty(len(texts), dtype=object)
+    ids[:] = texts
+    return ids
+
+
+def build_csr(
+    rows: NDArray[np.int32],
+    cols: NDArray[np.int32],
+    values: NDArray[np.float64] | None,
+    row_ids: Ids,
+    col_ids: Ids,
+    duplicates: Duplicates,
+) -> sparse.csr_array:
+    """Return the matrix of positions, one entry for each pair, with sorted columns in each row.
+
+    The ids give the shape, and name a pair that may not occur twice. Values that are added up are
+    so in ascending order: the sum does not depend on the order in which the pairs came. ``cols`` is
+    written over, and becomes a part of the result.
+    """
+    shape = (row_ids.size, col_ids.size)
+    for axis, size in zip(("rows", "columns"), shape, strict=True):
+        if size > _LIMIT:
+            raise InvalidInputError(f"there are {size} {axis}: at most 2^31 - 1 are possible")
+    n, none = rows.size, np.empty(0, np.int32)
+    places = np.arange(0 if values is None else n)
+    by_col, their_rows, indices = np.empty(n, np.int32), np.empty(n, np.int32), cols
+    first = none.astype(np.int64)
+    with parallel():
+        # Two stable passes, by column and then by row, leave every row sorted without a comparison.
+        places, _ = _pass(cols, rows, places, shape[1], by_col, their_rows)
+        places, indptr = _pass(their_rows, by_col, places, shape[0], none, indices)
+        repeats = np.empty(shape[0], np.int64)
+        count_repeats(indptr, indices, repeats)
+        n_repeats = int(repeats.sum())
+        if n_repeats:
+            if values is not None or duplicates != "keep-one":
+                first = np.empty(n - n_repeats, np.int64)
+            new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
+            new_indices = by_col[: n - n_repeats]  # not needed any more
+            drop_repeats(indptr, indices, new_indptr, new_indices, first)
+    data = None if values is None else values[places]
+    if n_repeats:
+        if first.size:
+            data, clash = _merged(data, first, n, duplicates)
+            if clash is not None:
+                row = np.searchsorted(indptr, clash, side="right") - 1
+                _refuse(row_ids.item(row), col_ids.item(indices[clash]), duplicates)
+        indptr, indices = new_indptr, new_indices
+    if data is None:
+        data = np.ones(indices.size, dtype=np.float32)
+    return sparse.csr_array((data, indices, indptr), shape=shape)
+
+
+def _pass(
+    keys: NDArray[np.int32],
+    others: NDArray[np.int32],
+    places: NDArray[np.int64],
+    n_keys: int,
+    new_keys: NDArray[np.int32],
+    new_others: NDArray[np.int32],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort entries by key, stably; return their places and where each key begins."""
+    indptr, new_places = np.empty(n_keys + 1, np.int64), np.empty_like(places)
+    # Each part counts for itself, so there are few where there are many keys.
+    n_parts = min(available_threads(), 8, max(1, 4 * keys.size // max(n_keys, 1)))
+    bounds = np.linspace(0, keys.size, n_parts + 1).astype(np.int64)
+    starts = np.zeros((n_parts, n_keys), np.int32 if keys.size <= _LIMIT else np.int64)
+    count(keys, bounds, starts)
+    start(starts, indptr)
+    scatter(keys, others, places, bounds, starts, new_keys, new_others, new_places)
+    return new_places, indptr
+
+
+def _merged(
+    data: NDArray[Any] | None, first: NDArray[np.int64], n: int, duplicates: Duplicates
+) -> tuple[NDArray[Any] | None, int | None]:
+    """Return one value for each pair, and the place of one that may not occur so often."""
+    lengths = np.diff(first, append=n)
+    if duplicates == "count":
+        return (lengths.astype(np.float32) if data is None else _sums(data, first, lengths)), None
+    if data is None or duplicates == "error":
+        clash = first[lengths > 1]
+    else:
+        clash = np.flatnonzero(data != np.repeat(data[first], lengths))
+        data = data[first]
+    return data, int(clash[0]) if clash.size else None
+
+
+def _sums(
+    data: NDArray[np.float64], first: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Add up the values of each pair, in ascending order."""
+    group = np.repeat(np.arange(first.size), lengths)
+    sums: NDArray[np.float64] = np.add.reduceat(data[np.lexsort((data, group))], first)
+    return sums
+
+
+def _refuse(row: Any, col: Any, duplicates: Duplicates) -> None:
+    what, way_out = (
+        ("occurs more than once", 'use duplicates="keep-one" or "count" to allow it')
+        if duplicates == "error"
+        else ("occurs with different values", 'use duplicates="count" to add them up')
+    )
+    raise InvalidInputError(f"the pair of row {row!r} and column {col!r} {what}: {way_out}")
