@@ -132,6 +132,8 @@ def build_csr(
         indptr, indices = new_indptr, new_indices
     if data is None:
         data = np.ones(indices.size, dtype=np.float32)
+    if indices.size <= _LIMIT:  # scipy would give both the larger of their types
+        indptr = indptr.astype(np.int32)
     return sparse.csr_array((data, indices, indptr), shape=shape)
 
 

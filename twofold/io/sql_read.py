@@ -25,7 +25,7 @@ __all__ = ["read_sql"]
 
 Where = str | sa.ColumnElement[bool] | sa.TextClause | Callable[[Any], Any]
 
-_AT_ONCE = 500  # rows decoded together: gone before Python's garbage collector looks at them
+_AT_ONCE = 1000  # rows decoded together: gone before Python's garbage collector looks at them
 
 _log = logging.getLogger(__name__)
 

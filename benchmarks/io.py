@@ -1,0 +1,204 @@
+"""How fast pairs come out of databases: beside the notebook's loop, ConnectorX and pandas.
+
+    python -m benchmarks.io sqlite [--pairs 5000000]
+    python -m benchmarks.io postgres --url postgresql+psycopg://me@localhost/music
+    python -m benchmarks.io large [--folder FOLDER]
+
+``sqlite`` reads a file by the notebook's loop, by ConnectorX alone, and by `read_sql` on both
+paths; ``postgres`` reads a table that it makes and drops, beside pandas.read_sql; ``large`` makes an
+SQLite file at the size of the Million Playlist Dataset (1 GB, two minutes) and reads it on both
+paths, each in a new process, with its peak memory.
+"""
+
+import argparse
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from benchmarks.machine import machine
+from twofold.io import read_sql
+
+_LOOP_ROWS = 500_000  # of the notebook's loop: it does not get faster with more
+
+
+def make_pairs(n_pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return playlists of 66 tracks in order, with tracks of unequal popularity."""
+    tracks = (2_262_292 * rng.random(n_pairs) ** 3).astype(np.int64)
+    return np.arange(n_pairs) // 66, tracks
+
+
+def write_sqlite(path: Path, rows: np.ndarray, cols: np.ndarray) -> None:
+    """Make the notebook's table."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = off")
+    connection.execute("PRAGMA synchronous = off")
+    connection.execute("CREATE TABLE pairings (pid BIGINT NOT NULL, tid BIGINT NOT NULL)")
+    for first in range(0, rows.size, 1_000_000):
+        part = slice(first, first + 1_000_000)
+        pairs = zip(rows[part].tolist(), cols[part].tolist(), strict=True)
+        connection.executemany("INSERT INTO pairings VALUES (?, ?)", pairs)
+    connection.commit()
+    connection.close()
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Time calls; return the median."""
+    spent = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent)
+
+
+def notebook_loop(url: str) -> float:
+    """Do what the notebook's make_R_list_sql does, row by row; return seconds for one row."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        n = connection.execute(sa.text("SELECT COUNT(*) FROM pairings")).scalar_one()
+        result = connection.execute(sa.text("SELECT pid, tid FROM pairings"))
+        found = np.empty((n, 2))
+        n_timed = min(n, _LOOP_ROWS)
+        started = time.perf_counter()
+        for place in range(n_timed):
+            if place % np.round(n * 5.0 / 100) == 0:
+                pass  # where it prints how far it is
+            row = result.fetchone()
+            found[place, 0] = int(row[0])
+            found[place, 1] = int(row[1])
+        spent = time.perf_counter() - started
+    engine.dispose()
+    return spent / n_timed
+
+
+def connectorx_alone(url: str) -> object:
+    """Return two Arrow columns."""
+    import connectorx
+
+    text = "SELECT pid, tid FROM pairings"
+    return connectorx.read_sql(url, text, return_type="arrow")
+
+
+def show(name: str, n_pairs: int, spent: float, base: float) -> None:
+    print(
+        f"| {name} | {spent:.2f} | {n_pairs / spent / 1e6:.2f} | {base / spent:.2f} |", flush=True
+    )
+
+
+def sqlite(n_pairs: int, repeats: int) -> None:
+    """Print seconds and pairs a second from an SQLite file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.db"
+        write_sqlite(path, *make_pairs(n_pairs, np.random.default_rng(0)))
+        url = f"sqlite:///{path}"
+        engine = sa.create_engine(url)
+        read_sql(url), read_sql(engine)  # compiles
+        loop = n_pairs * notebook_loop(url)
+        print(f"{n_pairs:,} pairs; the loop is timed for {_LOOP_ROWS:,}\n")
+        print("| way | s | M pairs/s | times as fast as the notebook |")
+        print("|---" * 4 + "|")
+        show("the notebook's loop, into floats", n_pairs, loop, loop)
+        plain = seconds(lambda: read_sql(engine), repeats)
+        show("read_sql, plain path (an engine)", n_pairs, plain, loop)
+        alone = seconds(lambda: connectorx_alone(f"sqlite://{path}"), repeats)
+        show("ConnectorX alone, two Arrow columns", n_pairs, alone, loop)
+        fast = seconds(lambda: read_sql(url), repeats)
+        show("read_sql, fast path (a URL)", n_pairs, fast, loop)
+        print(f"\nThe fast path has {alone / fast:.2f} of the speed of ConnectorX, CSR included.")
+        engine.dispose()
+
+
+def postgres(url: str, n_pairs: int, repeats: int) -> None:
+    """Print seconds and pairs a second from PostgreSQL."""
+    import pandas as pd
+
+    engine = sa.create_engine(url)
+    rows, cols = make_pairs(n_pairs, np.random.default_rng(0))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE pairings (pid bigint, tid bigint)")
+        driver = connection.connection.dbapi_connection
+        with driver.cursor().copy("COPY pairings FROM STDIN") as copy:
+            for first in range(0, n_pairs, 100_000):
+                part = slice(first, first + 100_000)
+                pairs = zip(rows[part].tolist(), cols[part].tolist(), strict=True)
+                copy.write("".join(f"{row}\t{col}\n" for row, col in pairs))
+    try:
+        text = "SELECT pid, tid FROM pairings"
+        base = seconds(lambda: pd.read_sql(text, engine), repeats)
+        print("| way | s | M pairs/s | times as fast as pandas |")
+        print("|---" * 4 + "|")
+        show("pandas.read_sql, a frame", n_pairs, base, base)
+        show(
+            "read_sql, plain path (an engine)", n_pairs, seconds(lambda: read_sql(engine), repeats),
+            base,
+        )  # fmt: skip
+        other = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        alone = seconds(lambda: connectorx_alone(other), repeats)
+        show("ConnectorX alone, two Arrow columns", n_pairs, alone, base)
+        show("read_sql, fast path (a URL)", n_pairs, seconds(lambda: read_sql(url), repeats), base)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE pairings")
+        engine.dispose()
+
+
+_IN_A_NEW_PROCESS = """
+import sys
+import sqlalchemy as sa
+from benchmarks.machine import memory_mb
+from twofold.io import read_sql
+source = sys.argv[1] if sys.argv[2] == "fast" else sa.create_engine(sys.argv[1])
+print(f"{read_sql(source).report}; peak {memory_mb('VmHWM') / 1e3:.2f} GB")
+"""
+
+
+def large(folder: str | None) -> None:
+    """Print time and peak memory of reading 63 million pairs from SQLite."""
+    from twofold.datasets import make_playlists
+
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        path = Path(name) / "large.db"
+        made = make_playlists(1_000_000, 2_262_292, n_groups=4_000, mean_length=66, rng=0)
+        matrix = made.pairings.matrix
+        lengths = np.diff(matrix.indptr)
+        write_sqlite(path, np.repeat(np.arange(lengths.size), lengths), matrix.indices)
+        del made, matrix
+        path.read_bytes()  # a warm file
+        for way in ("fast", "plain"):
+            command = [sys.executable, "-c", _IN_A_NEW_PROCESS, f"sqlite:///{path}", way]
+            subprocess.run(command, check=True)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.io", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("what", choices=["sqlite", "postgres", "large"])
+    parser.add_argument("--pairs", type=int, default=5_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--url", help="of a PostgreSQL database in which a table may be made")
+    parser.add_argument("--folder", help="for the file of 1 GB")
+    chosen = parser.parse_args()
+    print(machine())
+    if chosen.what == "sqlite":
+        sqlite(chosen.pairs, chosen.repeats)
+    elif chosen.what == "postgres":
+        if chosen.url is None:
+            parser.error("postgres needs --url")
+        postgres(chosen.url, chosen.pairs, chosen.repeats)
+    else:
+        large(chosen.folder)
+
+
+if __name__ == "__main__":
+    main()
