@@ -5,8 +5,8 @@
     python -m benchmarks.io large [--folder FOLDER]
 
 ``sqlite`` reads a file by the notebook's loop, by ConnectorX alone, and by `read_sql` on both
-paths; ``postgres`` reads a table that it makes and drops, beside pandas.read_sql; ``large`` makes an
-SQLite file at the size of the Million Playlist Dataset (1 GB, two minutes) and reads it on both
+paths; ``postgres`` reads a table that it makes and drops, beside pandas.read_sql; ``large`` makes
+an SQLite file at the size of the Million Playlist Dataset (1 GB, two minutes) and reads it on both
 paths, each in a new process, with its peak memory.
 """
 

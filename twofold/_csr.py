@@ -8,13 +8,14 @@ from scipy import sparse
 
 from twofold._ids import Ids
 from twofold._kernels.csr import (
-    count,
+    DIGITS,
+    count_digits,
     count_repeats,
     drop_repeats,
+    find_rows,
     mark,
     renumber,
-    scatter,
-    start,
+    sort_by_digit,
 )
 from twofold._threads import available_threads, parallel
 from twofold.exceptions import InvalidInputError
@@ -98,21 +99,24 @@ def build_csr(
     """Return the matrix of positions, one entry for each pair, with sorted columns in each row.
 
     The ids give the shape, and name a pair that may not occur twice. Values that are added up are
-    so in ascending order: the sum does not depend on the order in which the pairs came. ``cols`` is
-    written over, and becomes a part of the result.
+    so in ascending order: the sum does not depend on the order in which the pairs came. Both
+    arrays of positions are written over.
     """
     shape = (row_ids.size, col_ids.size)
     for axis, size in zip(("rows", "columns"), shape, strict=True):
         if size > _LIMIT:
             raise InvalidInputError(f"there are {size} {axis}: at most 2^31 - 1 are possible")
-    n, none = rows.size, np.empty(0, np.int32)
+    n = rows.size
     places = np.arange(0 if values is None else n)
-    by_col, their_rows, indices = np.empty(n, np.int32), np.empty(n, np.int32), cols
-    first = none.astype(np.int64)
+    indptr, first = np.empty(shape[0] + 1, np.int64), np.empty(0, np.int64)
     with parallel():
-        # Two stable passes, by column and then by row, leave every row sorted without a comparison.
-        places, _ = _pass(cols, rows, places, shape[1], by_col, their_rows)
-        places, indptr = _pass(their_rows, by_col, places, shape[0], none, indices)
+        # Stable, by column and then by row: every row ends up sorted, and equal pairs in order.
+        entries: list[NDArray[Any]] = [cols, rows, places]
+        spare = [np.empty_like(array) for array in entries]
+        entries, spare = _sort(entries, spare, shape[1])
+        entries[:2], spare[:2] = entries[1::-1], spare[1::-1]
+        (rows, indices, places), spare = _sort(entries, spare, shape[0])
+        find_rows(rows, indptr)
         repeats = np.empty(shape[0], np.int64)
         count_repeats(indptr, indices, repeats)
         n_repeats = int(repeats.sum())
@@ -120,7 +124,7 @@ def build_csr(
             if values is not None or duplicates != "keep-one":
                 first = np.empty(n - n_repeats, np.int64)
             new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
-            new_indices = by_col[: n - n_repeats]  # not needed any more
+            new_indices = spare[1][: n - n_repeats]
             drop_repeats(indptr, indices, new_indptr, new_indices, first)
     data = None if values is None else values[places]
     if n_repeats:
@@ -137,24 +141,24 @@ def build_csr(
     return sparse.csr_array((data, indices, indptr), shape=shape)
 
 
-def _pass(
-    keys: NDArray[np.int32],
-    others: NDArray[np.int32],
-    places: NDArray[np.int64],
-    n_keys: int,
-    new_keys: NDArray[np.int32],
-    new_others: NDArray[np.int32],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sort entries by key, stably; return their places and where each key begins."""
-    indptr, new_places = np.empty(n_keys + 1, np.int64), np.empty_like(places)
-    # Each part counts for itself, so there are few where there are many keys.
-    n_parts = min(available_threads(), 8, max(1, 4 * keys.size // max(n_keys, 1)))
-    bounds = np.linspace(0, keys.size, n_parts + 1).astype(np.int64)
-    starts = np.zeros((n_parts, n_keys), np.int32 if keys.size <= _LIMIT else np.int64)
-    count(keys, bounds, starts)
-    start(starts, indptr)
-    scatter(keys, others, places, bounds, starts, new_keys, new_others, new_places)
-    return new_places, indptr
+def _sort(
+    entries: list[NDArray[Any]], spare: list[NDArray[Any]], n_keys: int
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Sort entries by their first array, whose numbers are below n_keys, stably, digit by digit.
+
+    Returns the arrays that hold them then, and the others.
+    """
+    bounds = np.linspace(0, entries[0].size, available_threads() + 1).astype(np.int64)
+    shift = 0
+    while n_keys > 1 << shift:
+        counts = np.zeros((bounds.size - 1, DIGITS), np.int64)
+        count_digits(entries[0], shift, bounds, counts)
+        by_digit = counts.T  # a digit's entries of the first part come before those of the second
+        starts = (np.cumsum(by_digit).reshape(by_digit.shape) - by_digit).T.copy()
+        sort_by_digit(*entries, shift, bounds, starts, *spare)
+        entries, spare = spare, entries
+        shift += DIGITS.bit_length() - 1
+    return entries, spare
 
 
 def _merged(

@@ -1,14 +1,24 @@
-"""Pairs in any order become CSR, by counting instead of sorting.
+"""Pairs in any order become CSR, by sorting digits instead of comparing.
 
 Arrays of one entry for each pair have up to 2^31 and more entries: positions among them are int64.
 """
 
-import numpy as np
 from numba import prange
 
-from twofold._kernels.jit import jit, parallel_jit
+from twofold._kernels.jit import parallel_jit
 
-__all__ = ["count", "count_repeats", "drop_repeats", "mark", "renumber", "scatter", "start"]
+__all__ = [
+    "DIGITS",
+    "count_digits",
+    "count_repeats",
+    "drop_repeats",
+    "find_rows",
+    "mark",
+    "renumber",
+    "sort_by_digit",
+]
+
+DIGITS = 1 << 11  # as many places to write to as the second cache has room for
 
 _CHUNK = 1 << 16  # entries that one thread takes at a time
 _ROWS = 1 << 9  # rows, likewise
@@ -31,42 +41,42 @@ def renumber(ids, low, number, out):
 
 
 @parallel_jit
-def count(keys, bounds, counts):
-    """Count the entries of each key, in each part of them: counts[part, key]."""
+def count_digits(keys, shift, bounds, counts):
+    """Count the entries with each digit of their key, in each part: counts[part, digit]."""
     for part in prange(bounds.size - 1):
         for e in range(bounds[part], bounds[part + 1]):
-            counts[part, keys[e]] += 1
-
-
-@jit
-def start(counts, indptr):
-    """Turn counts[part, key] into where each part writes the entries of a key; fill ``indptr``."""
-    total = np.int64(0)
-    for key in range(counts.shape[1]):
-        indptr[key] = total
-        for part in range(counts.shape[0]):
-            n = np.int64(counts[part, key])
-            counts[part, key] = total
-            total += n
-    indptr[counts.shape[1]] = total
+            counts[part, (keys[e] >> shift) & (DIGITS - 1)] += 1
 
 
 @parallel_jit
-def scatter(keys, others, places, bounds, starts, new_keys, new_others, new_places):
-    """Write others[e] and places[e] key by key, and keys[e] too if ``new_keys`` has room.
+def sort_by_digit(keys, others, places, shift, bounds, starts, new_keys, new_others, new_places):
+    """Write the entries in the order of a digit of their key, from ``starts`` on.
 
-    Entries of a key stay in their order, whatever the number of parts. ``places`` may be empty.
+    Entries with the same digit stay in their order, whatever the number of parts. ``places`` may be
+    empty.
     """
     for part in prange(bounds.size - 1):
         for e in range(bounds[part], bounds[part + 1]):
             key = keys[e]
-            at = starts[part, key]
-            starts[part, key] += 1
+            digit = (key >> shift) & (DIGITS - 1)
+            at = starts[part, digit]
+            starts[part, digit] += 1
+            new_keys[at] = key
             new_others[at] = others[e]
-            if new_keys.size:
-                new_keys[at] = key
             if places.size:
                 new_places[at] = places[e]
+
+
+@parallel_jit
+def find_rows(rows, indptr):
+    """Fill ``indptr`` with where each row begins among entries that are sorted by row."""
+    n = rows.size
+    for chunk in prange((n + 1 + _CHUNK - 1) // _CHUNK):
+        for e in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n + 1)):
+            before = rows[e - 1] if e > 0 else -1
+            here = rows[e] if e < n else indptr.size - 1
+            for row in range(before + 1, here + 1):
+                indptr[row] = e
 
 
 @parallel_jit
