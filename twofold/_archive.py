@@ -29,7 +29,7 @@ __all__ = [
 
 # What numpy and zipfile raise for files that are cut short, altered or of another kind.
 DAMAGE = (
-    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError,
+    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, OverflowError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
@@ -109,7 +109,7 @@ def read_archive(
 
 
 @contextmanager
-def damage_explained(path: str | os.PathLike[str]) -> Iterator[None]:
+def damage_explained(path: str | os.PathLike[str], what: str = "a twofold file") -> Iterator[None]:
     """Turn whatever a damaged file leads to into `FileFormatError`.
 
     Raises
@@ -131,9 +131,7 @@ def damage_explained(path: str | os.PathLike[str]) -> Iterator[None]:
     except EOFError as error:
         raise FileFormatError(f"{name!r} is empty or truncated") from error
     except DAMAGE as error:
-        raise FileFormatError(
-            f"{name!r} is truncated, damaged or not a twofold file ({error})"
-        ) from error
+        raise FileFormatError(f"{name!r} is truncated, damaged or not {what} ({error})") from error
 
 
 def check_kind(path: str | os.PathLike[str], found: Any, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._archive import damage_explained
-from twofold._checks import check_choice
+from twofold._checks import check_choice, check_names
+from twofold._frames import read_frame
 from twofold._ids import Ids, as_ids, check_unique, encode, find, index_of
 from twofold._mapped import read_mapped, write_mapped
 from twofold.exceptions import InvalidInputError, UnknownIdError
@@ -143,6 +144,63 @@ class Pairings:
                 )
         matrix = build_csr(row_index, col_index, data, row_ids, col_ids, duplicates)
         return Pairings(matrix, row_ids, col_ids)
+
+    @staticmethod
+    def from_frame(
+        frame: Any,
+        row: str = "pid",
+        col: str = "tid",
+        value: str | None = None,
+        *,
+        duplicates: Duplicates = "keep-one",
+        on_null: Literal["error", "drop"] = "error",
+    ) -> "Pairings":
+        """Build pairings from a data frame, one line for each pair; needs ``twofold[frames]``.
+
+        Parameters
+        ----------
+        frame : DataFrame or Table
+            Of pandas (2.2 or newer), polars, pyarrow or any other library whose frames have
+            ``__arrow_c_stream__``.
+        row : str, default "pid"
+            The column of row ids: integers or text, also as categories. Whole numbers in a column
+            of floats or decimals count as integers, as pandas makes floats of integers where some
+            are missing.
+        col : str, default "tid"
+            The column of column ids, likewise.
+        value : str, optional
+            The column with a finite number for each pair. Without it every stored value is 1.
+        duplicates : {"keep-one", "count", "error"}, default "keep-one"
+            What a pair that occurs several times becomes; see `from_arrays`.
+        on_null : {"error", "drop"}, default "error"
+            What to do with a pair whose row or column id is NULL, None or NaN: raise; or leave it
+            out, and say how many in `n_null_dropped`.
+
+        Returns
+        -------
+        Pairings
+            As of `from_arrays`.
+
+        Raises
+        ------
+        InvalidInputError
+            If pyarrow is missing, the frame is of another kind or lacks a column, or an id, value
+            or duplicate is not allowed; the message names the column.
+
+        Examples
+        --------
+        >>> import polars
+        >>> frame = polars.DataFrame({"pid": [1, 1, 2], "tid": ["a", "b", "a"]})
+        >>> Pairings.from_frame(frame)
+        <Pairings: 2 rows x 2 columns, 3 pairs>
+        """
+        check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
+        check_choice(on_null, "on_null", ("error", "drop"))
+        check_names({"row": row, "col": col}, {"value": value})
+        names = [name for name in (row, col, value) if name is not None]
+        arrays, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
+        pairings = Pairings.from_arrays(*arrays, duplicates=duplicates)
+        return replace(pairings, n_null_dropped=n_null)
 
     @staticmethod
     def open(
