@@ -12,7 +12,7 @@ import pytest
 
 from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import FileFormatError
-from twofold.io import read_npz, read_sql, write_npz, write_sql
+from twofold.io import read_npz, read_sql, write_factors, write_mtx, write_npz, write_sql
 from twofold.solvers import ALS
 
 KINDS = ["pairings", "texts", "npz", "model"]
@@ -158,7 +158,7 @@ import json, resource, sys
 import numpy as np
 from twofold import FactorModel, Pairings
 from twofold.exceptions import TwofoldError
-from twofold.io import write_npz, write_sql
+from twofold.io import write_factors, write_mtx, write_npz, write_sql
 folder = sys.argv[1]
 ids = np.arange(20_000)
 pairings, model = Pairings.from_arrays(ids, ids), FactorModel.load(folder + "/model")
@@ -169,6 +169,8 @@ for name in ("old", "new"):
         lambda: pairings.save(f"{folder}/{name}.pairings"),
         lambda: model.save(f"{folder}/{name}.model"),
         lambda: write_npz(pairings, f"{folder}/{name}.npz"),
+        lambda: write_mtx(pairings, f"{folder}/{name}.mtx"),
+        lambda: write_factors(model, f"{folder}/{name}.parquet", "row", if_exists="replace"),
         lambda: write_sql(pairings, f"sqlite:///{folder}/{name}.db", if_exists="replace"),
     ):
         try:
@@ -181,6 +183,7 @@ print(json.dumps(errors))
 
 def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path, model):
     pytest.importorskip("resource", reason="needs limits on the size of files")
+    pytest.importorskip("pyarrow", reason='needs pip install "twofold[frames]"')
     ids = np.arange(20_000)
     large = Pairings.from_arrays(ids, ids)
     FactorModel(model.objective, model.solver).fit(large).save(tmp_path / "model")
@@ -188,6 +191,8 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path, model):
     small.save(tmp_path / "old.pairings")
     model.save(tmp_path / "old.model")
     write_npz(small, tmp_path / "old.npz")
+    write_mtx(small, tmp_path / "old.mtx")
+    write_factors(model, tmp_path / "old.parquet", "row")
     write_sql(small, f"sqlite:///{tmp_path / 'old.db'}", value="v")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     done = subprocess.run(
@@ -196,7 +201,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path, model):
     )  # fmt: skip
     assert done.stderr == ""
     errors = json.loads(done.stdout)
-    assert [kind for kind, _ in errors] == [*["InvalidInputError"] * 3, "DatabaseReadError"] * 2
+    assert [kind for kind, _ in errors] == [*["InvalidInputError"] * 5, "DatabaseReadError"] * 2
     for _, message in errors:
         assert "cannot write" in message or "cannot use the database" in message
     assert {file.name for file in tmp_path.iterdir()} == set(before)
