@@ -13,7 +13,7 @@ import pytest
 from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import FileFormatError
 from twofold.io import read_npz, read_sql, write_factors, write_mtx, write_npz, write_sql
-from twofold.solvers import ALS
+from twofold.solvers import ALS, GD, SGD
 
 KINDS = ["pairings", "texts", "npz", "model"]
 
@@ -116,6 +116,18 @@ def test_without_verifying_damage_leaves_a_valid_matrix(kind, tmp_path, model):
         )
         assert found.take_rows([3, 0]).matrix.tocsc().shape[0] == 2
     assert opened > 20
+
+
+@pytest.mark.parametrize("solver", [ALS, SGD, GD])
+def test_solvers_make_the_same_of_a_mapped_cache(solver, tmp_path):
+    pairings = some_pairings("pairings")
+    pairings.save(tmp_path / "a")
+    made = [
+        solver(n_factors=4, max_epochs=2, rng=0).solve(Objective(data="targets"), matrix)
+        for matrix in (pairings.matrix, Pairings.open(tmp_path / "a").matrix)
+    ]
+    np.testing.assert_array_equal(made[0].row_factors, made[1].row_factors)
+    np.testing.assert_array_equal(made[0].col_factors, made[1].col_factors)
 
 
 SAVE_AND_SAVE = """
