@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from twofold import Pairings
-from twofold.exceptions import InvalidInputError, UnknownIdError
-from twofold.pairings import to_csr
+from twofold import Objective, Pairings
+from twofold._mapped import write_mapped
+from twofold.exceptions import FileFormatError, InvalidInputError, UnknownIdError
+from twofold.io import write_npz
+from twofold.objective import Problem
+from twofold.pairings import parts_of, to_csr
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=8)
@@ -263,3 +266,71 @@ def test_to_csr_refuses_indices_outside_the_matrix():
 def test_bsr_is_refused_as_its_blocks_store_zeros():
     with pytest.raises(InvalidInputError, match="eliminate_zeros"):
         to_csr(sparse.bsr_array(np.eye(4), blocksize=(2, 2)))
+
+
+@settings(deadline=None)
+@given(pairs, st.booleans(), st.sampled_from([np.float32, np.float64]))
+def test_save_and_open(tmp_path_factory, listed, mmap, dtype):
+    path = tmp_path_factory.mktemp("cache") / "any ending"
+    pairings = Pairings.from_arrays(*columns_of(listed), duplicates="count")
+    matrix = pairings.matrix.astype(dtype)
+    pairings = Pairings(matrix, pairings.row_ids, pairings.col_ids, n_null_dropped=3)
+    pairings.save(path)
+    found = Pairings.open(path, mmap, verify=True)
+    assert cells(found) == cells(pairings)
+    assert found.row_ids.tolist() == pairings.row_ids.tolist()
+    assert found.col_ids.tolist() == pairings.col_ids.tolist()
+    assert found.matrix.dtype == dtype
+    assert found.matrix.indices.dtype == np.int32
+    assert (found.n_dropped_pairs, found.n_dropped_cols, found.n_null_dropped) == (0, 0, 3)
+
+
+def test_save_keeps_repeated_entries_and_only_what_is_stored(tmp_path):
+    parts = (np.array([1.0, 2.0, 0.0, 9.0]), np.array([1, 1, 0, 0]), np.array([0, 2, 3]))
+    pairings = Pairings(sparse.csr_array(parts, shape=(2, 2)), [2, 1], ["b", "a"])
+    pairings.save(tmp_path / "a")
+    found = Pairings.open(tmp_path / "a")
+    assert found.matrix.data.tolist() == [1, 2, 0]
+    assert found.matrix.indices.tolist() == [1, 1, 0]
+    assert (found.row_ids.tolist(), found.col_ids.tolist()) == ([2, 1], ["b", "a"])
+
+
+def test_a_mapped_cache_is_solved_without_a_copy(tmp_path):
+    Pairings.from_arrays([1, 1, 2], [5, 6, 6]).save(tmp_path / "a")
+    found = Pairings.open(tmp_path / "a")
+    assert np.shares_memory(Problem(Objective(), found.matrix).rows.indices, found.matrix.indices)
+    before = (tmp_path / "a").read_bytes()
+    found.matrix.indices[:] = 0
+    found.matrix.data[:] = 7
+    assert (tmp_path / "a").read_bytes() == before
+    assert np.unique(Pairings.open(tmp_path / "a").matrix.data).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("indices", np.array([0, 2], np.int32), "entry 1 of matrix is in column 2"),
+        ("indices", np.array([-1, 0], np.int32), "column -1"),
+        ("indptr", np.array([0, 2, 1]), "index pointer|last value"),
+        ("indptr", np.array([0, 1, 2**40]), "index pointer|last value"),
+        ("indptr", np.array([0, 2]), "index pointer"),
+        ("row_ids", np.array([3, 3]), "3 more than once"),
+        ("data", np.array([1.0]), "same size"),
+        ("data", np.array([1.0, 2.0]).view(np.uint8), "same size"),
+    ],
+)
+def test_open_refuses_what_would_crash_a_solver(tmp_path, name, array, message):
+    """Damage that a checksum would find, without looking at the checksum."""
+    arrays, meta = parts_of(Pairings.from_arrays([1, 2], [1, 2]))
+    write_mapped(tmp_path / "a", "pairings", 1, arrays | {name: array}, meta)
+    with pytest.raises(FileFormatError, match=message):
+        Pairings.open(tmp_path / "a")
+
+
+def test_open_refuses_other_files(tmp_path):
+    write_npz(Pairings.from_arrays([1, 2], [1, 2]), tmp_path / "a.npz")
+    with pytest.raises(FileFormatError, match="not a cache that twofold wrote"):
+        Pairings.open(tmp_path / "a.npz")
+    write_mapped(tmp_path / "new", "pairings", 2, {}, {})
+    with pytest.raises(FileFormatError, match=r"format version 2, .* upgrade twofold"):
+        Pairings.open(tmp_path / "new")

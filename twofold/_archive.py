@@ -1,8 +1,9 @@
 """The one file format: a zip of plain arrays and a JSON header, without pickle.
 
-Models, solutions and pairings are all stored this way (the layout is numpy's ``.npz``). A file is
-written under a temporary name in the same folder and renamed, so that a reader sees the old file
-or the new one and never half of one.
+Models, solutions and pairings are all stored this way (the layout is numpy's ``.npz``); only the
+cache of pairings, which is mapped into memory, is another (`twofold._mapped`). A file is written
+under a temporary name in the same folder and renamed, so that a reader sees the old file or the new
+one and never half of one.
 """
 
 import json
@@ -10,21 +11,25 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.exceptions import FileFormatError, InvalidInputError
 
-__all__ = ["DAMAGE", "read_archive", "write_archive"]
+__all__ = [
+    "DAMAGE", "check_kind", "check_version", "damage_explained", "join_texts", "read_archive",
+    "replaced", "split_texts", "write_archive",
+]  # fmt: skip
 
 # What numpy and zipfile raise for files that are cut short, altered or of another kind.
 DAMAGE = (
-    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError,
+    OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, OverflowError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
@@ -42,21 +47,27 @@ def write_archive(
 
     Object arrays hold strings (ids) and are stored as UTF-8 bytes with offsets.
     """
-    target = Path(path)
     header = {"kind": kind, "version": version, "meta": dict(meta)}
-    stored: dict[str, Any] = {}
-    for name, array in arrays.items():
-        if array.dtype == object:
-            texts = [str(text).encode("utf-8", "surrogatepass") for text in array]
-            stored[f"{name}.utf8"] = np.frombuffer(b"".join(texts), dtype=np.uint8)
-            stored[f"{name}.ends"] = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        else:
-            stored[name] = array
+    stored: dict[str, Any] = split_texts(arrays)
     stored[_HEADER] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    with replaced(path) as file:
+        np.savez(file, **stored)  # only plain arrays: strings became bytes above
+
+
+@contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name when the block has ended well.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be written; what was there before is still there.
+    """
+    target = Path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **stored)  # only plain arrays: strings became bytes above
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -82,22 +93,35 @@ def read_archive(
     InvalidInputError
         If the file cannot be opened.
     """
+    # np.load leaves a file open that it cannot read, so it is opened here.
+    with (
+        damage_explained(path),
+        open(path, "rb") as raw,
+        np.load(raw, allow_pickle=False) as file,
+    ):
+        if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file.files:
+            raise FileFormatError(f"{str(path)!r} is not a file that twofold wrote")
+        header = json.loads(file[_HEADER].tobytes())
+        check_kind(path, header["kind"], kind)
+        check_version(path, header["version"], version)
+        stored = {key: file[key] for key in file.files if key != _HEADER}
+        return join_texts(stored), dict(header["meta"])
+
+
+@contextmanager
+def damage_explained(path: str | os.PathLike[str], what: str = "a twofold file") -> Iterator[None]:
+    """Turn whatever a damaged file leads to into `FileFormatError`.
+
+    Raises
+    ------
+    FileFormatError
+        If reading fails inside the block.
+    InvalidInputError
+        If the file cannot be opened.
+    """
     name = str(path)
     try:
-        # np.load leaves a file open that it cannot read, so it is opened here.
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file.files:
-                raise FileFormatError(f"{name!r} is not a file that twofold wrote")
-            header = json.loads(file[_HEADER].tobytes())
-            if header["kind"] != kind:
-                raise FileFormatError(f"{name!r} holds a twofold {header['kind']}, not a {kind}")
-            if header["version"] > version:
-                raise FileFormatError(
-                    f"{name!r} has format version {header['version']}, but this twofold reads up "
-                    f"to {version}: upgrade twofold"
-                )
-            stored = {key: file[key] for key in file.files if key != _HEADER}
-            return _join_texts(stored), dict(header["meta"])
+        yield
     except FileFormatError:
         raise
     except OSError as error:
@@ -107,21 +131,56 @@ def read_archive(
     except EOFError as error:
         raise FileFormatError(f"{name!r} is empty or truncated") from error
     except DAMAGE as error:
+        raise FileFormatError(f"{name!r} is truncated, damaged or not {what} ({error})") from error
+
+
+def check_kind(path: str | os.PathLike[str], found: Any, kind: str) -> None:
+    """Raise FileFormatError unless the file holds what is asked for."""
+    if found != kind:
+        raise FileFormatError(f"{str(path)!r} holds a twofold {found}, not a {kind}")
+
+
+def check_version(path: str | os.PathLike[str], found: int, version: int) -> None:
+    """Raise FileFormatError if the file is of a newer version."""
+    if found > version:
         raise FileFormatError(
-            f"{name!r} is truncated, damaged or not a twofold file ({error})"
-        ) from error
+            f"{str(path)!r} has format version {found}, but this twofold reads up to {version}: "
+            "upgrade twofold"
+        )
 
 
-def _join_texts(stored: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def split_texts(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Replace each object array, which holds strings, by UTF-8 bytes and where each string ends."""
+    stored = {}
+    for name, array in arrays.items():
+        if array.dtype == object:
+            texts = [str(text).encode("utf-8", "surrogatepass") for text in array]
+            stored[f"{name}.utf8"] = np.frombuffer(b"".join(texts), dtype=np.uint8)
+            stored[f"{name}.ends"] = np.cumsum([len(text) for text in texts], dtype=np.int64)
+        else:
+            stored[name] = array
+    return stored
+
+
+def join_texts(stored: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Undo `split_texts`.
+
+    Raises
+    ------
+    ValueError
+        If the ends do not divide the bytes into whole strings.
+    """
     arrays = {}
     for key, array in stored.items():
         if key.endswith(".utf8"):
             name = key.removesuffix(".utf8")
             ends = stored[f"{name}.ends"].tolist()
             blob = array.tobytes()
-            starts = [0, *ends][:-1]
+            bounds = [0, *ends]
+            if sorted(bounds) != bounds or bounds[-1] != len(blob):
+                raise ValueError(f"the texts of {name!r} do not end where they should")
             texts = np.empty(len(ends), dtype=object)
-            for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            for position, (start, end) in enumerate(pairwise(bounds)):
                 texts[position] = blob[start:end].decode("utf-8", "surrogatepass")
             arrays[name] = texts
         elif not key.endswith(".ends"):

@@ -84,7 +84,7 @@ def check_unique(ids: Ids, name: str) -> None:
         if len(set(ids.tolist())) == ids.size:
             return
         values = np.array(sorted(ids.tolist()), dtype=object)
-    elif (ids[1:] > ids[:-1]).all():
+    elif (ids[1:] > ids[:-1]).all():  # which costs far less than sorting
         return
     else:
         values = np.sort(ids)

@@ -2,14 +2,13 @@
 
 import os
 import zipfile
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from twofold._archive import DAMAGE, read_archive, write_archive
+from twofold._archive import DAMAGE, damage_explained, read_archive, write_archive
 from twofold.exceptions import FileFormatError, TwofoldError
-from twofold.pairings import Duplicates, Pairings
+from twofold.pairings import Duplicates, Pairings, from_parts, parts_of
 
 __all__ = ["read_npz", "write_npz"]
 
@@ -34,20 +33,7 @@ def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     InvalidInputError
         If the file cannot be written.
     """
-    matrix = pairings.matrix
-    arrays = {
-        "data": matrix.data,
-        "indices": matrix.indices,
-        "indptr": matrix.indptr,
-        "row_ids": pairings.row_ids,
-        "col_ids": pairings.col_ids,
-    }
-    meta = {
-        "n_dropped_pairs": int(pairings.n_dropped_pairs),
-        "n_dropped_cols": int(pairings.n_dropped_cols),
-        "n_null_dropped": int(pairings.n_null_dropped),
-    }
-    write_archive(path, _KIND, _VERSION, arrays, meta)
+    write_archive(path, _KIND, _VERSION, *parts_of(pairings))
 
 
 def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
@@ -82,7 +68,9 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
         if {"format", "shape"} <= names:
             matrix = sparse.load_npz(path)
             return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
-        return _read_own(path)
+        parts = read_archive(path, _KIND, _VERSION)
+        with damage_explained(path):
+            return from_parts(*parts)
     except TwofoldError:
         raise
     except DAMAGE as error:
@@ -96,12 +84,3 @@ def _members(path: str | os.PathLike[str]) -> set[str]:
             return {name.removesuffix(".npy") for name in file.namelist()}
     except DAMAGE:
         return set()  # read_archive says what is wrong
-
-
-def _read_own(path: str | os.PathLike[str]) -> Pairings:
-    arrays, meta = read_archive(path, _KIND, _VERSION)
-    row_ids, col_ids = arrays["row_ids"], arrays["col_ids"]
-    parts: tuple[Any, ...] = (arrays["data"], arrays["indices"], arrays["indptr"])
-    matrix = sparse.csr_array(parts, shape=(row_ids.size, col_ids.size))
-    matrix.check_format(full_check=True)
-    return Pairings(matrix, row_ids, col_ids, **meta)

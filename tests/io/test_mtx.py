@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from twofold import Pairings
+from twofold.exceptions import FileFormatError, InvalidInputError
+from twofold.io import read_mtx, write_mtx
+
+values = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
+dense = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)), elements=st.just(0.0) | values
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(dense, st.sampled_from(["a", "a.mtx", "a.mtx.gz"]))
+def test_round_trip(tmp_path_factory, matrix, name):
+    path = tmp_path_factory.mktemp("mtx") / name
+    n_rows, n_cols = matrix.shape
+    write_mtx(Pairings(sparse.csr_array(matrix), range(n_rows), range(n_cols)), path)
+    assert [file.name for file in path.parent.iterdir()] == [name]
+    found = read_mtx(path)
+    np.testing.assert_array_equal(found.matrix.toarray(), matrix)
+    assert found.row_ids.tolist() == [*range(1, n_rows + 1)]
+    assert found.col_ids.tolist() == [*range(1, n_cols + 1)]
+
+
+def test_patterns_and_symmetric_matrices(tmp_path):
+    path = tmp_path / "a.mtx"
+    path.write_text("%%MatrixMarket matrix coordinate pattern symmetric\n3 3 2\n2 1\n3 3\n")
+    assert read_mtx(path).matrix.toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "damaged or not a Matrix Market file"),
+        ("pid,tid\n1,2\n", "not a Matrix Market file"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n", "truncated"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", "Row index"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n0 1 1\n", "Row index"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 x\n", "Invalid"),
+        ("%%MatrixMarket matrix array real general\n1 1\n5\n", "dense matrix"),
+    ],
+)
+def test_damaged_files(tmp_path, text, message):
+    (tmp_path / "a.mtx").write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        read_mtx(tmp_path / "a.mtx")
+
+
+def test_other_files(tmp_path):
+    with pytest.raises(InvalidInputError, match="cannot read"):
+        read_mtx(tmp_path / "missing.mtx")
+    (tmp_path / "a.mtx").write_text(
+        "%%MatrixMarket matrix coordinate complex general\n1 1 1\n1 1 1 2\n"
+    )
+    with pytest.raises(InvalidInputError, match="complex128"):
+        read_mtx(tmp_path / "a.mtx")
+    with pytest.raises(InvalidInputError, match="cannot write"):
+        write_mtx(Pairings.from_arrays([1], [1]), tmp_path / "none" / "a.mtx")

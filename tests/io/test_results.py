@@ -1,0 +1,227 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from twofold import L2, FactorModel, Objective, Pairings
+from twofold.exceptions import DatabaseReadError, InvalidInputError
+from twofold.io import read_parquet, read_sql, write_factors, write_recommendations, write_sql
+from twofold.solvers import ALS
+
+integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5, unique=True)
+texts = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    min_size=1, max_size=5, unique=True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairings() -> Pairings:
+    rng = np.random.default_rng(0)
+    cols = np.array([f"t{col}" for col in range(12)])
+    return Pairings.from_arrays(rng.integers(0, 20, 150) * 3, cols[rng.integers(0, 12, 150)])
+
+
+@pytest.fixture(scope="module")
+def model(pairings) -> FactorModel:
+    objective = Objective(regularizer=L2(0.1), unobserved_weight=0.1)
+    return FactorModel(objective, ALS(n_factors=3, max_epochs=2, rng=0)).fit(pairings)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'a.db'}"
+    return str(request.getfixturevalue("postgres"))
+
+
+def rows_of(url: str, query: str) -> list[tuple[object, ...]]:
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+    finally:
+        engine.dispose()
+
+
+@settings(max_examples=30, deadline=None)
+@given(integers | texts, st.data())
+def test_round_trip_of_factors(ids, data):
+    kind = data.draw(st.sampled_from([np.float32, np.float64]))
+    width = data.draw(st.integers(1, 4))
+    numbers = st.floats(allow_nan=False, allow_infinity=False, width=np.dtype(kind).itemsize * 8)
+    factors = data.draw(hnp.arrays(kind, (len(ids), width), elements=numbers))
+    array = np.array(ids, dtype=object if isinstance(ids[0], str) else np.int64)
+    model = SimpleNamespace(row_ids=array, row_factors=factors)
+    engine = sa.create_engine("sqlite://")
+    write_factors(model, engine, "row")
+    with engine.connect() as connection:
+        found = {row[0]: row[1:] for row in connection.exec_driver_sql("select * from row_factors")}
+    engine.dispose()
+    assert found == dict(zip(ids, map(tuple, factors.tolist()), strict=True))
+
+
+def test_factors_join_their_tables(url, model, pairings):
+    write_sql(pairings, url)
+    write_factors(model, url, "row")
+    write_factors(model, url, "col")
+    joined = rows_of(
+        url,
+        "select p.pid, p.tid, r.f0 * c.f0 + r.f1 * c.f1 + r.f2 * c.f2 from pairings p "
+        "join row_factors r on r.pid = p.pid join col_factors c on c.tid = p.tid",
+    )
+    assert len(joined) == pairings.n_pairs
+    rows = pairings.row_index([row for row, _, _ in joined])
+    cols = pairings.col_index([col for _, col, _ in joined])
+    predicted = (model.row_factors[rows] * model.col_factors[cols]).sum(axis=1)
+    np.testing.assert_allclose([value for _, _, value in joined], predicted, rtol=1e-5, atol=1e-6)
+
+
+def test_if_exists_and_names(url, model, pairings):
+    write_factors(model, url, "row", table="vectors", id_column="playlist")
+    before = rows_of(url, "select * from vectors")
+    with pytest.raises(InvalidInputError, match="table 'vectors' exists"):
+        write_factors(model, url, "row", table="vectors", id_column="playlist")
+    with pytest.raises(DatabaseReadError, match=r"(?i)unique"):
+        write_factors(model, url, "row", table="vectors", id_column="playlist", if_exists="append")
+    with pytest.raises(DatabaseReadError, match="no column 'pid'"):
+        write_factors(model, url, "row", table="vectors", if_exists="append")
+    assert rows_of(url, "select * from vectors") == before
+    new = pairings.take_rows([0, 1])
+    folded = model.fold_in(Pairings(new.matrix, [1000, 1001], new.col_ids))
+    write_factors(folded, url, "row", table="vectors", id_column="playlist", if_exists="append")
+    assert len(rows_of(url, "select * from vectors")) == len(before) + 2
+    write_factors(folded, url, "row", table="vectors", if_exists="replace")
+    assert rows_of(url, "select pid from vectors order by pid") == [(1000,), (1001,)]
+
+
+def test_both_sides_or_none(tmp_path, model):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+
+    def write(cols):
+        with engine.begin() as connection:
+            write_factors(model, connection, "row")
+            write_factors(cols, connection, "col")
+
+    with pytest.raises(InvalidInputError, match="no col_factors"):
+        write(SimpleNamespace())
+    assert sa.inspect(engine).get_table_names() == []
+    write(model)
+    assert len(sa.inspect(engine).get_table_names()) == 2
+    engine.dispose()
+
+
+def lines_of(ranking):
+    return [
+        (row, place, col, score)
+        for row, found in ranking
+        for place, (col, score) in enumerate(found, 1)
+    ]
+
+
+def test_recommendations(url, model, pairings, monkeypatch):
+    ranking = model.recommend(pairings.row_ids[:4], n=12)
+    assert not ranking.mask.all()
+    write_recommendations(ranking, url)
+    query = "select * from recommendations order by pid, place"
+    assert rows_of(url, query) == lines_of(ranking)
+    monkeypatch.setattr("twofold.io.results._BLOCK", 7)
+    write_recommendations(model, url, n=3, if_exists="replace")
+    assert rows_of(url, query) == lines_of(model.recommend(pairings.row_ids, n=3))
+    similar = model.similar_cols(["t1"], n=2)
+    write_recommendations(similar, url, "near", "tid", "other", place="nth", score="cosine")
+    assert rows_of(url, "select tid, nth, other, cosine from near") == lines_of(similar)
+    assert read_sql(url, "near", "tid", "other", "cosine").n_pairs == 2
+    nothing = model.recommend([], n=2)
+    write_recommendations(nothing, url, if_exists="replace")
+    assert rows_of(url, query) == []
+
+
+def test_a_failure_half_way_leaves_what_was_there(tmp_path, model, pairings, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    write_recommendations(model, url, n=2)
+    before = rows_of(url, "select * from recommendations")
+
+    class Failing(FactorModel):
+        def recommend(self, rows, n=10, **options):
+            if 30 in rows:
+                raise KeyboardInterrupt
+            return model.recommend(rows, n)
+
+    failing = Failing.load(_saved(model, tmp_path))
+    monkeypatch.setattr("twofold.io.results._BLOCK", 4)
+    for target in (url, f"sqlite:///{tmp_path / 'b.db'}", tmp_path / "b.parquet"):
+        if target is not url and not isinstance(target, str):
+            pytest.importorskip("pyarrow")
+        with pytest.raises(KeyboardInterrupt):
+            write_recommendations(failing, target, n=2, if_exists="replace")
+    assert rows_of(url, "select * from recommendations") == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.db", "a.twofold"]
+
+
+def _saved(model: FactorModel, folder: Path) -> Path:
+    model.save(folder / "a.twofold")
+    return folder / "a.twofold"
+
+
+def test_parquet(tmp_path, model, pairings, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "twofold[frames]"')
+    monkeypatch.setattr("twofold.io.results._BLOCK", 7)
+    write_factors(model, tmp_path / "rows.parquet", "row")
+    write_factors(model, str(tmp_path / "cols.parquet"), "col", id_column="track")
+    for name, key, ids, factors in (
+        ("rows", "pid", model.row_ids, model.row_factors),
+        ("cols", "track", model.col_ids, model.col_factors),
+    ):
+        found = parquet.read_table(tmp_path / f"{name}.parquet").to_pydict()
+        assert found == {key: ids.tolist(), "factors": factors.tolist()}
+    write_recommendations(model, tmp_path / "a.parquet", n=2)
+    found = parquet.read_table(tmp_path / "a.parquet").to_pydict()
+    assert list(found) == ["pid", "place", "tid", "score"]
+    ranking = model.recommend(pairings.row_ids, n=2)
+    assert list(zip(*found.values(), strict=True)) == lines_of(ranking)
+    assert read_parquet(tmp_path / "a.parquet", value="score").n_pairs == ranking.mask.sum()
+    with pytest.raises(InvalidInputError, match=r"a\.parquet' exists"):
+        write_recommendations(ranking, tmp_path / "a.parquet")
+    with pytest.raises(InvalidInputError, match="cannot be added to"):
+        write_recommendations(ranking, tmp_path / "a.parquet", if_exists="append")
+    write_recommendations(ranking, tmp_path / "a.parquet", row="x", if_exists="replace")
+    assert parquet.read_schema(tmp_path / "a.parquet").names[0] == "x"
+    with pytest.raises(InvalidInputError, match="cannot write"):
+        write_factors(model, tmp_path / "none" / "a.parquet", "row")
+    odd = SimpleNamespace(row_ids=np.array(["\udcff"], object), row_factors=np.ones((1, 2)))
+    for target in (tmp_path / "odd.parquet", f"sqlite:///{tmp_path / 'odd.db'}"):
+        with pytest.raises(InvalidInputError, match="cannot be encoded as UTF-8"):
+            write_factors(odd, target, "row")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "a.parquet", "cols.parquet", "rows.parquet",
+    ]  # fmt: skip
+
+
+def test_what_is_refused(tmp_path, model, pairings):
+    url = "sqlite://"
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        write_factors(FactorModel(), url, "row")
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        write_recommendations(FactorModel(), url)
+    with pytest.raises(InvalidInputError, match=r"side is 'user': .* \"row\", \"col\""):
+        write_factors(model, url, "user")
+    with pytest.raises(InvalidInputError, match="FoldedRows, which has no col_factors"):
+        write_factors(model.fold_in(pairings), url, "col")
+    with pytest.raises(InvalidInputError, match="recommendations is a Pairings"):
+        write_recommendations(pairings, url)
+    with pytest.raises(InvalidInputError, match="n is 0"):
+        write_recommendations(model, url, n=0)
+    with pytest.raises(InvalidInputError, match="columns are named"):
+        write_recommendations(model, url, row="tid")
+    with pytest.raises(InvalidInputError, match="columns are named"):
+        write_factors(model, url, "row", id_column="F1")
+    with pytest.raises(InvalidInputError, match=r"neither a file \*\.parquet nor a database"):
+        write_factors(model, tmp_path / "a.csv", "row")
+    with pytest.raises(DatabaseReadError, match="database URL"):
+        write_factors(model, "a.csv", "row")

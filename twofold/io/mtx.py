@@ -1,0 +1,72 @@
+"""`read_mtx` and `write_mtx`: matrices without ids, in the Matrix Market format."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy import io, sparse
+
+from twofold._archive import damage_explained, replaced
+from twofold.exceptions import FileFormatError
+from twofold.pairings import Pairings
+
+__all__ = ["read_mtx", "write_mtx"]
+
+
+def read_mtx(path: str | os.PathLike[str]) -> Pairings:
+    """Read a sparse matrix in the Matrix Market format.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, by custom with the ending ``.mtx``; ``.mtx.gz`` if it is compressed.
+
+    Returns
+    -------
+    Pairings
+        The ids are the positions in the file, which count from 1, so also rows and columns without
+        a pair have one. Every stored value is 1 if the file has a pattern without values.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, damaged, of another kind, or holds a dense matrix.
+    InvalidInputError
+        If the file cannot be opened, or its values are not real numbers.
+    """
+    with damage_explained(path, "a Matrix Market file"):
+        with open(path, "rb"):  # scipy's message for a missing file depends on its version
+            matrix = io.mmread(os.fspath(path))
+        if not sparse.issparse(matrix):
+            raise FileFormatError(
+                f"{str(path)!r} holds a dense matrix: it must be in coordinate format"
+            )
+    return Pairings(matrix, *(np.arange(1, size + 1) for size in matrix.shape))
+
+
+def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:
+    """Write the matrix in the Matrix Market format, without the ids.
+
+    Position 1 in the file is the first of `row_ids` or `col_ids`. Values are written so that they
+    are read as the same numbers. The file appears under its name when it is complete.
+
+    Parameters
+    ----------
+    pairings : Pairings
+        What to write.
+    path : str or path-like
+        The file, by custom with the ending ``.mtx``, which is not added. One that ends in ``.gz``
+        is compressed.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be written.
+    """
+    with replaced(path) as file:
+        if Path(path).suffix == ".gz":
+            with gzip.open(file, "wb") as compressed:
+                io.mmwrite(compressed, pairings.matrix, symmetry="general")
+        else:
+            io.mmwrite(file, pairings.matrix, symmetry="general")

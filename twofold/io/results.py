@@ -1,0 +1,269 @@
+"""`write_factors` and `write_recommendations`: what was learnt, by the user's own ids."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from twofold._archive import replaced
+from twofold._checks import check_choice, check_names, check_whole
+from twofold._frames import import_pyarrow
+from twofold.exceptions import InvalidInputError
+from twofold.io.connect import Source
+from twofold.io.sql_write import (
+    _KEY,
+    IfExists,
+    _check_different,
+    _id_type,
+    _insert,
+    _prepare,
+    _transaction,
+)
+
+__all__ = ["write_factors", "write_recommendations"]
+
+_BLOCK = 20_000  # rows of a model that are ranked or written together
+
+Columns = dict[str, NDArray[Any]]
+
+
+def write_factors(
+    model: Any,
+    target: Source | os.PathLike[str],
+    side: Literal["row", "col"],
+    *,
+    table: str | None = None,
+    id_column: str | None = None,
+    schema: str | None = None,
+    if_exists: IfExists = "error",
+) -> None:
+    """Write the factors of one side: one line for each id.
+
+    In a database the line is the id, which is the primary key, and a column for each factor,
+    ``f0``, ``f1`` and so on: so a join with the table of playlists or tracks leads to one line, not
+    to one for each factor. In Parquet it is the id and ``factors``, a list of floats.
+
+    A table is written in one transaction, as by `write_sql`, and a file appears under its name when
+    it is complete. For both sides or none, call it twice on a connection in a transaction.
+
+    Parameters
+    ----------
+    model : FactorModel or FoldedRows
+        A fitted model; or new rows that `FactorModel.fold_in` folded in, which have only one side.
+    target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
+        The database, as for `write_sql`; or a path that ends in ``.parquet``, which needs
+        ``twofold[frames]``.
+    side : {"row", "col"}
+        The playlists or the tracks.
+    table : str, optional
+        The table, by default ``row_factors`` or ``col_factors``.
+    id_column : str, optional
+        Its column of ids, by default ``pid`` for rows and ``tid`` for columns.
+    schema : str, optional
+        The schema of the table, which has to exist.
+    if_exists : {"error", "replace", "append"}, default "error"
+        What to do with a table or file of this name: raise; replace it; or, for a table, add to it.
+
+    Raises
+    ------
+    DatabaseReadError
+        If the database cannot be reached, or refuses, as with an id that the table has already.
+    InvalidInputError
+        If the model is not fitted or has no such side, the table or file exists and `if_exists` is
+        ``"error"``, or the file cannot be written.
+    """
+    check_choice(side, "side", ("row", "col"))
+    check_choice(if_exists, "if_exists", ("error", "replace", "append"))
+    ids, factors = (getattr(model, f"{side}_{what}", None) for what in ("ids", "factors"))
+    if ids is None or factors is None:
+        raise InvalidInputError(
+            f"model is a {type(model).__name__}, which has no {side}_factors with ids: give a "
+            'fitted FactorModel, or rows that it folded in and side="row"'
+        )
+    name = ("pid" if side == "row" else "tid") if id_column is None else id_column
+    table = f"{side}_factors" if table is None else table
+    check_names({"table": table, "id_column": name}, {})
+    file = _parquet_file(target, if_exists)
+    if file is not None:
+        _check_different("columns", name, "factors")
+        starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
+        _write_parquet(
+            file,
+            (
+                {name: ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
+                for start in starts
+            ),
+        )
+        return
+    numbers = {f"f{position}": factors[:, position] for position in range(factors.shape[1])}
+    _check_different("columns", name, *numbers)
+    key = _KEY if ids.dtype != object else _id_type(ids)
+    columns: list[sa.Column[Any]] = [
+        sa.Column(name, key, key="id", primary_key=True, autoincrement=False),
+        *(sa.Column(number, sa.Double(), nullable=False) for number in numbers),
+    ]
+    with _transaction(target) as connection:  # type: ignore[arg-type]
+        made = _prepare(
+            connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
+        )
+        _insert(connection, made, {"id": ids, **numbers})
+
+
+def write_recommendations(
+    recommendations: Any,
+    target: Source | os.PathLike[str],
+    table: str = "recommendations",
+    row: str = "pid",
+    col: str = "tid",
+    *,
+    place: str = "place",
+    score: str = "score",
+    n: int = 10,
+    schema: str | None = None,
+    if_exists: IfExists = "error",
+) -> None:
+    """Write recommendations: a line for each row and recommended column, with place and score.
+
+    A table is written in one transaction, as by `write_sql`, with an index on the row ids; a file
+    appears under its name when it is complete. Rows without recommendations have no line.
+
+    Parameters
+    ----------
+    recommendations : Ranking or FactorModel
+        What `FactorModel.recommend` or `FactorModel.similar_cols` returned; or a fitted model, for
+        recommendations to all of its rows, a block of rows at a time.
+    target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
+        The database, as for `write_sql`; or a path that ends in ``.parquet``, which needs
+        ``twofold[frames]``.
+    table : str, default "recommendations"
+        The table.
+    row : str, default "pid"
+        Its column for whom they are.
+    col : str, default "tid"
+        Its column for what is recommended.
+    place : str, default "place"
+        Its column for the place in the ranking: 1 is the best.
+    score : str, default "score"
+        Its column for the prediction p . q.
+    n : int, default 10
+        Of a model: how many for each row, >= 1.
+    schema : str, optional
+        The schema of the table, which has to exist.
+    if_exists : {"error", "replace", "append"}, default "error"
+        What to do with a table or file of this name: raise; replace it; or, for a table, add to it.
+
+    Raises
+    ------
+    DatabaseReadError
+        If the database cannot be reached, or refuses to be written to.
+    InvalidInputError
+        If there are neither a ranking nor a fitted model, the table or file exists and `if_exists`
+        is ``"error"``, or the file cannot be written.
+    """
+    check_choice(if_exists, "if_exists", ("error", "replace", "append"))
+    check_names({"table": table, "row": row, "col": col, "place": place, "score": score}, {})
+    check_whole(n, "n", 1)
+    _check_different("columns", row, place, col, score)
+    names = {"row": row, "place": place, "col": col, "score": score}
+    if hasattr(recommendations, "recommend"):
+        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
+        rankings: Iterable[Any] = (
+            recommendations.recommend(row_ids[start : start + _BLOCK], n)
+            for start in range(0, len(row_ids), _BLOCK)
+        )
+    elif all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
+        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids[recommendations.mask]
+        rankings = [recommendations]
+    else:
+        raise InvalidInputError(
+            f"recommendations is a {type(recommendations).__name__}: give what "
+            "FactorModel.recommend returns, or a fitted FactorModel"
+        )
+    file = _parquet_file(target, if_exists)
+    if file is not None:
+        _write_parquet(
+            file,
+            ({names[key]: part for key, part in _lines(found).items()} for found in rankings),
+        )
+        return
+    columns: list[sa.Column[Any]] = [
+        sa.Column(row, _id_type(row_ids), key="row", nullable=False, index=True),
+        sa.Column(place, sa.Integer(), key="place", nullable=False),
+        sa.Column(col, _id_type(col_ids), key="col", nullable=False),
+        sa.Column(score, sa.Double(), key="score", nullable=False),
+    ]
+    with _transaction(target) as connection:  # type: ignore[arg-type]
+        made = _prepare(
+            connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
+        )
+        for found in rankings:
+            _insert(connection, made, _lines(found))
+
+
+def _lines(ranking: Any) -> Columns:
+    """Return parallel columns of a ranking, without its padding."""
+    mask = ranking.mask
+    places = np.broadcast_to(np.arange(1, mask.shape[1] + 1), mask.shape)
+    return {
+        "row": np.repeat(ranking.row_ids, np.count_nonzero(mask, axis=1)),
+        "place": places[mask],
+        "col": ranking.col_ids[mask],
+        "score": ranking.scores[mask],
+    }
+
+
+def _parquet_file(target: Any, if_exists: IfExists) -> Path | None:
+    """Return the file that is meant; None for a database."""
+    is_path = isinstance(target, os.PathLike)
+    if not is_path and not (isinstance(target, str) and target.lower().endswith(".parquet")):
+        return None
+    if not is_path and "://" in target:
+        return None
+    file = Path(target)
+    if file.suffix.lower() != ".parquet":
+        raise InvalidInputError(
+            f"the target {str(file)!r} is neither a file *.parquet nor a database: for that give a "
+            "URL, such as sqlite:///my.db"
+        )
+    if if_exists == "append":
+        raise InvalidInputError(
+            'a Parquet file cannot be added to: use if_exists="replace", or another file'
+        )
+    if if_exists == "error" and file.exists():
+        raise InvalidInputError(f'{str(file)!r} exists: use if_exists="replace", or another file')
+    return file
+
+
+def _write_parquet(file: Path, blocks: Iterable[Columns]) -> None:
+    """Write blocks of the same columns, of which two-dimensional ones become lists."""
+    pa = import_pyarrow()
+    from pyarrow import parquet
+
+    with replaced(file) as opened:
+        writer = None
+        try:
+            for block in blocks:
+                table = pa.table({name: _arrow(column) for name, column in block.items()})
+                writer = writer or parquet.ParquetWriter(opened, table.schema)
+                writer.write_table(table)
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"the text {error.object!r} cannot be encoded as UTF-8: replace its surrogates"
+            ) from error
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _arrow(column: NDArray[Any]) -> Any:
+    pa = import_pyarrow()
+    if column.dtype == object:
+        return pa.array(column.tolist(), pa.string())
+    if column.ndim == 1:
+        return pa.array(column)
+    ends = np.arange(0, column.size + 1, column.shape[1], dtype=np.int32)
+    return pa.ListArray.from_arrays(ends, pa.array(column.ravel()))

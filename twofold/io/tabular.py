@@ -1,0 +1,196 @@
+"""`read_csv` and `read_parquet`: files with a line for each pair."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from twofold._archive import damage_explained
+from twofold._checks import check_choice, check_names
+from twofold._frames import import_pyarrow
+from twofold.exceptions import InvalidInputError
+from twofold.pairings import Duplicates, Pairings
+
+__all__ = ["read_csv", "read_parquet"]
+
+OnNull = Literal["error", "drop"]
+Path_ = str | os.PathLike[str]
+
+# What a whole number is written as; other digits, such as 007, are a text.
+_WHOLE = "^(0|-?[1-9][0-9]*)$"
+
+
+def read_csv(
+    path: Path_,
+    row: str = "pid",
+    col: str = "tid",
+    value: str | None = None,
+    *,
+    ids: Literal["infer", "text", "integers"] = "infer",
+    delimiter: str = ",",
+    names: Sequence[str] | None = None,
+    duplicates: Duplicates = "keep-one",
+    on_null: OnNull = "error",
+) -> Pairings:
+    """Read pairings from a CSV file with a line for each pair; needs ``twofold[frames]``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, in UTF-8; ending in ``.gz`` or ``.bz2`` if it is compressed.
+    row : str, default "pid"
+        The column of row ids. An empty field is NULL; any other text, also ``NA``, is an id.
+    col : str, default "tid"
+        The column of column ids, likewise.
+    value : str, optional
+        The column with a finite number for each pair. Without it every stored value is 1.
+    ids : {"infer", "text", "integers"}, default "infer"
+        What ids are. By default those of a column are integers if each of them is written as an
+        integer that fits 64 bits, and text otherwise: so with one ``007`` or ``+7`` among them
+        they are all text, and no two different ids become one.
+    delimiter : str, optional
+        What separates fields: one character, such as a tab; by default a comma.
+    names : sequence of str, optional
+        Names of all columns, for a file without a line of names.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        What a pair that occurs several times becomes; see `Pairings.from_arrays`.
+    on_null : {"error", "drop"}, default "error"
+        What to do with a pair with an empty id: raise; or leave it out, and say how many in
+        `n_null_dropped`.
+
+    Returns
+    -------
+    Pairings
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not CSV, or a line or a value cannot be read.
+    InvalidInputError
+        If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id
+        or duplicate is not allowed.
+    """
+    check_choice(ids, "ids", ("infer", "text", "integers"))
+    check_names({"row": row, "col": col}, {"value": value})
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        raise InvalidInputError(f"delimiter is {delimiter!r}: it must be one character")
+    pa = import_pyarrow()
+    from pyarrow import csv
+
+    types = {row: pa.string(), col: pa.string()}
+    if value is not None:
+        types[value] = pa.float64()
+    layout: dict[str, Any] = {
+        "read_options": csv.ReadOptions(column_names=None if names is None else list(names)),
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    }
+    with damage_explained(path, "CSV"), csv.open_csv(os.fspath(path), **layout) as start:
+        found = start.schema.names
+    _check_columns(path, list(types), found)
+    options = csv.ConvertOptions(
+        include_columns=list(types),
+        column_types=types,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    with damage_explained(path, "CSV"):
+        table = csv.read_csv(os.fspath(path), **layout, convert_options=options)
+    if ids != "text":
+        for name in dict.fromkeys((row, col)):
+            whole = _whole_numbers(table.column(name), name, strict=ids == "integers")
+            table = table.set_column(table.column_names.index(name), name, whole)
+    return _pairings(path, table, row, col, value, duplicates, on_null)
+
+
+def read_parquet(
+    path: Path_,
+    row: str = "pid",
+    col: str = "tid",
+    value: str | None = None,
+    *,
+    duplicates: Duplicates = "keep-one",
+    on_null: OnNull = "error",
+) -> Pairings:
+    """Read pairings from Parquet with a line for each pair; needs ``twofold[frames]``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file, or a folder of such files.
+    row : str, default "pid"
+        The column of row ids; see `Pairings.from_frame`.
+    col : str, default "tid"
+        The column of column ids, likewise.
+    value : str, optional
+        The column with a finite number for each pair. Without it every stored value is 1.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        What a pair that occurs several times becomes; see `Pairings.from_arrays`.
+    on_null : {"error", "drop"}, default "error"
+        What to do with a pair with a NULL id: raise; or leave it out, and say how many in
+        `n_null_dropped`.
+
+    Returns
+    -------
+    Pairings
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not Parquet, or damaged.
+    InvalidInputError
+        If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
+        value or duplicate is not allowed.
+    """
+    check_names({"row": row, "col": col}, {"value": value})
+    import_pyarrow()
+    from pyarrow import dataset
+
+    wanted = list(dict.fromkeys(name for name in (row, col, value) if name is not None))
+    with damage_explained(path, "Parquet"):
+        files = dataset.dataset(os.fspath(path), format="parquet")
+    _check_columns(path, wanted, files.schema.names)
+    with damage_explained(path, "Parquet"):
+        table = files.to_table(columns=wanted)
+    return _pairings(path, table, row, col, value, duplicates, on_null)
+
+
+def _check_columns(path: Path_, wanted: Sequence[str], found: Sequence[str]) -> None:
+    for name in wanted:
+        if found.count(name) != 1:
+            count = "several columns" if name in found else "no column"
+            raise InvalidInputError(
+                f"{str(path)!r} has {count} {name!r}: its columns are "
+                + (", ".join(map(repr, found[:50])) or "none")
+            )
+
+
+def _whole_numbers(column: Any, name: str, *, strict: bool) -> Any:
+    """Return a column of text as integers; as it is where one is no integer, unless ``strict``."""
+    from pyarrow import compute
+
+    # A column without any text says nothing; it is NULL throughout.
+    if strict or compute.all(compute.match_substring_regex(column, _WHOLE), min_count=0).as_py():
+        try:
+            return column.cast("int64")
+        except ValueError as error:  # beyond 64 bits, or strict
+            if strict:
+                raise InvalidInputError(
+                    f"column {name!r}: {error}; ids must be 64-bit integers: "
+                    'use ids="infer" or "text"'
+                ) from error
+    return column
+
+
+def _pairings(
+    path: Path_,
+    table: Any,
+    row: str,
+    col: str,
+    value: str | None,
+    duplicates: Duplicates,
+    on_null: OnNull,
+) -> Pairings:
+    pairings = Pairings.from_frame(table, row, col, value, duplicates=duplicates, on_null=on_null)
+    if not pairings.n_pairs:
+        raise InvalidInputError(f"{str(path)!r} has no pairs: there is nothing to read")
+    return pairings
