@@ -3,11 +3,12 @@
     python -m benchmarks.io sqlite [--pairs 5000000]
     python -m benchmarks.io postgres --url postgresql+psycopg://me@localhost/music
     python -m benchmarks.io large [--folder FOLDER]
+    python -m benchmarks.io cache [--folder FOLDER]
 
 ``sqlite`` reads a file by the notebook's loop, by ConnectorX alone, and by `read_sql` on both
 paths; ``postgres`` reads a table that it makes and drops, beside pandas.read_sql; ``large`` makes
 an SQLite file at the size of the Million Playlist Dataset (1 GB, two minutes) and reads it on both
-paths, each in a new process, with its peak memory.
+paths, each in a new process, with its peak memory; ``cache`` saves as many pairs and opens them.
 """
 
 import argparse
@@ -177,17 +178,43 @@ def large(folder: str | None) -> None:
             subprocess.run(command, check=True)
 
 
+def cache(folder: str | None, repeats: int) -> None:
+    """Print time and size of saving 63 million pairs, and of opening them in new processes."""
+    from twofold.datasets import make_playlists
+
+    pairings = make_playlists(1_000_000, 2_262_292, n_groups=4_000, mean_length=66, rng=0).pairings
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        path = Path(name) / "large.pairings"
+        spent = seconds(lambda: pairings.save(path), 1)
+        print(f"{pairings}: saved in {spent:.2f} s, {path.stat().st_size / 1e6:.0f} MB")
+        for options in ("", "verify=True", "mmap=False"):
+            code = (
+                "import time; from twofold import Pairings; Pairings.open; "
+                "started = time.perf_counter(); "
+                f"Pairings.open({str(path)!r}, {options}); print(time.perf_counter() - started)"
+            )
+            found = [
+                float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+                      .stdout)
+                for _ in range(repeats)
+            ]  # fmt: skip
+            middle = statistics.median(found)
+            print(
+                f"Pairings.open({options}): {middle:.3f} s ({min(found):.3f} to {max(found):.3f})"
+            )
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.io", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("what", choices=["sqlite", "postgres", "large"])
+    parser.add_argument("what", choices=["sqlite", "postgres", "large", "cache"])
     parser.add_argument("--pairs", type=int, default=5_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--url", help="of a PostgreSQL database in which a table may be made")
-    parser.add_argument("--folder", help="for the file of 1 GB")
+    parser.add_argument("--folder", help="for files of up to 1 GB")
     chosen = parser.parse_args()
     print(machine())
     if chosen.what == "sqlite":
@@ -196,8 +223,10 @@ def main() -> None:
         if chosen.url is None:
             parser.error("postgres needs --url")
         postgres(chosen.url, chosen.pairs, chosen.repeats)
-    else:
+    elif chosen.what == "large":
         large(chosen.folder)
+    else:
+        cache(chosen.folder, chosen.repeats)
 
 
 if __name__ == "__main__":
