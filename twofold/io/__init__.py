@@ -1,11 +1,42 @@
 """Playlists in and out: SQL databases, the Million Playlist Dataset and ``.npz`` files.
 
-A playlist is a row of the matrix and a track is a column.
+A playlist is a row of the matrix and a track is a column. Names are loaded when first used, so that
+a process that only parses slices starts quickly.
 """
 
-from twofold.io.mpd import MpdPairings, read_mpd
-from twofold.io.npz import read_npz, write_npz
-from twofold.io.sql_read import read_sql
-from twofold.io.sql_write import write_sql
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["MpdPairings", "read_mpd", "read_npz", "read_sql", "write_npz", "write_sql"]
+if TYPE_CHECKING:
+    from twofold.io.mpd import MpdPairings, read_mpd
+    from twofold.io.npz import read_npz, write_npz
+    from twofold.io.sql_read import read_sql
+    from twofold.io.sql_write import write_sql
+
+__all__ = [
+    "MpdPairings",
+    "read_mpd",
+    "read_npz",
+    "read_sql",
+    "write_npz",
+    "write_sql",
+]
+
+_MODULE_OF = {
+    "MpdPairings": "mpd",
+    "read_mpd": "mpd",
+    "read_npz": "npz",
+    "read_sql": "sql_read",
+    "write_npz": "npz",
+    "write_sql": "sql_write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"twofold.io.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'twofold.io' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,316 @@
+"""Slices of the Million Playlist Dataset: where they are, and what one of them holds.
+
+Worker processes import this module, so it imports little: neither numpy nor SQLAlchemy.
+"""
+
+import gc
+import glob
+import gzip
+import hashlib
+import json
+import os
+import pickle
+import re
+import sys
+import zlib
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twofold.exceptions import FileFormatError, InvalidInputError
+
+try:
+    import orjson
+except ImportError:  # the extra mpd-fast
+    orjson = None  # type: ignore[assignment]
+
+__all__ = [
+    "NUMBERS",
+    "PLAYLIST_FIELDS",
+    "TRACK_FIELDS",
+    "Paths",
+    "Slice",
+    "find_slices",
+    "parse_slice",
+    "pid_clash",
+    "serve",
+]
+
+Path_ = str | os.PathLike[str]
+Paths = Path_ | Iterable[Path_]
+
+# Our names, and those of the dataset. A value that a slice does not have is None.
+TRACK_FIELDS = {
+    "uri": "track_uri",
+    "name": "track_name",
+    "artist": "artist_name",
+    "album": "album_name",
+    "duration_ms": "duration_ms",
+}
+PLAYLIST_FIELDS = {
+    "pid": "pid",
+    "name": "name",
+    "description": "description",
+    "num_followers": "num_followers",
+    "modified_at": "modified_at",
+}
+NUMBERS = ("pid", "duration_ms", "num_followers", "modified_at")
+_LIMIT = 2**63
+
+_ADVICE = "it is truncated or not a slice of the Million Playlist Dataset; copy it again"
+
+
+class Slice(NamedTuple):
+    """What one file holds, in few large pieces, so that it passes quickly between processes."""
+
+    playlists: dict[str, list[Any]]
+    """A column for each of `PLAYLIST_FIELDS`."""
+    tracks: dict[str, list[Any]]
+    """A column for each of `TRACK_FIELDS`; each track once, where it first appears."""
+    lengths: "array[int]"
+    """How many tracks each playlist has."""
+    codes: "array[int]"
+    """The tracks of all playlists, one after the other, as positions in `tracks`."""
+    size: int
+    """Bytes of the file."""
+    digest: str
+    """SHA-256 of the file, or empty if it was not asked for."""
+
+
+def parse_slice(
+    file: Path, *, with_digest: bool = False, known: frozenset[str] = frozenset()
+) -> Slice:
+    """Read one file. Of a file whose digest is known, only the digest and the size are given.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not a whole slice.
+    InvalidInputError
+        If it cannot be read.
+    """
+    try:
+        blob = file.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {str(file)!r}: {error.strerror or error}") from error
+    digest = hashlib.sha256(blob).hexdigest() if with_digest else ""
+    if digest in known:
+        return Slice({}, {}, array("i"), array("i"), len(blob), digest)
+    read = _Reader(str(file))
+    found = _playlists(blob, file)
+    for index, playlist in enumerate(found):
+        read.add(playlist, index)
+        found[index] = None  # freed while it is in the cache
+    return Slice(read.playlists, read.tracks, read.lengths, read.codes, len(blob), digest)
+
+
+class _Reader:
+    """What was read of a slice so far.
+
+    Playlist after playlist, all that is wanted at once: the parsed slice is far larger than the
+    cache, so a second pass takes as long as the first.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.pids: set[int] = set()
+        self.playlists: dict[str, list[Any]] = {name: [] for name in PLAYLIST_FIELDS}
+        self.tracks: dict[str, list[Any]] = {name: [] for name in TRACK_FIELDS}
+        self.lengths = array("i")
+        self.codes = array("i")
+        # By URI. One that is not there yet gets as its number how many are.
+        self.position: defaultdict[str, int] = defaultdict()
+        self.position.default_factory = self.position.__len__
+
+    def add(self, playlist: Any, index: int) -> None:
+        pid = playlist.get("pid") if isinstance(playlist, dict) else None
+        if not isinstance(pid, int) or isinstance(pid, bool) or not -_LIMIT < pid < _LIMIT:
+            raise FileFormatError(
+                f"playlist number {index} in {self.file!r} has no 'pid' that is a whole number"
+            )
+        if pid in self.pids:
+            raise pid_clash(pid, self.file, self.file)
+        self.pids.add(pid)
+        _append(self.playlists, [playlist], PLAYLIST_FIELDS)
+        tracks = playlist.get("tracks")
+        if not isinstance(tracks, list):
+            raise FileFormatError(f"playlist {pid} in {self.file!r} has no list 'tracks'")
+        try:
+            uris = list(map(_URI, tracks))
+        except (KeyError, TypeError):
+            uris = [None]
+        if not set(map(type, uris)) <= {str}:
+            raise FileFormatError(f"a track of playlist {pid} in {self.file!r} has no 'track_uri'")
+        n_known = len(self.position)
+        codes = list(map(self.position.__getitem__, uris))
+        self.lengths.append(len(codes))
+        self.codes.extend(codes)
+        new = []
+        for code, track in zip(codes, tracks, strict=True):
+            if code == n_known:
+                n_known += 1
+                new.append(track)
+        _append(self.tracks, new, TRACK_FIELDS)
+
+
+_URI = itemgetter("track_uri")
+
+
+def pid_clash(pid: int, first: str, second: str) -> FileFormatError:
+    """Return the error that two files, or two places in one, have the same playlist id."""
+    return FileFormatError(
+        f"playlist {pid} is in {first!r} and again in {second!r}: leave one of the two out"
+    )
+
+
+def _append(
+    table: dict[str, list[Any]], items: list[dict[str, Any]], fields: dict[str, str]
+) -> None:
+    for name, key in fields.items():
+        column = [item.get(key) for item in items]
+        if name in NUMBERS:
+            table[name] += map(_number, column)
+        elif set(map(type, column)) <= {str}:
+            table[name] += column
+        else:
+            table[name] += map(_text, column)
+
+
+def _number(value: Any) -> int | None:
+    """Return the whole number of 64 bits that a value is or spells."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if -_LIMIT < number < _LIMIT else None
+
+
+def _text(value: Any) -> str | None:
+    """Return a text, or a number as one; not beyond 64 bits, where orjson rounds."""
+    if isinstance(value, int | float):
+        return str(value) if -_LIMIT < value < _LIMIT else None
+    return value if isinstance(value, str) else None
+
+
+def _playlists(blob: bytes, file: Path) -> list[Any]:
+    """Parse what a file holds, and return its list of playlists."""
+    name = str(file)
+    blob, unpacked = _unpacked(blob, name)
+    try:
+        slice_ = _loads(blob)
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{name!r} is not UTF-8 text at byte {error.start} of {len(blob)}{unpacked}: {_ADVICE}"
+        ) from error
+    except json.JSONDecodeError as error:
+        offset = len(error.doc[: error.pos].encode("utf-8"))
+        problem = error.msg.removesuffix(" starting at")
+        raise FileFormatError(
+            f"{name!r} is not complete JSON ({problem} at byte {offset} of {len(blob)}{unpacked}): "
+            f"{_ADVICE}"
+        ) from error
+    except RecursionError as error:
+        raise FileFormatError(f"{name!r} is nested too deeply: {_ADVICE}") from error
+    found = slice_.get("playlists") if isinstance(slice_, dict) else None
+    if not isinstance(found, list):
+        raise FileFormatError(
+            f"{name!r} has no list 'playlists': it is not a slice of the Million Playlist Dataset"
+        )
+    return found
+
+
+def _unpacked(blob: bytes, name: str) -> tuple[bytes, str]:
+    """Return the JSON text of a file that may be gzip, and what to call its bytes."""
+    if not blob.startswith(b"\x1f\x8b"):  # JSON cannot begin so
+        return blob, ""
+    try:
+        return gzip.decompress(blob), " when unpacked"
+    except (EOFError, OSError, zlib.error) as error:
+        raise FileFormatError(f"{name!r} is not a whole gzip file ({error}): {_ADVICE}") from error
+
+
+def _loads(blob: bytes) -> Any:
+    """Parse JSON as the standard library does, by orjson if that is installed and accepts it.
+
+    What orjson refuses is left to the standard library: it allows more (NaN, lone surrogates, long
+    numbers), and its errors are the same on every machine.
+    """
+    if orjson is not None:
+        try:
+            return orjson.loads(blob)
+        except orjson.JSONDecodeError:
+            pass
+    text = blob.decode("utf-8")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # more digits than Python turns into an int
+        return json.loads(text, parse_int=_whole)
+
+
+def _whole(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)  # beyond 64 bits anyhow
+
+
+def find_slices(paths: Paths) -> list[Path]:
+    """Return the files that paths, folders and patterns stand for, each once.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no file.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found: dict[Path, None] = {}
+    for item in [os.fspath(path) for path in given]:
+        if os.path.isdir(item):
+            folder = Path(item)
+            files = _in_order(
+                chain(folder.glob("mpd.slice.*.json"), folder.glob("mpd.slice.*.json.gz"))
+            )
+            reason = "has no file mpd.slice.*.json or mpd.slice.*.json.gz"
+        elif os.path.exists(item):
+            files, reason = [Path(item)], ""
+        else:
+            files = _in_order(map(Path, glob.glob(item, recursive=True)))
+            reason = "matches no file"
+        if not files:
+            raise InvalidInputError(f"{item!r} {reason}: check the path")
+        found.update(dict.fromkeys(files))
+    if not found:
+        raise InvalidInputError("no paths were given: there is nothing to read")
+    return list(found)
+
+
+def _in_order(files: Iterable[Path]) -> list[Path]:
+    def key(file: Path) -> list[Any]:
+        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(file))]
+
+    return sorted((file for file in files if file.is_file()), key=key)
+
+
+def serve() -> None:
+    """Be a worker: take files from standard input, answer each by a slice, or None if it fails."""
+    gc.disable()  # what JSON consists of has no cycles
+    try:
+        files, options = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return  # interrupted before there was any work
+    for file in files:
+        try:
+            slice_ = parse_slice(file, **options)
+        except Exception:
+            slice_ = None
+        try:
+            sys.stdout.buffer.write(pickle.dumps(slice_, pickle.HIGHEST_PROTOCOL))
+            sys.stdout.buffer.flush()
+        except OSError:
+            os._exit(1)  # nobody reads any more: end without a word
