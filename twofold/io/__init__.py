@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twofold.io.mpd import MpdPairings, read_mpd
+    from twofold.io.mpd_import import ImportedMpd, import_mpd
     from twofold.io.npz import read_npz, write_npz
     from twofold.io.sql_read import read_sql
     from twofold.io.sql_write import write_sql
 
 __all__ = [
+    "ImportedMpd",
     "MpdPairings",
+    "import_mpd",
     "read_mpd",
     "read_npz",
     "read_sql",
@@ -23,7 +26,9 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "ImportedMpd": "mpd_import",
     "MpdPairings": "mpd",
+    "import_mpd": "mpd_import",
     "read_mpd": "mpd",
     "read_npz": "npz",
     "read_sql": "sql_read",
