@@ -45,6 +45,12 @@ def test_any_number_of_workers_gives_the_same(folder, n_workers):
     assert content(read_mpd(folder, n_workers=n_workers)) == content(alone)
 
 
+def test_workers_that_forget_give_the_same(folder, monkeypatch):
+    program = "from twofold.io import mpd_slices as m; m._FORGET = 20; m.serve()"
+    monkeypatch.setattr(mpd_workers, "_PROGRAM", program)
+    assert content(read_mpd(folder, n_workers=2)) == content(read_mpd(folder))
+
+
 def test_the_standard_library_gives_the_same(folder, monkeypatch):
     pytest.importorskip("orjson")
     quick = content(read_mpd(folder))
@@ -121,12 +127,11 @@ STUCK = """
 import time
 from twofold.io import mpd, mpd_workers, read_mpd
 
-start = mpd_workers._start
-def announced():
-    worker = start()
-    print(worker.pid, flush=True)
-    return worker
-mpd_workers._start = announced
+class Announced(mpd_workers._Worker):
+    def __init__(self):
+        super().__init__()
+        print(self.process.pid, flush=True)
+mpd_workers._Worker = Announced
 def wait(*_):
     print("reading", flush=True)
     time.sleep(60)
@@ -168,9 +173,14 @@ def alive(pid):
 
 def test_an_error_ends_the_workers(folder, monkeypatch):
     started = []
-    start = mpd_workers._start
-    monkeypatch.setattr(mpd_workers, "_start", lambda: started.append(start()) or started[-1])
+
+    class Noted(mpd_workers._Worker):
+        def __init__(self):
+            super().__init__()
+            started.append(self.process)
+
+    monkeypatch.setattr(mpd_workers, "_Worker", Noted)
     (folder / "mpd.slice.0-0.json").write_text(json.dumps({"playlists": 1}))
     with pytest.raises(FileFormatError, match="no list"):
         read_mpd(folder, n_workers=3)
-    assert [worker.poll() is not None for worker in started] == [True] * 3
+    assert [process.poll() is not None for process in started] == [True] * 3

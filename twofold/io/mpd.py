@@ -1,6 +1,5 @@
 """`read_mpd`: slices of the Million Playlist Dataset."""
 
-from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from twofold._checks import check_choice
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
     TRACK_FIELDS,
+    Numbers,
     Paths,
     Slice,
     find_slices,
@@ -99,7 +99,8 @@ def read_mpd(
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     files = find_slices(paths)
     merged = _Merged()
-    with closing(read_slices(files, count_workers(n_workers, files))) as slices:
+    numbers = Numbers({})
+    with closing(read_slices(files, count_workers(n_workers, files), numbers)) as slices:
         for file in tqdm(files, unit=" files", disable=not progress):
             merged.add(next(slices), file)
     return merged.pairings(duplicates)
@@ -110,9 +111,6 @@ class _Merged:
 
     def __init__(self) -> None:
         self.file_of: dict[int, Path] = {}  # by pid
-        # By track URI. One that is not there yet gets as its number how many are.
-        self.position: defaultdict[str, int] = defaultdict()
-        self.position.default_factory = self.position.__len__
         self.tracks: dict[str, list[Any]] = {name: [] for name in TRACK_FIELDS}
         self.playlists: dict[str, list[Any]] = {name: [] for name in PLAYLIST_FIELDS}
         self.lengths: list[NDArray[np.intc]] = []
@@ -125,13 +123,10 @@ class _Merged:
             self.file_of[pid] = file
         for name, values in slice_.playlists.items():
             self.playlists[name] += values
-        n_before = len(self.position)
-        places = np.fromiter(map(self.position.__getitem__, slice_.tracks["uri"]), np.intc)
-        new = np.flatnonzero(places >= n_before).tolist()
         for name, values in slice_.tracks.items():
-            self.tracks[name] += map(values.__getitem__, new)
+            self.tracks[name] += values
         self.lengths.append(np.asarray(slice_.lengths))
-        self.entries.append(places[np.asarray(slice_.codes)])
+        self.entries.append(np.asarray(slice_.codes))
 
     def pairings(self, duplicates: Duplicates) -> MpdPairings:
         tracks, playlists = as_table(self.tracks), as_table(self.playlists)

@@ -1,9 +1,7 @@
 """`import_mpd`: the Million Playlist Dataset into a database, slice by slice."""
 
-from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from twofold.io.mpd import as_table
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
     TRACK_FIELDS,
+    Numbers,
     Paths,
     Slice,
     find_slices,
@@ -121,7 +120,7 @@ def import_mpd(
             tables.load(connection)
     n_before = len(tables.file_of)
     options = {"with_digest": True, "known": frozenset(tables.file_of)}
-    with closing(read_slices(files, n_workers, **options)) as slices:
+    with closing(read_slices(files, n_workers, tables.tids, **options)) as slices:
         for file in tqdm(files, unit=" files", disable=not progress):
             slice_ = next(slices)
             if tables.is_new(slice_, file):
@@ -167,12 +166,7 @@ class _Tables:
         self.now: dict[str, Path] = {}  # by digest: the files of this call
         self.n_playlists = self.n_pairs = 0
         self.next_slice = 0
-        self._know({})
-
-    def _know(self, tids: dict[str, int]) -> None:
-        """Set the tid of each known URI; one that is looked up and not known gets the next."""
-        self.next_tid = max(tids.values(), default=-1) + 1
-        self.tids = defaultdict(count(self.next_tid).__next__, tids)
+        self.tids = Numbers({})  # by URI
 
     def _all(self) -> tuple[sa.Table, ...]:
         return self.playlists, self.tracks, self.pairings, self.slices
@@ -199,7 +193,7 @@ class _Tables:
             self.n_pairs += row.n_pairs
             self.next_slice = max(self.next_slice, row.slice + 1)
         rows = connection.execute(sa.select(self.tracks.c.uri, self.tracks.c.tid))
-        self._know({row.uri: row.tid for row in rows})
+        self.tids = Numbers({row.uri: row.tid for row in rows})
 
     def is_new(self, slice_: Slice, file: Path) -> bool:
         """Tell whether a slice is still to be imported, and raise if it is a copy of another."""
@@ -253,11 +247,9 @@ class _Tables:
         n_playlists = len(playlists["pid"])
         number = np.full(n_playlists, self.next_slice)
         insert_columns(connection, self.playlists, {**playlists, "slice": number})
-        tids = np.fromiter(map(self.tids.__getitem__, slice_.tracks["uri"]), np.int64)
-        new = tids >= self.next_tid
-        fresh = {name: column[new] for name, column in tracks.items()}
-        insert_columns(connection, self.tracks, {"tid": tids[new], **fresh})
-        pairs = _pairs(np.array(slice_.playlists["pid"], dtype=np.int64), tids, slice_)
+        tids = slice_.start + np.arange(len(tracks["uri"]))
+        insert_columns(connection, self.tracks, {"tid": tids, **tracks})
+        pairs = _pairs(slice_)
         insert_columns(connection, self.pairings, pairs)
         n_pairs = len(pairs["pid"])
         about = {
@@ -272,7 +264,6 @@ class _Tables:
         self.file_of[slice_.digest] = file.name
         self.n_playlists += n_playlists
         self.n_pairs += n_pairs
-        self.next_tid += int(np.count_nonzero(new))
         self.next_slice += 1
 
     def make_indexes(self, connection: Connection) -> None:
@@ -286,12 +277,14 @@ class _Tables:
 _EXACT = ("sqlite", "postgresql")
 
 
-def _pairs(pids: Any, tids: Any, slice_: Slice) -> dict[str, Any]:
+def _pairs(slice_: Slice) -> dict[str, Any]:
     """Return pid, tid and the first position of each pair, in the order of the primary key."""
-    lengths, codes = np.asarray(slice_.lengths), np.asarray(slice_.codes)
-    playlist = np.repeat(np.arange(lengths.size), lengths)
-    position = np.arange(codes.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    _, first = np.unique(playlist * np.int64(max(tids.size, 1)) + codes, return_index=True)
-    pid, tid = pids[playlist[first]], tids[codes[first]]
-    order = np.lexsort((tid, pid))
-    return {"pid": pid[order], "tid": tid[order], "pos": position[first][order]}
+    pids = np.array(slice_.playlists["pid"], dtype=np.int64)
+    lengths = np.asarray(slice_.lengths)
+    pid, tid = np.repeat(pids, lengths), np.asarray(slice_.codes)
+    pos = np.arange(tid.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    order = np.lexsort((pos, tid, pid))
+    pid, tid, pos = pid[order], tid[order], pos[order]
+    first = np.ones(tid.size, dtype=bool)
+    first[1:] = (pid[1:] != pid[:-1]) | (tid[1:] != tid[:-1])
+    return {"pid": pid[first], "tid": tid[first], "pos": pos[first]}

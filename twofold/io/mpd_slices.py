@@ -14,7 +14,6 @@ import re
 import sys
 import zlib
 from array import array
-from collections import defaultdict
 from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
@@ -32,6 +31,7 @@ __all__ = [
     "NUMBERS",
     "PLAYLIST_FIELDS",
     "TRACK_FIELDS",
+    "Numbers",
     "Paths",
     "Slice",
     "find_slices",
@@ -61,7 +61,29 @@ PLAYLIST_FIELDS = {
 NUMBERS = ("pid", "duration_ms", "num_followers", "modified_at")
 _LIMIT = 2**63
 
+_FORGET = 500_000
+"""Tracks after which a worker numbers anew: 100 MB."""
+
 _ADVICE = "it is truncated or not a slice of the Million Playlist Dataset; copy it again"
+
+
+class Numbers(dict[str, int]):
+    """Numbers texts in the order in which they appear: one that is looked up and new gets the next.
+
+    Parameters
+    ----------
+    known : dict of str to int
+        Texts that have a number already; the next is above them all.
+    """
+
+    def __init__(self, known: dict[str, int]) -> None:
+        super().__init__(known)
+        self.next = max(known.values(), default=-1) + 1
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = self.next
+        self.next += 1
+        return number
 
 
 class Slice(NamedTuple):
@@ -70,11 +92,13 @@ class Slice(NamedTuple):
     playlists: dict[str, list[Any]]
     """A column for each of `PLAYLIST_FIELDS`."""
     tracks: dict[str, list[Any]]
-    """A column for each of `TRACK_FIELDS`; each track once, where it first appears."""
-    lengths: "array[int]"
-    """How many tracks each playlist has."""
-    codes: "array[int]"
-    """The tracks of all playlists, one after the other, as positions in `tracks`."""
+    """A column for each of `TRACK_FIELDS`; only of tracks that had no number before."""
+    start: int
+    """The number of the first of these tracks; the others follow."""
+    lengths: Any
+    """Integers: how many tracks each playlist has."""
+    codes: Any
+    """Integers: the numbers of the tracks of all playlists, one after the other."""
     size: int
     """Bytes of the file."""
     digest: str
@@ -82,9 +106,13 @@ class Slice(NamedTuple):
 
 
 def parse_slice(
-    file: Path, *, with_digest: bool = False, known: frozenset[str] = frozenset()
+    file: Path,
+    numbers: Numbers,
+    *,
+    with_digest: bool = False,
+    known: frozenset[str] = frozenset(),
 ) -> Slice:
-    """Read one file. Of a file whose digest is known, only the digest and the size are given.
+    """Read one file, and number its tracks. Of a file whose digest is known, only that is given.
 
     Raises
     ------
@@ -98,14 +126,13 @@ def parse_slice(
     except OSError as error:
         raise InvalidInputError(f"cannot read {str(file)!r}: {error.strerror or error}") from error
     digest = hashlib.sha256(blob).hexdigest() if with_digest else ""
-    if digest in known:
-        return Slice({}, {}, array("i"), array("i"), len(blob), digest)
-    read = _Reader(str(file))
-    found = _playlists(blob, file)
+    start = numbers.next
+    read = _Reader(str(file), numbers)
+    found = [] if digest in known else _playlists(blob, file)
     for index, playlist in enumerate(found):
         read.add(playlist, index)
         found[index] = None  # freed while it is in the cache
-    return Slice(read.playlists, read.tracks, read.lengths, read.codes, len(blob), digest)
+    return Slice(read.playlists, read.tracks, start, read.lengths, read.codes, len(blob), digest)
 
 
 class _Reader:
@@ -115,16 +142,14 @@ class _Reader:
     cache, so a second pass takes as long as the first.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, numbers: Numbers) -> None:
         self.file = file
+        self.numbers = numbers
         self.pids: set[int] = set()
         self.playlists: dict[str, list[Any]] = {name: [] for name in PLAYLIST_FIELDS}
         self.tracks: dict[str, list[Any]] = {name: [] for name in TRACK_FIELDS}
         self.lengths = array("i")
         self.codes = array("i")
-        # By URI. One that is not there yet gets as its number how many are.
-        self.position: defaultdict[str, int] = defaultdict()
-        self.position.default_factory = self.position.__len__
 
     def add(self, playlist: Any, index: int) -> None:
         pid = playlist.get("pid") if isinstance(playlist, dict) else None
@@ -145,14 +170,16 @@ class _Reader:
             uris = [None]
         if not set(map(type, uris)) <= {str}:
             raise FileFormatError(f"a track of playlist {pid} in {self.file!r} has no 'track_uri'")
-        n_known = len(self.position)
-        codes = list(map(self.position.__getitem__, uris))
+        next_code = self.numbers.next
+        codes = list(map(self.numbers.__getitem__, uris))
         self.lengths.append(len(codes))
         self.codes.extend(codes)
+        if next_code == self.numbers.next:
+            return
         new = []
         for code, track in zip(codes, tracks, strict=True):
-            if code == n_known:
-                n_known += 1
+            if code == next_code:
+                next_code += 1
                 new.append(track)
         _append(self.tracks, new, TRACK_FIELDS)
 
@@ -298,19 +325,20 @@ def _in_order(files: Iterable[Path]) -> list[Path]:
 
 
 def serve() -> None:
-    """Be a worker: take files from standard input, answer each by a slice, or None if it fails."""
+    """Be a worker: take files from standard input, answer each by a slice, and end if one fails.
+
+    Tracks are numbered through all slices of the worker, so each is sent only once; but not in more
+    memory than needed for the tracks that are common.
+    """
     gc.disable()  # what JSON consists of has no cycles
+    numbers = Numbers({})
     try:
         files, options = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        return  # interrupted before there was any work
-    for file in files:
-        try:
-            slice_ = parse_slice(file, **options)
-        except Exception:
-            slice_ = None
-        try:
-            sys.stdout.buffer.write(pickle.dumps(slice_, pickle.HIGHEST_PROTOCOL))
+        for file in files:
+            if len(numbers) > _FORGET:
+                numbers = Numbers({})
+            slice_ = parse_slice(file, numbers, **options)
+            pickle.dump(slice_, sys.stdout.buffer, pickle.HIGHEST_PROTOCOL)
             sys.stdout.buffer.flush()
-        except OSError:
-            os._exit(1)  # nobody reads any more: end without a word
+    except Exception:
+        os._exit(1)  # without a word: who wanted the slice will try itself, or has gone

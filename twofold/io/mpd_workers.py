@@ -16,14 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from twofold._checks import check_whole
-from twofold.io.mpd_slices import Slice, parse_slice
+from twofold.io.mpd_slices import Numbers, Slice, parse_slice
 
 __all__ = ["count_workers", "read_slices"]
 
 _SMALL = 30_000_000
 """Bytes that are read in this process sooner than others have started."""
 
+_PROGRAM = "from twofold.io.mpd_slices import serve; serve()"
 _PIPE = 1 << 20
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
@@ -51,57 +54,68 @@ def count_workers(n_workers: int | None, files: Sequence[Path]) -> int:
 
 
 def read_slices(
-    files: Sequence[Path], n_workers: int, **options: Any
+    files: Sequence[Path], n_workers: int, numbers: Numbers, **options: Any
 ) -> Generator[Slice, None, None]:
     """Yield `parse_slice` of each file, in order; the options are its own.
 
     With one worker all happens in this process. Close the generator to end the others at once.
     """
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[_Worker] = []
     try:
         if n_workers > 1:
             for first in range(n_workers):
-                workers.append(_start())
-                _send(workers[-1], (files[first::n_workers], options))
+                workers.append(_Worker())
+                workers[-1].send((files[first::n_workers], options))
         for number, file in enumerate(files):
-            slice_ = _receive(workers[number % n_workers]) if workers else None
+            slice_ = workers[number % n_workers].receive(numbers) if workers else None
             # What a worker could not do is done here: the error, if any, is then the same.
-            yield parse_slice(file, **options) if slice_ is None else slice_
+            yield parse_slice(file, numbers, **options) if slice_ is None else slice_
     finally:
         for worker in workers:
-            worker.kill()
+            worker.process.kill()
         for worker in workers:
-            worker.__exit__(None, None, None)  # closes the pipes and waits
+            worker.process.__exit__(None, None, None)  # closes the pipes and waits
 
 
-def _start() -> subprocess.Popen[bytes]:
-    # -P and the path: the same modules as here, and none of the folder one happens to be in.
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", "from twofold.io.mpd_slices import serve; serve()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=_PIPE,
-        pipesize=_PIPE,
-        env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # Ctrl-C is for this process, which ends the others
-    )
+class _Worker:
+    """A process that runs `serve`."""
 
+    def __init__(self) -> None:
+        # -P and the path: the same modules as here, and none of the folder one happens to be in.
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=_PIPE,
+            pipesize=_PIPE,
+            env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for this process, which ends the others
+        )
+        self.places = np.empty(0, dtype=np.intc)
+        """By the worker's own number of a track: the number it has here."""
 
-def _send(worker: subprocess.Popen[bytes], work: Any) -> None:
-    assert worker.stdin is not None
-    with suppress(OSError):  # it has ended already, which is found when receiving
-        pickle.dump(work, worker.stdin)
-    with suppress(OSError):
-        worker.stdin.close()
+    def send(self, work: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it has ended already, which is found when receiving
+            pickle.dump(work, self.process.stdin)
+        with suppress(OSError):
+            self.process.stdin.close()
 
-
-def _receive(worker: subprocess.Popen[bytes]) -> Slice | None:
-    """Return the next slice of a worker; None if it could not read it, or has ended."""
-    assert worker.stdout is not None
-    try:
-        answer = pickle.load(worker.stdout)
-    except Exception:  # killed, out of memory, or something else was printed
-        worker.stdout.close()  # the answers after it would belong to other files
-        return None
-    return answer if isinstance(answer, Slice) else None
+    def receive(self, numbers: Numbers) -> Slice | None:
+        """Return the next slice, with tracks numbered as here; None if the worker has ended."""
+        assert self.process.stdout is not None
+        try:
+            slice_: Slice = pickle.load(self.process.stdout)
+        except Exception:  # it failed, was killed, or something else was printed
+            self.process.stdout.close()  # what may come would belong to other files
+            return None
+        start = numbers.next
+        places = np.fromiter(map(numbers.__getitem__, slice_.tracks["uri"]), dtype=np.intc)
+        new = np.flatnonzero(places >= start).tolist()
+        self.places = np.concatenate([self.places[: slice_.start], places])
+        return slice_._replace(
+            tracks={name: [column[i] for i in new] for name, column in slice_.tracks.items()},
+            start=start,
+            codes=self.places[np.asarray(slice_.codes)],
+        )
