@@ -136,7 +136,7 @@ def wait(*_):
     print("reading", flush=True)
     time.sleep(60)
 mpd._Merged.add = wait
-read_mpd(".", n_workers=2)
+read_mpd(".", n_workers=3)
 """
 
 
@@ -183,4 +183,4 @@ def test_an_error_ends_the_workers(folder, monkeypatch):
     (folder / "mpd.slice.0-0.json").write_text(json.dumps({"playlists": 1}))
     with pytest.raises(FileFormatError, match="no list"):
         read_mpd(folder, n_workers=3)
-    assert [process.poll() is not None for process in started] == [True] * 3
+    assert [process.poll() is not None for process in started] == [True] * 2

@@ -76,8 +76,8 @@ def read_mpd(
         What a track that a playlist repeats becomes: one entry; one entry whose value counts the
         repetitions; or an error.
     n_workers : int, optional
-        How many processes parse files; 1 parses them in this one. Without it as many as there are
-        CPUs, or 1 if the files are small. The result is the same for any number.
+        How many processes parse files, this one included. Without it as many as there are CPUs, or
+        1 if the files are small. The result is the same for any number.
     progress : bool, default False
         Show a progress bar on standard error.
 

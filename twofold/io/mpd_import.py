@@ -119,8 +119,15 @@ def import_mpd(
         with transaction(target) as connection:
             tables.load(connection)
     n_before = len(tables.file_of)
-    options = {"with_digest": True, "known": frozenset(tables.file_of)}
-    with closing(read_slices(files, n_workers, tables.tids, **options)) as slices:
+    slices = read_slices(
+        files,
+        n_workers,
+        tables.tids,
+        helping=False,  # it writes
+        with_digest=True,
+        known=frozenset(tables.file_of),
+    )
+    with closing(slices):
         for file in tqdm(files, unit=" files", disable=not progress):
             slice_ = next(slices)
             if tables.is_new(slice_, file):

@@ -3,7 +3,7 @@
 The processes are started as programs of their own and answer through pipes. `multiprocessing` would
 run the caller's script once more in each of them, which goes wrong in a script without
 ``if __name__ == "__main__"``, and would leave them behind when this process is killed; these end
-with the pipe. Process k of n takes files k, k + n, ... and has at most one slice waiting, so memory
+with the pipe. Worker k of n takes files k, k + n, ... and has at most one slice waiting, so memory
 is bounded however slow the reader is.
 """
 
@@ -46,34 +46,48 @@ def count_workers(n_workers: int | None, files: Sequence[Path]) -> int:
     else:
         affinity = getattr(os, "sched_getaffinity", None)
         n_workers = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-        if sum(file.stat().st_size for file in files if file.exists()) < _SMALL:
+        if sum(map(_json_bytes, files)) < _SMALL:
             n_workers = 1
     # A program that was frozen into one file is not an interpreter that could be started.
     can_start = bool(sys.executable) and not getattr(sys, "frozen", False)
     return min(n_workers, len(files)) if can_start else 1
 
 
+def _json_bytes(file: Path) -> int:
+    """Estimate how much there is to parse: gzip makes slices about six times smaller."""
+    try:
+        return file.stat().st_size * (6 if file.suffix == ".gz" else 1)
+    except OSError:
+        return 0  # explained when it is read
+
+
 def read_slices(
-    files: Sequence[Path], n_workers: int, numbers: Numbers, **options: Any
+    files: Sequence[Path], n_workers: int, numbers: Numbers, *, helping: bool = True, **options: Any
 ) -> Generator[Slice, None, None]:
     """Yield `parse_slice` of each file, in order; the options are its own.
 
-    With one worker all happens in this process. Close the generator to end the others at once.
+    This process is one of the workers, unless it is not helping because it has other things to do;
+    a single worker is always this process. Close the generator to end the others at once.
     """
-    workers: list[_Worker] = []
+    workers: list[_Worker | None] = []
     try:
-        if n_workers > 1:
-            for first in range(n_workers):
-                workers.append(_Worker())
-                workers[-1].send((files[first::n_workers], options))
+        for first in range(n_workers):
+            if first == 0 and (helping or n_workers == 1):
+                workers.append(None)
+                continue
+            worker = _Worker()
+            workers.append(worker)
+            worker.send((files[first::n_workers], options))
         for number, file in enumerate(files):
-            slice_ = workers[number % n_workers].receive(numbers) if workers else None
+            turn = workers[number % n_workers]
+            slice_ = None if turn is None else turn.receive(numbers)
             # What a worker could not do is done here: the error, if any, is then the same.
             yield parse_slice(file, numbers, **options) if slice_ is None else slice_
     finally:
-        for worker in workers:
+        started = [worker for worker in workers if worker is not None]
+        for worker in started:
             worker.process.kill()
-        for worker in workers:
+        for worker in started:
             worker.process.__exit__(None, None, None)  # closes the pipes and waits
 
 
