@@ -1,4 +1,4 @@
-"""Damaged slices: a clear error or a right answer, and the same by both parsers."""
+"""Damaged slices: a clear error or a right answer, the same by both parsers, whole or cut."""
 
 import json
 import random
@@ -66,7 +66,9 @@ def damaged(rng: random.Random) -> bytes:
         container[key], other[its_key] = json.loads(json.dumps([other[its_key], container[key]]))
     elif kind == 4 and isinstance(container, dict):
         container["again" + key] = rng.choice(ODD_VALUES)
-    written = json.dumps(content, ensure_ascii=rng.random() < 0.5)
+    written = json.dumps(
+        content, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, 1, 4, "\t"])
+    )
     blob = bytearray(written.replace('"again', '"').encode("utf-8", "surrogatepass"))
     if text is not None:
         blob = bytearray(bytes(blob).replace(json.dumps(PLACE).encode(), text.encode()))
@@ -83,9 +85,8 @@ def damaged(rng: random.Random) -> bytes:
     return bytes(blob)
 
 
-def outcome(path, parser, monkeypatch):
+def outcome(path):
     """Return what is read, or the error; any other exception fails the test."""
-    monkeypatch.setattr(mpd_slices, "orjson", parser)
     try:
         mpd = read_mpd(path)
     except TwofoldError as caught:
@@ -106,8 +107,14 @@ def test_damage_is_an_error_or_a_right_answer(tmp_path, monkeypatch, seed):
     path = tmp_path / "mpd.slice.0-3.json"
     blob = damaged(random.Random(seed))
     path.write_bytes(blob)
-    plain = outcome(path, None, monkeypatch)
-    assert outcome(path, pytest.importorskip("orjson"), monkeypatch) == plain
+    found = [outcome(path)]
+    monkeypatch.setattr(mpd_slices, "cut", lambda text: [])
+    found.append(outcome(path))
+    monkeypatch.setattr(mpd_slices, "orjson", None)
+    plain = outcome(path)  # the standard library, the whole slice at once
+    monkeypatch.undo()
+    monkeypatch.setattr(mpd_slices, "orjson", None)
+    assert [*found, outcome(path)] == [plain] * 3
     if plain[0] is FileFormatError:
         return
     # Valid after all: as the standard library reads it, which has a limit for digits.
@@ -122,6 +129,43 @@ def test_damage_is_an_error_or_a_right_answer(tmp_path, monkeypatch, seed):
         assert "cannot be encoded" in str(error)  # noqa: PT017 - or there is no error
     else:
         assert (done.n_playlists, done.n_pairs) == (len(rows), np.count_nonzero(plain[2]))
+
+
+def test_slices_are_cut_if_they_are_indented():
+    content = slice_of(random.Random(0))
+    content["playlists"][1]["tracks"] = []
+    content["playlists"][2]["name"] = "a ] [b] } {"
+    content["playlists"][3] = {"pid": 3, "tracks": [], "more": [{"a": [1]}, {}], "less": {}}
+    for indent in (1, 4, "\t"):
+        texts = mpd_slices.cut(json.dumps(content, indent=indent).encode())
+        assert [json.loads(bytes(text)) for text in texts] == content["playlists"]
+    assert mpd_slices.cut(json.dumps(content).encode()) == []
+    content["playlists"][2] = {"pid": 2}  # its end is not found: two texts in one, which is no JSON
+    texts = mpd_slices.cut(json.dumps(content, indent=4).encode())
+    assert len(texts) == 3
+    with pytest.raises(ValueError, match="Extra data"):
+        json.loads(bytes(texts[2]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"playlists": [\n {"pid": 1, "tracks": []\n }]}, "playlists": []}',
+        '{"playlists": [\n {"pid": 1, "tracks": []\n }], "playlists": []}',
+        '{"playlists": [\n {"pid": 1, "tracks": []\n },, {"pid": 2, "tracks": []\n }]}',
+        '{"playlists": [\n {"pid": 1, "tracks": []\n } {"pid": 2, "tracks": []\n }]}',
+        '{"playlists": [\n {"pid": 1, "tracks": []\n }, 5]}',
+        '{"playlists": [\n {"pid": 1, "tracks": []\n }]',
+        '[{"playlists": [\n {"pid": 1, "tracks": []\n }]}]',
+        '{"twofold: playlist 0": 0, "playlists": [\n {"pid": 1, "tracks": []\n }]}',
+    ],
+)
+def test_what_is_around_the_playlists_counts(text):
+    try:
+        texts = mpd_slices.cut(text.encode())
+    except ValueError:
+        return
+    assert texts == []
 
 
 def test_the_damage_is_of_both_kinds():

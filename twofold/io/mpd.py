@@ -139,8 +139,6 @@ class _Merged:
 
 def as_table(columns: dict[str, list[Any]]) -> Table:
     """Return each column as an array of objects."""
-    table = {}
-    for name, items in columns.items():
-        table[name] = np.empty(len(items), dtype=object)
-        table[name][:] = items
-    return table
+    return {
+        name: np.fromiter(items, dtype=object, count=len(items)) for name, items in columns.items()
+    }
