@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from twofold._checks import check_choice
+from twofold.io.mpd_files import Paths, find_slices
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
     TRACK_FIELDS,
     Numbers,
-    Paths,
     Slice,
-    find_slices,
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices

@@ -14,13 +14,12 @@ from twofold._checks import check_choice
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.mpd import as_table
+from twofold.io.mpd_files import Paths, find_slices
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
     TRACK_FIELDS,
     Numbers,
-    Paths,
     Slice,
-    find_slices,
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices

@@ -1,10 +1,9 @@
-"""Slices of the Million Playlist Dataset: where they are, and what one of them holds.
+"""What a slice of the Million Playlist Dataset holds.
 
 Worker processes import this module, so it imports little: neither numpy nor SQLAlchemy.
 """
 
 import gc
-import glob
 import gzip
 import hashlib
 import json
@@ -14,7 +13,6 @@ import re
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -32,16 +30,11 @@ __all__ = [
     "PLAYLIST_FIELDS",
     "TRACK_FIELDS",
     "Numbers",
-    "Paths",
     "Slice",
-    "find_slices",
     "parse_slice",
     "pid_clash",
     "serve",
 ]
-
-Path_ = str | os.PathLike[str]
-Paths = Path_ | Iterable[Path_]
 
 # Our names, and those of the dataset. A value that a slice does not have is None.
 TRACK_FIELDS = {
@@ -352,43 +345,6 @@ def _whole(digits: str) -> int | float:
         return int(digits)
     except ValueError:
         return float(digits)  # beyond 64 bits anyhow
-
-
-def find_slices(paths: Paths) -> list[Path]:
-    """Return the files that paths, folders and patterns stand for, each once.
-
-    Raises
-    ------
-    InvalidInputError
-        If there is no file.
-    """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found: dict[Path, None] = {}
-    for item in [os.fspath(path) for path in given]:
-        if os.path.isdir(item):
-            folder = Path(item)
-            files = _in_order(
-                chain(folder.glob("mpd.slice.*.json"), folder.glob("mpd.slice.*.json.gz"))
-            )
-            reason = "has no file mpd.slice.*.json or mpd.slice.*.json.gz"
-        elif os.path.exists(item):
-            files, reason = [Path(item)], ""
-        else:
-            files = _in_order(map(Path, glob.glob(item, recursive=True)))
-            reason = "matches no file"
-        if not files:
-            raise InvalidInputError(f"{item!r} {reason}: check the path")
-        found.update(dict.fromkeys(files))
-    if not found:
-        raise InvalidInputError("no paths were given: there is nothing to read")
-    return list(found)
-
-
-def _in_order(files: Iterable[Path]) -> list[Path]:
-    def key(file: Path) -> list[Any]:
-        return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(file))]
-
-    return sorted((file for file in files if file.is_file()), key=key)
 
 
 def serve() -> None:
