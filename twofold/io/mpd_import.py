@@ -80,8 +80,9 @@ def import_mpd(
     paths : str, path, or iterable of these
         Files, folders and patterns, as for `read_mpd`.
     target : str, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
-        The database. An SQLite file is made if it does not exist. On a connection of the caller
-        that is in a transaction already, the caller commits.
+        The database. An SQLite file is made if it does not exist; for a database in memory give an
+        Engine, as it ends with its connection. On a connection of the caller that is in a
+        transaction already, the caller commits.
     schema : str, optional
         The schema of the tables, which has to exist.
     if_exists : {"resume", "replace"}, default "resume"
