@@ -156,8 +156,18 @@ def test_import_mpd(twofold, tmp_path):
     assert result.code == 0, result
     assert "3 playlists, 3 tracks, 6 pairs" in result.out
     assert twofold("fit", "sqlite:///mpd.db", "--n-factors", 2, "--quiet").code == 0
-    failed(twofold("import-mpd", "mpd.slice.0-2.json", "sqlite:///mpd.db", "--quiet"), "exists")
+    again = twofold("import-mpd", "mpd.slice.0-2.json", "sqlite:///mpd.db", "--quiet", "--json")
+    assert json.loads(again.out) == {
+        "playlists": 3, "tracks": 3, "pairs": 6, "slices": 1, "new_slices": 0
+    }  # fmt: skip
     assert twofold("import-mpd", "mpd*.json", "mpd.db", "--replace", "--quiet").code == 0
+    more = [{**playlist, "pid": 9} for playlist in lists[:1]]
+    (tmp_path / "mpd.slice.9-9.json").write_text(json.dumps({"playlists": more}))
+    result = twofold("import-mpd", "mpd*.json", "mpd.db", "--workers", 2, "--quiet")
+    assert "4 playlists, 3 tracks, 7 pairs are in mpd.db, from 2 slices (1 new)" in result.out
+    failed(twofold("import-mpd", "mpd*.json", "mpd.db", "--workers", 0), "n_workers")
+    write_sql(Pairings.from_arrays([1], [2]), f"sqlite:///{tmp_path / 'other.db'}")
+    failed(twofold("import-mpd", "mpd*.json", "other.db", "--quiet"), "'pairings' exists")
     (tmp_path / "cut.json").write_text(json.dumps({"playlists": lists})[:100])
     failed(twofold("import-mpd", "cut.json", "sqlite:///cut.db", "--quiet"), "cut.json", "byte")
     assert not (tmp_path / "cut.db").exists()
@@ -251,7 +261,7 @@ def test_an_interrupt_while_reading_or_writing_is_told_by_130(words, twofold, mo
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    for name in ("read_sql", "read_mpd", "write_sql"):
+    for name in ("read_sql", "import_mpd", "write_sql"):
         monkeypatch.setattr(f"twofold.io.{name}", interrupt)
     result = twofold(*words)
     assert result.code == 130

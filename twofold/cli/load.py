@@ -14,27 +14,37 @@ from twofold.cli.output import (
 def import_mpd(
     files: Annotated[
         list[str],
-        typer.Argument(help="Slices (mpd.slice.*.json), folders or patterns.", metavar="FILES..."),
+        typer.Argument(
+            help="Slices (mpd.slice.*.json or .json.gz), folders or patterns.", metavar="FILES..."
+        ),
     ],
     url: Annotated[str, typer.Argument(help="Database to write.", metavar="URL")],
-    replace: Annotated[bool, typer.Option(help="Replace tables that exist.")] = False,
+    replace: Annotated[
+        bool, typer.Option(help="Drop what was imported before, and start anew.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that parse files.", show_default="all CPUs")
+    ] = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Import slices of the Million Playlist Dataset into a database.
 
-    Writes the tables pairings (pid, tid), tracks and playlists in one transaction.
+    Writes the tables pairings (pid, tid, pos), tracks, playlists and imported_slices, each slice in
+    one transaction. The same command once more goes on after an interrupt, or adds what is new.
     """
-    from twofold.io import read_mpd, write_sql
+    from twofold.io import import_mpd
 
-    pairings = read_mpd(files, progress=not quiet)
-    write_sql(pairings, opt.source_url(url), if_exists="replace" if replace else "error")
-    values = {
-        "playlists": pairings.shape[0],
-        "tracks": pairings.shape[1],
-        "pairs": pairings.n_pairs,
-    }
+    done = import_mpd(
+        files,
+        opt.source_url(url),
+        if_exists="replace" if replace else "resume",
+        n_workers=workers,
+        progress=not quiet,
+    )
+    values = {"playlists": done.n_playlists, "tracks": done.n_tracks, "pairs": done.n_pairs}
     if as_json:
-        write_json(values)
+        write_json(values | {"slices": done.n_slices, "new_slices": done.n_new_slices})
     else:
-        say(", ".join(f"{count:,} {name}" for name, count in values.items()) + f" are in {url}")
+        counts = ", ".join(f"{count:,} {name}" for name, count in values.items())
+        say(f"{counts} are in {url}, from {done.n_slices:,} slices ({done.n_new_slices:,} new)")

@@ -14,10 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from twofold._checks import check_choice, check_names
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
-from twofold.io.mpd import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS, MpdPairings
+from twofold.io.mpd import MpdPairings
+from twofold.io.mpd_slices import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS
 from twofold.pairings import Pairings
 
-__all__ = ["write_sql"]
+__all__ = ["insert_columns", "named_table", "new_file", "transaction", "write_sql"]
 
 IfExists = Literal["error", "replace", "append"]
 
@@ -99,13 +100,13 @@ def write_sql(
     row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     if value is not None:
         _check_finite(pairings, row_of_entry)
-    with _transaction(target) as connection:
+    with transaction(target) as connection:
         col_ids = pairings.col_ids
         if isinstance(pairings, MpdPairings) and playlists is not None:
-            made = _prepare(connection, _named(playlists, schema, PLAYLIST_FIELDS), if_exists)
-            _insert(connection, made, {"pid": pairings.row_ids, **pairings.playlists})
+            made = _prepare(connection, named_table(playlists, schema, PLAYLIST_FIELDS), if_exists)
+            insert_columns(connection, made, {"pid": pairings.row_ids, **pairings.playlists})
         if isinstance(pairings, MpdPairings) and tracks is not None:
-            made = _prepare(connection, _named(tracks, schema, TRACK_FIELDS), if_exists)
+            made = _prepare(connection, named_table(tracks, schema, TRACK_FIELDS), if_exists)
             col_ids = _write_tracks(connection, made, {"uri": col_ids, **pairings.tracks})
         columns: list[sa.Column[Any]] = [
             sa.Column(row, _id_type(pairings.row_ids), key="row", nullable=False, index=True),
@@ -121,13 +122,13 @@ def write_sql(
         made = _prepare(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
-        _insert(connection, made, entries)
+        insert_columns(connection, made, entries)
 
 
 @contextmanager
-def _transaction(target: Source) -> Iterator[Connection]:
+def transaction(target: Source) -> Iterator[Connection]:
     """Connect in a transaction; a file that was not there before does not survive a failure."""
-    new = None if isinstance(target, Connection) else _new_file(target)
+    new = None if isinstance(target, Connection) else new_file(target)
     try:
         with connected(target, create=True) as connection:
             inside = connection.in_transaction()
@@ -147,7 +148,7 @@ def _transaction(target: Source) -> Iterator[Connection]:
         raise
 
 
-def _new_file(target: str | URL | Engine) -> Path | None:
+def new_file(target: str | URL | Engine) -> Path | None:
     """Return the SQLite file that connecting is going to make."""
     with suppress(SQLAlchemyError, ValueError):  # explained when connecting
         file = sqlite_file(target.url if isinstance(target, Engine) else sa.make_url(target))
@@ -187,7 +188,7 @@ def _id_type(ids: NDArray[Any]) -> Any:
     return sa.Unicode(max([255, *map(len, ids.tolist())]))
 
 
-def _named(name: str, schema: str | None, fields: dict[str, str]) -> sa.Table:
+def named_table(name: str, schema: str | None, fields: dict[str, str]) -> sa.Table:
     """Table of tracks or playlists; numbers are numbers and all else is text."""
     columns: list[sa.Column[Any]] = [
         sa.Column(field, sa.BigInteger() if field in NUMBERS else sa.UnicodeText())
@@ -231,11 +232,13 @@ def _write_tracks(
     tids = np.array([known.get(uri, 0) for uri in columns["uri"].tolist()], dtype=np.int64)
     tids[is_new] = start + np.arange(np.count_nonzero(is_new))
     fresh = {name: column[is_new] for name, column in columns.items()}
-    _insert(connection, table, {"tid": tids[is_new], **fresh})
+    insert_columns(connection, table, {"tid": tids[is_new], **fresh})
     return tids
 
 
-def _insert(connection: Connection, table: sa.Table, columns: dict[str, NDArray[Any]]) -> None:
+def insert_columns(
+    connection: Connection, table: sa.Table, columns: dict[str, NDArray[Any]]
+) -> None:
     """Insert parallel arrays, named by the keys of the table's columns, in chunks."""
     size = len(next(iter(columns.values())))
     insert = sa.insert(table)
