@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -15,13 +15,13 @@ from twofold._frames import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.sql_write import (
-    _KEY,
+    ROW_NUMBER,
     IfExists,
-    _check_different,
-    _id_type,
-    _insert,
-    _prepare,
-    _transaction,
+    check_different,
+    id_type,
+    insert_columns,
+    prepare_table,
+    transaction,
 )
 
 __all__ = ["write_factors", "write_recommendations"]
@@ -89,7 +89,7 @@ def write_factors(
     check_names({"table": table, "id_column": name}, {})
     file = _parquet_file(target, if_exists)
     if file is not None:
-        _check_different("columns", name, "factors")
+        check_different("columns", name, "factors")
         starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
         _write_parquet(
             file,
@@ -100,17 +100,17 @@ def write_factors(
         )
         return
     numbers = {f"f{position}": factors[:, position] for position in range(factors.shape[1])}
-    _check_different("columns", name, *numbers)
-    key = _KEY if ids.dtype != object else _id_type(ids)
+    check_different("columns", name, *numbers)
+    key = ROW_NUMBER if ids.dtype != object else id_type(ids)
     columns: list[sa.Column[Any]] = [
         sa.Column(name, key, key="id", primary_key=True, autoincrement=False),
         *(sa.Column(number, sa.Double(), nullable=False) for number in numbers),
     ]
-    with _transaction(target) as connection:  # type: ignore[arg-type]
-        made = _prepare(
+    with transaction(cast(Source, target)) as connection:  # a path would be a Parquet file
+        made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
-        _insert(connection, made, {"id": ids, **numbers})
+        insert_columns(connection, made, {"id": ids, **numbers})
 
 
 def write_recommendations(
@@ -167,7 +167,7 @@ def write_recommendations(
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_names({"table": table, "row": row, "col": col, "place": place, "score": score}, {})
     check_whole(n, "n", 1)
-    _check_different("columns", row, place, col, score)
+    check_different("columns", row, place, col, score)
     names = {"row": row, "place": place, "col": col, "score": score}
     if hasattr(recommendations, "recommend"):
         row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
@@ -191,17 +191,17 @@ def write_recommendations(
         )
         return
     columns: list[sa.Column[Any]] = [
-        sa.Column(row, _id_type(row_ids), key="row", nullable=False, index=True),
+        sa.Column(row, id_type(row_ids), key="row", nullable=False, index=True),
         sa.Column(place, sa.Integer(), key="place", nullable=False),
-        sa.Column(col, _id_type(col_ids), key="col", nullable=False),
+        sa.Column(col, id_type(col_ids), key="col", nullable=False),
         sa.Column(score, sa.Double(), key="score", nullable=False),
     ]
-    with _transaction(target) as connection:  # type: ignore[arg-type]
-        made = _prepare(
+    with transaction(cast(Source, target)) as connection:  # a path would be a Parquet file
+        made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
         for found in rankings:
-            _insert(connection, made, _lines(found))
+            insert_columns(connection, made, _lines(found))
 
 
 def _lines(ranking: Any) -> Columns:

@@ -18,13 +18,16 @@ from twofold.io.mpd import MpdPairings
 from twofold.io.mpd_slices import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS
 from twofold.pairings import Pairings
 
-__all__ = ["insert_columns", "named_table", "new_file", "transaction", "write_sql"]
+__all__ = [
+    "ROW_NUMBER", "IfExists", "check_different", "id_type", "insert_columns", "named_table",
+    "new_file", "prepare_table", "transaction", "write_sql",
+]  # fmt: skip
 
 IfExists = Literal["error", "replace", "append"]
 
 _CHUNK = 50_000
 # A key that SQLite can use as its own row number.
-_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def write_sql(
@@ -93,9 +96,9 @@ def write_sql(
         {"table": table, "row": row, "col": col},
         {"value": value, "tracks": tracks, "playlists": playlists},
     )
-    _check_different("columns", row, col, value)
+    check_different("columns", row, col, value)
     if isinstance(pairings, MpdPairings):
-        _check_different("tables", table, tracks, playlists)
+        check_different("tables", table, tracks, playlists)
     matrix = pairings.matrix
     row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     if value is not None:
@@ -103,14 +106,17 @@ def write_sql(
     with transaction(target) as connection:
         col_ids = pairings.col_ids
         if isinstance(pairings, MpdPairings) and playlists is not None:
-            made = _prepare(connection, named_table(playlists, schema, PLAYLIST_FIELDS), if_exists)
+            made = prepare_table(
+                connection, named_table(playlists, schema, PLAYLIST_FIELDS), if_exists
+            )
             insert_columns(connection, made, {"pid": pairings.row_ids, **pairings.playlists})
         if isinstance(pairings, MpdPairings) and tracks is not None:
-            made = _prepare(connection, named_table(tracks, schema, TRACK_FIELDS), if_exists)
+            described = named_table(tracks, schema, TRACK_FIELDS)
+            made = prepare_table(connection, described, if_exists)
             col_ids = _write_tracks(connection, made, {"uri": col_ids, **pairings.tracks})
         columns: list[sa.Column[Any]] = [
-            sa.Column(row, _id_type(pairings.row_ids), key="row", nullable=False, index=True),
-            sa.Column(col, _id_type(col_ids), key="col", nullable=False),
+            sa.Column(row, id_type(pairings.row_ids), key="row", nullable=False, index=True),
+            sa.Column(col, id_type(col_ids), key="col", nullable=False),
         ]
         entries = {
             "row": pairings.row_ids[row_of_entry],
@@ -119,7 +125,7 @@ def write_sql(
         if value is not None:
             columns.append(sa.Column(value, sa.Double(), key="value", nullable=False))
             entries["value"] = matrix.data
-        made = _prepare(
+        made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
         insert_columns(connection, made, entries)
@@ -164,7 +170,7 @@ def _begin_sqlite(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _check_different(what: str, *names: str | None) -> None:
+def check_different(what: str, *names: str | None) -> None:
     given = [name for name in names if name is not None]
     if len({name.lower() for name in given}) < len(given):
         raise InvalidInputError(f"the {what} are named {given}: give each another name")
@@ -182,7 +188,7 @@ def _check_finite(pairings: Pairings, row_of_entry: NDArray[Any]) -> None:
         )
 
 
-def _id_type(ids: NDArray[Any]) -> Any:
+def id_type(ids: NDArray[Any]) -> Any:
     if ids.dtype != object:
         return sa.BigInteger()
     return sa.Unicode(max([255, *map(len, ids.tolist())]))
@@ -196,14 +202,14 @@ def named_table(name: str, schema: str | None, fields: dict[str, str]) -> sa.Tab
         if field not in ("uri", "pid")
     ]
     if "uri" in fields:
-        key = sa.Column("tid", _KEY, primary_key=True, autoincrement=False)
+        key = sa.Column("tid", ROW_NUMBER, primary_key=True, autoincrement=False)
         columns = [key, sa.Column("uri", sa.Unicode(255), nullable=False, index=True), *columns]
     else:
-        columns.insert(0, sa.Column("pid", _KEY, primary_key=True, autoincrement=False))
+        columns.insert(0, sa.Column("pid", ROW_NUMBER, primary_key=True, autoincrement=False))
     return sa.Table(name, sa.MetaData(), *columns, schema=schema)
 
 
-def _prepare(connection: Connection, table: sa.Table, if_exists: IfExists) -> sa.Table:
+def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) -> sa.Table:
     """Make the table, or see to the one that exists."""
     exists = sa.inspect(connection).has_table(table.name, schema=table.schema)
     if exists and if_exists == "error":
