@@ -171,6 +171,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def check_different(what: str, *names: str | None) -> None:
+    """Raise if two of the names are the same to a database, which may not tell a from A."""
     given = [name for name in names if name is not None]
     if len({name.lower() for name in given}) < len(given):
         raise InvalidInputError(f"the {what} are named {given}: give each another name")
@@ -189,6 +190,7 @@ def _check_finite(pairings: Pairings, row_of_entry: NDArray[Any]) -> None:
 
 
 def id_type(ids: NDArray[Any]) -> Any:
+    """Return the type of a column that has room for the ids."""
     if ids.dtype != object:
         return sa.BigInteger()
     return sa.Unicode(max([255, *map(len, ids.tolist())]))
