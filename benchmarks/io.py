@@ -18,12 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
 
+from benchmarks.als import median_seconds
 from benchmarks.machine import machine
 from twofold.io import read_sql
 
@@ -48,16 +48,6 @@ def write_sqlite(path: Path, rows: np.ndarray, cols: np.ndarray) -> None:
         connection.executemany("INSERT INTO pairings VALUES (?, ?)", pairs)
     connection.commit()
     connection.close()
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Time calls; return the median."""
-    spent = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - started)
-    return statistics.median(spent)
 
 
 def notebook_loop(url: str) -> float:
@@ -101,17 +91,16 @@ def sqlite(n_pairs: int, repeats: int) -> None:
         write_sqlite(path, *make_pairs(n_pairs, np.random.default_rng(0)))
         url = f"sqlite:///{path}"
         engine = sa.create_engine(url)
-        read_sql(url), read_sql(engine)  # compiles
         loop = n_pairs * notebook_loop(url)
         print(f"{n_pairs:,} pairs; the loop is timed for {_LOOP_ROWS:,}\n")
         print("| way | s | M pairs/s | times as fast as the notebook |")
         print("|---" * 4 + "|")
         show("the notebook's loop, into floats", n_pairs, loop, loop)
-        plain = seconds(lambda: read_sql(engine), repeats)
+        plain = median_seconds(lambda: read_sql(engine), repeats)
         show("read_sql, plain path (an engine)", n_pairs, plain, loop)
-        alone = seconds(lambda: connectorx_alone(f"sqlite://{path}"), repeats)
+        alone = median_seconds(lambda: connectorx_alone(f"sqlite://{path}"), repeats)
         show("ConnectorX alone, two Arrow columns", n_pairs, alone, loop)
-        fast = seconds(lambda: read_sql(url), repeats)
+        fast = median_seconds(lambda: read_sql(url), repeats)
         show("read_sql, fast path (a URL)", n_pairs, fast, loop)
         print(f"\nThe fast path has {alone / fast:.2f} of the speed of ConnectorX, CSR included.")
         engine.dispose()
@@ -133,18 +122,23 @@ def postgres(url: str, n_pairs: int, repeats: int) -> None:
                 copy.write("".join(f"{row}\t{col}\n" for row, col in pairs))
     try:
         text = "SELECT pid, tid FROM pairings"
-        base = seconds(lambda: pd.read_sql(text, engine), repeats)
+        base = median_seconds(lambda: pd.read_sql(text, engine), repeats)
         print("| way | s | M pairs/s | times as fast as pandas |")
         print("|---" * 4 + "|")
         show("pandas.read_sql, a frame", n_pairs, base, base)
         show(
-            "read_sql, plain path (an engine)", n_pairs, seconds(lambda: read_sql(engine), repeats),
+            "read_sql, plain path (an engine)", n_pairs, median_seconds(lambda: read_sql(engine), repeats),
             base,
         )  # fmt: skip
         other = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        alone = seconds(lambda: connectorx_alone(other), repeats)
+        alone = median_seconds(lambda: connectorx_alone(other), repeats)
         show("ConnectorX alone, two Arrow columns", n_pairs, alone, base)
-        show("read_sql, fast path (a URL)", n_pairs, seconds(lambda: read_sql(url), repeats), base)
+        show(
+            "read_sql, fast path (a URL)",
+            n_pairs,
+            median_seconds(lambda: read_sql(url), repeats),
+            base,
+        )
     finally:
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP TABLE pairings")
@@ -185,7 +179,9 @@ def cache(folder: str | None, repeats: int) -> None:
     pairings = make_playlists(1_000_000, 2_262_292, n_groups=4_000, mean_length=66, rng=0).pairings
     with tempfile.TemporaryDirectory(dir=folder) as name:
         path = Path(name) / "large.pairings"
-        spent = seconds(lambda: pairings.save(path), 1)
+        started = time.perf_counter()
+        pairings.save(path)
+        spent = time.perf_counter() - started
         print(f"{pairings}: saved in {spent:.2f} s, {path.stat().st_size / 1e6:.0f} MB")
         for options in ("", "verify=True", "mmap=False"):
             code = (
