@@ -126,10 +126,8 @@ def postgres(url: str, n_pairs: int, repeats: int) -> None:
         print("| way | s | M pairs/s | times as fast as pandas |")
         print("|---" * 4 + "|")
         show("pandas.read_sql, a frame", n_pairs, base, base)
-        show(
-            "read_sql, plain path (an engine)", n_pairs, median_seconds(lambda: read_sql(engine), repeats),
-            base,
-        )  # fmt: skip
+        plain = median_seconds(lambda: read_sql(engine), repeats)
+        show("read_sql, plain path (an engine)", n_pairs, plain, base)
         other = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         alone = median_seconds(lambda: connectorx_alone(other), repeats)
         show("ConnectorX alone, two Arrow columns", n_pairs, alone, base)
