@@ -218,3 +218,9 @@ for read, given in ((Pairings.from_frame, Frame()), (read_csv, "x"), (read_parqu
         line.startswith("InvalidInputError ") and 'pip install "twofold[frames]"' in line
         for line in lines
     )
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_one_column_may_serve_twice(make):
+    pairings = Pairings.from_frame(make({"pid": [3, 5]}), col="pid", value="pid")
+    assert pairings.matrix.toarray().tolist() == [[3.0, 0.0], [0.0, 5.0]]

@@ -94,7 +94,7 @@ def _table(frame: Any, names: Sequence[str]) -> Any:
     try:
         # Of these only what is needed, as other columns may hold what Arrow cannot.
         if libraries & {"pandas", "polars"} and set(names) <= set(frame.columns):
-            frame = frame[list(names)]
+            frame = frame[list(dict.fromkeys(names))]
         table = frame if isinstance(frame, pa.Table) else pa.table(frame)
     except (pa.ArrowException, AttributeError, TypeError, ValueError, OverflowError) as error:
         reason = ", ".join(map(str, error.args)) or type(error).__name__

@@ -279,7 +279,7 @@ class Pairings:
             Map the arrays instead of reading them. With False everything is read and verified.
         verify : bool, default False
             Compare the checksum of every array, which reads the whole file. Without it, and with
-            ``mmap``, damage to values or to indices that stay inside the matrix goes unnoticed;
+            ``mmap``, damage to ids, values or indices that leaves them valid goes unnoticed;
             damage to the header, a file that is cut short and any other index do not.
 
         Returns

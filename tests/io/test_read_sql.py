@@ -198,6 +198,12 @@ def test_values_are_finite_numbers(make_db, bad):
             read_sql(url, value="v", on_null=on_null)
 
 
+def test_a_signalling_nan_is_no_value():
+    reader = PairReader(["pid", "tid", "v"], drop_nulls=False)
+    with pytest.raises(InvalidInputError, match="values must be finite numbers"):
+        reader.add([(1, 2, Decimal("sNaN"))])
+
+
 def test_duplicates(make_db):
     url = make_db(*values_of(("1", "2"), ("1", "2"), ("1", "3")))
     assert cells(read_sql(url)) == {(1, 2, 1.0), (1, 3, 1.0)}

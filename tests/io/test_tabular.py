@@ -123,7 +123,7 @@ def test_empty_fields_are_null_but_not_quoted_ones(tmp_path):
         ("pid,tid,v\n1,2,\n", {"value": "v"}, InvalidInputError, "column 'v' holds nan"),
         ("pid,tid\n1,x\n", {"ids": "integers"}, InvalidInputError, "column 'tid': .*'x'"),
         ("pid,tid\n1,x\n", {"ids": "both"}, InvalidInputError, "ids is 'both'"),
-        ("pid,tid\n1,x\n", {"delimiter": ", "}, InvalidInputError, "one character"),
+        ("pid,tid\n1,x\n", {"delimiter": ", "}, InvalidInputError, "one ASCII character"),
         ("pid,tid\n1,x\n1,x\n", {"duplicates": "error"}, InvalidInputError, "more than once"),
     ],
 )  # fmt: skip
@@ -158,3 +158,19 @@ def test_parquet_folders_and_columns(tmp_path):
     assert read_parquet(tmp_path).row_ids.tolist() == [1, 2]
     with pytest.raises(InvalidInputError, match="no column 'x': its columns are 'pid', 'tid'"):
         read_parquet(tmp_path, value="x")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"value": "tid"}, "value is 'tid', which is a column of ids"),
+        ({"delimiter": "é"}, "must be one ASCII character"),
+        ({"delimiter": "\n"}, "cannot be a line break or a quote"),
+        ({"ids": "integers"}, "column 'tid': '0x1F' is no integer"),
+    ],
+)
+def test_options_that_csv_cannot_have(tmp_path, options, message):
+    path = tmp_path / "pairs.csv"
+    path.write_text("pid,tid\n1,0x1F\n1,31\n")
+    with pytest.raises(InvalidInputError, match=message):
+        read_csv(path, **options)

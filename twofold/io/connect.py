@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 
-__all__ = ["Source", "columns_of", "connected", "find_column", "sqlite_file"]
+__all__ = ["Source", "columns_of", "connected", "find_column", "is_view", "sqlite_file"]
 
 Source = str | URL | Engine | Connection
 
@@ -136,6 +136,11 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> dict[s
             f"there is no table or view {table!r} in {place}: {_listed(names, 'it has')}"
         )
     return columns
+
+
+def is_view(connection: Connection, table: str, schema: str | None) -> bool:
+    """Whether this is not the name of a table."""
+    return table not in sa.inspect(connection).get_table_names(schema)
 
 
 def find_column(name: str, columns: Collection[str], table: str) -> str:

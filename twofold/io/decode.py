@@ -168,7 +168,7 @@ class PairReader:
             self._fail(2, columns, position, advice)
         try:
             values = np.array(columns[2], dtype=np.float64)
-        except OverflowError as error:
+        except (OverflowError, ValueError) as error:
             raise InvalidInputError(f"column {self.names[2]!r}: {error}; {advice}") from error
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:

@@ -1,9 +1,12 @@
 """The fast way out of a database: ConnectorX, where its answer is the same as SQLAlchemy's.
 
 It opens a connection of its own, so it must see what the first one sees, and it must read every
-type the same way. What is not known to be so takes the plain path (`Slow` says why).
+type the same way. It brings its own SQLite, and would get a condition's numbers and texts written
+into the query, where databases take them for other types: so it reads whole tables only. What is
+not known to be the same takes the plain path (`Slow` says why).
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +34,7 @@ def fetch_fast(
     connection: Connection,
     source: Any,
     query: sa.Select[Any],
+    has_condition: bool,
     types: Sequence[Any],
     reader: PairReader,
 ) -> None:
@@ -40,6 +44,8 @@ def fetch_fast(
     read: the reader must not be used then.
     """
     url = _url(connection, source)
+    if has_condition:
+        raise Slow("`where` is given")
     for name, type_, wanted in zip(
         reader.names, types, (_ID_TYPES, _ID_TYPES, _VALUE_TYPES), strict=False
     ):
@@ -78,6 +84,15 @@ def _url(connection: Connection, source: Any) -> str:
         if file is None:
             raise Slow("the database is in memory")
         return f"sqlite://{quote(str(file.absolute()))}"
+    # The driver takes what the URL leaves out from libpq's variables and files.
+    variables = [name for name in os.environ if name.startswith("PG") and "_" not in name]
+    if variables:
+        raise Slow(f"the environment has {variables[0]}")
+    if not (url.username and url.host and url.database):
+        raise Slow("the URL leaves out the user, the host or the database")
+    driver: Any = connection.connection.dbapi_connection
+    if not url.password and getattr(getattr(driver, "info", None), "password", None):
+        raise Slow("the URL leaves out the password")
     return url.set(drivername=backend).render_as_string(hide_password=False)
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from twofold._checks import check_choice, check_names, check_whole
 from twofold._csr import Duplicates, build_csr
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io.connect import Source, columns_of, connected, find_column
+from twofold.io.connect import Source, columns_of, connected, find_column, is_view
 from twofold.io.decode import PairReader
 from twofold.io.fast_read import Slow, fetch_fast
 from twofold.pairings import Pairings, ReadReport
@@ -48,10 +48,11 @@ def read_sql(
     """Read pairings from a table or view: one SQL row for each pair.
 
     With the extra ``sql-fast`` ConnectorX reads SQLite files and PostgreSQL several times as fast,
-    if `source` is a URL without options and the columns are declared as integers or text (values as
-    integers or double precision). The result is the same. In doubt SQLAlchemy reads, and for an
-    engine or a connection, since a second connection might not see the same. The logger
-    ``twofold.io.sql_read`` says at debug level which of them it was, and why.
+    if `source` is a URL that leaves nothing out and has no options, `where` is not given, and the
+    columns are declared as integers or text (values as integers or double precision). The result is
+    the same. In doubt SQLAlchemy reads, and for an engine or a connection, since a second
+    connection might not see the same (nor what hooks on SQLAlchemy's Engine class set up). The
+    logger ``twofold.io.sql_read`` says at debug level which of them it was, and why.
 
     Parameters
     ----------
@@ -118,7 +119,10 @@ def read_sql(
         reader, path = PairReader(names, drop_nulls=on_null == "drop"), "fast"
         with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
             try:
-                fetch_fast(connection, source, query, [types[name] for name in names], reader)
+                if connection.dialect.name == "sqlite" and is_view(connection, table, schema):
+                    raise Slow("it is a view")
+                used = [types[name] for name in names]
+                fetch_fast(connection, source, query, where is not None, used, reader)
             except Slow as slow:
                 _log.debug("table %r is read by SQLAlchemy: %s", table, slow)
                 reader, path = PairReader(names, drop_nulls=on_null == "drop"), "plain"

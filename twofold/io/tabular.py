@@ -17,6 +17,7 @@ Path_ = str | os.PathLike[str]
 
 # What a whole number is written as; other digits, such as 007, are a text.
 _WHOLE = "^(0|-?[1-9][0-9]*)$"
+_DIGITS = r"^[+-]?[0-9]+$"
 
 
 def read_csv(
@@ -71,8 +72,12 @@ def read_csv(
     """
     check_choice(ids, "ids", ("infer", "text", "integers"))
     check_names({"row": row, "col": col}, {"value": value})
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        raise InvalidInputError(f"delimiter is {delimiter!r}: it must be one character")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii():
+        raise InvalidInputError(f"delimiter is {delimiter!r}: it must be one ASCII character")
+    if delimiter in '\r\n"':
+        raise InvalidInputError(f"delimiter is {delimiter!r}: it cannot be a line break or a quote")
+    if value in (row, col):
+        raise InvalidInputError(f"value is {value!r}, which is a column of ids: give another one")
     pa = import_pyarrow()
     from pyarrow import csv
 
@@ -168,6 +173,13 @@ def _whole_numbers(column: Any, name: str, *, strict: bool) -> Any:
     """Return a column of text as integers; as it is where one is no integer, unless ``strict``."""
     from pyarrow import compute
 
+    if strict:
+        odd = column.filter(compute.invert(compute.match_substring_regex(column, _DIGITS)))
+        if len(odd):
+            raise InvalidInputError(
+                f"column {name!r}: {odd[0].as_py()!r} is no integer; ids must be 64-bit integers: "
+                'use ids="infer" or "text"'
+            )
     # A column without any text says nothing; it is NULL throughout.
     if strict or compute.all(compute.match_substring_regex(column, _WHOLE), min_count=0).as_py():
         try:
