@@ -129,7 +129,8 @@ def build_csr(
     data = None if values is None else values[places]
     if n_repeats:
         if first.size:
-            data, clash = _merged(data, first, n, duplicates)
+            with np.errstate(over="ignore"):
+                data, clash = _merged(data, first, n, duplicates)
             if clash is not None:
                 row = np.searchsorted(indptr, clash, side="right") - 1
                 _refuse(row_ids.item(row), col_ids.item(indices[clash]), duplicates)
@@ -164,11 +165,15 @@ def _sort(
 def _merged(
     data: NDArray[Any] | None, first: NDArray[np.int64], n: int, duplicates: Duplicates
 ) -> tuple[NDArray[Any] | None, int | None]:
-    """Return one value for each pair, and the place of one that may not occur so often."""
+    """Return one value for each pair, and the place of one whose values cannot be merged."""
     lengths = np.diff(first, append=n)
+    if duplicates == "count" and data is None:
+        return lengths.astype(np.float32), None
     if duplicates == "count":
-        return (lengths.astype(np.float32) if data is None else _sums(data, first, lengths)), None
-    if data is None or duplicates == "error":
+        assert data is not None
+        data = _sums(data, first, lengths)
+        clash = first[~np.isfinite(data)]
+    elif data is None or duplicates == "error":
         clash = first[lengths > 1]
     else:
         clash = np.flatnonzero(data != np.repeat(data[first], lengths))
@@ -186,9 +191,9 @@ def _sums(
 
 
 def _refuse(row: Any, col: Any, duplicates: Duplicates) -> None:
-    what, way_out = (
-        ("occurs more than once", 'use duplicates="keep-one" or "count" to allow it')
-        if duplicates == "error"
-        else ("occurs with different values", 'use duplicates="count" to add them up')
-    )
+    what, way_out = {
+        "error": ("occurs more than once", 'use duplicates="keep-one" or "count" to allow it'),
+        "keep-one": ("occurs with different values", 'use duplicates="count" to add them up'),
+        "count": ("has values whose sum is beyond float64", "scale them down"),
+    }[duplicates]
     raise InvalidInputError(f"the pair of row {row!r} and column {col!r} {what}: {way_out}")

@@ -8,6 +8,7 @@ from scipy import sparse
 from twofold import Pairings
 from twofold._csr import build_csr, encode_integers
 from twofold._kernels.csr import count_digits, find_rows
+from twofold.exceptions import InvalidInputError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 3)), max_size=60)
 
@@ -62,3 +63,8 @@ def test_more_than_2_to_31_pairs():
     counts = np.zeros((1, 2048), np.int64)
     count_digits(rows, 0, np.array([0, n]), counts)
     assert counts[0, 1] == n
+
+
+def test_a_sum_beyond_float64_is_refused():
+    with pytest.raises(InvalidInputError, match="row 1 and column 2 has values whose sum"):
+        Pairings.from_arrays([0, 1, 1], [2, 2, 2], [1.0, 1e308, 1e308], duplicates="count")
