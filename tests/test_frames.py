@@ -148,7 +148,7 @@ def test_nothing_but_nulls_and_nothing_at_all():
         ({"pid": [[1]]}, "column 'pid' holds list"),
         ({"pid": pa.array([1], pa.timestamp("s"))}, "column 'pid' holds timestamp"),
         ({"v": [float("nan")]}, "column 'v' holds nan.* where pid is 1 and tid is 'a': values"),
-        ({"v": [None]}, "column 'v' holds nan, which NULL is too"),
+        ({"v": [None]}, "column 'v' holds NULL or nan where"),
         ({"v": ["1.5"]}, "column 'v' holds string: values must be finite numbers"),
         ({"tid": pa.StringArray.from_buffers(
             1, pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xff"))},

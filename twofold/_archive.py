@@ -126,7 +126,7 @@ def damage_explained(path: str | os.PathLike[str], what: str = "a twofold file")
         raise
     except OSError as error:
         if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
-            raise InvalidInputError(f"cannot read {name!r}: {error.strerror}") from error
+            raise InvalidInputError(f"cannot read {name!r}: {error.strerror or error}") from error
         raise FileFormatError(f"{name!r} is damaged: {error}") from error
     except EOFError as error:
         raise FileFormatError(f"{name!r} is empty or truncated") from error

@@ -73,8 +73,9 @@ def read_frame(frame: Any, names: Sequence[str], *, drop_nulls: bool) -> tuple[l
     if len(names) == 3 and not np.isfinite(arrays[2]).all():
         place = int(np.argmin(np.isfinite(arrays[2])))
         rows, cols, values = arrays
+        what = "NULL or nan" if np.isnan(values[place]) else values[place]
         raise InvalidInputError(
-            f"column {names[2]!r} holds {values[place]}, which NULL is too, where {names[0]} is "
+            f"column {names[2]!r} holds {what} where {names[0]} is "
             f"{rows.item(place)!r} and {names[1]} is {cols.item(place)!r}: "
             "values must be finite numbers"
         )

@@ -62,3 +62,16 @@ def test_other_files(tmp_path):
         read_mtx(tmp_path / "a.mtx")
     with pytest.raises(InvalidInputError, match="cannot write"):
         write_mtx(Pairings.from_arrays([1], [1]), tmp_path / "none" / "a.mtx")
+
+
+def test_repeated_entries_are_merged_and_values_are_finite(tmp_path):
+    path = tmp_path / "m.mtx"
+    head = "%%MatrixMarket matrix coordinate real general\n"
+    path.write_text(head + "2 3 3\n1 2 5\n1 2 5\n2 1 4\n")
+    assert read_mtx(path).matrix.toarray().tolist() == [[0, 5, 0], [4, 0, 0]]
+    assert read_mtx(path, duplicates="count").matrix.toarray().tolist() == [[0, 10, 0], [4, 0, 0]]
+    with pytest.raises(InvalidInputError, match="row 1 and column 2 occurs more than once"):
+        read_mtx(path, duplicates="error")
+    path.write_text(head + "2 3 1\n2 1 nan\n")
+    with pytest.raises(InvalidInputError, match="holds nan in row 2, column 1"):
+        read_mtx(path)

@@ -20,7 +20,8 @@ def import_mpd(
     ],
     url: Annotated[str, typer.Argument(help="Database to write.", metavar="URL")],
     replace: Annotated[
-        bool, typer.Option(help="Drop what was imported before, and start anew.")
+        bool,
+        typer.Option(help="Drop tables of these names, whatever they hold, and start anew."),
     ] = False,
     workers: Annotated[
         int | None, typer.Option(help="Processes that parse files.", show_default="all CPUs")

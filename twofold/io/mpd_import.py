@@ -86,7 +86,7 @@ def import_mpd(
     schema : str, optional
         The schema of the tables, which has to exist.
     if_exists : {"resume", "replace"}, default "resume"
-        What to do with the tables of an earlier import: go on with it; or drop them, in the
+        What to do with tables of these names: go on with an earlier import; or drop them, in the
         transaction of the first slice.
     n_workers : int, optional
         How many processes parse files while this one writes; 1 parses them in this one. Without it
@@ -189,7 +189,8 @@ class _Tables:
             missing = next(table.name for table in self._all() if table not in there)
             raise InvalidInputError(
                 f"table {there[0].name!r} exists but {missing!r} does not, so it is not from an "
-                'import that could go on: use if_exists="replace", or another database'
+                'import that could go on: use another database, or if_exists="replace", which '
+                "drops it"
             )
         if not there:
             return

@@ -8,19 +8,23 @@ import numpy as np
 from scipy import io, sparse
 
 from twofold._archive import damage_explained, replaced
-from twofold.exceptions import FileFormatError
-from twofold.pairings import Pairings
+from twofold._checks import check_choice
+from twofold._csr import Duplicates, build_csr
+from twofold.exceptions import FileFormatError, InvalidInputError
+from twofold.pairings import Pairings, to_csr
 
 __all__ = ["read_mtx", "write_mtx"]
 
 
-def read_mtx(path: str | os.PathLike[str]) -> Pairings:
+def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
     """Read a sparse matrix in the Matrix Market format.
 
     Parameters
     ----------
     path : str or path-like
         The file, by custom with the ending ``.mtx``; ``.mtx.gz`` if it is compressed.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        What a pair that occurs several times becomes; see `Pairings.from_arrays`.
 
     Returns
     -------
@@ -33,8 +37,10 @@ def read_mtx(path: str | os.PathLike[str]) -> Pairings:
     FileFormatError
         If the file is truncated, damaged, of another kind, or holds a dense matrix.
     InvalidInputError
-        If the file cannot be opened, or its values are not real numbers.
+        If the file cannot be opened, a value is not a finite real number, or a duplicate is not
+        allowed.
     """
+    check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     with damage_explained(path, "a Matrix Market file"):
         with open(path, "rb"):  # scipy's message for a missing file depends on its version
             matrix = io.mmread(os.fspath(path))
@@ -42,7 +48,19 @@ def read_mtx(path: str | os.PathLike[str]) -> Pairings:
             raise FileFormatError(
                 f"{str(path)!r} holds a dense matrix: it must be in coordinate format"
             )
-    return Pairings(matrix, *(np.arange(1, size + 1) for size in matrix.shape))
+    matrix = to_csr(matrix, f"the matrix in {str(path)!r}").tocoo()
+    row_ids, col_ids = (np.arange(1, size + 1) for size in matrix.shape)
+    bad = np.flatnonzero(~np.isfinite(matrix.data))
+    if bad.size:
+        row, col = matrix.row[bad[0]] + 1, matrix.col[bad[0]] + 1
+        raise InvalidInputError(
+            f"{str(path)!r} holds {matrix.data[bad[0]]} in row {row}, column {col}: values must be "
+            "finite"
+        )
+    rows, cols = matrix.row.astype(np.int32), matrix.col.astype(np.int32)
+    values = None if (matrix.data == 1.0).all() else matrix.data.astype(np.float64)
+    merged = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
+    return Pairings(merged, row_ids, col_ids)
 
 
 def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:

@@ -171,6 +171,7 @@ def write_recommendations(
     names = {"row": row, "place": place, "col": col, "score": score}
     if hasattr(recommendations, "recommend"):
         row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
+        n = min(n, max(len(col_ids), 1))  # there are no more to be written
         rankings: Iterable[Any] = (
             recommendations.recommend(row_ids[start : start + _BLOCK], n)
             for start in range(0, len(row_ids), _BLOCK)
