@@ -120,7 +120,7 @@ def test_empty_fields_are_null_but_not_quoted_ones(tmp_path):
         ("", {}, FileFormatError, "Empty CSV"),
         ("pid,tid\n1,2,3\n", {}, FileFormatError, "Expected 2 columns, got 3"),
         ("pid,tid,v\n1,2,x\n", {"value": "v"}, FileFormatError, "not CSV .*invalid value 'x'"),
-        ("pid,tid,v\n1,2,\n", {"value": "v"}, InvalidInputError, "column 'v' holds nan"),
+        ("pid,tid,v\n1,2,\n", {"value": "v"}, InvalidInputError, "column 'v' holds NULL or nan"),
         ("pid,tid\n1,x\n", {"ids": "integers"}, InvalidInputError, "column 'tid': .*'x'"),
         ("pid,tid\n1,x\n", {"ids": "both"}, InvalidInputError, "ids is 'both'"),
         ("pid,tid\n1,x\n", {"delimiter": ", "}, InvalidInputError, "one ASCII character"),
