@@ -147,7 +147,7 @@ def test_nothing_but_nulls_and_nothing_at_all():
         ({"pid": [b"x"]}, "column 'pid' holds binary"),
         ({"pid": [[1]]}, "column 'pid' holds list"),
         ({"pid": pa.array([1], pa.timestamp("s"))}, "column 'pid' holds timestamp"),
-        ({"v": [float("nan")]}, "column 'v' holds NULL or nan where pid is 1 and tid is 'a': values"),
+        ({"v": [float("nan")]}, "column 'v' holds NULL or nan where pid is 1 and tid is 'a'"),
         ({"v": [None]}, "column 'v' holds NULL or nan where"),
         ({"v": ["1.5"]}, "column 'v' holds string: values must be finite numbers"),
         ({"tid": pa.StringArray.from_buffers(
