@@ -5,10 +5,11 @@
     python -m benchmarks.io large [--folder FOLDER]
     python -m benchmarks.io cache [--folder FOLDER]
 
-``sqlite`` reads a file by the notebook's loop, by ConnectorX alone, and by `read_sql` on both
-paths; ``postgres`` reads a table that it makes and drops, beside pandas.read_sql; ``large`` makes
-an SQLite file at the size of the Million Playlist Dataset (1 GB, two minutes) and reads it on both
-paths, each in a new process, with its peak memory; ``cache`` saves as many pairs and opens them.
+``sqlite`` reads a file by the notebook's loop, by ConnectorX alone, and by `read_sql`, also where
+it leaves the rows to SQLAlchemy, and the same pairs with text ids; ``postgres`` reads a table that
+it makes and drops, beside pandas.read_sql; ``large`` makes an SQLite file at the size of the
+Million Playlist Dataset (1 GB, two minutes) and reads it in a new process, with its peak memory;
+``cache`` saves as many pairs and opens them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import sqlalchemy as sa
@@ -26,6 +28,7 @@ import sqlalchemy as sa
 from benchmarks.als import median_seconds
 from benchmarks.machine import machine
 from twofold.io import read_sql
+from twofold.io.decode import Slow
 
 _LOOP_ROWS = 500_000  # of the notebook's loop: it does not get faster with more
 
@@ -36,22 +39,39 @@ def make_pairs(n_pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     return np.arange(n_pairs) // 66, tracks
 
 
-def write_sqlite(path: Path, rows: np.ndarray, cols: np.ndarray) -> None:
-    """Make the notebook's table."""
+def write_sqlite(path: Path, rows: np.ndarray, cols: np.ndarray, *, texts: bool = False) -> None:
+    """Make the notebook's table, or one with ids that are texts."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode = off")
     connection.execute("PRAGMA synchronous = off")
-    connection.execute("CREATE TABLE pairings (pid BIGINT NOT NULL, tid BIGINT NOT NULL)")
+    kind = "TEXT" if texts else "BIGINT"
+    connection.execute(f"CREATE TABLE pairings (pid {kind} NOT NULL, tid {kind} NOT NULL)")
     for first in range(0, rows.size, 1_000_000):
         part = slice(first, first + 1_000_000)
         pairs = zip(rows[part].tolist(), cols[part].tolist(), strict=True)
+        if texts:
+            pairs = ((f"playlist {row}", uri(col)) for row, col in pairs)
         connection.executemany("INSERT INTO pairings VALUES (?, ?)", pairs)
     connection.commit()
     connection.close()
 
 
-def notebook_loop(url: str) -> float:
-    """Do what the notebook's make_R_list_sql does, row by row; return seconds for one row."""
+def uri(track: int) -> str:
+    """Return a text like those of Spotify, in another order than the tracks."""
+    return f"spotify:track:{track * 2654435761 % 2**62:022d}"
+
+
+def through_sqlalchemy(source: object) -> object:
+    """Read as where there is no quicker way."""
+    with patch("twofold.io.sql_read._fetch_quickly", side_effect=Slow("a benchmark")):
+        return read_sql(source)
+
+
+def notebook_loop(url: str, to_float: bool = True) -> float:
+    """Do what the notebook's make_R_list_sql does, row by row; return seconds for one row.
+
+    Text ids cannot become floats: they are only fetched.
+    """
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         n = connection.execute(sa.text("SELECT COUNT(*) FROM pairings")).scalar_one()
@@ -63,8 +83,9 @@ def notebook_loop(url: str) -> float:
             if place % np.round(n * 5.0 / 100) == 0:
                 pass  # where it prints how far it is
             row = result.fetchone()
-            found[place, 0] = int(row[0])
-            found[place, 1] = int(row[1])
+            if to_float:
+                found[place, 0] = int(row[0])
+                found[place, 1] = int(row[1])
         spent = time.perf_counter() - started
     engine.dispose()
     return spent / n_timed
@@ -86,24 +107,25 @@ def show(name: str, n_pairs: int, spent: float, base: float) -> None:
 
 def sqlite(n_pairs: int, repeats: int) -> None:
     """Print seconds and pairs a second from an SQLite file."""
+    pairs = make_pairs(n_pairs, np.random.default_rng(0))
+    print(f"{n_pairs:,} pairs; the loop is timed for {_LOOP_ROWS:,}")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pairs.db"
-        write_sqlite(path, *make_pairs(n_pairs, np.random.default_rng(0)))
-        url = f"sqlite:///{path}"
-        engine = sa.create_engine(url)
-        loop = n_pairs * notebook_loop(url)
-        print(f"{n_pairs:,} pairs; the loop is timed for {_LOOP_ROWS:,}\n")
-        print("| way | s | M pairs/s | times as fast as the notebook |")
-        print("|---" * 4 + "|")
-        show("the notebook's loop, into floats", n_pairs, loop, loop)
-        plain = median_seconds(lambda: read_sql(engine), repeats)
-        show("read_sql, plain path (an engine)", n_pairs, plain, loop)
-        alone = median_seconds(lambda: connectorx_alone(f"sqlite://{path}"), repeats)
-        show("ConnectorX alone, two Arrow columns", n_pairs, alone, loop)
-        fast = median_seconds(lambda: read_sql(url), repeats)
-        show("read_sql, fast path (a URL)", n_pairs, fast, loop)
-        print(f"\nThe fast path has {alone / fast:.2f} of the speed of ConnectorX, CSR included.")
-        engine.dispose()
+        for texts in (False, True):
+            path = Path(folder) / f"{texts}.db"
+            write_sqlite(path, *pairs, texts=texts)
+            url = f"sqlite:///{path}"
+            loop = n_pairs * notebook_loop(url, to_float=not texts)
+            print(f"\n{'Text' if texts else 'Integer'} ids:\n")
+            print("| way | s | M pairs/s | times as fast as the notebook |")
+            print("|---" * 4 + "|")
+            show("the notebook's loop", n_pairs, loop, loop)
+            plain = median_seconds(lambda url=url: through_sqlalchemy(url), repeats)
+            show("read_sql where SQLAlchemy has to read", n_pairs, plain, loop)
+            alone = median_seconds(lambda path=path: connectorx_alone(f"sqlite://{path}"), repeats)
+            show("ConnectorX alone, two Arrow columns", n_pairs, alone, loop)
+            ours = median_seconds(lambda url=url: read_sql(url), repeats)
+            show("read_sql", n_pairs, ours, loop)
+            print(f"\nread_sql has {alone / ours:.2f} of the speed of ConnectorX, CSR included.")
 
 
 def postgres(url: str, n_pairs: int, repeats: int) -> None:
@@ -127,12 +149,12 @@ def postgres(url: str, n_pairs: int, repeats: int) -> None:
         print("|---" * 4 + "|")
         show("pandas.read_sql, a frame", n_pairs, base, base)
         plain = median_seconds(lambda: read_sql(engine), repeats)
-        show("read_sql, plain path (an engine)", n_pairs, plain, base)
+        show("read_sql, an engine: through SQLAlchemy", n_pairs, plain, base)
         other = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         alone = median_seconds(lambda: connectorx_alone(other), repeats)
         show("ConnectorX alone, two Arrow columns", n_pairs, alone, base)
         show(
-            "read_sql, fast path (a URL)",
+            "read_sql, a URL: by ConnectorX",
             n_pairs,
             median_seconds(lambda: read_sql(url), repeats),
             base,
@@ -145,11 +167,11 @@ def postgres(url: str, n_pairs: int, repeats: int) -> None:
 
 _IN_A_NEW_PROCESS = """
 import sys
-import sqlalchemy as sa
+from benchmarks.io import through_sqlalchemy
 from benchmarks.machine import memory_mb
 from twofold.io import read_sql
-source = sys.argv[1] if sys.argv[2] == "fast" else sa.create_engine(sys.argv[1])
-print(f"{read_sql(source).report}; peak {memory_mb('VmHWM') / 1e3:.2f} GB")
+read = read_sql if sys.argv[2] == "read_sql" else through_sqlalchemy
+print(f"{read(sys.argv[1]).report}; peak {memory_mb('VmHWM') / 1e3:.2f} GB")
 """
 
 
@@ -165,7 +187,7 @@ def large(folder: str | None) -> None:
         write_sqlite(path, np.repeat(np.arange(lengths.size), lengths), matrix.indices)
         del made, matrix
         path.read_bytes()  # a warm file
-        for way in ("fast", "plain"):
+        for way in ("read_sql", "through SQLAlchemy"):
             command = [sys.executable, "-c", _IN_A_NEW_PROCESS, f"sqlite:///{path}", way]
             subprocess.run(command, check=True)
 

@@ -17,24 +17,30 @@ from twofold._kernels.csr import (
     renumber,
     sort_by_digit,
 )
+from twofold._texts import NumberedTexts, TextNumbers
 from twofold._threads import available_threads, parallel
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["Duplicates", "build_csr", "encode", "encode_integers", "in_order"]
+__all__ = ["Duplicates", "build_csr", "encode", "encode_integers", "encode_texts"]
 
 Duplicates = Literal["keep-one", "count", "error"]
 
 _SMALL_SPAN = 1 << 22  # ids in a range so small are looked up in a table, however few there are
+_AT_ONCE = 1 << 14  # texts that are joined
 _LIMIT = np.iinfo(np.int32).max
 
 
-def encode(ids: Ids) -> tuple[Ids, NDArray[np.int32]]:
+def encode(ids: Ids | NumberedTexts) -> tuple[Ids, NDArray[np.int32]]:
     """Distinct ids in ascending order, and the position of each given id among them."""
+    if isinstance(ids, tuple):
+        return encode_texts(*ids)
     if ids.dtype != object:
         return encode_integers([ids])
-    number = {text: place for place, text in enumerate(sorted(set(ids.tolist())))}
-    places = np.fromiter(map(number.__getitem__, ids.tolist()), np.int32, ids.size)
-    return _texts(list(number)), places
+    texts, numbers = TextNumbers(), np.empty(ids.size, np.int32)
+    for start in range(0, ids.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        numbers[part] = texts.add_strings(ids[part].tolist())
+    return encode_texts(texts, numbers)
 
 
 def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
@@ -72,20 +78,12 @@ def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
     return distinct, places
 
 
-def in_order(texts: list[str], places: NDArray[np.int32]) -> tuple[Ids, NDArray[np.int32]]:
-    """Sort distinct texts, and change the positions of ids among them accordingly."""
-    order = sorted(range(len(texts)), key=texts.__getitem__)
-    number = np.empty(len(texts), np.int32)
-    number[order] = np.arange(len(texts), dtype=np.int32)
+def encode_texts(texts: TextNumbers, numbers: NDArray[np.int32]) -> tuple[Ids, NDArray[np.int32]]:
+    """Distinct texts in ascending order, and the position of each number; writes over these."""
+    ids, places = texts.in_order()
     with parallel():
-        renumber(places, 0, number, places)
-    return _texts([texts[place] for place in order]), places
-
-
-def _texts(texts: list[str]) -> Ids:
-    ids = np.empty(len(texts), dtype=object)
-    ids[:] = texts
-    return ids
+        renumber(numbers, 0, places, numbers)
+    return ids, numbers
 
 
 def build_csr(

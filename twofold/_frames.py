@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._texts import NumberedTexts, TextNumbers
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["import_pyarrow", "read_frame"]
+__all__ = ["import_pyarrow", "read_frame", "text_buffers"]
 
 _EXACT_FLOATS = 2.0**53  # beyond, neighbouring integers are the same float
 _ADVICE = "ids must be 64-bit integers or text"
@@ -31,7 +32,9 @@ def import_pyarrow() -> Any:
     return pyarrow
 
 
-def read_frame(frame: Any, names: Sequence[str], *, drop_nulls: bool) -> tuple[list[Array], int]:
+def read_frame(
+    frame: Any, names: Sequence[str], *, drop_nulls: bool
+) -> tuple[list[Array | NumberedTexts], NDArray[np.float64] | None, int]:
     """Read row ids, column ids and perhaps values of a frame.
 
     Parameters
@@ -45,8 +48,9 @@ def read_frame(frame: Any, names: Sequence[str], *, drop_nulls: bool) -> tuple[l
 
     Returns
     -------
-    tuple of list of ndarray, and int
-        The columns, and how many pairs were left out.
+    tuple of list, ndarray or None, and int
+        The ids of rows and columns: int64 arrays or numbered texts; the values; and how many pairs
+        were left out.
 
     Raises
     ------
@@ -54,32 +58,44 @@ def read_frame(frame: Any, names: Sequence[str], *, drop_nulls: bool) -> tuple[l
         If the frame has no such columns, or an id or value cannot be used.
     """
     table = _table(frame, names)
-    ids = [_joined(table.column(name), name) for name in names[:2]]
-    null = ids[0][1] | ids[1][1]
-    if null.any() and not drop_nulls:
+    columns = [_plain(table.column(name)) for name in names[:2]]
+    columns += [table.column(name) for name in names[2:]]
+    null = _is_null(columns[0]) | _is_null(columns[1])
+    n_null = int(np.count_nonzero(null))
+    if n_null and not drop_nulls:
         place = int(np.argmax(null))
-        axis = 0 if ids[0][1][place] else 1
-        values, also_null = ids[1 - axis]
-        other = "NULL" if also_null[place] else repr(values.item(place))
+        items = [_shown(column[place].as_py()) for column in columns]
+        axis = 0 if items[0] == "NULL" else 1
         raise InvalidInputError(
-            f"column {names[axis]!r} holds NULL where {names[1 - axis]} is {other}: "
+            f"column {names[axis]!r} holds NULL where {names[1 - axis]} is {items[1 - axis]}: "
             'use on_null="drop" to leave such pairs out'
         )
-    arrays = [values for values, _ in ids]
-    if len(names) == 3:
-        arrays.append(_values(table.column(names[2]), names[2]))
-    if null.any():
-        arrays = [values[~null] for values in arrays]
-    if len(names) == 3 and not np.isfinite(arrays[2]).all():
-        place = int(np.argmin(np.isfinite(arrays[2])))
-        rows, cols, values = arrays
-        what = "NULL or nan" if np.isnan(values[place]) else values[place]
+    if n_null:
+        columns = [column.filter(import_pyarrow().array(~null)) for column in columns]
+    ids = [_ids(column, name) for column, name in zip(columns, names[:2], strict=False)]
+    if len(names) == 2:
+        return ids, None, n_null
+    values = _values(columns[2], names[2])
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        rows, cols, value = (column[int(bad[0])].as_py() for column in columns)
+        what = "NULL or nan" if value is None or value != value else value
         raise InvalidInputError(
-            f"column {names[2]!r} holds {what} where {names[0]} is "
-            f"{rows.item(place)!r} and {names[1]} is {cols.item(place)!r}: "
-            "values must be finite numbers"
+            f"column {names[2]!r} holds {what} where {names[0]} is {rows!r} and {names[1]} is "
+            f"{cols!r}: values must be finite numbers"
         )
-    return arrays, int(np.count_nonzero(null))
+    return ids, values, n_null
+
+
+def text_buffers(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the UTF-8 of an array of texts, one after the other, and where each ends.
+
+    NULL counts as the empty text.
+    """
+    _, ends, data = array.cast("large_string").buffers()
+    ends = np.frombuffer(ends, np.int64, len(array) + 1, 8 * array.offset)
+    data = np.frombuffer(data or b"", np.uint8)
+    return data[ends[0] : ends[-1]], ends[1:] - ends[0]
 
 
 def _table(frame: Any, names: Sequence[str]) -> Any:
@@ -113,18 +129,25 @@ def _table(frame: Any, names: Sequence[str]) -> Any:
     return table
 
 
-def _joined(column: Any, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Return a column's ids, and which of them are NULL (and have an id that means nothing)."""
+def _plain(column: Any) -> Any:
+    """Return a column without a dictionary, of texts as large_string."""
     pa = import_pyarrow()
-    if _is_text(column.type):
-        column = column.cast("large_string")  # its chunks together may have 2 GiB and more
-    chunks = column.chunks
-    if not chunks:
-        return np.empty(0, np.int64), np.empty(0, np.bool_)
-    if not pa.types.is_dictionary(column.type):
-        chunks = [pa.concat_arrays(chunks)]
-    ids, null = zip(*(_ids(chunk, name) for chunk in chunks), strict=True)
-    return np.concatenate(ids), np.concatenate(null)
+    kind, chunks = column.type, column.chunks
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        wide = pa.large_string() if _is_text(kind) else kind
+        chunks = [chunk.dictionary.cast(wide).take(chunk.indices) for chunk in chunks]
+        return pa.chunked_array(chunks, wide)
+    return column.cast("large_string") if _is_text(kind) else column
+
+
+def _is_null(column: Any) -> NDArray[np.bool_]:
+    """Tell where an id is NULL, or NaN, which is how pandas says NULL among numbers."""
+    return _numpy(column.is_null(nan_is_null=True))
+
+
+def _shown(item: Any) -> str:
+    return "NULL" if item is None or item != item else repr(item)
 
 
 def _is_text(kind: Any) -> bool:
@@ -134,50 +157,33 @@ def _is_text(kind: Any) -> bool:
     )
 
 
-def _ids(array: Any, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    types, kind = import_pyarrow().types, array.type
-    if types.is_dictionary(kind):
-        return _looked_up(*_ids(array.dictionary, name), array.indices)
+def _ids(column: Any, name: str) -> Array | NumberedTexts:
+    """Return ids, none of which is NULL."""
+    types, kind = import_pyarrow().types, column.type
     if _is_text(kind):
-        # Each text becomes a Python string once, however often it comes.
-        encoded = array.cast("large_string").dictionary_encode()
-        words = np.empty(len(encoded.dictionary), dtype=object)
-        try:
-            words[:] = encoded.dictionary.to_pylist()
-        except UnicodeDecodeError as error:
-            raise InvalidInputError(f"column {name!r} holds text that is not UTF-8") from error
-        return _looked_up(words, np.zeros(words.size, np.bool_), encoded.indices)
-    null = _numpy(array.is_null())
-    if types.is_null(kind):
-        return np.zeros(null.size, np.int64), null
+        texts, numbers = TextNumbers(), [np.empty(0, np.int32)]
+        for chunk in column.chunks:
+            numbers.append(texts.add(*text_buffers(chunk)))
+        if not texts.is_utf8():
+            raise InvalidInputError(f"column {name!r} holds text that is not UTF-8")
+        return texts, np.concatenate(numbers)
+    if types.is_null(kind):  # and so empty
+        return np.empty(0, np.int64)
     if types.is_integer(kind):
-        whole = _numpy(array.fill_null(0))
+        whole = _numpy(column)
         if kind == "uint64":
             _refuse(whole, whole > np.uint64(np.iinfo(np.int64).max), name)
-        return whole.astype(np.int64, copy=False), null
+        return whole.astype(np.int64, copy=False)
     if types.is_floating(kind):
-        floats = _numpy(array.cast("float64").fill_null(np.nan))
-        null = np.isnan(floats)  # which is how pandas says NULL among numbers
-        floats = np.where(null, 0.0, floats)
+        floats = _numpy(column.cast("float64"))
         _refuse(floats, (np.abs(floats) > _EXACT_FLOATS) | (np.floor(floats) != floats), name)
-        return floats.astype(np.int64), null
+        return floats.astype(np.int64)
     if types.is_decimal(kind):
         try:
-            return _numpy(array.cast("int64").fill_null(0)), null
+            return _numpy(column.cast("int64"))
         except ValueError as error:
             raise InvalidInputError(f"column {name!r} ({kind}): {error}; {_ADVICE}") from error
     raise InvalidInputError(f"column {name!r} holds {kind}: {_ADVICE}")
-
-
-def _looked_up(
-    words: Array, no_word: NDArray[np.bool_], codes: Any
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the ids of a dictionary array."""
-    null = _numpy(codes.is_null())
-    if not words.size:  # all of them are NULL
-        return np.zeros(null.size, words.dtype), null
-    places = _numpy(codes.fill_null(0))
-    return words[places], null | no_word[places]
 
 
 def _values(column: Any, name: str) -> NDArray[np.float64]:
@@ -191,8 +197,8 @@ def _values(column: Any, name: str) -> NDArray[np.float64]:
     return _numpy(column.cast("float64", safe=False).fill_null(np.nan))
 
 
-def _numpy(array: Any) -> Array:
-    values: Array = array.to_numpy(zero_copy_only=False)
+def _numpy(column: Any) -> Array:
+    values: Array = column.to_numpy()
     return values
 
 

@@ -29,9 +29,10 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
         return array.astype(np.int64)
     # A list that mixes numbers and text becomes text in np.asarray: look at the values themselves.
     items = array.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
-    if all(isinstance(item, str) for item in items):
+    kinds = set(map(type, items))
+    if all(issubclass(kind, str) for kind in kinds):
         texts = np.empty(len(items), dtype=object)
-        texts[:] = [str(item) for item in items]
+        texts[:] = items if kinds == {str} else [str(item) for item in items]
         return texts
     first_is_text = isinstance(items[0], str)
     for position, item in enumerate(items):
@@ -80,14 +81,9 @@ def index_of(ids: ArrayLike, vocabulary: Ids, name: str) -> NDArray[np.int64]:
 
 def check_unique(ids: Ids, name: str) -> None:
     """Raise if an id occurs more than once, naming it."""
-    if ids.dtype == object:
-        if len(set(ids.tolist())) == ids.size:
-            return
-        values = np.array(sorted(ids.tolist()), dtype=object)
-    elif (ids[1:] > ids[:-1]).all():  # which costs far less than sorting
+    if (ids[1:] > ids[:-1]).all():  # which costs far less than sorting
         return
-    else:
-        values = np.sort(ids)
+    values = np.sort(ids)
     repeated = values[1:][values[1:] == values[:-1]]
     if repeated.size:
         raise InvalidInputError(

@@ -1,9 +1,11 @@
 """`Pairings`: a sparse matrix that knows the names of its rows and columns."""
 
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +28,8 @@ class ReadReport:
 
     Parameters
     ----------
-    path : {"plain", "fast"}
-        Whether SQLAlchemy read it, or ConnectorX.
+    reader : {"sqlalchemy", "sqlite", "connectorx", "arrow", "csv", "parquet", "mpd"}
+        What read it: of databases SQLAlchemy, SQLite's C interface or ConnectorX.
     n_read : int
         Pairs that came from the source.
     n_null_dropped : int
@@ -37,10 +39,10 @@ class ReadReport:
     n_pairs, n_rows, n_cols : int
         What is left of them: stored pairs, and different rows (playlists) and columns (tracks).
     seconds : float
-        From the call to the finished matrix.
+        From the call to the finished pairings.
     """
 
-    path: str
+    reader: str
     n_read: int
     n_null_dropped: int
     n_duplicates: int
@@ -64,8 +66,8 @@ class ReadReport:
             if count
         ]
         return (
-            f"{self.n_read:,} pairs read in {self.seconds:.2f} s "
-            f"({self.pairs_per_second / 1e6:.2f} M/s, {self.path} path): {self.n_rows:,} rows, "
+            f"{self.n_read:,} pairs read by {self.reader} in {self.seconds:.2f} s "
+            f"({self.pairs_per_second / 1e6:.2f} M/s): {self.n_rows:,} rows, "
             f"{self.n_cols:,} columns, {self.n_pairs:,} pairs"
             + "".join(f", {part}" for part in left_out)
         )
@@ -251,9 +253,12 @@ class Pairings:
         check_choice(on_null, "on_null", ("error", "drop"))
         check_names({"row": row, "col": col}, {"value": value})
         names = [name for name in (row, col, value) if name is not None]
-        arrays, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
-        pairings = Pairings.from_arrays(*arrays, duplicates=duplicates)
-        return replace(pairings, n_null_dropped=n_null)
+        started = time.perf_counter()
+        ids, values, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
+        (row_ids, rows), (col_ids, cols) = map(encode, ids)
+        matrix = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
+        pairings = Pairings(matrix, row_ids, col_ids, n_null_dropped=n_null)
+        return reported(pairings, "arrow", rows.size + n_null, started)
 
     @staticmethod
     def open(
@@ -464,6 +469,29 @@ class Pairings:
         arrays["indptr"] = arrays["indptr"].astype(np.int64, copy=False)
         arrays["indices"] = arrays["indices"].astype(np.int32, copy=False)
         write_mapped(path, _KIND, _VERSION, arrays, meta)
+
+
+AnyPairings = TypeVar("AnyPairings", bound=Pairings)
+
+
+def reported(pairings: AnyPairings, reader: str, n_read: int, started: float) -> AnyPairings:
+    """Return the same pairings with the report of a reader.
+
+    ``n_read`` pairs, those with a NULL id too, since `time.perf_counter` was ``started``.
+    """
+    result = copy(pairings)
+    report = ReadReport(
+        reader=reader,
+        n_read=n_read,
+        n_null_dropped=pairings.n_null_dropped,
+        n_duplicates=n_read - pairings.n_null_dropped - pairings.n_pairs,
+        n_pairs=pairings.n_pairs,
+        n_rows=pairings.shape[0],
+        n_cols=pairings.shape[1],
+        seconds=time.perf_counter() - started,
+    )
+    object.__setattr__(result, "report", report)  # which is frozen for others
+    return result
 
 
 def parts_of(pairings: Pairings) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:

@@ -1,5 +1,6 @@
 import logging
 import sys
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,13 +20,10 @@ THREE = (
 )
 
 
-@pytest.fixture(params=["plain", "fast"], autouse=True)
-def path(request, monkeypatch):
-    if request.param == "plain":
-        monkeypatch.setitem(sys.modules, "connectorx", None)  # as if it were not installed
-    else:
-        pytest.importorskip("connectorx")
-    return request.param
+@pytest.fixture(params=["SQLAlchemy", "the quick way"], autouse=True)
+def path(request, only_sqlalchemy):
+    with only_sqlalchemy() if request.param == "SQLAlchemy" else nullcontext():
+        yield request.param
 
 
 def cells(pairings: Pairings) -> set[tuple[object, object, float]]:

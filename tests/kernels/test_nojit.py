@@ -30,6 +30,15 @@ def close(found, expected, tolerance=1e-10):
 """
 
 CASES = {
+    "texts": """
+from twofold._texts import TextNumbers
+texts = TextNumbers()
+words = [f"text {n % 700}" for n in range(2000)] + ["", "é", "a longer one"]
+numbers = texts.add_strings(words)
+ids, places = texts.in_order()
+assert ids.tolist() == sorted(set(words))
+assert ids[places[numbers]].tolist() == words
+""",
     "value and gradient": """
 for loss in (SquaredLoss(), HuberLoss(0.5), LogisticLoss()):
     for regularizer in (L2(0.1, exponent=0.5), L1(0.2)):

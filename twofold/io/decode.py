@@ -10,29 +10,26 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._csr import encode_integers, in_order
+from twofold._csr import encode_integers, encode_texts
 from twofold._ids import Ids
+from twofold._texts import TextNumbers
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["IdColumn", "PairReader"]
+__all__ = ["IdColumn", "PairReader", "Slow"]
 
 _EXACT_FLOATS = 2**53  # beyond, neighbouring integers are the same float
 _GATHERED = 1 << 20  # ids that are gathered before they are stored more tightly
 
 
-class _Codes(dict[str, int]):
-    """Numbers texts in the order in which they are first asked for."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = len(self)
-        return len(self) - 1
+class Slow(Exception):  # noqa: N818 - not an error
+    """The plain path has to be taken; the text says why."""
 
 
 class IdColumn:
     """The ids of one column: integers in as few bytes as they need, or texts as numbers."""
 
     def __init__(self) -> None:
-        self.codes = _Codes()
+        self.texts: TextNumbers | None = None
         self.parts: list[NDArray[Any]] = []
         self._gathered: list[NDArray[np.int64]] = []
         self._n_gathered = 0
@@ -44,15 +41,15 @@ class IdColumn:
         if self._n_gathered >= _GATHERED:
             self._store()
 
-    def add_texts(self, texts: list[str]) -> None:
+    def add_strings(self, texts: list[str]) -> None:
         """Append texts."""
-        numbers = np.fromiter(map(self.codes.__getitem__, texts), np.int32, len(texts))
-        self.parts.append(numbers)
+        self.texts = self.texts or TextNumbers()
+        self.parts.append(self.texts.add_strings(texts))
 
-    def add_coded(self, texts: list[str], places: NDArray[Any]) -> None:
-        """Append texts that are given as places in a list of distinct ones."""
-        numbers = np.fromiter(map(self.codes.__getitem__, texts), np.int32, len(texts))
-        self.parts.append(numbers[places])
+    def add_texts(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+        """Append texts that come one after the other."""
+        self.texts = self.texts or TextNumbers()
+        self.parts.append(self.texts.add(data, ends))
 
     def _store(self) -> None:
         if not self._n_gathered:
@@ -66,11 +63,11 @@ class IdColumn:
     def encoded(self) -> tuple[Ids, NDArray[np.int32]]:
         """Return the distinct ids in ascending order and the position of each; forget them."""
         self._store()
-        if not self.codes:
+        if self.texts is None:
             return encode_integers(self.parts)
-        places = np.concatenate(self.parts)
+        numbers = np.concatenate(self.parts)
         self.parts.clear()
-        return in_order(list(self.codes), places)
+        return encode_texts(self.texts, numbers)
 
 
 class PairReader:
@@ -105,6 +102,27 @@ class PairReader:
         """
         self.n_read += len(rows)
         self._add(rows)
+
+    def add_columns(
+        self,
+        ids: Sequence[NDArray[Any] | tuple[NDArray[np.uint8], NDArray[np.int64]]],
+        values: NDArray[np.float64],
+        n_null: int,
+    ) -> None:
+        """Append pairs without NULL, and count ``n_null`` others.
+
+        Ids are integers, or UTF-8 and where each text ends in it. Values are finite.
+        """
+        for column, part in zip(self.ids, ids, strict=True):
+            if isinstance(part, tuple):
+                column.add_texts(*part)
+            else:
+                column.add_integers(part)
+        n = len(ids[0][1]) if isinstance(ids[0], tuple) else len(ids[0])
+        self.n_read += n + n_null
+        self.n_null += n_null
+        if values.size:
+            self.values.append(values)
 
     def _add(self, rows: Sequence[Sequence[Any]]) -> None:
         if self._only_integers:
@@ -141,7 +159,7 @@ class PairReader:
             self._first[axis] = items[0]
         want_text = isinstance(self._first[axis], str)
         if want_text and all(issubclass(kind, str) for kind in kinds):
-            self.ids[axis].add_texts(items)
+            self.ids[axis].add_strings(items)
             return
         if not want_text and kinds == {int}:
             with suppress(OverflowError):  # found again below, where it is named

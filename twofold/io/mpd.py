@@ -1,5 +1,6 @@
 """`read_mpd`: slices of the Million Playlist Dataset."""
 
+import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from twofold.io.mpd_slices import (
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices
-from twofold.pairings import Duplicates, Pairings
+from twofold.pairings import Duplicates, Pairings, reported
 
 __all__ = ["MpdPairings", "read_mpd"]
 
@@ -96,6 +97,7 @@ def read_mpd(
         If no file is found, one cannot be opened, or a playlist repeats a track although
         `duplicates` is ``"error"``.
     """
+    started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     files = find_slices(paths)
     merged = _Merged()
@@ -103,7 +105,7 @@ def read_mpd(
     with closing(read_slices(files, count_workers(n_workers, files), numbers)) as slices:
         for file in tqdm(files, unit=" files", disable=not progress):
             merged.add(next(slices), file)
-    return merged.pairings(duplicates)
+    return reported(merged.pairings(duplicates), "mpd", merged.n_pairs, started)
 
 
 class _Merged:
@@ -115,6 +117,7 @@ class _Merged:
         self.playlists: dict[str, list[Any]] = {name: [] for name in PLAYLIST_FIELDS}
         self.lengths: list[NDArray[np.intc]] = []
         self.entries: list[NDArray[np.intc]] = []
+        self.n_pairs = 0
 
     def add(self, slice_: Slice, file: Path) -> None:
         for pid in slice_.playlists["pid"]:
@@ -127,6 +130,7 @@ class _Merged:
             self.tracks[name] += values
         self.lengths.append(np.asarray(slice_.lengths))
         self.entries.append(np.asarray(slice_.codes))
+        self.n_pairs += self.entries[-1].size
 
     def pairings(self, duplicates: Duplicates) -> MpdPairings:
         tracks, playlists = as_table(self.tracks), as_table(self.playlists)

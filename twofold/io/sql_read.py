@@ -16,10 +16,11 @@ from tqdm import tqdm
 from twofold._checks import check_choice, check_names, check_whole
 from twofold._csr import Duplicates, build_csr
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io.connect import Source, columns_of, connected, find_column, is_view
-from twofold.io.decode import PairReader
-from twofold.io.fast_read import Slow, fetch_fast
-from twofold.pairings import Pairings, ReadReport
+from twofold.io.connect import Source, columns_of, connected, find_column
+from twofold.io.connectorx_read import fetch_connectorx
+from twofold.io.decode import PairReader, Slow
+from twofold.io.sqlite_read import fetch_sqlite
+from twofold.pairings import Pairings, reported
 
 __all__ = ["read_sql"]
 
@@ -47,12 +48,14 @@ def read_sql(
 ) -> Pairings:
     """Read pairings from a table or view: one SQL row for each pair.
 
-    With the extra ``sql-fast`` ConnectorX reads SQLite files and PostgreSQL several times as fast,
-    if `source` is a URL that leaves nothing out and has no options, `where` is not given, and the
-    columns are declared as integers or text (values as integers or double precision). The result is
-    the same. In doubt SQLAlchemy reads, and for an engine or a connection, since a second
-    connection might not see the same (nor what hooks on SQLAlchemy's Engine class set up). The
-    logger ``twofold.io.sql_read`` says at debug level which of them it was, and why.
+    Rows of SQLite come through its C interface, on the same connection, several times as fast as
+    through Python's `sqlite3`, wherever they hold only integers, text and finite values. PostgreSQL
+    is read by ConnectorX, twice as fast as through SQLAlchemy, if the extra ``sql-fast`` is there,
+    `source` is a URL that leaves nothing out and has no options, `where` is not given, and the
+    columns are declared as integers or text (values as integers or double precision): it opens a
+    connection of its own, which might not see what an engine or connection sees (nor what hooks on
+    SQLAlchemy's Engine class set up). The result is the same. In doubt SQLAlchemy reads. The logger
+    ``twofold.io.sql_read`` says at debug level which of them it was, and why.
 
     Parameters
     ----------
@@ -116,22 +119,20 @@ def read_sql(
         columns = sa.table(table, *map(sa.column, existing), schema=schema).c
         condition = None if where is None else _condition(columns, where, table)
         query = _query(columns, names, condition, max_rows)
-        reader, path = PairReader(names, drop_nulls=on_null == "drop"), "fast"
+        reader, by = PairReader(names, drop_nulls=on_null == "drop"), "sqlalchemy"
         with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
             try:
-                if connection.dialect.name == "sqlite" and is_view(connection, table, schema):
-                    raise Slow("it is a view")
-                used = [types[name] for name in names]
-                fetch_fast(connection, source, query, where is not None, used, reader)
+                by = _fetch_quickly(
+                    connection, source, query, where, [types[name] for name in names], reader, bar
+                )
+                _log.debug("table %r is read by %s", table, by)
             except Slow as slow:
-                _log.debug("table %r is read by SQLAlchemy: %s", table, slow)
-                reader, path = PairReader(names, drop_nulls=on_null == "drop"), "plain"
+                _log.debug("table %r is read by sqlalchemy: %s", table, slow)
+                reader = PairReader(names, drop_nulls=on_null == "drop")
+                bar.reset()
                 for chunk in _chunks(connection, query, chunk_size):
                     reader.add(chunk)
                     bar.update(len(chunk))
-            else:
-                _log.debug("table %r is read by ConnectorX", table)
-                bar.update(reader.n_read)
     if reader.n_read == reader.n_null:
         reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
         nulls = f", apart from {reader.n_null} with a NULL id" if reader.n_null else ""
@@ -142,18 +143,31 @@ def read_sql(
     values = np.concatenate(reader.values) if reader.values else None
     reader.values.clear()
     matrix = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
-    report = ReadReport(
-        path=path,
-        n_read=reader.n_read,
-        n_null_dropped=reader.n_null,
-        n_duplicates=rows.size - matrix.nnz,
-        n_pairs=matrix.nnz,
-        n_rows=row_ids.size,
-        n_cols=col_ids.size,
-        seconds=time.perf_counter() - started,
-    )
-    _log.info("%s: %s", table, report)
-    return Pairings(matrix, row_ids, col_ids, n_null_dropped=reader.n_null, report=report)
+    pairings = Pairings(matrix, row_ids, col_ids, n_null_dropped=reader.n_null)
+    pairings = reported(pairings, by, reader.n_read, started)
+    _log.info("%s: %s", table, pairings.report)
+    return pairings
+
+
+def _fetch_quickly(
+    connection: Connection,
+    source: Source,
+    query: Any,
+    where: Where | None,
+    types: Sequence[Any],
+    reader: PairReader,
+    bar: Any,
+) -> str:
+    """Read past SQLAlchemy, and return by what; raise `Slow` if that cannot be done."""
+    backend = connection.dialect.name
+    if backend == "sqlite":
+        fetch_sqlite(connection, query, reader, bar.update)
+        return "sqlite"
+    if backend != "postgresql":
+        raise Slow(f"for {backend} there is no other way")
+    fetch_connectorx(connection, source, query, where is not None, types, reader)
+    bar.update(reader.n_read)
+    return "connectorx"
 
 
 def _left_alone(connection: Connection) -> Any:

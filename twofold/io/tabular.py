@@ -1,6 +1,7 @@
 """`read_csv` and `read_parquet`: files with a line for each pair."""
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ from twofold._archive import damage_explained
 from twofold._checks import check_choice, check_names
 from twofold._frames import import_pyarrow
 from twofold.exceptions import InvalidInputError
-from twofold.pairings import Duplicates, Pairings
+from twofold.pairings import Duplicates, Pairings, reported
 
 __all__ = ["read_csv", "read_parquet"]
 
@@ -70,6 +71,7 @@ def read_csv(
         If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id
         or duplicate is not allowed.
     """
+    started = time.perf_counter()
     check_choice(ids, "ids", ("infer", "text", "integers"))
     check_names({"row": row, "col": col}, {"value": value})
     if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii():
@@ -104,7 +106,7 @@ def read_csv(
         for name in dict.fromkeys((row, col)):
             whole = _whole_numbers(table.column(name), name, strict=ids == "integers")
             table = table.set_column(table.column_names.index(name), name, whole)
-    return _pairings(path, table, row, col, value, duplicates, on_null)
+    return _pairings(path, table, (row, col, value), duplicates, on_null, "csv", started)
 
 
 def read_parquet(
@@ -146,6 +148,7 @@ def read_parquet(
         If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
         value or duplicate is not allowed.
     """
+    started = time.perf_counter()
     check_names({"row": row, "col": col}, {"value": value})
     import_pyarrow()
     from pyarrow import dataset
@@ -156,7 +159,7 @@ def read_parquet(
     _check_columns(path, wanted, files.schema.names)
     with damage_explained(path, "Parquet"):
         table = files.to_table(columns=wanted)
-    return _pairings(path, table, row, col, value, duplicates, on_null)
+    return _pairings(path, table, (row, col, value), duplicates, on_null, "parquet", started)
 
 
 def _check_columns(path: Path_, wanted: Sequence[str], found: Sequence[str]) -> None:
@@ -196,13 +199,13 @@ def _whole_numbers(column: Any, name: str, *, strict: bool) -> Any:
 def _pairings(
     path: Path_,
     table: Any,
-    row: str,
-    col: str,
-    value: str | None,
+    names: tuple[str, str, str | None],
     duplicates: Duplicates,
     on_null: OnNull,
+    reader: str,
+    started: float,
 ) -> Pairings:
-    pairings = Pairings.from_frame(table, row, col, value, duplicates=duplicates, on_null=on_null)
+    pairings = Pairings.from_frame(table, *names, duplicates=duplicates, on_null=on_null)
     if not pairings.n_pairs:
         raise InvalidInputError(f"{str(path)!r} has no pairs: there is nothing to read")
-    return pairings
+    return reported(pairings, reader, len(table), started)

@@ -1,36 +1,30 @@
-"""The fast way out of a database: ConnectorX, where its answer is the same as SQLAlchemy's.
+"""The quick way out of PostgreSQL: ConnectorX, where its answer is the same as SQLAlchemy's.
 
 It opens a connection of its own, so it must see what the first one sees, and it must read every
-type the same way. It brings its own SQLite, and would get a condition's numbers and texts written
-into the query, where databases take them for other types: so it reads whole tables only. What is
-not known to be the same takes the plain path (`Slow` says why).
+type the same way. It would get a condition's numbers and texts written into the query, where
+databases take them for other types: so it reads whole tables only. What is not known to be the
+same takes the plain path (`Slow` says why). SQLite files it does not read: it brings an SQLite of
+its own, and two of them in a process release each other's locks (https://sqlite.org/howtocorrupt
+.html, 2.2.1).
 """
 
 import os
 import threading
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from twofold.io.connect import sqlite_file
-from twofold.io.decode import PairReader
+from twofold._frames import text_buffers
+from twofold.io.decode import PairReader, Slow
 
-__all__ = ["Slow", "fetch_fast"]
-
-_BACKENDS = ("sqlite", "postgresql")  # those for which tests show that the answers are the same
-_AT_ONCE = 1 << 20  # texts whose distinct ones are looked for together
+__all__ = ["fetch_connectorx"]
 
 
-class Slow(Exception):  # noqa: N818 - not an error
-    """The plain path has to be taken; the text says why."""
-
-
-def fetch_fast(
+def fetch_connectorx(
     connection: Connection,
     source: Any,
     query: sa.Select[Any],
@@ -74,16 +68,8 @@ def _url(connection: Connection, source: Any) -> str:
     if not isinstance(source, str | URL):
         raise Slow(f"a second connection may not see what this {type(source).__name__} sees")
     url = connection.engine.url
-    backend = url.get_backend_name()
-    if backend not in _BACKENDS:
-        raise Slow(f"ConnectorX is not used for {backend}")
     if url.query:
         raise Slow("the URL has options")
-    if backend == "sqlite":
-        file = sqlite_file(url)
-        if file is None:
-            raise Slow("the database is in memory")
-        return f"sqlite://{quote(str(file.absolute()))}"
     # The driver takes what the URL leaves out from libpq's variables and files.
     variables = [name for name in os.environ if name.startswith("PG") and "_" not in name]
     if variables:
@@ -93,7 +79,7 @@ def _url(connection: Connection, source: Any) -> str:
     driver: Any = connection.connection.dbapi_connection
     if not url.password and getattr(getattr(driver, "info", None), "password", None):
         raise Slow("the URL leaves out the password")
-    return url.set(drivername=backend).render_as_string(hide_password=False)
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _text(connection: Connection, query: sa.Select[Any]) -> str:
@@ -162,6 +148,5 @@ def _read(pa: Any, columns: list[Any], reader: PairReader) -> None:
             for chunk in column.chunks:
                 ids.add_integers(chunk.to_numpy())
             continue
-        for start in range(0, len(column), _AT_ONCE):
-            part = column.slice(start, _AT_ONCE).combine_chunks().dictionary_encode()
-            ids.add_coded(part.dictionary.to_pylist(), part.indices.to_numpy())
+        for chunk in column.chunks:
+            ids.add_texts(*text_buffers(chunk))

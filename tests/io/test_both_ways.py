@@ -1,0 +1,96 @@
+"""Past SQLAlchemy and through it: the same matrix, or the same error."""
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from twofold.exceptions import TwofoldError
+from twofold.io import read_sql
+
+NAMES = ("select", 'the "Order\'s" id', "100% :x {y}")
+INTEGERS = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
+IDS = st.sampled_from([(sa.Integer, st.integers(-9, 9)), (sa.BigInteger, INTEGERS),
+                       (sa.Text, TEXTS), (sa.String(9), TEXTS)])  # fmt: skip
+VALUES = st.sampled_from(
+    [(sa.Double, st.floats(-1e9, 1e9)), (sa.Integer, st.integers(-99, 99)), None]
+)
+
+
+def outcome(source, *names, **options):
+    """What reading gives, in a form that can be compared."""
+    try:
+        found = read_sql(source, "pairs of", *names, **options)
+    except TwofoldError as error:
+        return str(error)
+    return (
+        found.row_ids.tolist(), found.col_ids.tolist(), found.matrix.indptr.tolist(),
+        found.matrix.indices.tolist(), found.matrix.data.tobytes(), found.matrix.data.dtype,
+        found.n_null_dropped, found.report.n_read, found.report.n_duplicates,
+    )  # fmt: skip
+
+
+def compare(url, source, only_sqlalchemy, ids, value, data):
+    """Make a table of drawn pairs, and read it both ways."""
+    (row_type, rows), (col_type, cols) = ids
+    kinds = [row_type, col_type, *([value[0]] if value else [])]
+    names = NAMES[: len(kinds)]
+    items = [st.none() | rows, st.none() | cols, *([value[1]] if value else [])]
+    listed = data.draw(st.lists(st.tuples(*items), max_size=12))
+    listed += data.draw(st.lists(st.sampled_from(listed), max_size=4)) if listed else []
+    engine = sa.create_engine(url)
+    columns = [sa.Column(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    table = sa.Table("pairs of", sa.MetaData(), *columns)
+    options = {
+        "duplicates": data.draw(st.sampled_from(["keep-one", "count", "error"])),
+        "on_null": data.draw(st.sampled_from(["error", "drop"])),
+        "max_rows": data.draw(st.none() | st.integers(1, 3)),
+    }
+    with engine.begin() as connection:
+        table.drop(connection, checkfirst=True)
+        table.create(connection)
+        if listed:
+            keyed = [dict(zip(names, pair, strict=True)) for pair in listed]
+            connection.execute(sa.insert(table), keyed)
+    quick = outcome(source, *names, **options)
+    with only_sqlalchemy():
+        assert quick == outcome(url, *names, **options)
+    engine.dispose()
+
+
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@FEW
+@given(ids=st.tuples(IDS, IDS), value=VALUES, data=st.data())
+def test_sqlite(tmp_path, only_sqlalchemy, ids, value, data):
+    url = f"sqlite:///{tmp_path / 'any one?.db'}"
+    compare(url, url, only_sqlalchemy, ids, value, data)
+
+
+ANYTHING = st.one_of(INTEGERS, TEXTS, st.floats(), st.binary(max_size=3), st.none())
+
+
+@FEW
+@given(pairs=st.lists(st.tuples(ANYTHING, ANYTHING, ANYTHING), max_size=6), data=st.data())
+def test_anything_in_sqlite(only_sqlalchemy, pairs, data):
+    names = ("a", "b", "c")[: data.draw(st.sampled_from([2, 3]))]
+    options = {"on_null": data.draw(st.sampled_from(["error", "drop"]))}
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql('CREATE TABLE "pairs of" (a, b, c)')
+        for pair in pairs:
+            connection.exec_driver_sql('INSERT INTO "pairs of" VALUES (?, ?, ?)', pair)
+    quick = outcome(engine, *names, **options)
+    with only_sqlalchemy():
+        assert quick == outcome(engine, *names, **options)
+    engine.dispose()
+
+
+@FEW
+@given(ids=st.tuples(IDS, IDS), value=VALUES, data=st.data())
+def test_postgresql(postgres, only_sqlalchemy, ids, value, data):
+    pytest.importorskip("connectorx")
+    pytest.importorskip("pyarrow")
+    compare(postgres, postgres, only_sqlalchemy, ids, value, data)
