@@ -83,6 +83,8 @@ def check_unique(ids: Ids, name: str) -> None:
     """Raise if an id occurs more than once, naming it."""
     if (ids[1:] > ids[:-1]).all():  # which costs far less than sorting
         return
+    if ids.dtype == object and len(set(ids.tolist())) == ids.size:
+        return
     values = np.sort(ids)
     repeated = values[1:][values[1:] == values[:-1]]
     if repeated.size:
