@@ -5,14 +5,26 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from twofold import L2, FactorModel, Objective, Pairings
-from twofold.exceptions import FileFormatError
-from twofold.io import read_npz, read_sql, write_factors, write_mtx, write_npz, write_sql
+from twofold.exceptions import FileFormatError, InvalidInputError
+from twofold.io import (
+    read_csv,
+    read_mpd,
+    read_mtx,
+    read_npz,
+    read_parquet,
+    read_sql,
+    write_factors,
+    write_mtx,
+    write_npz,
+    write_sql,
+)
 from twofold.solvers import ALS, GD, SGD
 
 KINDS = ["pairings", "texts", "npz", "model"]
@@ -220,3 +232,26 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path, model):
     for name in before.keys() - {"old.db"}:
         assert (tmp_path / name).read_bytes() == before[name]
     assert read_sql(f"sqlite:///{tmp_path / 'old.db'}", value="v").n_pairs == small.n_pairs
+
+
+@pytest.mark.parametrize(
+    "read",
+    [Pairings.open, FactorModel.load, read_npz, read_mtx, read_csv, read_parquet, read_mpd],
+)
+def test_what_is_no_path_is_named(read):
+    for path in (None, 3):
+        with pytest.raises(InvalidInputError, match=f"is a {type(path).__name__}: give"):
+            read(path)
+
+
+def test_what_cannot_be_written_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pairings = some_pairings("pairings")
+    for write in (pairings.save, model.save, partial(write_npz, pairings)):
+        for path, message in ((None, "is a NoneType"), (".", r"the path is '\.'"), ("", "name of")):
+            with pytest.raises(InvalidInputError, match=message):
+                write(path)
+    for write in (write_npz, write_mtx):
+        with pytest.raises(InvalidInputError, match="pairings is a str"):
+            write("a", pairings)
+    assert not list(tmp_path.iterdir())

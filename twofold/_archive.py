@@ -20,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._checks import check_path
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = [
@@ -63,7 +64,10 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     InvalidInputError
         If the file cannot be written; what was there before is still there.
     """
+    check_path(path)
     target = Path(path)
+    if not target.name:
+        raise InvalidInputError(f"the path is {str(path)!r}: give the name of a file")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -119,6 +123,7 @@ def damage_explained(path: str | os.PathLike[str], what: str = "a twofold file")
     InvalidInputError
         If the file cannot be opened.
     """
+    check_path(path)
     name = str(path)
     try:
         yield

@@ -1,13 +1,14 @@
 """Checks of single values, one sentence each; shared by every class with parameters."""
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["check_choice", "check_names", "check_real", "check_whole", "seed_of"]
+__all__ = ["check_choice", "check_names", "check_path", "check_real", "check_whole", "seed_of"]
 
 
 def seed_of(rng: int | np.random.Generator | None) -> int:
@@ -73,3 +74,9 @@ def check_names(required: dict[str, Any], optional: dict[str, Any]) -> None:
     for what, name in (required | optional).items():
         if not (isinstance(name, str) and name) and not (what in optional and name is None):
             raise InvalidInputError(f"{what} is {name!r}: it must be a name, a text")
+
+
+def check_path(path: Any) -> None:
+    """Raise unless this can name a file."""
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInputError(f"the path is a {type(path).__name__}: give a text or a Path")

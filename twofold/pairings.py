@@ -494,6 +494,15 @@ def reported(pairings: AnyPairings, reader: str, n_read: int, started: float) ->
     return result
 
 
+def check_pairings(pairings: Any) -> None:
+    """Raise unless this is what a function that writes pairings needs."""
+    if not isinstance(pairings, Pairings):
+        raise InvalidInputError(
+            f"pairings is a {type(pairings).__name__}: make Pairings of it, by "
+            "Pairings.from_arrays(row_ids, col_ids)"
+        )
+
+
 def parts_of(pairings: Pairings) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """Return what files keep of pairings: arrays, and numbers by name."""
     matrix = pairings.matrix

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy
 
 from twofold import FactorModel, Pairings
+from twofold.cli import main
 from twofold.cli.app import run
 from twofold.io import write_npz, write_sql
 from twofold.solvers import Solution
@@ -331,3 +332,17 @@ def test_playlists_that_were_trained_on_are_counted(twofold, url, playlists):
     twofold("fit", url, *QUICK)
     values = json.loads(twofold("evaluate", "model.twofold", url, "--json", "--max-rows", 7).out)
     assert values["trained_on"] == 7
+
+
+def test_ctrl_c_while_modules_are_loaded(monkeypatch):
+    def interrupted(name: str, *args: object, **options: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "twofold.cli.app")
+    monkeypatch.setattr("builtins.__import__", interrupted)
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    monkeypatch.undo()
+    assert code == 130

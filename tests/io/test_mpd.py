@@ -23,6 +23,12 @@ def test_ids_and_names_in_order_of_appearance(make_slice):
     assert repr(mpd) == "<MpdPairings: 3 rows x 3 columns, 4 pairs>"
 
 
+def test_the_report(make_slice):
+    report = read_mpd(make_slice({1: ["a", "b", "a"], 2: []})).report
+    assert (report.reader, report.n_read, report.n_duplicates, report.n_pairs) == ("mpd", 3, 1, 2)
+    assert (report.n_rows, report.n_cols) == (2, 2)
+
+
 def test_names_are_found_after_selecting(make_slice):
     mpd = read_mpd(make_slice({7: ["t:c", "t:a"], 5: ["t:b"]}))
     for plain in (mpd.take_rows([0]), mpd.align(["t:a", "t:z"])):

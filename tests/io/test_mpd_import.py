@@ -209,6 +209,12 @@ def test_a_playlist_that_is_there_names_both_files(make_slice, url):
     assert len(content(url)["imported_slices"][1]) == 1
 
 
+@pytest.mark.parametrize("target", ["sqlite://", sa.make_url("sqlite:///:memory:")])
+def test_a_database_that_would_be_gone(make_slice, target):
+    with pytest.raises(InvalidInputError, match="ends with its connection: give an Engine"):
+        import_mpd(make_slice({1: ["a"]}), target)
+
+
 def test_replace(make_slice, url):
     import_mpd(make_slice({1: ["t:a"]}, "a.json"), url)
     before = content(url)

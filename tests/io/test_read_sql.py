@@ -61,6 +61,7 @@ def test_max_rows_counts_playlists_by_ascending_id_after_where(make_db):
     assert read_sql(url, max_rows=2).n_pairs == 4
     assert read_sql(url, max_rows=2, where="pid > 10").row_ids.tolist() == [20, 30]
     assert read_sql(url, max_rows=2, where="pid = 40 OR pid = 30").row_ids.tolist() == [30, 40]
+    assert read_sql(url, max_rows=2**80).row_ids.tolist() == [10, 20, 30, 40]
     assert read_sql(url, max_rows=99).row_ids.tolist() == [10, 20, 30, 40]
 
 
@@ -85,6 +86,12 @@ def test_max_rows_is_a_whole_number_from_1(make_db, max_rows):
 def test_where_in_all_its_forms(make_db, where):
     assert cells(read_sql(make_db(*THREE), where=where)) == {(1, 7, 1.0)}
     assert cells(read_sql(make_db(*THREE[1:]), where=where, max_rows=1)) == {(1, 7, 1.0)}
+
+
+@pytest.mark.parametrize("where", ["", " \n"])
+def test_an_empty_where_is_refused(make_db, where):
+    with pytest.raises(InvalidInputError, match="where is an empty text"):
+        read_sql(make_db(*THREE), where=where)
 
 
 def test_colons_in_where_are_text(make_db):

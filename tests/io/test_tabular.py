@@ -102,6 +102,7 @@ def test_what_a_file_may_look_like(tmp_path):
 
 
 def test_empty_fields_are_null_but_not_quoted_ones(tmp_path):
+    assert read_text(tmp_path, 'pid,tid\n1,5" disk\n').col_ids.tolist() == ['5" disk']
     text = 'pid,tid\n1,a\n,b\n3,\n4,""\n'
     with pytest.raises(InvalidInputError, match="column 'pid' holds NULL where tid is 'b'"):
         read_text(tmp_path, text)
@@ -124,6 +125,8 @@ def test_empty_fields_are_null_but_not_quoted_ones(tmp_path):
         ("pid,tid\n1,x\n", {"ids": "integers"}, InvalidInputError, "column 'tid': .*'x'"),
         ("pid,tid\n1,x\n", {"ids": "both"}, InvalidInputError, "ids is 'both'"),
         ("pid,tid\n1,x\n", {"delimiter": ", "}, InvalidInputError, "one ASCII character"),
+        ('pid,tid\n1,"x\n3,4\n', {}, FileFormatError, "quote that is not closed.* in line 3"),
+        ('pid,tid\n"1,x\n', {}, FileFormatError, "Expected 2 columns"),
         ("pid,tid\n1,x\n1,x\n", {"duplicates": "error"}, InvalidInputError, "more than once"),
     ],
 )  # fmt: skip
@@ -174,3 +177,12 @@ def test_options_that_csv_cannot_have(tmp_path, options, message):
     path.write_text("pid,tid\n1,0x1F\n1,31\n")
     with pytest.raises(InvalidInputError, match=message):
         read_csv(path, **options)
+
+
+def test_reports(tmp_path):
+    text = "pid,tid\n1,2\n1,2\n,2\n3,4\n"
+    report = read_text(tmp_path, text, on_null="drop").report
+    assert (report.reader, report.n_read, report.n_null_dropped) == ("csv", 4, 1)
+    assert (report.n_duplicates, report.n_pairs, report.n_rows) == (1, 2, 2)
+    parquet.write_table(pa.table({"pid": [1, 2], "tid": ["a", "b"]}), tmp_path / "a.parquet")
+    assert "2 pairs read by parquet" in str(read_parquet(tmp_path / "a.parquet").report)

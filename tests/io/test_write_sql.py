@@ -148,9 +148,9 @@ def test_a_failure_changes_nothing(tmp_path, monkeypatch, if_exists):
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
 
 
-def test_a_folder_that_does_not_exist(tmp_path: Path):
-    with pytest.raises(DatabaseReadError, match=r"cannot connect to .*unable to open"):
-        write_sql(Pairings.from_arrays([1], [2]), f"sqlite:///{tmp_path}/none/a.db")
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path):
+    with pytest.raises(DatabaseReadError, match=r"no folder '.*nowhere': make it first"):
+        write_sql(Pairings.from_arrays([1], [2]), f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}")
 
 
 def test_the_callers_transaction_is_the_callers(tmp_path):

@@ -42,6 +42,8 @@ def connected(source: Source, *, create: bool = False) -> Iterator[Connection]:
     try:
         if file is not None and not create and not file.exists():
             raise DatabaseReadError(f"there is no SQLite file {str(file)!r}: check the path")
+        if file is not None and not file.parent.exists():
+            raise DatabaseReadError(f"there is no folder {str(file.parent)!r}: make it first")
         refusals = (SQLAlchemyError, TypeError, ValueError, OSError)
         with _explained("connect to", engine.url, refusals):
             connection = engine.connect()

@@ -24,7 +24,13 @@ def find_slices(paths: Paths) -> list[Path]:
     InvalidInputError
         If there is no file.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(given, Iterable) or isinstance(given, bytes):
+        raise InvalidInputError(f"paths is a {type(paths).__name__}: give files, folders, patterns")
+    given = list(given)
+    for item in given:
+        if not isinstance(item, str | os.PathLike):
+            raise InvalidInputError(f"a path is a {type(item).__name__}: give a text or a Path")
     found: dict[Path, None] = {}
     for item in [os.fspath(path) for path in given]:
         if os.path.isdir(item):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection
 from tqdm import tqdm
 
 from twofold._checks import check_choice
@@ -23,7 +23,7 @@ from twofold.io.mpd_slices import (
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices
-from twofold.io.sql_write import insert_columns, named_table, new_file, transaction
+from twofold.io.sql_write import insert_columns, is_in_memory, named_table, new_file, transaction
 
 __all__ = ["ImportedMpd", "import_mpd"]
 
@@ -111,6 +111,10 @@ def import_mpd(
         If the database cannot be reached, or refuses to be written to.
     """
     check_choice(if_exists, "if_exists", ("resume", "replace"))
+    if isinstance(target, str | URL) and is_in_memory(target):
+        raise InvalidInputError(
+            f"{str(target)!r} is in memory and ends with its connection: give an Engine or a file"
+        )
     files = find_slices(paths)
     n_workers = count_workers(n_workers, files)
     tables = _Tables(schema, replace=if_exists == "replace")

@@ -11,7 +11,7 @@ from twofold._archive import damage_explained, replaced
 from twofold._checks import check_choice
 from twofold._csr import Duplicates, build_csr
 from twofold.exceptions import FileFormatError, InvalidInputError
-from twofold.pairings import Pairings, to_csr
+from twofold.pairings import Pairings, check_pairings, to_csr
 
 __all__ = ["read_mtx", "write_mtx"]
 
@@ -82,6 +82,7 @@ def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     InvalidInputError
         If the file cannot be written.
     """
+    check_pairings(pairings)
     with replaced(path) as file:
         if Path(path).suffix == ".gz":
             with gzip.open(file, "wb") as compressed:

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import sparse
 
 from twofold._archive import DAMAGE, damage_explained, read_archive, write_archive
+from twofold._checks import check_path
 from twofold.exceptions import FileFormatError, TwofoldError
-from twofold.pairings import Duplicates, Pairings, from_parts, parts_of
+from twofold.pairings import Duplicates, Pairings, check_pairings, from_parts, parts_of
 
 __all__ = ["read_npz", "write_npz"]
 
@@ -33,6 +34,7 @@ def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     InvalidInputError
         If the file cannot be written.
     """
+    check_pairings(pairings)
     write_archive(path, _KIND, _VERSION, *parts_of(pairings))
 
 
@@ -59,6 +61,7 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     InvalidInputError
         If the file cannot be opened, or its ids or values cannot be used.
     """
+    check_path(path)
     names = _members(path)
     try:
         if {"rows", "cols"} <= names:

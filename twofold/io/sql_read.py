@@ -111,6 +111,7 @@ def read_sql(
     check_names({"table": table, "row": row, "col": col}, {"value": value})
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
+        max_rows = min(int(max_rows), np.iinfo(np.int32).max)  # a matrix has no more
     with connected(source) as connection, _left_alone(connection):
         types = columns_of(connection, table, schema)
         existing = list(types)
@@ -202,6 +203,8 @@ def _condition(columns: Any, where: Where, table: str) -> Any:
     if is_function:
         where = _call(where, columns, table)
     if isinstance(where, str):
+        if not where.strip():
+            raise InvalidInputError("where is an empty text: give a condition, or None for all")
         # Escaped: a colon is the user's own text here, never the name of a bound parameter. The
         # line break ends a comment.
         where = sa.text(where.replace(":", r"\:") + "\n")

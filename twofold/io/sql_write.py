@@ -16,7 +16,7 @@ from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
 from twofold.io.mpd import MpdPairings
 from twofold.io.mpd_slices import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS
-from twofold.pairings import Pairings
+from twofold.pairings import Pairings, check_pairings
 
 __all__ = [
     "ROW_NUMBER", "IfExists", "check_different", "id_type", "insert_columns", "named_table",
@@ -87,11 +87,7 @@ def write_sql(
         encoded, or the names of the columns or tables are not different.
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
-    if not isinstance(pairings, Pairings):
-        raise InvalidInputError(
-            f"pairings is a {type(pairings).__name__}: make Pairings of it, by "
-            "Pairings.from_arrays(row_ids, col_ids)"
-        )
+    check_pairings(pairings)
     check_names(
         {"table": table, "row": row, "col": col},
         {"value": value, "tracks": tracks, "playlists": playlists},
@@ -160,6 +156,14 @@ def new_file(target: str | URL | Engine) -> Path | None:
         file = sqlite_file(target.url if isinstance(target, Engine) else sa.make_url(target))
         return file if file is not None and not file.exists() else None
     return None
+
+
+def is_in_memory(target: str | URL) -> bool:
+    """Whether a URL is one of an SQLite database without a file."""
+    with suppress(SQLAlchemyError, ValueError):  # explained when connecting
+        url = sa.make_url(target)
+        return url.get_backend_name() == "sqlite" and sqlite_file(url) is None
+    return False
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,5 +1,7 @@
 """`read_csv` and `read_parquet`: files with a line for each pair."""
 
+import csv
+import io
 import os
 import time
 from collections.abc import Sequence
@@ -8,7 +10,7 @@ from typing import Any, Literal
 from twofold._archive import damage_explained
 from twofold._checks import check_choice, check_names
 from twofold._frames import import_pyarrow
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.pairings import Duplicates, Pairings, reported
 
 __all__ = ["read_csv", "read_parquet"]
@@ -19,6 +21,7 @@ Path_ = str | os.PathLike[str]
 # What a whole number is written as; other digits, such as 007, are a text.
 _WHOLE = "^(0|-?[1-9][0-9]*)$"
 _DIGITS = r"^[+-]?[0-9]+$"
+_PART = 1 << 22  # bytes looked through at a time
 
 
 def read_csv(
@@ -81,19 +84,19 @@ def read_csv(
     if value in (row, col):
         raise InvalidInputError(f"value is {value!r}, which is a column of ids: give another one")
     pa = import_pyarrow()
-    from pyarrow import csv
+    from pyarrow import csv as arrow
 
     types = {row: pa.string(), col: pa.string()}
     if value is not None:
         types[value] = pa.float64()
     layout: dict[str, Any] = {
-        "read_options": csv.ReadOptions(column_names=None if names is None else list(names)),
-        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        "read_options": arrow.ReadOptions(column_names=None if names is None else list(names)),
+        "parse_options": arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     }
-    with damage_explained(path, "CSV"), csv.open_csv(os.fspath(path), **layout) as start:
+    with damage_explained(path, "CSV"), arrow.open_csv(os.fspath(path), **layout) as start:
         found = start.schema.names
     _check_columns(path, list(types), found)
-    options = csv.ConvertOptions(
+    options = arrow.ConvertOptions(
         include_columns=list(types),
         column_types=types,
         null_values=[""],
@@ -101,7 +104,8 @@ def read_csv(
         quoted_strings_can_be_null=False,
     )
     with damage_explained(path, "CSV"):
-        table = csv.read_csv(os.fspath(path), **layout, convert_options=options)
+        table = arrow.read_csv(os.fspath(path), **layout, convert_options=options)
+        _check_quotes(path, delimiter)
     if ids != "text":
         for name in dict.fromkeys((row, col)):
             whole = _whole_numbers(table.column(name), name, strict=ids == "integers")
@@ -170,6 +174,26 @@ def _check_columns(path: Path_, wanted: Sequence[str], found: Sequence[str]) -> 
                 f"{str(path)!r} has {count} {name!r}: its columns are "
                 + (", ".join(map(repr, found[:50])) or "none")
             )
+
+
+def _check_quotes(path: Path_, delimiter: str) -> None:
+    """Raise if a file ends inside quotes, as one that is cut short may: Arrow would not mind."""
+    pa = import_pyarrow()
+    with pa.input_stream(os.fspath(path)) as stream:
+        n_quotes = sum(part.count(b'"') for part in iter(lambda: stream.read(_PART), b""))
+    if n_quotes % 2 == 0:
+        return
+    with pa.input_stream(os.fspath(path)) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
+        lines = csv.reader(text, delimiter=delimiter, strict=True)
+        try:
+            for _ in lines:
+                pass
+        except csv.Error as error:
+            raise FileFormatError(
+                f"{str(path)!r} has a quote that is not closed, or closed too early ({error} in "
+                f"line {lines.line_num}): is it cut short?"
+            ) from error
 
 
 def _whole_numbers(column: Any, name: str, *, strict: bool) -> Any:
