@@ -1,12 +1,5 @@
 import json
 import logging
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import servers
 import sqlalchemy as sa
 
 from twofold.io import read_sql
@@ -28,11 +22,7 @@ def make_db(tmp_path: Path) -> MakeUrl:
 
     def make(*statements: str, name: str = "made.db") -> str:
         url = f"sqlite:///{tmp_path / name}"
-        engine = sa.create_engine(url)
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-        engine.dispose()
+        _run(url, *statements)
         return url
 
     return make
@@ -95,87 +85,41 @@ def _track(uri: str) -> dict[str, Any]:
     }
 
 
-def _find_postgres() -> Path | None:
-    folders = [Path("/usr/local/bin"), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]]
-    found = [shutil.which("initdb")] + [str(folder / "initdb") for folder in folders]
-    for initdb in filter(None, found):
-        if Path(initdb).exists() and Path(initdb).with_name("postgres").exists():
-            return Path(initdb).parent
-    return None
-
-
-def _unprivileged() -> list[str]:
-    """How to run as somebody else: the server refuses to run as root."""
-    return ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of a PostgreSQL server for this session only, or skip."""
     pytest.importorskip("psycopg")
-    binaries = _find_postgres()
-    if binaries is None or (_unprivileged() and shutil.which("runuser") is None):
-        raise pytest.skip.Exception("needs the server programs of PostgreSQL")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        if _unprivileged():
-            os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-        subprocess.run(
-            [*_unprivileged(), str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "music",
-             "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True, capture_output=True, cwd=folder,
-        )  # fmt: skip
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [*_unprivileged(), str(binaries / "postgres"), "-D", str(folder / "data"),
-                 "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
-                 "-c", f"unix_socket_directories={folder}"],
-                stdout=log, stderr=log, cwd=folder,
-            )  # fmt: skip
-        try:
-            url = f"postgresql+psycopg://music@127.0.0.1:{port}/postgres"
-            _wait_for(url, server, folder / "log")
-            yield url
-        finally:
-            _stop(server, folder / "data" / "postmaster.pid")
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    engine = sa.create_engine(url)
-    deadline = time.monotonic() + 30
-    try:
-        while True:
-            try:
-                engine.connect().close()
-                return
-            except sa.exc.OperationalError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(log.read_text()) from None
-                time.sleep(0.1)
-    finally:
-        engine.dispose()
-
-
-def _stop(server: subprocess.Popen[bytes], pid_file: Path) -> None:
-    if _unprivileged() and pid_file.exists():  # runuser may not pass the signal on
-        subprocess.run(
-            [*_unprivileged(), "kill", "-INT", pid_file.read_text().split()[0]], check=False
-        )
-    else:
-        server.terminate()
-    server.wait(timeout=20)
+    with servers.postgresql() as url:
+        yield url
 
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
     """URL of an empty PostgreSQL database."""
     yield postgres_server
-    engine = sa.create_engine(postgres_server)
+    _run(postgres_server, "DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS other CASCADE",
+         "CREATE SCHEMA public")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """URL of a MariaDB server for this session only, or skip."""
+    pytest.importorskip("pymysql")
+    with servers.mariadb() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb(mariadb_server: str) -> Iterator[str]:
+    """URL of an empty MariaDB database."""
+    _run(mariadb_server, "CREATE DATABASE music CHARACTER SET utf8mb4")
+    yield f"{mariadb_server}music"
+    _run(mariadb_server, "DROP DATABASE music")
+
+
+def _run(url: str, *statements: str) -> None:
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("DROP SCHEMA IF EXISTS other CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
+        for statement in statements:
+            connection.exec_driver_sql(statement)
     engine.dispose()
