@@ -20,7 +20,8 @@ Source = str | URL | Engine | Connection
 _PACKAGES = {
     "psycopg": '"twofold[postgres]"',
     "psycopg2": 'psycopg2-binary, or "twofold[postgres]" and a URL that begins postgresql+psycopg:',
-    "MySQLdb": "mysqlclient",
+    "MySQLdb": 'mysqlclient, or "twofold[mysql]" and a URL that begins mysql+pymysql:',
+    "pymysql": '"twofold[mysql]"',
     "mariadb": "mariadb",
     "cx_Oracle": "cx-Oracle",
 }
