@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from twofold import Pairings
+from twofold.exceptions import InvalidInputError
 
 
 def test_many_ids_far_apart_are_sorted_and_near_ones_looked_up():
@@ -22,3 +24,9 @@ def test_sums_do_not_depend_on_the_order():
         for order in ([0, 1, 2, 3, 4, 5], [3, 0, 5, 2, 1, 4])
     )
     assert one.matrix.data.tobytes() == other.matrix.data.tobytes()
+
+
+def test_a_sum_beyond_float64_in_both_directions():
+    values = [-1e308] * 10 + [1.0] * 13 + [1e308] * 12
+    with pytest.raises(InvalidInputError, match="sum is beyond float64"):
+        Pairings.from_arrays([1] * 35, [1] * 35, values, duplicates="count")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold import Pairings
+from twofold._frames import text_buffers
 from twofold.exceptions import InvalidInputError
 
 pa = pytest.importorskip("pyarrow", reason='needs pip install "twofold[frames]"')
@@ -224,3 +225,14 @@ for read, given in ((Pairings.from_frame, Frame()), (read_csv, "x"), (read_parqu
 def test_one_column_may_serve_twice(make):
     pairings = Pairings.from_frame(make({"pid": [3, 5]}), col="pid", value="pid")
     assert pairings.matrix.toarray().tolist() == [[3.0, 0.0], [0.0, 5.0]]
+
+
+def test_empty_chunks_and_slices():
+    empty = pa.LargeStringArray.from_buffers(0, pa.py_buffer(b""), pa.py_buffer(b""))
+    table = pa.table({"pid": pa.chunked_array([empty, pa.array(["q"], empty.type)]), "tid": [1]})
+    assert Pairings.from_frame(table).row_ids.tolist() == ["q"]
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        sliced = pa.array(["a", "b", "cc", "d"], kind).slice(1, 2)
+        data, ends = text_buffers(sliced)
+        assert (data.tobytes(), ends.tolist()) == (b"bcc", [1, 3])
+        assert text_buffers(sliced.slice(1, 0))[1].size == 0

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twofold._kernels.texts import _hash
 from twofold._texts import TextNumbers
 
 FEW_LETTERS = st.text(st.sampled_from("a\0é\U0001f3b5\ud800\uffff"), max_size=12)
@@ -63,21 +64,32 @@ def test_is_utf8(parts, valid):
     assert texts.is_utf8() == valid
 
 
-def test_texts_with_the_same_hash_stay_apart():
-    texts = TextNumbers()
+def naive_hash(data: bytes, key: tuple[int, int]) -> int:
+    def fold(a: int, b: int) -> int:
+        return a * b % 2**64 ^ a * b >> 64
 
-    def mixed(first: bytes) -> int:
-        """What the kernel's hash is after the first of two words."""
-        word = int(texts._seed) ^ 16 ^ int.from_bytes(first, "big")
-        word = word * 0x9E3779B97F4A7C15 % 2**64
-        return word ^ (word >> 32)
+    hashed = key[0] ^ len(data)
+    for start in range(0, len(data), 8):
+        word = int.from_bytes(data[start : start + 8].ljust(8, b"\0"), "big")
+        hashed = fold(hashed ^ word, key[1])
+    return fold(hashed, key[1])
 
-    words = [b"%08d" % n for n in range(40)]
-    same = [word + (mixed(word) ^ 12345).to_bytes(8, "big") for word in words]
-    data = np.frombuffer(b"".join(same), np.uint8)
-    ends = 16 * np.arange(1, 41)
-    assert texts.add(data, ends).tolist() == list(range(40))
-    assert texts.add(data, ends).tolist() == list(range(40))
-    taken = np.flatnonzero(texts._slots >= 0)
-    assert (taken == (taken[0] + np.arange(40)) % texts._slots.size).all() or taken[0] == 0
-    assert np.unique(texts._slots[taken] >> 31).size == 1
+
+@given(st.binary(max_size=40), st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
+@settings(deadline=None)
+def test_the_hash(data, key):
+    array = np.frombuffer(data + b" ", np.uint8)
+    found = _hash(array.ctypes.data, len(data), tuple(map(np.uint64, key)))
+    assert found == naive_hash(data, key)
+
+
+def test_texts_that_differ_in_the_same_bits_have_different_hashes():
+    # Pairs of words that would cancel in a product of 64 bits, whatever it is multiplied by.
+    one = [b"0abcdefg0bcd0fgh", b"pabcdefgpbcdpfgh"]
+    two = [bytes(16), (1 << 63).to_bytes(8, "big") + ((1 << 63) | (1 << 31)).to_bytes(8, "big")]
+    for halves in (one, two):
+        texts = TextNumbers()
+        parts = [b"".join(halves[n >> i & 1] for i in range(12)) for n in range(1 << 12)]
+        data = np.frombuffer(b"".join(parts), np.uint8)
+        texts.add(data, 192 * np.arange(1, 1 + (1 << 12)))
+        assert np.unique(texts._slots[texts._slots >= 0] >> 31).size > (1 << 12) - 10

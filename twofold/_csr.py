@@ -127,7 +127,7 @@ def build_csr(
     data = None if values is None else values[places]
     if n_repeats:
         if first.size:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 data, clash = _merged(data, first, n, duplicates)
             if clash is not None:
                 row = np.searchsorted(indptr, clash, side="right") - 1

@@ -92,7 +92,10 @@ def text_buffers(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     NULL counts as the empty text.
     """
-    _, ends, data = array.cast("large_string").buffers()
+    array = array.cast("large_string")
+    if not len(array):  # whose buffers may be missing
+        return np.empty(0, np.uint8), np.empty(0, np.int64)
+    _, ends, data = array.buffers()
     ends = np.frombuffer(ends, np.int64, len(array) + 1, 8 * array.offset)
     data = np.frombuffer(data or b"", np.uint8)
     return data[ends[0] : ends[-1]], ends[1:] - ends[0]

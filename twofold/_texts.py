@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._ids import Ids
 from twofold._kernels.texts import FREE, number_texts, rebuild, words_at
+from twofold.exceptions import InvalidInputError
 
 __all__ = ["NumberedTexts", "TextNumbers"]
 
@@ -20,8 +21,8 @@ class TextNumbers:
 
     def __init__(self) -> None:
         self.n_texts = 0
-        # Random, so that nobody can choose texts of which all have the same hash.
-        self._seed = np.uint64(int.from_bytes(os.urandom(8), "little"))
+        first, second = np.frombuffer(os.urandom(16), np.uint64)
+        self._key = first, second | np.uint64(1 << 63 | 1)  # large and odd
         self._slots = np.full(1 << 10, FREE, np.int64)
         self._starts = np.zeros(1 << 10, np.int64)
         self._arena = np.empty(1 << 14, np.uint8)
@@ -33,7 +34,7 @@ class TextNumbers:
         with np.errstate(over="ignore"):  # without JIT numpy would warn of what a hash is made of
             while True:
                 done, self.n_texts = number_texts(
-                    data, ends, done, self._seed, self._slots, self._arena, self._starts,
+                    data, ends, done, self._key, self._slots, self._arena, self._starts,
                     self.n_texts, numbers,
                 )  # fmt: skip
                 if done == ends.size:
@@ -53,9 +54,11 @@ class TextNumbers:
 
     def _grow(self, size: int) -> None:
         n = self.n_texts
+        if n == np.iinfo(np.int32).max:
+            raise InvalidInputError(f"there are more than {n} different texts: too many ids")
         if 2 * n >= self._slots.size:
             self._slots = np.full(4 * self._slots.size, FREE, np.int64)
-            rebuild(self._arena, self._starts, n, self._seed, self._slots)
+            rebuild(self._arena, self._starts, n, self._key, self._slots)
         if n + 1 >= self._starts.size:
             self._starts = _longer(self._starts, n + 1, 2 * self._starts.size)
         used = int(self._starts[n])

@@ -3,15 +3,17 @@
 What `sqlite3_step` and the functions for its columns do is said at https://sqlite.org/c3ref.
 """
 
+import numpy as np
+
 from twofold._kernels.external import (
     call_double_of_pointer,
     call_int_of_pointer,
     call_int_of_pointer_int,
     call_long_of_pointer,
     call_pointer_of_pointer_int,
-    load_byte,
 )
 from twofold._kernels.jit import jit
+from twofold._kernels.words import load_byte
 
 __all__ = ["DONE", "FUNCTIONS", "NO_ROOM", "ODD", "ROW", "read_rows"]
 
@@ -70,7 +72,18 @@ def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, va
         v = call_pointer_of_pointer_int(functions[_VALUE], statement, 1)
         u_type = call_int_of_pointer(functions[_TYPE], u)
         v_type = call_int_of_pointer(functions[_TYPE], v)
+        w, w_type = np.int64(0), np.int32(_IS_INTEGER)
+        if values.size:
+            w = call_pointer_of_pointer_int(functions[_VALUE], statement, 2)
+            w_type = call_int_of_pointer(functions[_TYPE], w)
         if drop_nulls and (u_type == _IS_NULL or v_type == _IS_NULL):
+            # What is left of the row is not used, but sqlite3 would refuse texts that are no UTF-8.
+            if (
+                (u_type == _IS_TEXT and not _is_ascii(functions, statement, 0))
+                or (v_type == _IS_TEXT and not _is_ascii(functions, statement, 1))
+                or w_type == _IS_TEXT
+            ):
+                return n, n_null, ODD
             n_null += 1
             continue
         if u_type != (_IS_TEXT if is_text[0] else _IS_INTEGER):
@@ -78,8 +91,6 @@ def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, va
         if v_type != (_IS_TEXT if is_text[1] else _IS_INTEGER):
             return n, n_null, ODD
         if values.size:
-            w = call_pointer_of_pointer_int(functions[_VALUE], statement, 2)
-            w_type = call_int_of_pointer(functions[_TYPE], w)
             if w_type != _IS_INTEGER and w_type != _IS_FLOAT:
                 return n, n_null, ODD
             values[n] = call_double_of_pointer(functions[_DOUBLE], w)
@@ -93,8 +104,9 @@ def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, va
             if is_text[1]
             else call_long_of_pointer(functions[_INTEGER], v),
         )
-        if (is_text[0] and new[0] < 0) or (is_text[1] and new[1] < 0):
-            return n, n_null, NO_ROOM
+        for axis in range(2):
+            if is_text[axis] and new[axis] < 0:
+                return n, n_null, new[axis]
         ids[0][n], ids[1][n] = used = new
         n += 1
     return n, n_null, ROW
@@ -102,11 +114,23 @@ def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, va
 
 @jit
 def _copy(functions, statement, column, texts, start):
-    """Write a text behind the others; return where it ends, or -1 if it has no room."""
+    """Write a text behind the others; return where it ends, or `NO_ROOM` or `ODD`."""
     address = call_pointer_of_pointer_int(functions[_TEXT], statement, column)
     size = call_int_of_pointer_int(functions[_BYTES], statement, column)
+    if address == 0:  # there was no memory for it
+        return ODD
     if texts.size - start < size:
-        return -1
+        return NO_ROOM
     for i in range(size):
         texts[start + i] = load_byte(address + i)
     return start + size
+
+
+@jit
+def _is_ascii(functions, statement, column):
+    address = call_pointer_of_pointer_int(functions[_TEXT], statement, column)
+    size = call_int_of_pointer_int(functions[_BYTES], statement, column)
+    for i in range(size):  # noqa: SIM110 - which numba does not compile
+        if load_byte(address + i) >= 0x80:
+            return False
+    return True

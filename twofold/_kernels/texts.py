@@ -1,9 +1,13 @@
-"""Different texts are numbered, by a hash table; and sorted."""
+"""Different texts are numbered, by a hash table; and sorted.
+
+The hash multiplies each eight bytes by a random number and folds the product of 128 bits, so that
+nobody can choose texts of which many have the same hash, which would make the table slow.
+"""
 
 import numpy as np
 
-from twofold._kernels.external import load_byte, load_word
 from twofold._kernels.jit import jit
+from twofold._kernels.words import fold_product, load_byte, load_word
 
 __all__ = ["FREE", "number_texts", "rebuild", "words_at"]
 
@@ -11,11 +15,10 @@ FREE = -1  # a slot of the table without a text
 
 _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, Knuth's multiplicative hashing
 
 
 @jit
-def number_texts(data, ends, first, seed, slots, arena, starts, n_texts, numbers):
+def number_texts(data, ends, first, key, slots, arena, starts, n_texts, numbers):
     """Give texts numbers in the order in which they first occur: those from ``first`` on.
 
     Parameters
@@ -24,7 +27,7 @@ def number_texts(data, ends, first, seed, slots, arena, starts, n_texts, numbers
         The texts one after the other, and where each ends.
     first : int
         The text to begin with.
-    seed : uint64
+    key : tuple of two uint64
         Of the hash.
     slots : int64 array, of a power of two
         The table: half a hash and a number in each slot, or `FREE`.
@@ -53,7 +56,7 @@ def number_texts(data, ends, first, seed, slots, arena, starts, n_texts, numbers
         ):
             return e, n_texts
         text = data.ctypes.data + begin
-        hashed = _hash(text, size, seed)
+        hashed = _hash(text, size, key)
         place = hashed & mask
         while True:
             slot = slots[place]
@@ -80,12 +83,12 @@ def number_texts(data, ends, first, seed, slots, arena, starts, n_texts, numbers
 
 
 @jit
-def rebuild(arena, starts, n_texts, seed, slots):
+def rebuild(arena, starts, n_texts, key, slots):
     """Fill an empty table."""
     mask = np.uint64(slots.size - 1)
     for number in range(n_texts):
         size = starts[number + 1] - starts[number]
-        hashed = _hash(arena.ctypes.data + starts[number], size, seed)
+        hashed = _hash(arena.ctypes.data + starts[number], size, key)
         place = hashed & mask
         while slots[place] != FREE:
             place = (place + np.uint64(1)) & mask
@@ -93,14 +96,12 @@ def rebuild(arena, starts, n_texts, seed, slots):
 
 
 @jit
-def _hash(address, size, seed):
-    """Mix eight bytes at a time by multiplications."""
-    hashed = seed ^ np.uint64(size)
+def _hash(address, size, key):
+    """Fold the product of the words so far with each next word; ``key`` is two random numbers."""
+    hashed = key[0] ^ np.uint64(size)
     for i in range(0, size, 8):
-        hashed = (hashed ^ _word(address + i, size - i)) * _MULTIPLIER
-        hashed ^= hashed >> _HALF
-    hashed *= _MULTIPLIER
-    return hashed ^ (hashed >> _HALF)
+        hashed = fold_product(hashed ^ _word(address + i, size - i), key[1])
+    return fold_product(hashed, key[1])
 
 
 @jit

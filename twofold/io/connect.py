@@ -12,7 +12,18 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 
-__all__ = ["Source", "columns_of", "connected", "find_column", "is_view", "sqlite_file"]
+__all__ = [
+    "UNBUFFERED",
+    "Source",
+    "columns_of",
+    "connected",
+    "find_column",
+    "is_view",
+    "sqlite_file",
+]
+
+UNBUFFERED = {"stream_results": False, "yield_per": None}
+"""Options for who takes rows from the driver's cursor: SQLAlchemy must not have some already."""
 
 Source = str | URL | Engine | Connection
 

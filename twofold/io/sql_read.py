@@ -16,7 +16,7 @@ from tqdm import tqdm
 from twofold._checks import check_choice, check_names, check_whole
 from twofold._csr import Duplicates, build_csr
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io.connect import Source, columns_of, connected, find_column
+from twofold.io.connect import UNBUFFERED, Source, columns_of, connected, find_column
 from twofold.io.connectorx_read import fetch_connectorx
 from twofold.io.decode import PairReader, Slow
 from twofold.io.sqlite_read import fetch_sqlite
@@ -55,7 +55,8 @@ def read_sql(
     columns are declared as integers or text (values as integers or double precision): it opens a
     connection of its own, which might not see what an engine or connection sees (nor what hooks on
     SQLAlchemy's Engine class set up). The result is the same. In doubt SQLAlchemy reads. The logger
-    ``twofold.io.sql_read`` says at debug level which of them it was, and why.
+    ``twofold.io.sql_read`` says at debug level which of them it was, and why. The query may run
+    more than once, which a view could tell whose functions count their calls.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ def _chunks(connection: Connection, query: Any, chunk_size: int) -> Iterator[Seq
         with connection.execute(query, execution_options=options) as result:
             yield from result.partitions(size)
         return
-    with connection.execute(query) as result:
+    with connection.execute(query, execution_options=UNBUFFERED) as result:
         cursor: Any = result.cursor
         try:
             while rows := cursor.fetchmany(size):  # of the driver: SQLAlchemy would only wrap them

@@ -9,26 +9,32 @@ path is taken (`Slow` says why).
 """
 
 import ctypes
+import re
 import sqlite3
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numba
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from twofold._kernels.sqlite import DONE, FUNCTIONS, NO_ROOM, ODD, ROW, read_rows
+from twofold.io.connect import UNBUFFERED
 from twofold.io.decode import PairReader, Slow
 
 __all__ = ["fetch_sqlite"]
 
-_ROWS = 1 << 16  # at a time: between them Ctrl-C is heard
-_TEXT_BYTES = 1 << 22  # of so many rows, at first
+_FEW, _MANY = 1 << 6, 1 << 16  # rows at a time: at first, and at most
+_SECONDS = 0.1  # for so many: between them Ctrl-C is heard
+_TEXT_BYTES = 1 << 22  # of these rows, at first
 _KEEP_A_COPY = ctypes.c_void_p(-1)  # SQLITE_TRANSIENT
 
 
@@ -44,33 +50,36 @@ def fetch_sqlite(
     the reader must not be used then.
     """
     library = _library()
-    with connection.execute(query) as result:
+    with connection.execute(query, execution_options=UNBUFFERED) as result:
         cursor: Any = result.cursor
         driver = getattr(cursor, "connection", None)
-        if not isinstance(driver, sqlite3.Connection):
-            raise Slow(f"the driver is {connection.dialect.driver}")
-        if driver.text_factory is not str:
-            raise Slow("the connection has a text_factory")
-        try:
-            rows = cursor.fetchmany(1000)
-        except sqlite3.Error as error:  # which the plain path will meet and explain
-            raise Slow(str(error)) from error
-        if not rows:
-            return
-        first = next((row for row in rows if None not in row[:2]), None)
-        if first is None:
-            raise Slow("the first ids are NULL")
-        (parameters,) = result.context.parameters
-        if not isinstance(parameters, tuple):
-            raise Slow("the parameters have names")
-        # The result stays open: both statements see the same state of the database.
+        if type(driver) is not sqlite3.Connection or type(cursor) is not sqlite3.Cursor:
+            raise Slow(f"the driver is {connection.dialect.driver}, or one made of sqlite3")
+        if driver.text_factory is not str or cursor.row_factory is not None:
+            raise Slow("the connection has a text_factory or a row_factory")
+        parameters: Any = result.context.parameters[0]
         with library.prepared(driver, result.context.statement, parameters) as statement:
-            if _read(library.addresses, statement, first, reader, advance) != DONE:
-                reason = sqlite3.OperationalError(library.message(driver))
-                raise sa.exc.OperationalError(None, None, reason)
+            first = _first(cursor)
+            # The result stays open: both statements see the same state of the database.
+            status = _read(library.addresses, statement, first, reader, advance)
+            message = library.message(driver)
     for ids, name in zip(reader.ids, reader.names, strict=False):
         if ids.texts is not None and not ids.texts.is_utf8():
             raise Slow(f"column {name!r} holds text that is not UTF-8")
+    if status != DONE:
+        raise sa.exc.OperationalError(None, None, sqlite3.OperationalError(message))
+
+
+def _first(cursor: sqlite3.Cursor) -> Sequence[Any]:
+    """Return the first row without a NULL id."""
+    try:
+        rows = cursor.fetchmany(1000)
+    except sqlite3.Error as error:  # which the plain path will meet and explain
+        raise Slow(str(error)) from error
+    for row in rows:
+        if None not in row[:2]:
+            return row  # type: ignore[no-any-return]
+    raise Slow("the first ids are NULL")
 
 
 def _read(
@@ -80,58 +89,49 @@ def _read(
     reader: PairReader,
     advance: Callable[[int], Any],
 ) -> int:
-    """Read the statement, and return SQLite's last answer.
-
-    ``first`` is the first row without NULL, as `sqlite3` returned it.
-    """
+    """Read the statement, whose ids are of the types of ``first``; return SQLite's last answer."""
     is_text = isinstance(first[0], str), isinstance(first[1], str)
     n_bytes = [_TEXT_BYTES * flag for flag in is_text]
-    n_values = _ROWS if len(reader.names) == 3 else 0
-    has_row, is_first = False, True
+    n_rows = _FEW
+    status = ROW
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Future[None]] = []
-        while True:
-            ids = np.empty(_ROWS, np.int64), np.empty(_ROWS, np.int64)  # of texts: where they end
+        while status in (ROW, NO_ROOM):
+            ids = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)  # of texts: their ends
             texts = np.empty(n_bytes[0], np.uint8), np.empty(n_bytes[1], np.uint8)
-            values = np.empty(n_values)
+            values = np.empty(n_rows if len(reader.names) == 3 else 0)
+            started = time.perf_counter()
             n, n_null, status = read_rows(
-                functions, statement, has_row, reader.drop_nulls, is_text, ids, texts, values
-            )
-            advance(n + n_null)
+                functions, statement, status == NO_ROOM, reader.drop_nulls, is_text, ids, texts,
+                values,
+            )  # fmt: skip
+            seconds = time.perf_counter() - started
+            if status == ODD:
+                raise Slow("there is a row with something else")
+            found = [_kept(array, n) for array in ids]
             columns = [
-                (texts[axis], ids[axis][:n]) if is_text[axis] else ids[axis][:n] for axis in (0, 1)
+                (texts[axis], found[axis]) if is_text[axis] else found[axis] for axis in (0, 1)
             ]
-            if n and is_first:
-                _check_first(columns, values[:1], first)
-                is_first = False
+            advance(n + n_null)
             while len(waiting) > 1:
                 waiting.pop(0).result()
-            # While the next rows are read.
-            waiting.append(pool.submit(reader.add_columns, columns, values[:n], n_null))
-            if status == DONE:
-                break
-            has_row = status == NO_ROOM
-            if has_row and not n:
+            work = partial(reader.add_columns, columns, _kept(values, n), n_null)
+            try:
+                waiting.append(pool.submit(work))  # while the next rows are read
+            except RuntimeError:  # Python is about to end, and starts no threads any more
+                pool.shutdown()
+                work()
+            if status == NO_ROOM and not n:
                 n_bytes = [2 * size for size in n_bytes]
-            elif status == ODD:
-                raise Slow("there is a row with something else")
-            elif status not in (NO_ROOM, ROW):
-                return int(status)
+            n_rows = min(2 * n_rows, max(_FEW, int(n_rows * _SECONDS / seconds)), _MANY)
         for future in waiting:
             future.result()
-        return DONE
+    return int(status)
 
 
-def _check_first(columns: Sequence[Any], values: Any, first: Sequence[Any]) -> None:
-    """Raise `Slow` if `sqlite3` returned something else, as it can be made to."""
-    found = [
-        column[0][: column[1][0]].tobytes().decode(errors="replace")
-        if isinstance(column, tuple)
-        else column[0]
-        for column in columns
-    ]
-    if [*found, *values] != list(first):
-        raise Slow("sqlite3 converts what a column holds")
+def _kept(array: NDArray[Any], n: int) -> NDArray[Any]:
+    """Return the first n elements, without holding on to many others."""
+    return array[:n] if 2 * n > array.size else array[:n].copy()
 
 
 class _Library:
@@ -150,6 +150,13 @@ class _Library:
             self.dll = ctypes.CDLL(getattr(_sqlite3, "__file__", None))
             for name, *kinds in (
                 ("auto_extension", pointer),
+                ("column_count", pointer),
+                ("column_decltype", pointer, ctypes.c_int),
+                ("column_name", pointer, ctypes.c_int),
+                ("expanded_sql", pointer),
+                ("free", pointer),
+                ("next_stmt", pointer, pointer),
+                ("stmt_busy", pointer),
                 ("cancel_auto_extension", pointer),
                 ("prepare_v2", pointer, text, ctypes.c_int, pointer, pointer),
                 ("errmsg", pointer),
@@ -160,7 +167,10 @@ class _Library:
                 ("bind_null", pointer, ctypes.c_int),
             ):
                 self._function(name).argtypes = kinds
-            self._function("errmsg").restype = text
+            for name in ("column_decltype", "column_name", "errmsg"):
+                self._function(name).restype = text
+            for name in ("expanded_sql", "next_stmt"):
+                self._function(name).restype = pointer
             found = [ctypes.cast(self._function(name), pointer).value for name in FUNCTIONS]
         except (ImportError, OSError, AttributeError, TypeError) as error:
             raise Slow(f"SQLite's library is not found: {error}") from error
@@ -175,6 +185,8 @@ class _Library:
         self._function("auto_extension")(_meet)
         try:
             connection = sqlite3.connect(":memory:")
+        except sqlite3.Error as error:
+            raise Slow(f"no connection can be made to try: {error}") from error
         finally:
             self._function("cancel_auto_extension")(_meet)
         size = ctypes.sizeof(ctypes.c_void_p)
@@ -191,20 +203,53 @@ class _Library:
     def prepared(
         self, driver: sqlite3.Connection, text: str, parameters: Sequence[Any]
     ) -> Iterator[int]:
-        """Prepare a statement for the length of a ``with`` block."""
+        """Prepare the statement that a cursor is at, for the length of a ``with`` block.
+
+        Raises
+        ------
+        Slow
+            If `sqlite3` was made to run something else (by SQLAlchemy's events, or by adapters of
+            parameters), or to convert what its columns hold.
+        """
         statement = ctypes.c_void_p()
-        status = self._function("prepare_v2")(
-            self._handle(driver), text.encode(), -1, ctypes.byref(statement), None
-        )
-        if status or not statement.value:
-            raise Slow(f"SQLite does not prepare the query: error {status}")
         try:
+            status = self._function("prepare_v2")(
+                self._handle(driver), text.encode(), -1, ctypes.byref(statement), None
+            )
+            if status or not statement.value:
+                raise Slow(f"SQLite does not prepare the query: error {status}")
             for place, item in enumerate(parameters, start=1):
-                if self._bind(statement, place, item):
+                if not isinstance(parameters, tuple) or self._bind(statement, place, item):
                     raise Slow(f"the query has a parameter of type {type(item).__name__}")
+            if self._expanded(statement) not in self._running(driver):
+                raise Slow("sqlite3 runs another query, or it finds nothing")
+            for place in range(self._function("column_count")(statement)):
+                self._check_column(statement, place)
             yield statement.value
         finally:
             self._function("finalize")(statement)
+
+    def _running(self, driver: sqlite3.Connection) -> Iterator[bytes | None]:
+        """Yield the texts of statements that stand at a row, with their parameters in them."""
+        statement = None
+        while statement := self._function("next_stmt")(self._handle(driver), statement):
+            if self._function("stmt_busy")(statement):
+                yield self._expanded(statement)
+
+    def _expanded(self, statement: Any) -> bytes | None:
+        address = self._function("expanded_sql")(statement)
+        try:
+            return ctypes.string_at(address) if address else None
+        finally:
+            self._function("free")(address)
+
+    def _check_column(self, statement: Any, place: int) -> None:
+        """Raise if a converter of `sqlite3` could be meant for a column."""
+        name: bytes = self._function("column_name")(statement, place)
+        declared: bytes = self._function("column_decltype")(statement, place) or b""
+        key = re.split(r"[ (]", declared.decode(errors="replace"), maxsplit=1)[0].upper()
+        if b"[" in name or key in sqlite3.converters:
+            raise Slow(f"sqlite3 has a converter for {key or name.decode(errors='replace')!r}")
 
     def _handle(self, driver: sqlite3.Connection) -> Any:
         return ctypes.c_void_p.from_address(id(driver) + self._place)
@@ -226,7 +271,20 @@ class _Library:
         return item is not None or self._function("bind_null")(statement, place)
 
 
-_library = cache(_Library)
+_lock = threading.Lock()
+
+
+@cache
+def _found() -> _Library:
+    return _Library()
+
+
+def _library() -> _Library:
+    """Return the library; raise `Slow` if it is not as expected."""
+    with _lock:  # as all of them would meet the same connections
+        return _found()
+
+
 _met: list[int] = []  # addresses of SQLite's connections that were opened
 
 
