@@ -280,7 +280,7 @@ def test_without_the_library_sqlalchemy_reads(make_db, path_of, monkeypatch):
         patch.setattr(_sqlite3, "__file__", ctypes.pythonapi._name or "/nowhere/at all", False)
         assert "library is not found" in path_of(url)[1]
     with monkeypatch.context() as patch:
-        patch.setattr(twofold.io.sqlite_read, "_meet", ctypes.CFUNCTYPE(None)(lambda: None))
+        patch.setattr(twofold.io.sqlite_read, "_meet", ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 0))
         assert "is not found in Python's" in path_of(url)[1]
     with monkeypatch.context() as patch:
         patch.setattr("numba.config.DISABLE_JIT", 1)
@@ -346,7 +346,8 @@ def test_names_and_conditions_are_data(make_db):
 
 def test_the_report(make_db):
     url = make_db(*TYPED, "INSERT INTO pairings (pid, tid) VALUES (1, 2), (1, 2), (NULL, 2)")
-    for source in (url, sa.create_engine(url)):
+    engine = sa.create_engine(url)
+    for source in (url, engine):
         report = read_sql(source, on_null="drop").report
         assert (report.n_read, report.n_pairs, report.n_rows, report.n_cols) == (5, 2, 2, 2)
         assert (report.n_duplicates, report.n_null_dropped) == (2, 1)
@@ -354,3 +355,4 @@ def test_the_report(make_db):
         assert "5 pairs read" in str(report)
         assert "2 duplicates merged" in str(report)
         assert "1 with a NULL id dropped" in str(report)
+    engine.dispose()
