@@ -109,7 +109,8 @@ def test_slices_are_added_and_none_is_imported_twice(folder, url, tmp_path):
 
 
 KILLED = """
-import os, random, signal, sys, threading, time
+import os, random, signal, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which sleep here
 from twofold.io import import_mpd
 
 def attempt(url, seconds):

@@ -1,8 +1,10 @@
 """`read_mtx` and `write_mtx`: matrices without ids, in the Matrix Market format."""
 
 import gzip
+import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import io, sparse
@@ -14,6 +16,11 @@ from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.pairings import Pairings, check_pairings, to_csr
 
 __all__ = ["read_mtx", "write_mtx"]
+
+# Where mmread has this option: without it scipy 1.18 warns.
+_AS_ARRAY: dict[str, Any] = (
+    {"spmatrix": False} if "spmatrix" in inspect.signature(io.mmread).parameters else {}
+)
 
 
 def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
@@ -43,7 +50,7 @@ def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     with damage_explained(path, "a Matrix Market file"):
         with open(path, "rb"):  # scipy's message for a missing file depends on its version
-            matrix = io.mmread(os.fspath(path))
+            matrix = io.mmread(os.fspath(path), **_AS_ARRAY)
         if not sparse.issparse(matrix):
             raise FileFormatError(
                 f"{str(path)!r} holds a dense matrix: it must be in coordinate format"
