@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from twofold._checks import check_choice
 from twofold._csr import build_csr
+from twofold._report import reported
 from twofold.io.mpd_files import Paths, find_slices
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
@@ -21,7 +22,7 @@ from twofold.io.mpd_slices import (
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices
-from twofold.pairings import Duplicates, Pairings, reported
+from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["MpdPairings", "read_mpd"]
 

@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from twofold._checks import check_choice, check_names, check_whole
 from twofold._csr import Duplicates, build_csr
+from twofold._report import reported
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import UNBUFFERED, Source, columns_of, connected, find_column
 from twofold.io.connectorx_read import fetch_connectorx
 from twofold.io.decode import PairReader, Slow
 from twofold.io.sqlite_read import fetch_sqlite
-from twofold.pairings import Pairings, reported
+from twofold.pairings import Pairings
 
 __all__ = ["read_sql"]
 

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from twofold._archive import damage_explained
 from twofold._checks import check_choice, check_names
 from twofold._frames import import_pyarrow
+from twofold._report import reported
 from twofold.exceptions import FileFormatError, InvalidInputError
-from twofold.pairings import Duplicates, Pairings, reported
+from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["read_csv", "read_parquet"]
 
