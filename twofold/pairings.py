@@ -46,9 +46,9 @@ class Pairings:
     n_dropped_cols : int, default 0
         How many different columns these pairs had.
     n_null_dropped : int, default 0
-        How many pairs `twofold.io.read_sql` left out because an id is NULL.
+        How many pairs a reader left out because an id is NULL.
     report : ReadReport, optional
-        What was read, if these pairings come from `twofold.io.read_sql`.
+        What was read, if these pairings come from SQL, a frame, CSV, Parquet or slices.
 
     Raises
     ------

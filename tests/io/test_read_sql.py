@@ -1,4 +1,5 @@
 import logging
+import sqlite3
 import sys
 from contextlib import nullcontext
 from decimal import Decimal
@@ -354,3 +355,12 @@ def test_a_view_of_64_bit_extremes(make_db):
     pairings = read_sql(make_db(*values_of((str(low), str(high)), (str(high), str(low)))))
     assert pairings.row_ids.tolist() == [low, high]
     np.testing.assert_array_equal(pairings.matrix.toarray(), [[0, 1], [1, 0]])
+
+
+def test_what_is_no_schema_or_no_database_of_sqlalchemy(make_db):
+    with pytest.raises(InvalidInputError, match="schema is 3"):
+        read_sql(make_db(*THREE), schema=3)
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(InvalidInputError, match=r"given as a sqlite3\.Connection: .*SQLAlchemy"):
+        read_sql(connection)
+    connection.close()

@@ -124,6 +124,8 @@ def test_empty_fields_are_null_but_not_quoted_ones(tmp_path):
         ("pid,tid,v\n1,2,\n", {"value": "v"}, InvalidInputError, "column 'v' holds NULL or nan"),
         ("pid,tid\n1,x\n", {"ids": "integers"}, InvalidInputError, "column 'tid': .*'x'"),
         ("pid,tid\n1,x\n", {"ids": "both"}, InvalidInputError, "ids is 'both'"),
+        ("1,x\n", {"names": "ab"}, InvalidInputError, "names is 'ab': give a list"),
+        ("1,x\n", {"names": [1, 2]}, InvalidInputError, r"names is \[1, 2\]: give a list"),
         ("pid,tid\n1,x\n", {"delimiter": ", "}, InvalidInputError, "one ASCII character"),
         ('pid,tid\n1,"x\n3,4\n', {}, FileFormatError, "quote that is not closed.* in line 3"),
         ('pid,tid\n"1,x\n', {}, FileFormatError, "Expected 2 columns"),
@@ -186,3 +188,15 @@ def test_reports(tmp_path):
     assert (report.n_duplicates, report.n_pairs, report.n_rows) == (1, 2, 2)
     parquet.write_table(pa.table({"pid": [1, 2], "tid": ["a", "b"]}), tmp_path / "a.parquet")
     assert "2 pairs read by parquet" in str(read_parquet(tmp_path / "a.parquet").report)
+
+
+def test_damaged_pages_with_checksums(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"pid": range(20_000), "tid": range(20_000)})
+    parquet.write_table(table, path, write_page_checksum=True, compression="none")
+    assert read_parquet(path).n_pairs == 20_000
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 4] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(FileFormatError, match=r"a\.parquet"):
+        read_parquet(path)

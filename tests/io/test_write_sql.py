@@ -148,6 +148,11 @@ def test_a_failure_changes_nothing(tmp_path, monkeypatch, if_exists):
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
 
 
+def test_a_schema_is_a_name():
+    with pytest.raises(InvalidInputError, match="schema is 3"):
+        write_sql(Pairings.from_arrays([1], [2]), "sqlite://", schema=3)
+
+
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path):
     with pytest.raises(DatabaseReadError, match=r"no folder '.*nowhere': make it first"):
         write_sql(Pairings.from_arrays([1], [2]), f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}")

@@ -88,8 +88,9 @@ def _shown(url: URL) -> str:
 def _make_engine(source: str | URL) -> Engine:
     if not isinstance(source, str | URL):
         raise InvalidInputError(
-            f"the database is given as a {type(source).__name__}: give a URL such as "
-            '"sqlite:///my.db", or an SQLAlchemy Engine or Connection'
+            f"the database is given as a {type(source).__module__}.{type(source).__name__}: give a "
+            "URL such as "
+            '"sqlite:///my.db", or an Engine or Connection of SQLAlchemy'
         )
     try:
         url = sa.make_url(source)

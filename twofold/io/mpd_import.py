@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from tqdm import tqdm
 
-from twofold._checks import check_choice
+from twofold._checks import check_choice, check_names
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.mpd import as_table
@@ -111,6 +111,7 @@ def import_mpd(
         If the database cannot be reached, or refuses to be written to.
     """
     check_choice(if_exists, "if_exists", ("resume", "replace"))
+    check_names({}, {"schema": schema})
     if isinstance(target, str | URL) and is_in_memory(target):
         raise InvalidInputError(
             f"{str(target)!r} is in memory and ends with its connection: give an Engine or a file"

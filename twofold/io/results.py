@@ -86,7 +86,7 @@ def write_factors(
         )
     name = ("pid" if side == "row" else "tid") if id_column is None else id_column
     table = f"{side}_factors" if table is None else table
-    check_names({"table": table, "id_column": name}, {})
+    check_names({"table": table, "id_column": name}, {"schema": schema})
     file = _parquet_file(target, if_exists)
     if file is not None:
         check_different("columns", name, "factors")
@@ -165,7 +165,9 @@ def write_recommendations(
         is ``"error"``, or the file cannot be written.
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
-    check_names({"table": table, "row": row, "col": col, "place": place, "score": score}, {})
+    check_names(
+        {"table": table, "row": row, "col": col, "place": place, "score": score}, {"schema": schema}
+    )
     check_whole(n, "n", 1)
     check_different("columns", row, place, col, score)
     names = {"row": row, "place": place, "col": col, "score": score}

@@ -81,7 +81,8 @@ def read_sql(
         ``lambda c: c.pid < 10000``.
     max_rows : int, optional
         Read only this many playlists (matrix rows, not SQL rows), >= 1: those with the lowest ids
-        in the database's order, among the ones that `where` leaves.
+        in the database's order, among the ones that `where` leaves. Without an index on `row` the
+        database sorts to find them, which may take longer than reading everything.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
         What a pair that occurs several times becomes; see `Pairings.from_arrays`.
     on_null : {"error", "drop"}, default "error"
@@ -110,7 +111,7 @@ def read_sql(
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
     check_whole(chunk_size, "chunk_size", 1)
-    check_names({"table": table, "row": row, "col": col}, {"value": value})
+    check_names({"table": table, "row": row, "col": col}, {"value": value, "schema": schema})
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
         max_rows = min(int(max_rows), np.iinfo(np.int32).max)  # a matrix has no more

@@ -90,7 +90,7 @@ def write_sql(
     check_pairings(pairings)
     check_names(
         {"table": table, "row": row, "col": col},
-        {"value": value, "tracks": tracks, "playlists": playlists},
+        {"value": value, "tracks": tracks, "playlists": playlists, "schema": schema},
     )
     check_different("columns", row, col, value)
     if isinstance(pairings, MpdPairings):

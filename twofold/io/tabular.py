@@ -84,6 +84,10 @@ def read_csv(
         raise InvalidInputError(f"delimiter is {delimiter!r}: it cannot be a line break or a quote")
     if value in (row, col):
         raise InvalidInputError(f"value is {value!r}, which is a column of ids: give another one")
+    if names is not None and (
+        isinstance(names, str) or not all(isinstance(name, str) for name in list(names))
+    ):
+        raise InvalidInputError(f"names is {names!r}: give a list with the name of each column")
     pa = import_pyarrow()
     from pyarrow import csv as arrow
 
@@ -148,7 +152,8 @@ def read_parquet(
     Raises
     ------
     FileFormatError
-        If the file is not Parquet, or damaged.
+        If the file is not Parquet, or damaged. Damage inside a column's values is noticed only if
+        the file has checksums of its pages, which not all programs write.
     InvalidInputError
         If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
         value or duplicate is not allowed.
@@ -160,7 +165,9 @@ def read_parquet(
 
     wanted = list(dict.fromkeys(name for name in (row, col, value) if name is not None))
     with damage_explained(path, "Parquet"):
-        files = dataset.dataset(os.fspath(path), format="parquet")
+        checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        layout = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
+        files = dataset.dataset(os.fspath(path), format=layout)
     _check_columns(path, wanted, files.schema.names)
     with damage_explained(path, "Parquet"):
         table = files.to_table(columns=wanted)
