@@ -129,16 +129,20 @@ for name in ("a", "b", "c", "whole"):
     attempt(f"sqlite:///{name}.db", 9)
     whole = min(whole, time.perf_counter() - begin)
 moments = random.Random(0)
-for trial in range(8):
+in_the_middle = False
+for trial in range(30):
     codes = [attempt(f"sqlite:///{trial}.db", moments.uniform(0.2, 1) * whole) for _ in range(2)]
     done = import_mpd(".", f"sqlite:///{trial}.db")
     print(*codes, done.n_new_slices)
+    in_the_middle |= 0 < done.n_new_slices < 12
+    if trial >= 7 and in_the_middle:  # how long things take on a busy machine varies
+        break
 """
 
 
 def test_a_killed_import_goes_on(folder):
     ran = subprocess.run(
-        [sys.executable, "-c", KILLED], cwd=folder, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", KILLED], cwd=folder, capture_output=True, text=True, timeout=150
     )
     assert ran.stderr == ""
     lines = [list(map(int, line.split())) for line in ran.stdout.splitlines()]
@@ -146,7 +150,7 @@ def test_a_killed_import_goes_on(folder):
     assert any(0 < n_new < 12 for *_, n_new in lines)  # killed between the first and the last
     whole = content(f"sqlite:///{folder / 'whole.db'}")
     assert len(whole["imported_slices"][1]) == 12
-    for trial in range(8):
+    for trial in range(len(lines)):
         assert content(f"sqlite:///{folder / f'{trial}.db'}") == whole
 
 
