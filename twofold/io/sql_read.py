@@ -63,7 +63,8 @@ def read_sql(
     ----------
     source : str, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
         An SQLAlchemy URL, such as ``"sqlite:///my.db"``, or what it leads to. A connection of the
-        caller stays as it is, with its transaction and temporary tables.
+        caller stays as it is, with its transaction and temporary tables; only Ctrl-C while the
+        database is still at work on the query makes SQLAlchemy give the connection up.
     table : str, default "pairings"
         The table or view.
     row : str, default "pid"
