@@ -1,5 +1,6 @@
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -147,5 +148,51 @@ def test_alien_compression_and_encryption_are_damage(field, tmp_path):
                 content[start + at + 2] = 99
             start += 4
     path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="damaged"):
+        read_archive(path, "thing", 1)
+
+
+@pytest.mark.parametrize("n", [4, 1000])
+def test_every_flipped_bit_in_the_header_of_an_array_is_noticed(n, tmp_path):
+    """zipfile compares checksums after 4 KB, when numpy has parsed the header as Python."""
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {"a": np.arange(n)}, {})
+    whole = path.read_bytes()
+    start = whole.index(b"\x93NUMPY")
+    for at in range(start, whole.index(b"\n", start) + 1):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(FileFormatError, match="damaged"):
+                read_archive(path, "thing", 1)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': ('<i8', 'fortran_order': False, 'shape': (4,), }",  # tokenize.TokenError
+        "{'descr': '\\u', 'fortran_order': False, 'shape': (4,), }",  # SyntaxError
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (4L,), }",  # a warning
+        "{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+        "{'descr': [('a', '<i8', 3, 4)], 'fortran_order': False, 'shape': (4,), }",
+        "(" * 300 + ")" * 300,
+        "{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+    ],
+)
+def test_headers_that_numpy_cannot_parse_although_the_checksum_is_right(header, tmp_path):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {}, {})
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(FileFormatError, match=r"'a' in .* damaged"):
+        read_archive(path, "thing", 1)
+
+
+def test_an_array_that_ends_before_its_data_is_compared_to_the_end(tmp_path):
+    path = tmp_path / "a"
+    write_archive(path, "thing", 1, {"a": np.arange(100_000)}, {})
+    path.write_bytes(path.read_bytes().replace(b"(100000,)", b"(000000,)"))
     with pytest.raises(FileFormatError, match="damaged"):
         read_archive(path, "thing", 1)

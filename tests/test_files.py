@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import FileFormatError, InvalidInputError
@@ -25,7 +26,7 @@ from twofold.io import (
     write_npz,
     write_sql,
 )
-from twofold.solvers import ALS, GD, SGD
+from twofold.solvers import ALS, GD, SGD, Solution
 
 KINDS = ["pairings", "texts", "npz", "model"]
 
@@ -107,6 +108,40 @@ def test_damage_is_noticed_or_does_not_matter(kind, tmp_path, model):
         else:
             assert found == right, f"seed {seed}"
     assert refused > 100
+
+
+READERS = {
+    "pairings": Pairings.open, "model": FactorModel.load, "solution": Solution.load,
+    "npz": read_npz, "numpy": read_npz, "scipy": read_npz,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_flipped_bits_in_headers_of_large_arrays(kind, tmp_path):
+    """Checksums of arrays beyond 4 KB are compared after their headers are parsed."""
+    path, ids = tmp_path / "file.npz", np.arange(3000)
+    pairings = Pairings.from_arrays(ids, ids % 1999, ids + 0.5)
+    if kind in ("model", "solution"):
+        model = FactorModel(Objective(), ALS(n_factors=4, max_epochs=1, rng=0)).fit(pairings)
+        (model if kind == "model" else model.solution).save(path)
+    elif kind == "numpy":
+        np.savez(path, rows=ids, cols=ids % 1999, values=ids + 0.5)
+    elif kind == "scipy":
+        sparse.save_npz(path, pairings.matrix, compressed=False)
+    else:
+        (pairings.save if kind == "pairings" else partial(write_npz, pairings))(path)
+    whole = path.read_bytes()
+    mark = b'"name"' if kind == "pairings" else b"{'descr'"
+    starts = [place for place in range(len(whole)) if whole.startswith(mark, place)]
+    assert len(starts) >= 2
+    rng = np.random.default_rng(0)
+    for start in starts:
+        for at, bit in zip(rng.integers(70, size=25), rng.integers(8, size=25), strict=True):
+            damaged = bytearray(whole)
+            damaged[start + at] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(FileFormatError):
+                READERS[kind](path)
 
 
 @pytest.mark.parametrize("kind", ["pairings", "texts"])

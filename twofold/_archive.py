@@ -11,7 +11,7 @@ import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +24,8 @@ from twofold._checks import check_path
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = [
-    "DAMAGE", "check_kind", "check_version", "damage_explained", "join_texts", "read_archive",
-    "replaced", "split_texts", "write_archive",
+    "DAMAGE", "check_kind", "check_version", "damage_explained", "join_texts", "names_of_arrays",
+    "read_archive", "read_arrays", "replaced", "split_texts", "write_archive",
 ]  # fmt: skip
 
 # What numpy and zipfile raise for files that are cut short, altered or of another kind.
@@ -35,6 +35,7 @@ DAMAGE = (
 )  # fmt: skip
 
 _HEADER = "twofold"
+_PART = 1 << 20  # bytes read at a time
 
 
 def write_archive(
@@ -97,19 +98,42 @@ def read_archive(
     InvalidInputError
         If the file cannot be opened.
     """
-    # np.load leaves a file open that it cannot read, so it is opened here.
-    with (
-        damage_explained(path),
-        open(path, "rb") as raw,
-        np.load(raw, allow_pickle=False) as file,
-    ):
-        if not isinstance(file, np.lib.npyio.NpzFile) or _HEADER not in file.files:
+    with damage_explained(path), zipfile.ZipFile(path) as file:
+        names = names_of_arrays(file)
+        if _HEADER not in names:
             raise FileFormatError(f"{str(path)!r} is not a file that twofold wrote")
-        header = json.loads(file[_HEADER].tobytes())
+        header = json.loads(read_arrays(file, [_HEADER])[_HEADER].tobytes())
         check_kind(path, header["kind"], kind)
         check_version(path, header["version"], version)
-        stored = {key: file[key] for key in file.files if key != _HEADER}
+        stored = read_arrays(file, [name for name in names if name != _HEADER])
         return join_texts(stored), dict(header["meta"])
+
+
+def names_of_arrays(file: zipfile.ZipFile) -> list[str]:
+    """Names of the arrays in a ``.npz`` file."""
+    return [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
+
+
+def read_arrays(file: zipfile.ZipFile, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Read arrays of a ``.npz`` file to their ends, where checksums are compared.
+
+    Raises
+    ------
+    FileFormatError
+        If an array is not there, damaged or not plain.
+    """
+    arrays = {}
+    for name in names:
+        try:
+            with file.open(f"{name}.npy") as member:
+                arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
+                while member.read(_PART):  # numpy stops where a damaged header says
+                    pass
+        except Exception as error:  # numpy parses headers as Python: damage can raise anything
+            raise FileFormatError(
+                f"the array {name!r} in {str(file.filename)!r} is truncated or damaged: {error}"
+            ) from error
+    return arrays
 
 
 @contextmanager

@@ -6,7 +6,14 @@ import zipfile
 import numpy as np
 from scipy import sparse
 
-from twofold._archive import DAMAGE, damage_explained, read_archive, write_archive
+from twofold._archive import (
+    DAMAGE,
+    damage_explained,
+    names_of_arrays,
+    read_archive,
+    read_arrays,
+    write_archive,
+)
 from twofold._checks import check_path
 from twofold.exceptions import FileFormatError, TwofoldError
 from twofold.pairings import Duplicates, Pairings, check_pairings, from_parts, parts_of
@@ -65,10 +72,12 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     names = _members(path)
     try:
         if {"rows", "cols"} <= names:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = [file[name] for name in ("rows", "cols", "values") if name in names]
-            return Pairings.from_arrays(*arrays, duplicates=duplicates)
+            with zipfile.ZipFile(path) as file:
+                arrays = read_arrays(file, names & {"rows", "cols", "values"})
+            return Pairings.from_arrays(**arrays, duplicates=duplicates)
         if {"format", "shape"} <= names:
+            with zipfile.ZipFile(path) as file:
+                read_arrays(file, names)  # which notices damage that scipy would not
             matrix = sparse.load_npz(path)
             return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
         parts = read_archive(path, _KIND, _VERSION)
@@ -84,6 +93,6 @@ def _members(path: str | os.PathLike[str]) -> set[str]:
     """Names of the arrays in the file, or none if there is no saying."""
     try:
         with zipfile.ZipFile(path) as file:
-            return {name.removesuffix(".npy") for name in file.namelist()}
+            return set(names_of_arrays(file))
     except DAMAGE:
         return set()  # read_archive says what is wrong
