@@ -6,9 +6,11 @@ under a temporary name in the same folder and renamed, so that a reader sees the
 one and never half of one.
 """
 
+import errno
 import json
 import os
 import secrets
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,30 +62,62 @@ def write_archive(
 def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name when the block has ended well.
 
+    A file that is replaced hands on its mode and, where permitted, its owner and group. Of a
+    symbolic link the target is written, and the link stays.
+
     Raises
     ------
     InvalidInputError
         If the file cannot be written; what was there before is still there.
     """
     check_path(path)
-    target = Path(path)
-    if not target.name:
+    if not Path(path).name:
         raise InvalidInputError(f"the path is {str(path)!r}: give the name of a file")
+    target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        old = _status(target)
+        # Private at first: the new content is never readable by more users than the old one.
+        mode = 0o666 if old is None else 0o600
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            if old is not None:
+                _copy_permissions(old, temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
         raise InvalidInputError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; "
+            f"cannot write {str(path)!r}: {error.strerror or error}; "
             "check that the folder exists, may be written to and has room"
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _status(target: Path) -> os.stat_result | None:
+    """Return the status of a regular file, or None if there is no file; OSError otherwise."""
+    try:
+        status = target.lstat()  # of a link only if links lead in a circle
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a device, a pipe or a socket")
+    return status
+
+
+def _copy_permissions(old: os.stat_result, new: Path) -> None:
+    """Give a file the mode of another one and, where permitted, its owner and group."""
+    if hasattr(os, "chown"):
+        for owner, group in ((old.st_uid, -1), (-1, old.st_gid)):
+            with suppress(OSError):  # not permitted
+                os.chown(new, owner, group)
+    os.chmod(new, stat.S_IMODE(old.st_mode))
 
 
 def read_archive(
