@@ -147,6 +147,23 @@ def test_all_names_of_the_package_load_and_unknown_ones_say_so():
         _ = twofold.nothing
 
 
+def test_a_star_import_brings_classes_and_functions_only():
+    for name in twofold.__all__:
+        thing = getattr(twofold, name)
+        assert inspect.isclass(thing) or inspect.isfunction(thing), name
+    code = (
+        "import io; before = io; from twofold import *; print(io is before, Pairings.__name__); "
+        "import sys, twofold; print('twofold.io' in sys.modules, 'io' in dir(twofold)); "
+        "print(twofold.io.read_npz.__name__, twofold.metrics.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:3] == [
+        "True Pairings",
+        "False True",
+        "read_npz twofold.metrics",
+    ]
+
+
 def test_importing_twofold_is_light():
     code = (
         "import sys, twofold; heavy = {'sqlalchemy', 'typer', 'matplotlib', 'numba', 'scipy'}; "

@@ -10,7 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twofold import datasets, io, metrics, solvers, testing, tuning
+    from twofold import datasets as datasets
+    from twofold import io as io
+    from twofold import metrics as metrics
+    from twofold import solvers as solvers
+    from twofold import testing as testing
+    from twofold import tuning as tuning
     from twofold.model import FactorModel
     from twofold.objective import (
         L1,
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Classes and functions only: with modules, `from twofold import *` would hide Python's own `io`.
 __all__ = [
     "L1",
     "L2",
@@ -41,17 +47,12 @@ __all__ = [
     "Pairings",
     "Regularizer",
     "SquaredLoss",
-    "datasets",
     "fold_in",
-    "io",
-    "metrics",
-    "solvers",
     "split_pairs",
     "split_rows",
-    "testing",
-    "tuning",
 ]
 
+_MODULES = ("datasets", "io", "metrics", "solvers", "testing", "tuning")
 _MODULE_OF = {
     **dict.fromkeys(
         ["L1", "L2", "HuberLoss", "LogisticLoss", "Loss", "Objective", "ObjectiveValue"],
@@ -70,10 +71,10 @@ _MODULE_OF = {
 def __getattr__(name: str) -> Any:
     if name in _MODULE_OF:
         return getattr(importlib.import_module(_MODULE_OF[name]), name)
-    if name in __all__:
+    if name in _MODULES:
         return importlib.import_module(f"twofold.{name}")
     raise AttributeError(f"module 'twofold' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_MODULES})
