@@ -1,5 +1,6 @@
 """Ids of pairs in any order become positions, and positions become CSR."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,15 @@ from twofold._texts import NumberedTexts, TextNumbers
 from twofold._threads import available_threads, parallel
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["Duplicates", "build_csr", "encode", "encode_integers", "encode_texts"]
+__all__ = [
+    "Duplicates",
+    "build_csr",
+    "check_weights",
+    "encode",
+    "encode_integers",
+    "encode_texts",
+    "pair_at",
+]
 
 Duplicates = Literal["keep-one", "count", "error"]
 
@@ -93,19 +102,23 @@ def build_csr(
     row_ids: Ids,
     col_ids: Ids,
     duplicates: Duplicates,
-) -> sparse.csr_array:
-    """Return the matrix of positions, one entry for each pair, with sorted columns in each row.
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[sparse.csr_array, NDArray[np.float64] | None]:
+    """Return the matrix of positions, with sorted columns in each row, and its entries' weights.
 
-    The ids give the shape, and name a pair that may not occur twice. Values that are added up are
-    so in ascending order: the sum does not depend on the order in which the pairs came. Both
-    arrays of positions are written over.
+    There is one entry for each pair. The ids give the shape, and name a pair that is refused.
+    Values and weights that are added up are so in ascending order: the sum does not depend on the
+    order in which the pairs came. Both arrays of positions are written over.
     """
     shape = (row_ids.size, col_ids.size)
     for axis, size in zip(("rows", "columns"), shape, strict=True):
         if size > _LIMIT:
             raise InvalidInputError(f"there are {size} {axis}: at most 2^31 - 1 are possible")
+    if weights is not None:
+        check_weights(weights, lambda entry: (row_ids.item(rows[entry]), col_ids.item(cols[entry])))
     n = rows.size
-    places = np.arange(0 if values is None else n)
+    has_numbers = values is not None or weights is not None
+    places = np.arange(n if has_numbers else 0)
     indptr, first = np.empty(shape[0] + 1, np.int64), np.empty(0, np.int64)
     with parallel():
         # Stable, by column and then by row: every row ends up sorted, and equal pairs in order.
@@ -119,25 +132,46 @@ def build_csr(
         count_repeats(indptr, indices, repeats)
         n_repeats = int(repeats.sum())
         if n_repeats:
-            if values is not None or duplicates != "keep-one":
+            if has_numbers or duplicates != "keep-one":
                 first = np.empty(n - n_repeats, np.int64)
             new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
             new_indices = spare[1][: n - n_repeats]
             drop_repeats(indptr, indices, new_indptr, new_indices, first)
     data = None if values is None else values[places]
+    weights = None if weights is None else weights[places]
     if n_repeats:
         if first.size:
-            with np.errstate(over="ignore", invalid="ignore"):
-                data, clash = _merged(data, first, n, duplicates)
-            if clash is not None:
-                row = np.searchsorted(indptr, clash, side="right") - 1
-                _refuse(row_ids.item(row), col_ids.item(indices[clash]), duplicates)
+            pair = pair_at(indptr, indices, row_ids, col_ids)
+            data, weights = _merged(data, weights, first, n, duplicates, pair)
         indptr, indices = new_indptr, new_indices
     if data is None:
         data = np.ones(indices.size, dtype=np.float32)
     if indices.size <= _LIMIT:  # scipy would give both the larger of their types
         indptr = indptr.astype(np.int32)
-    return sparse.csr_array((data, indices, indptr), shape=shape)
+    return sparse.csr_array((data, indices, indptr), shape=shape), weights
+
+
+def check_weights(weights: NDArray[np.float64], pair: Callable[[int], tuple[Any, Any]]) -> None:
+    """Raise unless weights are finite and >= 0; ``pair`` gives the two ids of an entry."""
+    if weights.size and not (weights.min() >= 0 and weights.max() < np.inf):  # also if one is NaN
+        entry = int(np.flatnonzero(~((weights >= 0) & (weights < np.inf)))[0])
+        row, col = pair(entry)
+        raise InvalidInputError(
+            f"the weight of row {row!r}, column {col!r} is {weights[entry]}: "
+            "weights must be finite and >= 0"
+        )
+
+
+def pair_at(
+    indptr: NDArray[Any], indices: NDArray[Any], row_ids: Ids, col_ids: Ids
+) -> Callable[[int], tuple[Any, Any]]:
+    """Return a function that gives the row id and the column id of an entry of a CSR matrix."""
+
+    def pair(entry: int) -> tuple[Any, Any]:
+        row = np.searchsorted(indptr, entry, side="right") - 1
+        return row_ids.item(row), col_ids.item(indices[entry])
+
+    return pair
 
 
 def _sort(
@@ -161,22 +195,33 @@ def _sort(
 
 
 def _merged(
-    data: NDArray[Any] | None, first: NDArray[np.int64], n: int, duplicates: Duplicates
-) -> tuple[NDArray[Any] | None, int | None]:
-    """Return one value for each pair, and the place of one whose values cannot be merged."""
+    data: NDArray[Any] | None,
+    weights: NDArray[np.float64] | None,
+    first: NDArray[np.int64],
+    n: int,
+    duplicates: Duplicates,
+    pair: Callable[[int], tuple[Any, Any]],
+) -> list[NDArray[Any] | None]:
+    """Return one value and one weight for each pair; raise if those of a pair cannot be merged."""
     lengths = np.diff(first, append=n)
-    if duplicates == "count" and data is None:
-        return lengths.astype(np.float32), None
-    if duplicates == "count":
-        assert data is not None
-        data = _sums(data, first, lengths)
-        clash = first[~np.isfinite(data)]
-    elif data is None or duplicates == "error":
-        clash = first[lengths > 1]
-    else:
-        clash = np.flatnonzero(data != np.repeat(data[first], lengths))
-        data = data[first]
-    return data, int(clash[0]) if clash.size else None
+    if duplicates == "error":
+        _refuse(pair(int(first[lengths > 1][0])), "", duplicates)
+    merged: list[NDArray[Any] | None] = []
+    for what, numbers in (("values", data), ("weights", weights)):
+        if numbers is None:
+            counts = duplicates == "count" and what == "values"
+            merged.append(lengths.astype(np.float32) if counts else None)
+            continue
+        if duplicates == "count":
+            one = _sums(numbers, first, lengths)
+            clash = first[~np.isfinite(one)]
+        else:
+            one = numbers[first]
+            clash = np.flatnonzero(numbers != np.repeat(one, lengths))
+        if clash.size:
+            _refuse(pair(int(clash[0])), what, duplicates)
+        merged.append(one)
+    return merged
 
 
 def _sums(
@@ -184,14 +229,17 @@ def _sums(
 ) -> NDArray[np.float64]:
     """Add up the values of each pair, in ascending order."""
     group = np.repeat(np.arange(first.size), lengths)
-    sums: NDArray[np.float64] = np.add.reduceat(data[np.lexsort((data, group))], first)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums: NDArray[np.float64] = np.add.reduceat(data[np.lexsort((data, group))], first)
     return sums
 
 
-def _refuse(row: Any, col: Any, duplicates: Duplicates) -> None:
-    what, way_out = {
+def _refuse(pair: tuple[Any, Any], what: str, duplicates: Duplicates) -> None:
+    reason, way_out = {
         "error": ("occurs more than once", 'use duplicates="keep-one" or "count" to allow it'),
-        "keep-one": ("occurs with different values", 'use duplicates="count" to add them up'),
-        "count": ("has values whose sum is beyond float64", "scale them down"),
+        "keep-one": (f"occurs with different {what}", 'use duplicates="count" to add them up'),
+        "count": (f"has {what} whose sum is beyond float64", "scale them down"),
     }[duplicates]
-    raise InvalidInputError(f"the pair of row {row!r} and column {col!r} {what}: {way_out}")
+    raise InvalidInputError(
+        f"the pair of row {pair[0]!r} and column {pair[1]!r} {reason}: {way_out}"
+    )

@@ -34,23 +34,23 @@ def import_pyarrow() -> Any:
 
 def read_frame(
     frame: Any, names: Sequence[str], *, drop_nulls: bool
-) -> tuple[list[Array | NumberedTexts], NDArray[np.float64] | None, int]:
-    """Read row ids, column ids and perhaps values of a frame.
+) -> tuple[list[Array | NumberedTexts], list[NDArray[np.float64]], int]:
+    """Read row ids, column ids and columns of numbers of a frame.
 
     Parameters
     ----------
     frame : object with ``__arrow_c_stream__`` or ``__arrow_c_array__``
         A frame, table or batch.
     names : sequence of str
-        The two or three columns.
+        The two columns of ids, and any of numbers.
     drop_nulls : bool
         Leave out and count pairs whose row or column id is NULL or NaN, instead of raising.
 
     Returns
     -------
-    tuple of list, ndarray or None, and int
-        The ids of rows and columns: int64 arrays or numbered texts; the values; and how many pairs
-        were left out.
+    tuple of list, list and int
+        The ids of rows and columns: int64 arrays or numbered texts; the columns of numbers; and how
+        many pairs were left out.
 
     Raises
     ------
@@ -73,18 +73,19 @@ def read_frame(
     if n_null:
         columns = [column.filter(import_pyarrow().array(~null)) for column in columns]
     ids = [_ids(column, name) for column, name in zip(columns, names[:2], strict=False)]
-    if len(names) == 2:
-        return ids, None, n_null
-    values = _values(columns[2], names[2])
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        rows, cols, value = (column[int(bad[0])].as_py() for column in columns)
-        what = "NULL or nan" if value is None or value != value else value
-        raise InvalidInputError(
-            f"column {names[2]!r} holds {what} where {names[0]} is {rows!r} and {names[1]} is "
-            f"{cols!r}: values must be finite numbers"
-        )
-    return ids, values, n_null
+    numbers = []
+    for column, name in zip(columns[2:], names[2:], strict=True):
+        values = _values(column, name)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            rows, cols, value = (each[int(bad[0])].as_py() for each in (*columns[:2], column))
+            what = "NULL or nan" if value is None or value != value else value
+            raise InvalidInputError(
+                f"column {name!r} holds {what} where {names[0]} is {rows!r} and {names[1]} is "
+                f"{cols!r}: values must be finite numbers"
+            )
+        numbers.append(values)
+    return ids, numbers, n_null
 
 
 def text_buffers(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from twofold._archive import damage_explained
 from twofold._checks import check_choice, check_names
-from twofold._csr import Duplicates, build_csr, encode
+from twofold._csr import Duplicates, build_csr, check_weights, encode, pair_at
 from twofold._frames import read_frame
 from twofold._ids import Ids, as_ids, check_unique, find, index_of
 from twofold._mapped import read_mapped, write_mapped
@@ -41,6 +41,11 @@ class Pairings:
         The id of each row, unique. Integers become int64, strings an object array of `str`.
     col_ids : array_like, shape (n_cols,)
         The id of each column, unique.
+    weights : array_like, shape (n_pairs,), or sparse matrix, optional
+        A finite weight >= 0 for each pair, beside its value: a confidence, or 0 to leave the pair
+        out. An array has the order of ``matrix.data``, so the matrix must be CSR; a scipy sparse
+        matrix or array has the stored entries of the matrix. They become an array of float64 in
+        the order of the CSR matrix. By default there are none.
     n_dropped_pairs : int, default 0
         How many pairs `align` left out on the way here, because their column is unknown.
     n_dropped_cols : int, default 0
@@ -53,8 +58,9 @@ class Pairings:
     Raises
     ------
     InvalidInputError
-        If the matrix is dense or not of real numbers, or the ids are not unique, neither integers
-        nor strings, or do not fit the matrix.
+        If the matrix is dense or not of real numbers; the ids are not unique, neither integers nor
+        strings, or do not fit the matrix; or a weight is not finite, below 0, or the weights do not
+        fit the matrix.
 
     Examples
     --------
@@ -69,12 +75,14 @@ class Pairings:
     matrix: sparse.csr_array
     row_ids: Ids
     col_ids: Ids
+    weights: NDArray[np.float64] | None = field(default=None, kw_only=True, repr=False)
     n_dropped_pairs: int = field(default=0, kw_only=True)
     n_dropped_cols: int = field(default=0, kw_only=True)
     n_null_dropped: int = field(default=0, kw_only=True)
     report: ReadReport | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        format_given = getattr(self.matrix, "format", "")
         matrix = to_csr(self.matrix)
         object.__setattr__(self, "matrix", matrix)
         for axis, name in enumerate(("row", "col")):
@@ -86,6 +94,11 @@ class Pairings:
                 )
             check_unique(ids, f"{name}_ids")
             object.__setattr__(self, f"{name}_ids", ids)
+        if self.weights is not None:
+            weights = _entry_weights(self.weights, matrix, format_given)
+            pair = pair_at(matrix.indptr, matrix.indices, self.row_ids, self.col_ids)
+            check_weights(weights, pair)
+            object.__setattr__(self, "weights", weights)
 
     @staticmethod
     def from_arrays(
@@ -93,6 +106,7 @@ class Pairings:
         cols: ArrayLike,
         values: ArrayLike | None = None,
         *,
+        weights: ArrayLike | None = None,
         duplicates: Duplicates = "keep-one",
     ) -> "Pairings":
         """Build pairings from parallel arrays of ids, one entry for each pair.
@@ -103,9 +117,12 @@ class Pairings:
             The row id and the column id of each pair: integers or strings.
         values : array_like, shape (n_pairs,), optional
             A finite number for each pair. Without it every stored value is 1.
+        weights : array_like, shape (n_pairs,), optional
+            A finite weight >= 0 for each pair, beside its value.
         duplicates : {"keep-one", "count", "error"}, default "keep-one"
-            What a pair that occurs several times becomes: one entry (with equal values, otherwise
-            an error); one entry that counts the occurrences, or adds up their values; or an error.
+            What a pair that occurs several times becomes: one entry (with equal values and equal
+            weights, otherwise an error); one entry that counts the occurrences, or adds up their
+            values, and adds up their weights; or an error.
 
         Returns
         -------
@@ -116,8 +133,8 @@ class Pairings:
         Raises
         ------
         InvalidInputError
-            If the arrays differ in length, an id is neither an integer nor a string, a value is
-            not a finite number, or a duplicate is not allowed.
+            If the arrays differ in length, an id is neither an integer nor a string, a value or
+            weight is not a finite number, a weight is below 0, or a duplicate is not allowed.
         """
         check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
         row_ids, row_index = encode(as_ids(rows, "rows"))
@@ -127,18 +144,8 @@ class Pairings:
                 f"rows has {row_index.size} entries but cols has {col_index.size}: "
                 "they must be parallel arrays, one entry for each pair"
             )
-        data = None
-        if values is not None:
-            try:
-                data = np.asarray(values, dtype=np.float64)
-            except (TypeError, ValueError, OverflowError) as error:
-                raise InvalidInputError(
-                    f"values must be finite numbers, one for each pair: {error}"
-                ) from error
-            if data.shape != row_index.shape:
-                raise InvalidInputError(
-                    f"values has shape {data.shape}, but there are {row_index.size} pairs"
-                )
+        data = None if values is None else _numbers(values, row_index.size, "values")
+        if data is not None:
             bad = np.flatnonzero(~np.isfinite(data))
             if bad.size:
                 raise InvalidInputError(
@@ -146,8 +153,12 @@ class Pairings:
                     f"column {col_ids.item(col_index[bad[0]])!r} is {data[bad[0]]}: "
                     "values must be finite"
                 )
-        matrix = build_csr(row_index, col_index, data, row_ids, col_ids, duplicates)
-        return Pairings(matrix, row_ids, col_ids)
+        if weights is not None:
+            weights = _numbers(weights, row_index.size, "weights")
+        matrix, merged = build_csr(
+            row_index, col_index, data, row_ids, col_ids, duplicates, weights
+        )
+        return Pairings(matrix, row_ids, col_ids, weights=merged)
 
     @staticmethod
     def from_frame(
@@ -156,6 +167,7 @@ class Pairings:
         col: str = "tid",
         value: str | None = None,
         *,
+        weight: str | None = None,
         duplicates: Duplicates = "keep-one",
         on_null: Literal["error", "drop"] = "error",
     ) -> "Pairings":
@@ -174,6 +186,8 @@ class Pairings:
             The column of column ids, likewise.
         value : str, optional
             The column with a finite number for each pair. Without it every stored value is 1.
+        weight : str, optional
+            The column with a finite weight >= 0 for each pair, beside its value.
         duplicates : {"keep-one", "count", "error"}, default "keep-one"
             What a pair that occurs several times becomes; see `from_arrays`.
         on_null : {"error", "drop"}, default "error"
@@ -188,8 +202,8 @@ class Pairings:
         Raises
         ------
         InvalidInputError
-            If pyarrow is missing, the frame is of another kind or lacks a column, or an id, value
-            or duplicate is not allowed; the message names the column.
+            If pyarrow is missing, the frame is of another kind or lacks a column, or an id, value,
+            weight or duplicate is not allowed; the message names the column or the pair.
 
         Examples
         --------
@@ -200,13 +214,15 @@ class Pairings:
         """
         check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
         check_choice(on_null, "on_null", ("error", "drop"))
-        check_names({"row": row, "col": col}, {"value": value})
-        names = [name for name in (row, col, value) if name is not None]
+        check_names({"row": row, "col": col}, {"value": value, "weight": weight})
+        names = [name for name in (row, col, value, weight) if name is not None]
         started = time.perf_counter()
-        ids, values, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
+        ids, numbers, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
+        values = None if value is None else numbers[0]
+        weights = None if weight is None else numbers[-1]
         (row_ids, rows), (col_ids, cols) = map(encode, ids)
-        matrix = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
-        pairings = Pairings(matrix, row_ids, col_ids, n_null_dropped=n_null)
+        matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
+        pairings = Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=n_null)
         return reported(pairings, "arrow", rows.size + n_null, started)
 
     @staticmethod
@@ -221,9 +237,10 @@ class Pairings:
 
         That every index is inside the matrix and that the ids are unique is checked in any case,
         as solvers rely on it, so the column indices are read through once (0.03 s for 63 million
-        pairs, or as long as the disk takes). Text ids are read into memory, and with 2^31 pairs or
-        more scipy copies the column indices, as it wants them in 64 bits then. Another process
-        must not write into the file while it is mapped; `save` never does, it replaces files.
+        pairs, or as long as the disk takes). Weights are checked and read through likewise. Text
+        ids are read into memory, and with 2^31 pairs or more scipy copies the column indices, as
+        it wants them in 64 bits then. Another process must not write into the file while it is
+        mapped; `save` never does, it replaces files.
 
         Parameters
         ----------
@@ -335,7 +352,10 @@ class Pairings:
                 f"position {outside[0]} is not one of the {self.row_ids.size} rows, which are "
                 "counted from 0: for ids, see row_index"
             )
-        return Pairings(self.matrix[taken], self.row_ids[taken], self.col_ids)
+        weights = None
+        if self.weights is not None:
+            weights = with_data(self.matrix, self.weights)[taken].data
+        return Pairings(self.matrix[taken], self.row_ids[taken], self.col_ids, weights=weights)
 
     def align(
         self, col_ids: ArrayLike, *, unknown: Literal["drop", "error"] = "drop"
@@ -375,22 +395,28 @@ class Pairings:
                 f'{self.col_ids.item(lost[0])!r}: use unknown="drop" to leave their pairs out'
             )
         kept = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
-        matrix = sparse.csr_array(
-            (self.matrix.data[known], entry_cols[known], kept[self.matrix.indptr]),
+        entries = sparse.csr_array(
+            (np.flatnonzero(known), entry_cols[known], kept[self.matrix.indptr]),
             shape=(self.row_ids.size, target_ids.size),
         )
-        matrix.sort_indices()
+        entries.sort_indices()
         return Pairings(
-            matrix, self.row_ids, target_ids, n_dropped_pairs=n_dropped, n_dropped_cols=lost.size
+            with_data(entries, self.matrix.data[entries.data]),
+            self.row_ids,
+            target_ids,
+            weights=None if self.weights is None else self.weights[entries.data],
+            n_dropped_pairs=n_dropped,
+            n_dropped_cols=lost.size,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a cache that `open` maps into memory, atomically and without pickle.
 
-        It takes 8 bytes for each pair with float32 values, and 12 with float64. Values are stored
-        even where all of them are 1: as they are mapped too, they cost neither time nor memory.
-        Names of tracks and playlists are not part of it. Only a process that is killed while it
-        writes leaves something behind: a hidden file ``.<name>.<letters>.tmp``.
+        It takes 8 bytes for each pair with float32 values, 12 with float64, and 8 more with
+        weights. Values are stored even where all of them are 1: as they are mapped too, they cost
+        neither time nor memory. Names of tracks and playlists are not part of it. Only a process
+        that is killed while it writes leaves something behind: a hidden file
+        ``.<name>.<letters>.tmp``.
 
         Parameters
         ----------
@@ -439,6 +465,8 @@ def parts_of(pairings: Pairings) -> tuple[dict[str, NDArray[Any]], dict[str, int
         "row_ids": pairings.row_ids,
         "col_ids": pairings.col_ids,
     }
+    if pairings.weights is not None:
+        arrays["weights"] = pairings.weights
     names = ("n_dropped_pairs", "n_dropped_cols", "n_null_dropped")
     return arrays, {name: int(getattr(pairings, name)) for name in names}
 
@@ -453,7 +481,55 @@ def from_parts(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, int]) -> P
     parts: tuple[Any, ...] = (arrays["data"], indices, indptr)
     matrix = sparse.csr_array(parts, shape=(row_ids.size, col_ids.size))
     counts: dict[str, Any] = {name: int(count) for name, count in meta.items()}
-    return Pairings(matrix, row_ids, col_ids, **counts)
+    return Pairings(matrix, row_ids, col_ids, weights=arrays.get("weights"), **counts)
+
+
+def with_data(matrix: sparse.csr_array, data: NDArray[Any]) -> sparse.csr_array:
+    """Return a CSR array with the entries of another one, which it shares, and other numbers."""
+    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _numbers(values: Any, n: int, name: str) -> NDArray[np.float64]:
+    """Return float64, or raise unless there is a number for each of n pairs."""
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidInputError(
+            f"{name} must be finite numbers, one for each pair: {error}"
+        ) from error
+    if numbers.shape != (n,):
+        raise InvalidInputError(f"{name} has shape {numbers.shape}, but there are {n} pairs")
+    return numbers
+
+
+def _entry_weights(
+    weights: Any, matrix: sparse.csr_array, format_given: str
+) -> NDArray[np.float64]:
+    """Return weights in the order of the matrix, which was given in another format perhaps."""
+    if not sparse.issparse(weights):
+        if format_given != "csr":
+            raise InvalidInputError(
+                f"weights is an array, but the matrix is in {format_given.upper()} format, whose "
+                "entries have another order than those of CSR: give the weights as a sparse matrix "
+                "too, or the matrix in CSR format"
+            )
+        return _numbers(weights, matrix.nnz, "weights")
+    beside = to_csr(weights, "weights")
+    data: NDArray[np.float64] = beside.data.astype(np.float64, copy=False)
+    same = beside.shape == matrix.shape and np.array_equal(beside.indptr, matrix.indptr)
+    if same and not np.array_equal(beside.indices, matrix.indices):
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        theirs, ours = (np.lexsort((each.indices, rows)) for each in (beside, matrix))
+        same = np.array_equal(beside.indices[theirs], matrix.indices[ours])
+        order = np.empty_like(ours)
+        order[ours] = theirs
+        data = data[order]
+    if not same:
+        raise InvalidInputError(
+            f"weights has shape {beside.shape} and {beside.nnz} entries, the matrix has shape "
+            f"{matrix.shape} and {matrix.nnz}: both must have the same stored entries"
+        )
+    return data
 
 
 def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
@@ -487,6 +563,9 @@ def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
     if matrix.format in ("csr", "csc"):
         _check_index(matrix, name)
         csr = sparse.csr_array(matrix.tocsr())
+        if csr.nnz < max(csr.indices.size, csr.data.size):  # there is room behind the entries
+            stored = (csr.data[: csr.nnz], csr.indices[: csr.nnz], csr.indptr)
+            csr = sparse.csr_array(stored, shape=csr.shape)
         if csr.dtype == dtype:
             return csr
         return sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)

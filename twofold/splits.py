@@ -7,7 +7,7 @@ from scipy import sparse
 
 from twofold._checks import check_real, seed_of
 from twofold.exceptions import InvalidInputError
-from twofold.pairings import Pairings
+from twofold.pairings import Pairings, with_data
 
 __all__ = ["PairSplit", "RowSplit", "split_pairs", "split_rows"]
 
@@ -112,7 +112,7 @@ def split_pairs(
     ----------
     pairings : Pairings
         The pairs to split. It is not changed. A pair that is stored twice counts as one pair with
-        the sum of its values.
+        the sum of its values and the sum of its weights.
     fraction : float, default 0.2
         Share of each row's pairs that is held out, from 0 (included) to 1 (excluded).
     rng : int, numpy.random.Generator or None, default 11
@@ -122,7 +122,7 @@ def split_pairs(
     -------
     PairSplit
         `seen` and `heldout`, each with all rows and all columns of `pairings` at their positions,
-        and with its values.
+        and with its values and weights.
 
     Raises
     ------
@@ -140,8 +140,12 @@ def split_pairs(
     (7, 3)
     """
     check_real(fraction, "fraction", minimum=0.0, below=1.0)
-    matrix = pairings.matrix
+    matrix, weights = pairings.matrix, pairings.weights
     if not matrix.has_canonical_format:
+        if weights is not None:
+            summed = with_data(matrix, weights).copy()
+            summed.sum_duplicates()
+            weights = summed.data
         matrix = matrix.copy()
         matrix.sum_duplicates()
     lengths = np.diff(matrix.indptr)
@@ -155,14 +159,17 @@ def split_pairs(
     is_heldout = np.empty(row.size, dtype=bool)
     is_heldout[shuffled] = place < np.repeat(n_heldout, lengths)
     return PairSplit(
-        seen=_with_entries(pairings, matrix, ~is_heldout),
-        heldout=_with_entries(pairings, matrix, is_heldout),
+        seen=_with_entries(pairings, matrix, weights, ~is_heldout),
+        heldout=_with_entries(pairings, matrix, weights, is_heldout),
     )
 
 
-def _with_entries(pairings: Pairings, matrix: sparse.csr_array, kept: np.ndarray) -> Pairings:
+def _with_entries(
+    pairings: Pairings, matrix: sparse.csr_array, weights: np.ndarray | None, kept: np.ndarray
+) -> Pairings:
     """Return the pairings with only some of the matrix's entries."""
     n_before = np.concatenate([[0], np.cumsum(kept)])
     indptr = n_before[matrix.indptr]
     part = sparse.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
-    return Pairings(part, pairings.row_ids, pairings.col_ids)
+    weights = None if weights is None else weights[kept]
+    return Pairings(part, pairings.row_ids, pairings.col_ids, weights=weights)

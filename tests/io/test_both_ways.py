@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 from twofold.exceptions import TwofoldError
 from twofold.io import read_sql
 
-NAMES = ("select", 'the "Order\'s" id', "100% :x {y}")
+NAMES = ("select", 'the "Order\'s" id', "100% :x {y}", "weight")
 INTEGERS = st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 IDS = st.sampled_from([(sa.Integer, st.integers(-9, 9)), (sa.BigInteger, INTEGERS),
                        (sa.Text, TEXTS), (sa.String(9), TEXTS)])  # fmt: skip
 VALUES = st.sampled_from(
     [(sa.Double, st.floats(-1e9, 1e9)), (sa.Integer, st.integers(-99, 99)), None]
+)
+WEIGHTS = st.sampled_from(
+    [(sa.Double, st.floats(0, 1e9) | st.just(-1.0)), (sa.Integer, st.integers(-1, 99)), None, None]
 )
 
 
@@ -27,16 +30,18 @@ def outcome(source, *names, **options):
     return (
         found.row_ids.tolist(), found.col_ids.tolist(), found.matrix.indptr.tolist(),
         found.matrix.indices.tolist(), found.matrix.data.tobytes(), found.matrix.data.dtype,
+        None if found.weights is None else found.weights.tobytes(),
         found.n_null_dropped, found.report.n_read, found.report.n_duplicates,
     )  # fmt: skip
 
 
-def compare(url, source, only_sqlalchemy, ids, value, data):
+def compare(url, source, only_sqlalchemy, ids, value, weight, data):
     """Make a table of drawn pairs, and read it both ways."""
     (row_type, rows), (col_type, cols) = ids
-    kinds = [row_type, col_type, *([value[0]] if value else [])]
-    names = NAMES[: len(kinds)]
-    items = [st.none() | rows, st.none() | cols, *([value[1]] if value else [])]
+    numbers = [number for number in (value, weight) if number]
+    kinds = [row_type, col_type, *(number[0] for number in numbers)]
+    names = [*NAMES[:2], *NAMES[2:3] * bool(value), *NAMES[3:] * bool(weight)]
+    items = [st.none() | rows, st.none() | cols, *(number[1] for number in numbers)]
     listed = data.draw(st.lists(st.tuples(*items), max_size=12))
     listed += data.draw(st.lists(st.sampled_from(listed), max_size=4)) if listed else []
     engine = sa.create_engine(url)
@@ -46,6 +51,8 @@ def compare(url, source, only_sqlalchemy, ids, value, data):
         "duplicates": data.draw(st.sampled_from(["keep-one", "count", "error"])),
         "on_null": data.draw(st.sampled_from(["error", "drop"])),
         "max_rows": data.draw(st.none() | st.integers(1, 3)),
+        "value": NAMES[2] if value else None,
+        "weight": NAMES[3] if weight else None,
     }
     with engine.begin() as connection:
         table.drop(connection, checkfirst=True)
@@ -53,9 +60,9 @@ def compare(url, source, only_sqlalchemy, ids, value, data):
         if listed:
             keyed = [dict(zip(names, pair, strict=True)) for pair in listed]
             connection.execute(sa.insert(table), keyed)
-    quick = outcome(source, *names, **options)
+    quick = outcome(source, *names[:2], **options)
     with only_sqlalchemy():
-        assert quick == outcome(url, *names, **options)
+        assert quick == outcome(url, *names[:2], **options)
     engine.dispose()
 
 
@@ -63,10 +70,10 @@ FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(Healt
 
 
 @FEW
-@given(ids=st.tuples(IDS, IDS), value=VALUES, data=st.data())
-def test_sqlite(tmp_path, only_sqlalchemy, ids, value, data):
+@given(ids=st.tuples(IDS, IDS), value=VALUES, weight=WEIGHTS, data=st.data())
+def test_sqlite(tmp_path, only_sqlalchemy, ids, value, weight, data):
     url = f"sqlite:///{tmp_path / 'any one?.db'}"
-    compare(url, url, only_sqlalchemy, ids, value, data)
+    compare(url, url, only_sqlalchemy, ids, value, weight, data)
 
 
 ANYTHING = st.one_of(INTEGERS, TEXTS, st.floats(), st.binary(max_size=3), st.none())
@@ -89,8 +96,8 @@ def test_anything_in_sqlite(only_sqlalchemy, pairs, data):
 
 
 @FEW
-@given(ids=st.tuples(IDS, IDS), value=VALUES, data=st.data())
-def test_postgresql(postgres, only_sqlalchemy, ids, value, data):
+@given(ids=st.tuples(IDS, IDS), value=VALUES, weight=WEIGHTS, data=st.data())
+def test_postgresql(postgres, only_sqlalchemy, ids, value, weight, data):
     pytest.importorskip("connectorx")
     pytest.importorskip("pyarrow")
-    compare(postgres, postgres, only_sqlalchemy, ids, value, data)
+    compare(postgres, postgres, only_sqlalchemy, ids, value, weight, data)

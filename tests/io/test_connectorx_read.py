@@ -22,6 +22,8 @@ def test_what_takes_which_path(postgres, path_of, monkeypatch):
     engine.dispose()
     assert path_of(postgres)[0] == "connectorx"
     assert path_of(postgres, col="name", value="v", max_rows=1)[0] == "connectorx"
+    assert path_of(postgres, value="tid", weight="v")[0] == "connectorx"
+    assert path_of(postgres, weight="w")[0] == "sqlalchemy"
     monkeypatch.setenv("PGOPTIONS", "-c search_path=public")
     assert "PGOPTIONS" in path_of(postgres)[1]
     monkeypatch.delenv("PGOPTIONS")

@@ -41,7 +41,7 @@ def fetch_connectorx(
     if has_condition:
         raise Slow("`where` is given")
     for name, type_, wanted in zip(
-        reader.names, types, (_ID_TYPES, _ID_TYPES, _VALUE_TYPES), strict=False
+        reader.names, types, (_ID_TYPES, _ID_TYPES, _VALUE_TYPES, _VALUE_TYPES), strict=False
     ):
         if not isinstance(type_, wanted) or isinstance(type_, _OTHER_TYPES):
             raise Slow(f"column {name!r} is {type_!r}")
@@ -134,14 +134,14 @@ def _read(pa: Any, columns: list[Any], reader: PairReader) -> None:
         columns[:] = [column.filter(known) for column in columns]
     reader.n_read += n
     reader.n_null += n - len(columns[0])
-    if len(columns) == 3:
+    for parts in reversed(reader.numbers):
         values = columns.pop()
         if values.null_count:
             raise Slow("a value is NULL")
         numbers = np.asarray(values.to_numpy(), dtype=np.float64)
         if not np.isfinite(numbers).all():
             raise Slow("a value is not finite")
-        reader.values.append(numbers)
+        parts.append(numbers)
     for ids in (reader.ids[1], reader.ids[0]):
         column = columns.pop()
         if pa.types.is_integer(column.type):

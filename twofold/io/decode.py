@@ -71,12 +71,12 @@ class IdColumn:
 
 
 class PairReader:
-    """Collects SQL rows of a row id, a column id and perhaps a value.
+    """Collects SQL rows of a row id, a column id and perhaps numbers: a value, a weight.
 
     Parameters
     ----------
     names : sequence of str
-        Names of the two or three SQL columns, for messages.
+        Names of the SQL columns, for messages: of the two ids, and any of numbers.
     drop_nulls : bool
         Leave out and count pairs with a NULL id, instead of raising.
     """
@@ -87,7 +87,7 @@ class PairReader:
         self.n_null = 0
         self.n_read = 0
         self.ids = (IdColumn(), IdColumn())
-        self.values: list[NDArray[np.float64]] = []
+        self.numbers: tuple[list[NDArray[np.float64]], ...] = tuple([] for _ in names[2:])
         self._first: list[Any] = [None, None]
         self._only_integers = False
 
@@ -111,7 +111,8 @@ class PairReader:
     ) -> None:
         """Append pairs without NULL, and count ``n_null`` others.
 
-        Ids are integers, or UTF-8 and where each text ends in it. Values are finite.
+        Ids are integers, or UTF-8 and where each text ends in it. Values are finite, and empty if
+        there is no column of numbers.
         """
         for column, part in zip(self.ids, ids, strict=True):
             if isinstance(part, tuple):
@@ -122,7 +123,15 @@ class PairReader:
         self.n_read += n + n_null
         self.n_null += n_null
         if values.size:
-            self.values.append(values)
+            self.numbers[0].append(values)
+
+    def take_numbers(self) -> list[NDArray[np.float64]]:
+        """Return each column of numbers; forget them."""
+        columns = []
+        for parts in self.numbers:
+            columns.append(np.concatenate(parts))
+            parts.clear()
+        return columns
 
     def _add(self, rows: Sequence[Sequence[Any]]) -> None:
         if self._only_integers:
@@ -150,8 +159,8 @@ class PairReader:
         self._only_integers = kinds == [{int}, {int}]
         for axis in (0, 1):
             self._add_ids(axis, columns, kinds[axis])
-        if len(columns) == 3:
-            self.values.append(self._values(columns, kinds[2]))
+        for axis, parts in enumerate(self.numbers, start=2):
+            parts.append(self._finite(axis, columns, kinds[axis]))
 
     def _add_ids(self, axis: int, columns: list[list[Any]], kinds: set[type]) -> None:
         items = columns[axis]
@@ -178,19 +187,19 @@ class PairReader:
                 numbers[position] = int(item)
         self.ids[axis].add_integers(numbers)
 
-    def _values(self, columns: list[list[Any]], kinds: set[type]) -> NDArray[np.float64]:
+    def _finite(self, axis: int, columns: list[list[Any]], kinds: set[type]) -> NDArray[np.float64]:
         advice = "values must be finite numbers"
         numbers = {int, float, Decimal, bool}
         if not kinds <= numbers:
-            position = next(i for i, item in enumerate(columns[2]) if type(item) not in numbers)
-            self._fail(2, columns, position, advice)
+            position = next(i for i, item in enumerate(columns[axis]) if type(item) not in numbers)
+            self._fail(axis, columns, position, advice)
         try:
-            values = np.array(columns[2], dtype=np.float64)
+            values = np.array(columns[axis], dtype=np.float64)
         except (OverflowError, ValueError) as error:
-            raise InvalidInputError(f"column {self.names[2]!r}: {error}; {advice}") from error
+            raise InvalidInputError(f"column {self.names[axis]!r}: {error}; {advice}") from error
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            self._fail(2, columns, int(bad[0]), advice)
+            self._fail(axis, columns, int(bad[0]), advice)
         return values
 
     def _fail(

@@ -138,7 +138,7 @@ class _Merged:
         row_ids = np.array(self.playlists["pid"], dtype=np.int64)
         cols = np.concatenate(self.entries, dtype=np.int32)
         rows = np.repeat(np.arange(row_ids.size, dtype=np.int32), np.concatenate(self.lengths))
-        matrix = build_csr(rows, cols, None, row_ids, tracks["uri"], duplicates)
+        matrix, _ = build_csr(rows, cols, None, row_ids, tracks["uri"], duplicates)
         return MpdPairings(matrix, row_ids, tracks["uri"], tracks=tracks, playlists=playlists)
 
 

@@ -66,12 +66,12 @@ def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
         )
     rows, cols = matrix.row.astype(np.int32), matrix.col.astype(np.int32)
     values = None if (matrix.data == 1.0).all() else matrix.data.astype(np.float64)
-    merged = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
+    merged, _ = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
     return Pairings(merged, row_ids, col_ids)
 
 
 def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:
-    """Write the matrix in the Matrix Market format, without the ids.
+    """Write the matrix in the Matrix Market format, without the ids and weights.
 
     Position 1 in the file is the first of `row_ids` or `col_ids`. Values are written so that they
     are read as the same numbers. The file appears under its name when it is complete.

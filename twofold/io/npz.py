@@ -24,7 +24,7 @@ _KIND, _VERSION = "pairings", 1
 
 
 def write_npz(pairings: Pairings, path: str | os.PathLike[str]) -> None:
-    """Write the matrix and the ids to a file, without pickle.
+    """Write the matrix, the weights and the ids to a file, without pickle.
 
     The file appears under its name when it is complete; one that exists is replaced. Names of
     tracks and playlists are not part of it (see `write_sql`).
@@ -51,8 +51,9 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     Parameters
     ----------
     path : str or path
-        A file of `write_npz`; or of ``numpy.savez(rows=..., cols=...)``, perhaps with ``values``;
-        or of ``scipy.sparse.save_npz``, where the positions in the matrix become the ids.
+        A file of `write_npz`; or of ``numpy.savez(rows=..., cols=...)``, perhaps with ``values``
+        and ``weights``; or of ``scipy.sparse.save_npz``, where the positions in the matrix become
+        the ids.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
         What a pair that occurs several times in ``rows`` and ``cols`` becomes; see
         `Pairings.from_arrays`. The other two kinds of file are read entry by entry.
@@ -66,14 +67,14 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     FileFormatError
         If the file is truncated, damaged or of another kind.
     InvalidInputError
-        If the file cannot be opened, or its ids or values cannot be used.
+        If the file cannot be opened, or its ids, values or weights cannot be used.
     """
     check_path(path)
     names = _members(path)
     try:
         if {"rows", "cols"} <= names:
             with zipfile.ZipFile(path) as file:
-                arrays = read_arrays(file, names & {"rows", "cols", "values"})
+                arrays = read_arrays(file, names & {"rows", "cols", "values", "weights"})
             return Pairings.from_arrays(**arrays, duplicates=duplicates)
         if {"format", "shape"} <= names:
             with zipfile.ZipFile(path) as file:

@@ -39,6 +39,7 @@ def read_sql(
     col: str = "tid",
     value: str | None = None,
     *,
+    weight: str | None = None,
     schema: str | None = None,
     where: Where | None = None,
     max_rows: int | None = None,
@@ -50,14 +51,15 @@ def read_sql(
     """Read pairings from a table or view: one SQL row for each pair.
 
     Rows of SQLite come through its C interface, on the same connection, several times as fast as
-    through Python's `sqlite3`, wherever they hold only integers, text and finite values. PostgreSQL
-    is read by ConnectorX, twice as fast as through SQLAlchemy, if the extra ``sql-fast`` is there,
-    `source` is a URL that leaves nothing out and has no options, `where` is not given, and the
-    columns are declared as integers or text (values as integers or double precision): it opens a
-    connection of its own, which might not see what an engine or connection sees (nor what hooks on
-    SQLAlchemy's Engine class set up). The result is the same. In doubt SQLAlchemy reads. The logger
-    ``twofold.io.sql_read`` says at debug level which of them it was, and why. The query may run
-    more than once, which a view could tell whose functions count their calls.
+    through Python's `sqlite3`, wherever they hold only integers, text and finite values, unless
+    both `value` and `weight` are given. PostgreSQL is read by ConnectorX, twice as fast as through
+    SQLAlchemy, if the extra ``sql-fast`` is there, `source` is a URL that leaves nothing out and
+    has no options, `where` is not given, and the columns are declared as integers or text (values
+    and weights as integers or double precision): it opens a connection of its own, which might not
+    see what an engine or connection sees (nor what hooks on SQLAlchemy's Engine class set up). The
+    result is the same. In doubt SQLAlchemy reads. The logger ``twofold.io.sql_read`` says at debug
+    level which of them it was, and why. The query may run more than once, which a view could tell
+    whose functions count their calls.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def read_sql(
         Its column with the track (column) ids, likewise.
     value : str, optional
         Its column with a finite number for each pair. Without it every stored value is 1.
+    weight : str, optional
+        Its column with a finite weight >= 0 for each pair, beside its value.
     schema : str, optional
         The schema of the table. By default the one that the database looks in first.
     where : str, SQLAlchemy expression or callable, optional
@@ -105,21 +109,24 @@ def read_sql(
         If the database, the table or a column cannot be reached or read, or there is no pair to
         read.
     InvalidInputError
-        If a parameter is out of range, or an id or value cannot be used; the message names the
-        column and the pair.
+        If a parameter is out of range, or an id, value or weight cannot be used; the message names
+        the column or the pair.
     """
     started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
     check_whole(chunk_size, "chunk_size", 1)
-    check_names({"table": table, "row": row, "col": col}, {"value": value, "schema": schema})
+    check_names(
+        {"table": table, "row": row, "col": col},
+        {"value": value, "weight": weight, "schema": schema},
+    )
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
         max_rows = min(int(max_rows), np.iinfo(np.int32).max)  # a matrix has no more
     with connected(source) as connection, _left_alone(connection):
         types = columns_of(connection, table, schema)
         existing = list(types)
-        wanted = [name for name in (row, col, value) if name is not None]
+        wanted = [name for name in (row, col, value, weight) if name is not None]
         names = [find_column(name, existing, table) for name in wanted]
         columns = sa.table(table, *map(sa.column, existing), schema=schema).c
         condition = None if where is None else _condition(columns, where, table)
@@ -145,10 +152,11 @@ def read_sql(
     if reader.n_null:
         _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
     (row_ids, rows), (col_ids, cols) = (ids.encoded() for ids in reader.ids)
-    values = np.concatenate(reader.values) if reader.values else None
-    reader.values.clear()
-    matrix = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
-    pairings = Pairings(matrix, row_ids, col_ids, n_null_dropped=reader.n_null)
+    numbers = reader.take_numbers()
+    values = None if value is None else numbers[0]
+    weights = None if weight is None else numbers[-1]
+    matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
+    pairings = Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=reader.n_null)
     pairings = reported(pairings, by, reader.n_read, started)
     _log.info("%s: %s", table, pairings.report)
     return pairings

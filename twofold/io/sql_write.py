@@ -38,6 +38,7 @@ def write_sql(
     col: str = "tid",
     value: str | None = None,
     *,
+    weight: str | None = None,
     schema: str | None = None,
     if_exists: IfExists = "error",
     tracks: str | None = "tracks",
@@ -68,6 +69,8 @@ def write_sql(
         Its column for the column ids, likewise.
     value : str, optional
         Its column for the values of the matrix. Without it the values are not stored.
+    weight : str, optional
+        Its column for the weights of the pairs. Without it the weights are not stored.
     schema : str, optional
         The schema of the tables, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
@@ -84,15 +87,24 @@ def write_sql(
         If the database cannot be reached, or refuses to be written to.
     InvalidInputError
         If a table exists and `if_exists` is ``"error"``, a value is not finite, a text cannot be
-        encoded, or the names of the columns or tables are not different.
+        encoded, there are no weights although `weight` is given, or the names of the columns or
+        tables are not different.
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_pairings(pairings)
     check_names(
         {"table": table, "row": row, "col": col},
-        {"value": value, "tracks": tracks, "playlists": playlists, "schema": schema},
+        {
+            "value": value,
+            "weight": weight,
+            "tracks": tracks,
+            "playlists": playlists,
+            "schema": schema,
+        },
     )
-    check_different("columns", row, col, value)
+    check_different("columns", row, col, value, weight)
+    if weight is not None and pairings.weights is None:
+        raise InvalidInputError(f"weight is {weight!r}, but the pairings have no weights")
     if isinstance(pairings, MpdPairings):
         check_different("tables", table, tracks, playlists)
     matrix = pairings.matrix
@@ -118,9 +130,11 @@ def write_sql(
             "row": pairings.row_ids[row_of_entry],
             "col": col_ids[matrix.indices[: matrix.nnz]],
         }
-        if value is not None:
-            columns.append(sa.Column(value, sa.Double(), key="value", nullable=False))
-            entries["value"] = matrix.data
+        numbers = {"value": (value, matrix.data), "weight": (weight, pairings.weights)}
+        for key, (name, data) in numbers.items():
+            if name is not None:
+                columns.append(sa.Column(name, sa.Double(), key=key, nullable=False))
+                entries[key] = data
         made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )

@@ -49,6 +49,8 @@ def fetch_sqlite(
     ``advance`` is told how many rows were read. Raises `Slow`, perhaps when some pairs were read:
     the reader must not be used then.
     """
+    if len(reader.names) > 3:
+        raise Slow("the kernel reads one column of numbers, not values and weights")
     library = _library()
     with connection.execute(query, execution_options=UNBUFFERED) as result:
         cursor: Any = result.cursor

@@ -31,6 +31,7 @@ def read_csv(
     col: str = "tid",
     value: str | None = None,
     *,
+    weight: str | None = None,
     ids: Literal["infer", "text", "integers"] = "infer",
     delimiter: str = ",",
     names: Sequence[str] | None = None,
@@ -49,6 +50,8 @@ def read_csv(
         The column of column ids, likewise.
     value : str, optional
         The column with a finite number for each pair. Without it every stored value is 1.
+    weight : str, optional
+        The column with a finite weight >= 0 for each pair, beside its value.
     ids : {"infer", "text", "integers"}, default "infer"
         What ids are. By default those of a column are integers if each of them is written as an
         integer that fits 64 bits, and text otherwise: so with one ``007`` or ``+7`` among them
@@ -72,18 +75,21 @@ def read_csv(
     FileFormatError
         If the file is not CSV, or a line or a value cannot be read.
     InvalidInputError
-        If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id
-        or duplicate is not allowed.
+        If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
+        weight or duplicate is not allowed.
     """
     started = time.perf_counter()
     check_choice(ids, "ids", ("infer", "text", "integers"))
-    check_names({"row": row, "col": col}, {"value": value})
+    check_names({"row": row, "col": col}, {"value": value, "weight": weight})
     if not isinstance(delimiter, str) or len(delimiter) != 1 or not delimiter.isascii():
         raise InvalidInputError(f"delimiter is {delimiter!r}: it must be one ASCII character")
     if delimiter in '\r\n"':
         raise InvalidInputError(f"delimiter is {delimiter!r}: it cannot be a line break or a quote")
-    if value in (row, col):
-        raise InvalidInputError(f"value is {value!r}, which is a column of ids: give another one")
+    for what, name in (("value", value), ("weight", weight)):
+        if name in (row, col):
+            raise InvalidInputError(
+                f"{what} is {name!r}, which is a column of ids: give another one"
+            )
     if names is not None and (
         isinstance(names, str) or not all(isinstance(name, str) for name in list(names))
     ):
@@ -92,8 +98,7 @@ def read_csv(
     from pyarrow import csv as arrow
 
     types = {row: pa.string(), col: pa.string()}
-    if value is not None:
-        types[value] = pa.float64()
+    types |= {name: pa.float64() for name in (value, weight) if name is not None}
     layout: dict[str, Any] = {
         "read_options": arrow.ReadOptions(column_names=None if names is None else list(names)),
         "parse_options": arrow.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -115,7 +120,7 @@ def read_csv(
         for name in dict.fromkeys((row, col)):
             whole = _whole_numbers(table.column(name), name, strict=ids == "integers")
             table = table.set_column(table.column_names.index(name), name, whole)
-    return _pairings(path, table, (row, col, value), duplicates, on_null, "csv", started)
+    return _pairings(path, table, (row, col, value), weight, duplicates, on_null, "csv", started)
 
 
 def read_parquet(
@@ -124,6 +129,7 @@ def read_parquet(
     col: str = "tid",
     value: str | None = None,
     *,
+    weight: str | None = None,
     duplicates: Duplicates = "keep-one",
     on_null: OnNull = "error",
 ) -> Pairings:
@@ -139,6 +145,8 @@ def read_parquet(
         The column of column ids, likewise.
     value : str, optional
         The column with a finite number for each pair. Without it every stored value is 1.
+    weight : str, optional
+        The column with a finite weight >= 0 for each pair, beside its value.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
         What a pair that occurs several times becomes; see `Pairings.from_arrays`.
     on_null : {"error", "drop"}, default "error"
@@ -156,14 +164,14 @@ def read_parquet(
         the file has checksums of its pages, which not all programs write.
     InvalidInputError
         If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
-        value or duplicate is not allowed.
+        value, weight or duplicate is not allowed.
     """
     started = time.perf_counter()
-    check_names({"row": row, "col": col}, {"value": value})
+    check_names({"row": row, "col": col}, {"value": value, "weight": weight})
     import_pyarrow()
     from pyarrow import dataset
 
-    wanted = list(dict.fromkeys(name for name in (row, col, value) if name is not None))
+    wanted = list(dict.fromkeys(name for name in (row, col, value, weight) if name is not None))
     with damage_explained(path, "Parquet"):
         checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
         layout = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
@@ -171,7 +179,9 @@ def read_parquet(
     _check_columns(path, wanted, files.schema.names)
     with damage_explained(path, "Parquet"):
         table = files.to_table(columns=wanted)
-    return _pairings(path, table, (row, col, value), duplicates, on_null, "parquet", started)
+    return _pairings(
+        path, table, (row, col, value), weight, duplicates, on_null, "parquet", started
+    )
 
 
 def _check_columns(path: Path_, wanted: Sequence[str], found: Sequence[str]) -> None:
@@ -232,12 +242,15 @@ def _pairings(
     path: Path_,
     table: Any,
     names: tuple[str, str, str | None],
+    weight: str | None,
     duplicates: Duplicates,
     on_null: OnNull,
     reader: str,
     started: float,
 ) -> Pairings:
-    pairings = Pairings.from_frame(table, *names, duplicates=duplicates, on_null=on_null)
+    pairings = Pairings.from_frame(
+        table, *names, weight=weight, duplicates=duplicates, on_null=on_null
+    )
     if not pairings.n_pairs:
         raise InvalidInputError(f"{str(path)!r} has no pairs: there is nothing to read")
     return reported(pairings, reader, len(table), started)
