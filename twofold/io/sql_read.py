@@ -151,15 +151,22 @@ def read_sql(
         raise DatabaseReadError(f"table {table!r} {reason}{nulls}: there is nothing to read")
     if reader.n_null:
         _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
-    (row_ids, rows), (col_ids, cols) = (ids.encoded() for ids in reader.ids)
-    numbers = reader.take_numbers()
-    values = None if value is None else numbers[0]
-    weights = None if weight is None else numbers[-1]
-    matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
-    pairings = Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=reader.n_null)
+    pairings = _pairings(reader, value is not None, weight is not None, duplicates)
     pairings = reported(pairings, by, reader.n_read, started)
     _log.info("%s: %s", table, pairings.report)
     return pairings
+
+
+def _pairings(
+    reader: PairReader, has_values: bool, has_weights: bool, duplicates: Duplicates
+) -> Pairings:
+    """Make pairings of all that the reader has collected, and empty it."""
+    (row_ids, rows), (col_ids, cols) = (ids.encoded() for ids in reader.ids)
+    numbers = reader.take_numbers()
+    values = numbers[0] if has_values else None
+    weights = numbers[-1] if has_weights else None
+    matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
+    return Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=reader.n_null)
 
 
 def _fetch_quickly(
