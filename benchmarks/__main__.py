@@ -17,7 +17,7 @@ from benchmarks.compare.problems import PROBLEMS, SIZES
 from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown
-from benchmarks.machine import machine
+from benchmarks.machine import child_environment, machine
 
 
 def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
@@ -58,7 +58,10 @@ def _requests(chosen: argparse.Namespace, entries: dict[str, Entry]) -> list[dic
 def _in_a_process(request: dict[str, object], timeout: float) -> dict[str, object]:
     command = [sys.executable, "-m", "benchmarks.compare.worker", json.dumps(request)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False,
+            env=child_environment(),
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {**NOTHING, "status": "failed", "message": f"it did not finish in {timeout:g} s"}
     try:

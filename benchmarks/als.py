@@ -8,6 +8,8 @@
     python -m benchmarks.als scaling [--plot scaling.svg]
     python -m benchmarks.als mpd
 
+``--scale 0.01`` makes the generated data smaller, for a quick trial.
+
 ``efficiency`` times direct half-steps over rows of one length, in GFLOP/s of the cheaper exact way
 (d^2 k + d^3/3 or d k^2 + k^3/3, and 4 d k for the rest) beside single-precision GEMM of the same
 run; ``routes`` times the row solvers beside each other, by row length; ``accuracy`` is the error of
@@ -28,17 +30,20 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from benchmarks.machine import forget_peak, machine, memory_mb
+from benchmarks.machine import child_environment, forget_peak, machine, memory_mb
 from twofold import L2, Objective, fold_in
-from twofold._threads import available_threads
+from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.threads import available_threads
 from twofold.datasets import make_playlists
-from twofold.objective import Problem
-from twofold.solvers import ALS
-from twofold.solvers._half_step import RowSolver, half_step
+from twofold.exceptions import SingularRowError
+from twofold.objective import Problem, Side
+from twofold.objective.evaluation import multiplied
+from twofold.objective.point import padded_factors
+from twofold.solvers import ALS, ColumnSystem
+from twofold.solvers.column_system import Buffers, Way
 from twofold.testing import reference
 
 _OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
-_DIRECT = RowSolver("direct")
 _LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 _RANKS = (32, 64, 128, 256)
 
@@ -69,25 +74,51 @@ def flops_of_a_row(d: int, k: int) -> float:
     return min(dual, primal) + 4.0 * d * k
 
 
-def efficiency(plot: Path | None, n_threads: int) -> None:
+def half_step(
+    side: Side,
+    Q: np.ndarray,
+    n_threads: int,
+    *,
+    start: np.ndarray | None = None,
+    way: Way = "auto",
+    buffers: Buffers | None = None,
+) -> np.ndarray:
+    """Return the rows of a side for fixed columns, as one half of an ALS epoch computes them."""
+    system = ColumnSystem.prepare(_OBJECTIVE, Q, n_threads=n_threads, buffers=buffers)
+    report = system.solve(side, start, way=way, n_threads=n_threads, buffers=buffers)
+    report.check(side)
+    return report.row_factors
+
+
+def rows_of_length(d: int, n: int, n_cols: int, rng: np.random.Generator) -> Side:
+    """Return n rows of d random entries each."""
+    cols = np.sort(rng.integers(n_cols, size=(n, d)), axis=1).ravel()
+    matrix = sparse.csr_array((np.ones(n * d), cols, np.arange(n + 1) * d), (n, n_cols))
+    return Problem.of(_OBJECTIVE, matrix).rows
+
+
+def random_columns(n_cols: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return float32 factors with rows of length about 1, laid out as the solvers keep them."""
+    return padded_factors(rng.standard_normal((n_cols, k), dtype=np.float32) / np.float32(k**0.5))
+
+
+def efficiency(n_threads: int, scale: float, plot: Path | None) -> None:
     """Print GFLOP/s of the row solve by row length and rank."""
     gemm = gemm_gflops(n_threads)
     print(f"GEMM: {gemm:.1f} GFLOP/s with {n_threads} threads\n")
     print("| entries | " + " | ".join(f"k={k}: us a row, of GEMM" for k in _RANKS) + " |")
     print("|---" * (len(_RANKS) + 1) + "|")
-    rng, n_cols = np.random.default_rng(0), 20_000
+    rng, n_cols = np.random.default_rng(0), max(1_000, int(20_000 * scale))
     shares: dict[int, list[float]] = {k: [] for k in _RANKS}
     for d in _LENGTHS:
         cells = []
         for k in _RANKS:
-            n = int(min(100_000, max(200, 3e9 / (flops_of_a_row(d, k) + 4e4))))
-            cols = np.sort(rng.integers(n_cols, size=(n, d)), axis=1).ravel()
-            matrix = sparse.csr_array((np.ones(n * d), cols, np.arange(n + 1) * d), (n, n_cols))
-            Q = rng.standard_normal((n_cols, k), dtype=np.float32) / np.float32(np.sqrt(k))
-            side = Problem(_OBJECTIVE, matrix).rows
+            n = int(scale * min(100_000, max(200, 3e9 / (flops_of_a_row(d, k) + 4e4)))) + 1
+            side, Q = rows_of_length(d, n, n_cols, rng), random_columns(n_cols, k, rng)
+            buffers = Buffers()
 
-            def work(side=side, Q=Q) -> object:
-                return half_step(_OBJECTIVE, side, Q, n_threads=n_threads, how=_DIRECT)
+            def work(side=side, Q=Q, buffers=buffers) -> object:
+                return half_step(side, Q, n_threads, way="direct", buffers=buffers)
 
             set_up = _set_up_seconds(n, Q, n_threads)
             seconds = median_seconds(work) - set_up
@@ -99,7 +130,7 @@ def efficiency(plot: Path | None, n_threads: int) -> None:
             shares[k].append(share)
             cells.append(f"{1e6 * seconds / n * n_threads:.2f}, {share:.0%}")
         print(f"| {d} | " + " | ".join(cells) + " |", flush=True)
-    print("\nMicroseconds of one thread; Gramian, eigenvectors and rotation are taken off.")
+    print("\nMicroseconds of one thread; Gramian, eigenvectors and rotations are taken off.")
     if plot is not None:
         _draw(
             plot, {f"k = {k}": (_LENGTHS, shares[k]) for k in _RANKS}, "entries of the row",
@@ -108,39 +139,42 @@ def efficiency(plot: Path | None, n_threads: int) -> None:
 
 
 def _set_up_seconds(n: int, Q: np.ndarray, n_threads: int) -> float:
-    """Time a half-step for rows that are empty but for one entry."""
-    one = sparse.csr_array(([1.0], ([0], [0])), shape=(n, Q.shape[0]))
-    side = Problem(_OBJECTIVE, one).rows
-    return median_seconds(lambda: half_step(_OBJECTIVE, side, Q, n_threads=n_threads))
+    """Time what a half-step does beside solving: prepare the columns, and rotate n rows back."""
+    rows, buffers = random_columns(n, Q.shape[1], np.random.default_rng(0)), Buffers()
+
+    def work() -> None:
+        system = ColumnSystem.prepare(_OBJECTIVE, Q, n_threads=n_threads, buffers=buffers)
+        back = np.ascontiguousarray(system.vectors.T).astype(Q.dtype)
+        multiplied(rows, back, empty_aligned(rows.shape, rows.dtype), n_threads)
+
+    return median_seconds(work)
 
 
-def routes(n_threads: int) -> None:
-    """Print microseconds a row of every row solver; those that approach start 3% off."""
-    ways = [_DIRECT, RowSolver("auto"), RowSolver("cg", 2), RowSolver("subspace")]
-    print("| k | entries | " + " | ".join(f"{way.kind}" for way in ways) + " |")
+def routes(n_threads: int, scale: float) -> None:
+    """Print microseconds a row of every row solver; the iterative ones start 3% off."""
+    ways: tuple[Way, ...] = ("direct", "auto", "cg")
+    print("| k | entries | " + " | ".join(ways) + " |")
     print("|---" * (len(ways) + 2) + "|")
-    rng, n_cols = np.random.default_rng(0), 20_000
+    rng, n_cols = np.random.default_rng(0), max(1_000, int(20_000 * scale))
     for k in (64, 128, 256, 512):
-        Q = rng.standard_normal((n_cols, k), dtype=np.float32) / np.float32(np.sqrt(k))
+        Q = random_columns(n_cols, k, rng)
         for d in (8, 32, 64, 128, 256, 1024):
-            n = int(min(50_000, max(500, 6e9 / (flops_of_a_row(d, k) + 4e4))))
-            cols = np.sort(rng.integers(n_cols, size=(n, d)), axis=1).ravel()
-            matrix = sparse.csr_array((np.ones(n * d), cols, np.arange(n + 1) * d), (n, n_cols))
-            side = Problem(_OBJECTIVE, matrix).rows
-            exact = half_step(_OBJECTIVE, side, Q, n_threads=n_threads, how=_DIRECT)
+            n = int(scale * min(50_000, max(500, 6e9 / (flops_of_a_row(d, k) + 4e4)))) + 1
+            side, buffers = rows_of_length(d, n, n_cols, rng), Buffers()
+            exact = half_step(side, Q, n_threads, way="direct")
             off = rng.standard_normal(exact.shape, dtype=np.float32)
             start = exact + np.float32(0.03 * np.linalg.norm(exact) / np.linalg.norm(off)) * off
             cells, set_up = [], _set_up_seconds(n, Q, n_threads)
             for way in ways:
 
-                def work(side=side, Q=Q, start=start, way=way) -> object:
-                    return half_step(_OBJECTIVE, side, Q, own=start, how=way, n_threads=n_threads)
+                def work(side=side, Q=Q, start=start, way=way, buffers=buffers) -> np.ndarray:
+                    return half_step(side, Q, n_threads, start=start, way=way, buffers=buffers)
 
                 seconds = max(median_seconds(work) - set_up, 0.0)
                 error = np.linalg.norm(work() - exact) / np.linalg.norm(exact)
                 cells.append(f"{1e6 * seconds / n * n_threads:.1f} us, {error:.0e}")
             print(f"| {k} | {d} | " + " | ".join(cells) + " |", flush=True)
-    print("\nMicroseconds of one thread for a row, and distance to the direct solution.")
+    print("\nMicroseconds of one thread for a row, and relative distance to the direct solution.")
 
 
 def accuracy() -> None:
@@ -165,10 +199,15 @@ def accuracy() -> None:
             largest = 0.0
             for a0 in (0.0, 0.1):
                 objective = Objective(regularizer=L2(ridge), unobserved_weight=a0)
-                found, exact = fold_in(objective, R, Q), _least_squares(R, Q, ridge, a0)
+                exact = _least_squares(R, Q, ridge, a0)
+                try:
+                    found = fold_in(objective, R, Q)
+                except SingularRowError:
+                    largest = np.inf
+                    continue
                 errors = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
                 largest = max(largest, errors.max())
-            cells.append(f"{largest:.1e}")
+            cells.append(f"{largest:.1e}" if largest < np.inf else "singular")
         print(f"| {ridge:g} | " + " | ".join(cells) + " |", flush=True)
     print("\nRows of 1 to 5,000 entries, unobserved_weight 0 and 0.1, against QR in float64.")
 
@@ -184,11 +223,12 @@ def _least_squares(R: sparse.csr_array, Q: np.ndarray, ridge: float, a0: float) 
     return exact
 
 
-def fold_in_beside_the_notebook(n_threads: int) -> None:
+def fold_in_beside_the_notebook(n_threads: int, scale: float) -> None:
     """Print seconds for 10,000 playlists, and those of the notebook's formula in a numpy loop."""
-    matrix = make_playlists(10_000, 20_000, mean_length=20, rng=0).pairings.matrix
+    n_rows, n_cols = int(10_000 * scale) + 1, int(20_000 * scale) + 10
+    matrix = make_playlists(n_rows, n_cols, mean_length=20, rng=0).pairings.matrix
     for k in (10, 64):
-        Q = np.random.default_rng(0).normal(0.0, 0.3, (20_000, k)).astype(np.float32)
+        Q = np.random.default_rng(0).normal(0.0, 0.3, (n_cols, k)).astype(np.float32)
         objective = Objective(regularizer=L2(0.1))
 
         def work(Q=Q, objective=objective) -> np.ndarray:
@@ -229,19 +269,21 @@ def first_call() -> None:
     """Print seconds of the first fit of a new process and of later ones, with a warm disk cache."""
     for _ in range(4):
         done = subprocess.run(
-            [sys.executable, "-c", _FIRST], check=True, capture_output=True, text=True
-        )
+            [sys.executable, "-c", _FIRST], check=True, capture_output=True, text=True,
+            env=child_environment(),
+        )  # fmt: skip
         first, later = map(float, done.stdout.split())
         print(f"first {first:.3f} s, later {later:.4f} s: {first - later:.3f} s more")
     print("The first line may have compiled.")
 
 
-def scaling(plot: Path | None, n_threads: int) -> None:
+def scaling(n_threads: int, scale: float, plot: Path | None) -> None:
     """Print seconds of an epoch for 1, 4 and 16 times the pairs, and the exponent."""
     pairs, spent = [], []
     for factor in (1, 4, 16):
         matrix = make_playlists(
-            20_000 * factor, 15_000 * factor, n_groups=20 * factor, mean_length=60, rng=0
+            int(20_000 * factor * scale), int(15_000 * factor * scale), n_groups=20 * factor,
+            mean_length=60, rng=0,
         ).pairings.matrix  # fmt: skip
         solver = ALS(max_epochs=4, rng=0, n_threads=n_threads, evaluate_every=4)
         seconds = solver.solve(_OBJECTIVE, matrix).history[-1].seconds / 4
@@ -254,11 +296,10 @@ def scaling(plot: Path | None, n_threads: int) -> None:
         _draw(plot, {f"pairs ^ {exponent:.2f}": (pairs, spent)}, "pairs", "seconds an epoch")
 
 
-def mpd(n_threads: int) -> None:
+def mpd(n_threads: int, scale: float) -> None:
     """Run one epoch at the size of the Million Playlist Dataset."""
-    matrix = make_playlists(1_000_000, 2_262_292, n_groups=4_000, mean_length=66, rng=0)
-    matrix = matrix.pairings.matrix
-    problem = Problem(_OBJECTIVE, matrix)
+    matrix = mpd_like(scale)
+    problem = Problem.of(_OBJECTIVE, matrix)
     _ = problem.cols
     forget_peak()
     before = memory_mb("VmRSS") or float("nan")
@@ -269,14 +310,22 @@ def mpd(n_threads: int) -> None:
     for name in ("rows", "cols"):
         started = time.perf_counter()
         if name == "rows":
-            P = half_step(_OBJECTIVE, problem.rows, Q, n_threads=n_threads)
+            P = half_step(problem.rows, Q, n_threads)
         else:
-            Q = half_step(_OBJECTIVE, problem.cols, P, n_threads=n_threads)
+            Q = half_step(problem.cols, P, n_threads)
         spent = time.perf_counter() - started
         totals.append(problem.value(P, Q, n_threads=n_threads).total)
         print(f"{name}: {spent:.1f} s, objective {totals[-1]:.6g}", flush=True)
     peak = memory_mb("VmHWM") or float("nan")
     print(f"peak {(peak - before) / 1e3:.2f} GB above the start; from {totals[0]:.6g}")
+
+
+def mpd_like(scale: float) -> sparse.csr_array:
+    """Return playlists of the size of the Million Playlist Dataset, or of a part of it."""
+    n_rows, n_cols = int(1_000_000 * scale), int(2_262_292 * scale)
+    n_groups = max(1, int(4_000 * scale))
+    made = make_playlists(n_rows, n_cols, n_groups=n_groups, mean_length=66, rng=0)
+    return made.pairings.matrix
 
 
 def _draw(path: Path, curves: dict, x: str, y: str, *, log_y: bool = True) -> None:
@@ -308,17 +357,19 @@ def main() -> None:
     )  # fmt: skip
     one = {
         "routes": routes, "fold-in": fold_in_beside_the_notebook, "mpd": mpd,
-        "accuracy": lambda _: accuracy(), "first-call": lambda _: first_call(),
+        "accuracy": lambda *_: accuracy(), "first-call": lambda *_: first_call(),
     }  # fmt: skip
     parser.add_argument("what", choices=["efficiency", "scaling", *one])
     parser.add_argument("--plot", type=Path, help="draw it to this file, too")
     parser.add_argument("--n-threads", type=int, default=available_threads())
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the data, default 1")
     chosen = parser.parse_args()
     print(machine())
     if chosen.what in one:
-        one[chosen.what](chosen.n_threads)
+        one[chosen.what](chosen.n_threads, chosen.scale)
     else:
-        (efficiency if chosen.what == "efficiency" else scaling)(chosen.plot, chosen.n_threads)
+        drawn = efficiency if chosen.what == "efficiency" else scaling
+        drawn(chosen.n_threads, chosen.scale, chosen.plot)
 
 
 if __name__ == "__main__":

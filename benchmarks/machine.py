@@ -1,5 +1,6 @@
 """What every figure depends on: versions, processor, BLAS and threads; and memory."""
 
+import os
 import platform
 import re
 from contextlib import suppress
@@ -13,7 +14,7 @@ import scipy.linalg
 from threadpoolctl import threadpool_info
 
 import twofold
-from twofold._threads import available_threads
+from twofold._kernels.threads import available_threads
 
 
 @cache
@@ -37,6 +38,12 @@ def facts() -> dict[str, str]:
 def machine() -> str:
     """Return all of it in one line."""
     return ", ".join(f"{name} {value}" for name, value in facts().items())
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return the environment for a process that is measured: OpenBLAS chooses its own kernels."""
+    left_out = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    return {name: text for name, text in os.environ.items() if name not in left_out} | changes
 
 
 def _processor() -> str:

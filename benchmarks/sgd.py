@@ -6,8 +6,11 @@
     python -m benchmarks.sgd rates --data URL ...
     python -m benchmarks.sgd mpd
 
+``--scale 0.01`` makes the generated data smaller, for a quick trial.
+
 ``libmf`` fits values of planted rank by SGD and LIBMF, and prints seconds an epoch and seconds to
-LIBMF's objective after 20 epochs; ``notebook`` is 100 iterations of GD beside the notebook's loop;
+LIBMF's objective after 20 epochs; ``notebook`` is GD with a given learning rate, evaluated after
+every epoch, beside the notebook's compiled loop: medians of three runs of each, in turn;
 ``roofline`` is updates, flops and bytes a second beside the machine's; ``rates`` is the objective
 after some epochs for learning rates found and given; ``mpd`` is time and memory of a fit at the
 size of the Million Playlist Dataset.
@@ -16,21 +19,21 @@ size of the Million Playlist Dataset.
 import argparse
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from scipy import sparse
 
+from benchmarks.als import gemm_gflops, median_seconds, mpd_like
 from benchmarks.compare.problems import load
 from benchmarks.machine import forget_peak, machine, memory_mb
 from twofold import L2, Objective
-from twofold._threads import available_threads, parallel
-from twofold.datasets import make_playlists
-from twofold.objective import Problem
-from twofold.solvers import GD, SGD
-from twofold.solvers.base import Solver
-from twofold.solvers.sgd import _Blocks
+from twofold._kernels.threads import available_threads
+from twofold.objective import Point, Problem
+from twofold.solvers import GD, SGD, Solver, State
 
 _RATINGS = Objective(regularizer=L2(0.05, exponent=1.0), data="targets")
 _ONES = Objective(regularizer=L2(0.05, exponent=1.0))
@@ -66,7 +69,6 @@ def libmf(n_threads: int, n_pairs: int) -> None:
         "| k | LIBMF s/epoch (as AVX) | SGD s/epoch | ratio | LIBMF's objective | LIBMF s | SGD |"
     )
     print("|---" * 7 + "|")
-    SGD(n_factors=8, max_epochs=1).solve(_RATINGS, planted(20_000))  # compiles
     for k in (32, 64, 128):
         theirs, P, Q = _libmf(matrix, k, n_threads)
         avx = theirs / _WITHOUT_AVX[k]
@@ -116,63 +118,108 @@ def _libmf(matrix: sparse.csr_array, k: int, n_threads: int) -> tuple[float, Any
 
 
 @njit(cache=True)
-def _notebook_epoch(rows, cols, P, Q, rate, lam):  # type: ignore[no-untyped-def]
-    """Do what the notebook's run_epoch does: the slopes of all pairs, one after the other."""
-    new_P, new_Q = P.copy(), Q.copy()
-    for e in range(rows.size):
-        u, i = rows[e], cols[e]
-        error = 1.0 - np.dot(P[u], Q[i])
-        new_P[u] += rate * (error * Q[i] - lam * P[u])
-        new_Q[i] += rate * (error * P[u] - lam * Q[i])
-    return new_P, new_Q
+def notebook_loop(pairs, P, Q, alpha, lam, n_iterations):  # type: ignore[no-untyped-def]
+    """Do what the notebook's run_epoch does, as it is written there: pair by pair, in scalars."""
+    k = P.shape[1]
+    for _ in range(n_iterations):
+        new_P, new_Q = P.copy(), Q.copy()
+        for e in range(pairs.shape[0]):
+            u, i = pairs[e, 0], pairs[e, 1]
+            dot = 0.0
+            for f in range(k):
+                dot += P[u, f] * Q[i, f]
+            error = dot - 1.0
+            for f in range(k):
+                p, q = P[u, f], Q[i, f]
+                new_P[u, f] -= alpha * (error * q + lam * p)
+                new_Q[i, f] -= alpha * (error * p + lam * q)
+        P, Q = new_P, new_Q
+    return P, Q
 
 
-def notebook(n_threads: int) -> None:
-    """Print seconds of 100 iterations, k = 10, 10,000 playlists."""
-    matrix = make_playlists(10_000, 20_000, mean_length=66, rng=0).pairings.matrix
-    entries = matrix.tocoo()
-    rows, cols = entries.row.astype(np.int64), entries.col.astype(np.int64)
+def long_tailed(n_rows: int, n_cols: int, n_pairs: int) -> sparse.csr_array:
+    """Return ones at pairs in which every column occurs, and the rare ones mostly once.
+
+    The other pairs follow a Zipf-Mandelbrot law: rank r has probability ~ (r + 500)^-1.5.
+    """
+    rng = np.random.default_rng(0)
+    low, high = 500.0**-0.5, (500.0 + n_cols) ** -0.5
+    ranks = (low - (low - high) * rng.random(n_pairs - n_cols)) ** -2.0 - 500.0
+    cols = np.concatenate([np.arange(n_cols), np.clip(ranks.astype(np.int64), 0, n_cols - 1)])
+    keys = np.unique(rng.integers(n_rows, size=n_pairs) * n_cols + rng.permutation(n_cols)[cols])
+    return sparse.csr_array(
+        (np.ones(keys.size), (keys // n_cols, keys % n_cols)), shape=(n_rows, n_cols)
+    )
+
+
+def notebook(n_threads: int, scale: float) -> None:
+    """Print milliseconds an epoch of GD and of the notebook's loop, and the whole calls; k = 10.
+
+    An epoch of GD is as `solve` times it, with the evaluation; the whole call also has the checks,
+    the layout of the matrix and the start.
+    """
+    print(f"k = 10, GD in float32 with {n_threads} threads, the loop in float64 with one\n")
+    print(
+        "| playlists x tracks, pairs (tracks with one pair), epochs | loop, ms an epoch | GD | "
+        "ratio | loop, s in all | GD | ratio | relative difference of the objective |"
+    )
+    print("|---" * 8 + "|")
+    sizes = ((15_000, 218_000, 1_000_000, 20), (10_000, 20_000, 134_000, 100))
+    for n_rows, n_cols, n_pairs, n_epochs in sizes:
+        matrix = long_tailed(*(max(int(n * scale), 10) for n in (n_rows, n_cols, n_pairs)))
+        print(_beside_the_loop(matrix, n_epochs, n_threads), flush=True)
+
+
+def _beside_the_loop(matrix: sparse.csr_array, n_epochs: int, n_threads: int) -> str:
+    """Run the loop and GD in turn; return a row of the table."""
+    alpha = 1e-4
+    pairs = np.column_stack(matrix.nonzero()).astype(np.int64)
     rng = np.random.default_rng(0)
     P, Q = (rng.normal(0.0, 0.1, (n, 10)) for n in matrix.shape)
-    _notebook_epoch(rows[:1], cols[:1], P, Q, 1e-4, 0.05)
-    GD(n_factors=10, max_epochs=1, learning_rate=5e-5).solve(_ONES, matrix)
+    solver = GD(n_factors=10, max_epochs=n_epochs, learning_rate=alpha / 2, n_threads=n_threads)
+    replace(solver, max_epochs=1).solve(_ONES, matrix, (P, Q))  # Compiles, as does the next line.
+    notebook_loop(pairs[:1], P, Q, alpha, 0.05, 1)
+    spent: list[tuple[float, float, float]] = []
     for _ in range(3):
-        one, other = P, Q
         started = time.perf_counter()
-        for _epoch in range(100):
-            one, other = _notebook_epoch(rows, cols, one, other, 1e-4, 0.05)
-        theirs = time.perf_counter() - started
-        solver = GD(
-            n_factors=10, max_epochs=100, learning_rate=5e-5, n_threads=n_threads,
-            evaluate_every=100, dtype="float32",
-        )  # fmt: skip
-        started = time.perf_counter()
-        solver.solve(_ONES, matrix, (P, Q))
-        ours = time.perf_counter() - started
-        print(
-            f"{matrix.nnz:,} pairs: notebook {theirs:.2f} s ({matrix.nnz / theirs / 1e4:.1f} M "
-            f"updates/s), GD {ours:.3f} s, {theirs / ours:.1f} times as fast",
-            flush=True,
-        )
+        theirs = notebook_loop(pairs, P, Q, alpha, 0.05, n_epochs)
+        between = time.perf_counter()
+        solution = solver.solve(_ONES, matrix, (P, Q))
+        ended = time.perf_counter()
+        epochs_alone = solution.history[-1].seconds - solution.history[0].seconds
+        spent.append((between - started, ended - between, epochs_alone))
+    loop, whole, alone = map(statistics.median, zip(*spent, strict=True))
+    total = _ONES.value(matrix, *theirs).total
+    once = np.mean(np.bincount(matrix.indices, minlength=matrix.shape[1]) == 1)
+    milliseconds = 1e3 / n_epochs
+    return (
+        f"| {matrix.shape[0]:,} x {matrix.shape[1]:,}, {matrix.nnz:,} ({once:.0%}), {n_epochs} | "
+        f"{milliseconds * loop:.2f} | {milliseconds * alone:.2f} | {loop / alone:.2f} | "
+        f"{loop:.2f} | {whole:.2f} | {loop / whole:.2f} | "
+        f"{abs(solution.history[-1].total / total - 1.0):.0e} |"
+    )
 
 
-@njit(parallel=True, cache=True)
-def _copy(source, target):  # type: ignore[no-untyped-def]
-    for i in prange(source.size):
-        target[i] = source[i]
+def copying_gbs(megabytes: int, n_threads: int, repeats: int = 8) -> float:
+    """Return gigabytes a second, read and written, of threads that copy their parts of an array."""
+    source, target = np.ones(megabytes << 17), np.empty(megabytes << 17)
+    parts = list(
+        zip(np.array_split(source, n_threads), np.array_split(target, n_threads), strict=True)
+    )
+
+    def copy(part: tuple[np.ndarray, np.ndarray]) -> None:
+        for _ in range(repeats):
+            np.copyto(part[1], part[0])
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        seconds = median_seconds(lambda: list(pool.map(copy, parts))) / repeats
+    return 2 * source.nbytes / seconds / 1e9
 
 
-def roofline(n_threads: int) -> None:
+def roofline(n_threads: int, scale: float) -> None:
     """Print updates a second, flops and bytes of an update, beside peak and bandwidth."""
-    from benchmarks.als import gemm_gflops, median_seconds
-
     peak = gemm_gflops(n_threads)
-    bandwidth = {}
-    for name, megabytes in (("memory", 256), ("cache", 4)):
-        source, target = np.ones(megabytes << 17), np.empty(megabytes << 17)
-        with parallel(n_threads):
-            seconds = median_seconds(lambda s=source, t=target: _copy(s, t))
-        bandwidth[name] = 2 * source.nbytes / seconds / 1e9
+    bandwidth = {"memory": copying_gbs(256, n_threads), "cache": copying_gbs(4, n_threads)}
     print(
         f"GEMM {peak:.0f} GFLOP/s; copying {bandwidth['memory']:.1f} GB/s in memory, "
         f"{bandwidth['cache']:.1f} GB/s within 8 MB\n"
@@ -181,7 +228,7 @@ def roofline(n_threads: int) -> None:
     print("| k | schedule | pairs | M updates/s | GFLOP/s, of peak | GB/s of rows, of copying |")
     print("|---" * 6 + "|")
     for n_pairs, where in ((500_000, "cache"), (5_000_000, "memory")):
-        matrix = planted(n_pairs)
+        matrix = planted(int(n_pairs * scale))
         for k in (10, 32, 64, 128):
             for schedule, rate in (("adagrad", 0.1), ("constant", 0.01)):
                 solver = SGD(
@@ -189,7 +236,7 @@ def roofline(n_threads: int) -> None:
                     schedule=schedule, learning_rate=rate,
                 )  # fmt: skip
                 total = solver.solve(_RATINGS, matrix).history[-1].seconds
-                less = SGD(**(vars(solver) | {"max_epochs": 2, "evaluate_every": 2}))
+                less = replace(solver, max_epochs=2, evaluate_every=2)
                 seconds = (total - less.solve(_RATINGS, matrix).history[-1].seconds) / 10
                 updates = matrix.nnz / seconds
                 flops = (6 if schedule == "adagrad" else 2) * k + 6 * k
@@ -202,14 +249,21 @@ def roofline(n_threads: int) -> None:
                     flush=True,
                 )
                 if k == 10 and schedule == "adagrad":
-                    blocks = _Blocks(Problem(_RATINGS, matrix), np.random.default_rng(0), "float32")
-                    drawing = median_seconds(lambda b=blocks: b.order(np.random.default_rng(0)))
-                    shares.append(f"{drawing / seconds:.1%} of an epoch of {n_pairs:,} pairs")
+                    drawing = _drawing_seconds(solver, matrix)
+                    shares.append(f"{drawing / seconds:.1%} of an epoch of {matrix.nnz:,} pairs")
     print("\nAn epoch as solve times it: drawing the order and unpacking the rows included.")
     print(f"Drawing the order of blocks and pairs takes {', '.join(shares)} at k=10.")
 
 
-def rates(n_threads: int, data: list[str]) -> None:
+def _drawing_seconds(solver: SGD, matrix: sparse.csr_array) -> float:
+    """Time the drawing of an epoch's order of blocks and pairs."""
+    problem = Problem.of(_RATINGS, matrix)
+    point = Point.of(*(np.zeros((n, solver.n_factors), np.float32) for n in matrix.shape))
+    layout = solver.prepare(problem, State(point, epoch=0, seed=0)).workspace
+    return median_seconds(lambda: layout.order(np.random.default_rng(0)))
+
+
+def rates(n_threads: int, scale: float, data: list[str]) -> None:
     """Print the objective after 10 epochs for the rate that is found and for given ones."""
     tried = (None, 0.4, 0.2, 0.1, 0.05, 0.02)
     print(
@@ -219,7 +273,7 @@ def rates(n_threads: int, data: list[str]) -> None:
     )
     print("|---" * (len(tried) + 2) + "|")
     for name in data:
-        matrix = planted(500_000) if name == "planted" else load(name).matrix
+        matrix = planted(int(500_000 * scale)) if name == "planted" else load(name).matrix
         objective = _RATINGS if name == "planted" else _ONES
         for k in (10, 64):
             cells = []
@@ -233,10 +287,9 @@ def rates(n_threads: int, data: list[str]) -> None:
             print(f"| {name} | {k} | " + " | ".join(cells) + " |", flush=True)
 
 
-def mpd(n_threads: int) -> None:
+def mpd(n_threads: int, scale: float) -> None:
     """Print seconds an epoch and peak memory at the size of the Million Playlist Dataset."""
-    matrix = make_playlists(1_000_000, 2_262_292, n_groups=4_000, mean_length=66, rng=0)
-    matrix = matrix.pairings.matrix
+    matrix = mpd_like(scale)
     forget_peak()
     before = memory_mb("VmRSS") or float("nan")
     solver = SGD(n_factors=32, max_epochs=3, rng=0, n_threads=n_threads)
@@ -262,14 +315,16 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5_000_000)
     parser.add_argument("--data", nargs="+", default=["planted", "small"])
     parser.add_argument("--n-threads", type=int, default=available_threads())
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the data, default 1")
     chosen = parser.parse_args()
     print(machine())
     if chosen.what == "libmf":
-        libmf(chosen.n_threads, chosen.pairs)
+        libmf(chosen.n_threads, int(chosen.pairs * chosen.scale))
     elif chosen.what == "rates":
-        rates(chosen.n_threads, chosen.data)
+        rates(chosen.n_threads, chosen.scale, chosen.data)
     else:
-        {"notebook": notebook, "roofline": roofline, "mpd": mpd}[chosen.what](chosen.n_threads)
+        others = {"notebook": notebook, "roofline": roofline, "mpd": mpd}
+        others[chosen.what](chosen.n_threads, chosen.scale)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def factors(shape, n_factors):
 def test_value(benchmark, note, pairings, name, n_factors):
     objective = OBJECTIVES[name]
     P, Q = factors(pairings.shape, n_factors)
-    problem = Problem(objective, pairings.matrix)
+    problem = Problem.of(objective, pairings.matrix)
     value = problem.value(P, Q)
     if is_tiny(pairings):
         expected = reference.value(objective, pairings.matrix, P, Q)
@@ -40,7 +40,7 @@ def test_value(benchmark, note, pairings, name, n_factors):
 def test_gradient(benchmark, note, pairings, name, n_factors):
     objective = OBJECTIVES[name]
     P, Q = factors(pairings.shape, n_factors)
-    problem = Problem(objective, pairings.matrix)
+    problem = Problem.of(objective, pairings.matrix)
     if is_tiny(pairings):
         expected = reference.gradient(objective, pairings.matrix, P, Q)
         for found, wanted in zip(problem.gradient(P, Q), expected, strict=True):

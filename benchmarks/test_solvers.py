@@ -32,8 +32,8 @@ def test_epoch(benchmark, note, pairings, name, n_factors):
         P, Q = solution.row_factors, solution.col_factors
         expected = reference.value(OBJECTIVE, pairings.matrix, P, Q)["total"]
         assert solution.history[-1].total == pytest.approx(expected, rel=1e-10)
-    problem = Problem(OBJECTIVE, pairings.matrix)
-    state, _ = solver._start(problem, solution)
+    problem = Problem.of(OBJECTIVE, pairings.matrix)
+    state, _ = solver._continued(problem, solution)
     state = solver.prepare(problem, state)
     solver.step(problem, state)
     benchmark(solver.step, problem, state)

@@ -1,8 +1,13 @@
+import hypothesis
 import numpy as np
 import pytest
 from scipy import sparse
 
 from twofold.datasets import PlaylistData, make_playlists
+
+# The first example may compile a kernel, and the machines that run this are shared.
+hypothesis.settings.register_profile("kernels", deadline=None)
+hypothesis.settings.load_profile("kernels")
 
 
 @pytest.fixture(scope="session")

@@ -298,7 +298,9 @@ def test_save_keeps_repeated_entries_and_only_what_is_stored(tmp_path):
 def test_a_mapped_cache_is_solved_without_a_copy(tmp_path):
     Pairings.from_arrays([1, 1, 2], [5, 6, 6]).save(tmp_path / "a")
     found = Pairings.open(tmp_path / "a")
-    assert np.shares_memory(Problem(Objective(), found.matrix).rows.indices, found.matrix.indices)
+    assert np.shares_memory(
+        Problem.of(Objective(), found.matrix).rows.entries.indices, found.matrix.indices
+    )
     before = (tmp_path / "a").read_bytes()
     found.matrix.indices[:] = 0
     found.matrix.data[:] = 7

@@ -25,6 +25,7 @@ MODULES = [
     "twofold.datasets",
     "twofold.testing",
     "twofold.testing.reference",
+    "twofold._warm_up",
 ]
 
 # Words that other libraries use for what has one name here.

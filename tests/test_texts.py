@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from twofold._kernels.texts import _hash
 from twofold._texts import TextNumbers
@@ -64,6 +65,9 @@ def test_is_utf8(parts, valid):
     assert texts.is_utf8() == valid
 
 
+hashed = njit(lambda address, size, key: _hash(address, size, key))
+
+
 def naive_hash(data: bytes, key: tuple[int, int]) -> int:
     def fold(a: int, b: int) -> int:
         return a * b % 2**64 ^ a * b >> 64
@@ -79,7 +83,7 @@ def naive_hash(data: bytes, key: tuple[int, int]) -> int:
 @settings(deadline=None)
 def test_the_hash(data, key):
     array = np.frombuffer(data + b" ", np.uint8)
-    found = _hash(array.ctypes.data, len(data), tuple(map(np.uint64, key)))
+    found = hashed(array.ctypes.data, len(data), tuple(map(np.uint64, key)))
     assert found == naive_hash(data, key)
 
 

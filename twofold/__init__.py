@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twofold import solvers as solvers
     from twofold import testing as testing
     from twofold import tuning as tuning
+    from twofold._warm_up import warm_up
     from twofold.model import FactorModel
     from twofold.objective import (
         L1,
@@ -50,6 +51,7 @@ __all__ = [
     "fold_in",
     "split_pairs",
     "split_rows",
+    "warm_up",
 ]
 
 _MODULES = ("datasets", "io", "metrics", "solvers", "testing", "tuning")
@@ -65,6 +67,7 @@ _MODULE_OF = {
     "fold_in": "twofold.solvers",
     "split_pairs": "twofold.splits",
     "split_rows": "twofold.splits",
+    "warm_up": "twofold._warm_up",
 }
 
 

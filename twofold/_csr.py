@@ -9,7 +9,9 @@ from scipy import sparse
 
 from twofold._ids import Ids
 from twofold._kernels.csr import (
+    CHUNK,
     DIGITS,
+    ROWS,
     count_digits,
     count_repeats,
     drop_repeats,
@@ -18,8 +20,8 @@ from twofold._kernels.csr import (
     renumber,
     sort_by_digit,
 )
+from twofold._kernels.threads import available_threads, run
 from twofold._texts import NumberedTexts, TextNumbers
-from twofold._threads import available_threads, parallel
 from twofold.exceptions import InvalidInputError
 
 __all__ = [
@@ -70,18 +72,17 @@ def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
         sorted_, inverse = np.unique(whole, return_inverse=True)
         return sorted_.astype(np.int64, copy=False), inverse.astype(np.int32)
     distinct: NDArray[np.int64]
-    with parallel():
-        present = np.zeros(span, dtype=np.bool_)
-        for part in parts:
-            mark(part, low, present)
-        number = np.cumsum(present, dtype=np.int32)
-        number -= 1
-        places = np.empty(n, np.int32)
-        end = n
-        while parts:
-            part = parts.pop()
-            renumber(part, low, number, places[end - part.size : end])
-            end -= part.size
+    present = np.zeros(span, dtype=np.bool_)
+    for part in parts:
+        _run(mark, part.size, CHUNK, part, low, present)
+    number = np.cumsum(present, dtype=np.int32)
+    number -= 1
+    places = np.empty(n, np.int32)
+    end = n
+    while parts:
+        part = parts.pop()
+        _run(renumber, part.size, CHUNK, part, low, number, places[end - part.size : end])
+        end -= part.size
     distinct = np.flatnonzero(present).astype(np.int64, copy=False)
     distinct += low
     return distinct, places
@@ -90,9 +91,13 @@ def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
 def encode_texts(texts: TextNumbers, numbers: NDArray[np.int32]) -> tuple[Ids, NDArray[np.int32]]:
     """Distinct texts in ascending order, and the position of each number; writes over these."""
     ids, places = texts.in_order()
-    with parallel():
-        renumber(numbers, 0, places, numbers)
+    _run(renumber, numbers.size, CHUNK, numbers, 0, places, numbers)
     return ids, numbers
+
+
+def _run(kernel: Any, n: int, per_task: int, *arguments: Any) -> None:
+    """Run a kernel over n entries or rows."""
+    run(kernel, -(-n // per_task), available_threads(), *arguments)
 
 
 def build_csr(
@@ -120,23 +125,22 @@ def build_csr(
     has_numbers = values is not None or weights is not None
     places = np.arange(n if has_numbers else 0)
     indptr, first = np.empty(shape[0] + 1, np.int64), np.empty(0, np.int64)
-    with parallel():
-        # Stable, by column and then by row: every row ends up sorted, and equal pairs in order.
-        entries: list[NDArray[Any]] = [cols, rows, places]
-        spare = [np.empty_like(array) for array in entries]
-        entries, spare = _sort(entries, spare, shape[1])
-        entries[:2], spare[:2] = entries[1::-1], spare[1::-1]
-        (rows, indices, places), spare = _sort(entries, spare, shape[0])
-        find_rows(rows, indptr)
-        repeats = np.empty(shape[0], np.int64)
-        count_repeats(indptr, indices, repeats)
-        n_repeats = int(repeats.sum())
-        if n_repeats:
-            if has_numbers or duplicates != "keep-one":
-                first = np.empty(n - n_repeats, np.int64)
-            new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
-            new_indices = spare[1][: n - n_repeats]
-            drop_repeats(indptr, indices, new_indptr, new_indices, first)
+    # Stable, by column and then by row: every row ends up sorted, and equal pairs in order.
+    entries: list[NDArray[Any]] = [cols, rows, places]
+    spare = [np.empty_like(array) for array in entries]
+    entries, spare = _sort(entries, spare, shape[1])
+    entries[:2], spare[:2] = entries[1::-1], spare[1::-1]
+    (rows, indices, places), spare = _sort(entries, spare, shape[0])
+    _run(find_rows, n + 1, CHUNK, rows, indptr)
+    repeats = np.empty(shape[0], np.int64)
+    _run(count_repeats, shape[0], ROWS, indptr, indices, repeats)
+    n_repeats = int(repeats.sum())
+    if n_repeats:
+        if has_numbers or duplicates != "keep-one":
+            first = np.empty(n - n_repeats, np.int64)
+        new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
+        new_indices = spare[1][: n - n_repeats]
+        _run(drop_repeats, shape[0], ROWS, indptr, indices, new_indptr, new_indices, first)
     data = None if values is None else values[places]
     weights = None if weights is None else weights[places]
     if n_repeats:
@@ -185,10 +189,10 @@ def _sort(
     shift = 0
     while n_keys > 1 << shift:
         counts = np.zeros((bounds.size - 1, DIGITS), np.int64)
-        count_digits(entries[0], shift, bounds, counts)
+        _run(count_digits, bounds.size - 1, 1, entries[0], shift, bounds, counts)
         by_digit = counts.T  # a digit's entries of the first part come before those of the second
         starts = (np.cumsum(by_digit).reshape(by_digit.shape) - by_digit).T.copy()
-        sort_by_digit(*entries, shift, bounds, starts, *spare)
+        _run(sort_by_digit, bounds.size - 1, 1, *entries, shift, bounds, starts, *spare)
         entries, spare = spare, entries
         shift += DIGITS.bit_length() - 1
     return entries, spare

@@ -1,5 +1,6 @@
 """Ids of rows and columns: int64, or object arrays of `str`."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
-__all__ = ["Ids", "as_ids", "check_unique", "find", "index_of"]
+__all__ = ["Ids", "Vocabulary", "as_ids", "check_unique", "index_of"]
 
 Ids = NDArray[Any]
 
@@ -53,28 +54,46 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
     return np.array(items, dtype=np.int64)
 
 
-def find(ids: Ids, vocabulary: Ids) -> NDArray[np.int64]:
-    """Position of each id in the vocabulary, or -1 where it is not there."""
-    if ids.size == 0 or vocabulary.size == 0 or ids.dtype != vocabulary.dtype:
-        return np.full(ids.size, -1, dtype=np.int64)
-    if ids.dtype == object:
-        position = {text: index for index, text in enumerate(vocabulary.tolist())}
-        return np.array([position.get(text, -1) for text in ids.tolist()], dtype=np.int64)
-    order = np.argsort(vocabulary, kind="stable")
-    slot = np.minimum(np.searchsorted(vocabulary, ids, sorter=order), vocabulary.size - 1)
-    return np.where(vocabulary[order[slot]] == ids, order[slot], -1).astype(np.int64)
+class Vocabulary:
+    """Ids with an index of them, which is built when it is first used."""
+
+    def __init__(self, ids: Ids) -> None:
+        self.ids = ids
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {text: index for index, text in enumerate(self.ids.tolist())}
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64] | None:
+        """The positions in ascending order of the ids; None if that is their own order."""
+        if (self.ids[1:] > self.ids[:-1]).all():
+            return None
+        return np.argsort(self.ids, kind="stable")
+
+    def find(self, ids: Ids) -> NDArray[np.int64]:
+        """Return the position of each id, or -1 where it is not there."""
+        own, order = self.ids, None
+        if ids.size == 0 or own.size == 0 or ids.dtype != own.dtype:
+            return np.full(ids.size, -1, dtype=np.int64)
+        if ids.dtype == object:
+            return np.array([self._places.get(text, -1) for text in ids.tolist()], dtype=np.int64)
+        order = self._order
+        slot = np.minimum(np.searchsorted(own, ids, sorter=order), own.size - 1)
+        place = slot if order is None else order[slot]
+        return np.where(own[place] == ids, place, -1).astype(np.int64)
 
 
-def index_of(ids: ArrayLike, vocabulary: Ids, name: str) -> NDArray[np.int64]:
+def index_of(ids: ArrayLike, vocabulary: Vocabulary, name: str) -> NDArray[np.int64]:
     """Position of each id in the vocabulary, or an error that names the first unknown id."""
     wanted = as_ids(ids, f"{name} ids")
-    positions = find(wanted, vocabulary)
+    positions = vocabulary.find(wanted)
     missing = np.flatnonzero(positions < 0)
     if missing.size:
-        kind = "strings" if vocabulary.dtype == object else "integers"
+        kind = "strings" if vocabulary.ids.dtype == object else "integers"
         raise UnknownIdError(
             f"{name} id {wanted.item(missing[0])!r} is unknown: it is not among the "
-            f"{vocabulary.size} {name} ids, which are {kind}"
+            f"{vocabulary.ids.size} {name} ids, which are {kind}"
         )
     return positions
 

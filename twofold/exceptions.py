@@ -4,11 +4,13 @@ Each message is one sentence that names the place (row, column, id, field or fil
 """
 
 __all__ = [
+    "CheckpointWarning",
     "ConvergenceWarning",
     "DatabaseReadError",
     "DivergenceWarning",
     "FileFormatError",
     "InvalidInputError",
+    "KernelCacheWarning",
     "SingularRowError",
     "TwofoldError",
     "UnknownIdError",
@@ -52,5 +54,13 @@ class DivergenceWarning(UserWarning):
     """A fit diverged; the last finite factors were kept."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint could not be written; the run continued without it."""
+
+
 class ConvergenceWarning(UserWarning):
     """An iterative computation stopped before it was as accurate as promised."""
+
+
+class KernelCacheWarning(UserWarning):
+    """Compiled kernels cannot be kept on disk; every process compiles them again."""

@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from twofold._archive import damage_explained
 from twofold._checks import check_choice, check_names
 from twofold._csr import Duplicates, build_csr, check_weights, encode, pair_at
 from twofold._frames import read_frame
-from twofold._ids import Ids, as_ids, check_unique, find, index_of
+from twofold._ids import Ids, Vocabulary, as_ids, check_unique, index_of
 from twofold._mapped import read_mapped, write_mapped
 from twofold._report import ReadReport, reported
 from twofold.exceptions import InvalidInputError, UnknownIdError
@@ -284,6 +285,19 @@ class Pairings:
             f"{self.n_pairs} pairs>"
         )
 
+    @cached_property
+    def _rows(self) -> Vocabulary:
+        return Vocabulary(self.row_ids)
+
+    @cached_property
+    def _cols(self) -> Vocabulary:
+        return Vocabulary(self.col_ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the indexes out of pickles: they are built again."""
+        kept = {field.name for field in fields(self)}
+        return {name: value for name, value in self.__dict__.items() if name in kept}
+
     def row_index(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Positions of the given row ids.
 
@@ -301,7 +315,7 @@ class Pairings:
         UnknownIdError
             If an id is not in `row_ids`.
         """
-        return index_of(ids, self.row_ids, "row")
+        return index_of(ids, self._rows, "row")
 
     def col_index(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Positions of the given column ids.
@@ -320,7 +334,7 @@ class Pairings:
         UnknownIdError
             If an id is not in `col_ids`.
         """
-        return index_of(ids, self.col_ids, "column")
+        return index_of(ids, self._cols, "column")
 
     def take_rows(self, positions: ArrayLike) -> "Pairings":
         """Return the rows at the given positions, in that order, with all columns.
@@ -358,14 +372,15 @@ class Pairings:
         return Pairings(self.matrix[taken], self.row_ids[taken], self.col_ids, weights=weights)
 
     def align(
-        self, col_ids: ArrayLike, *, unknown: Literal["drop", "error"] = "drop"
+        self, col_ids: "ArrayLike | Pairings", *, unknown: Literal["drop", "error"] = "drop"
     ) -> "Pairings":
         """Re-index the columns to another vocabulary, for instance that of a trained model.
 
         Parameters
         ----------
-        col_ids : array_like, shape (n,)
-            The columns of the result, in this order.
+        col_ids : array_like, shape (n,), or Pairings
+            The columns of the result, in this order. Those of other pairings are looked up in an
+            index that they keep.
         unknown : {"drop", "error"}, default "drop"
             What to do with pairs whose column is not in `col_ids`: leave them out, and say how
             many in `n_dropped_pairs` and `n_dropped_cols`; or raise.
@@ -383,8 +398,11 @@ class Pairings:
             If `unknown="error"` and a stored pair has a column that is not in `col_ids`.
         """
         check_choice(unknown, "unknown", ("drop", "error"))
-        target_ids = as_ids(col_ids, "col_ids")
-        positions = find(self.col_ids, target_ids)
+        if isinstance(col_ids, Pairings):
+            columns = col_ids._cols
+        else:
+            columns = Vocabulary(as_ids(col_ids, "col_ids"))
+        target_ids, positions = columns.ids, columns.find(self.col_ids)
         entry_cols = positions[self.matrix.indices]
         known = entry_cols >= 0
         n_dropped = int(known.size - np.count_nonzero(known))

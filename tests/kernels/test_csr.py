@@ -7,7 +7,8 @@ from scipy import sparse
 
 from twofold import Pairings
 from twofold._csr import build_csr, encode_integers
-from twofold._kernels.csr import count_digits, find_rows
+from twofold._kernels.csr import CHUNK, count_digits, find_rows
+from twofold._kernels.threads import run
 from twofold.exceptions import InvalidInputError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 3)), max_size=60)
@@ -60,10 +61,10 @@ def test_more_than_2_to_31_pairs():
     n = 2**31 + 5
     rows = np.broadcast_to(np.int32(1), n)  # takes no memory
     indptr = np.empty(4, np.int64)
-    find_rows(rows, indptr)
+    run(find_rows, -(-(n + 1) // CHUNK), 2, rows, indptr)
     assert indptr.tolist() == [0, 0, n, n]
     counts = np.zeros((1, 2048), np.int64)
-    count_digits(rows, 0, np.array([0, n]), counts)
+    run(count_digits, 1, 1, rows, 0, np.array([0, n]), counts)
     assert counts[0, 1] == n
 
 

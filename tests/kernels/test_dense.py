@@ -2,16 +2,10 @@
 
 import numpy as np
 import pytest
+from devices import call
 
-from twofold._kernels.dense import (
-    add_products,
-    cholesky,
-    padded,
-    room,
-    set_products_row,
-    solve_transposed,
-    solve_upper,
-)
+from twofold._kernels import dense, products
+from twofold._kernels.threads import run
 
 SIZES = [8, 16, 24, 64, 104]
 DTYPES = [np.float32, np.float64]
@@ -28,7 +22,7 @@ def positive(n, dtype):
 
 
 def test_padded():
-    assert [padded(n) for n in (0, 1, 7, 8, 9, 16)] == [0, 8, 8, 8, 16, 16]
+    assert [call(dense.padded, n) for n in (0, 1, 7, 8, 9, 16)] == [0, 8, 8, 8, 16, 16]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -39,7 +33,7 @@ def test_add_products(n, m, dtype):
     A = random_matrix(m + 3, n + 8, dtype)
     start = random_matrix(n + 2, n + 8, dtype, seed=1)
     out = start.copy()
-    add_products(A, m, n, out)
+    call(dense.add_products, A, m, n, out)
     upper = np.triu_indices(n)
     expected = start[:n, :n] + A[:m, :n].T @ A[:m, :n]
     np.testing.assert_allclose(
@@ -54,17 +48,17 @@ def test_add_products(n, m, dtype):
 def test_products_are_set(n, dtype):
     A = random_matrix(9, n, dtype)
     added, set_ = np.zeros((n, n), dtype), np.full((n, n), np.nan, dtype)
-    add_products(A, 9, n, added)
+    call(dense.add_products, A, 9, n, added)
     for i in range(0, n, 8):
-        set_products_row(A, 9, n, i, set_)
+        call(dense.set_products_row, A, 9, n, i, set_)
     upper = np.triu_indices(n)
     np.testing.assert_array_equal(set_[upper], added[upper])
 
 
 def test_rows_are_not_a_power_of_two_apart():
     for n in range(1, 600):
-        assert room(n) >= padded(n) + 8
-        assert room(n) % 16 == 8
+        assert call(dense.padded_leading_dim, n) >= call(dense.padded, n) + 8
+        assert call(dense.padded_leading_dim, n) % 16 == 8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,7 +67,7 @@ def test_cholesky_and_solves(n, dtype):
     M, rhs = positive(n, dtype), random_matrix(n, 8, dtype, seed=1)
     U = np.hstack([M, rhs, np.full((n, 8), 7.0, dtype)])
     inverse = np.empty(n, dtype)
-    assert cholesky(U, inverse, n, n + 8, 0.0)
+    assert call(dense.cholesky, U, inverse, n, n + 8, 0.0)
     factor = np.linalg.cholesky(M.astype(np.float64)).T
     tolerance = 10 * TOLERANCE[dtype] * np.abs(factor).max()
     np.testing.assert_allclose(np.triu(U[:, :n]), factor, atol=tolerance)
@@ -81,9 +75,9 @@ def test_cholesky_and_solves(n, dtype):
     np.testing.assert_allclose(U[:, n : n + 8], np.linalg.solve(factor.T, rhs), atol=tolerance)
     assert (U[:, n + 8 :] == 7.0).all()
     x = rhs[:, 0].copy()
-    solve_transposed(U, inverse, n, x)
+    call(dense.solve_transposed, U, inverse, n, x)
     np.testing.assert_allclose(x, U[:, n], atol=tolerance)
-    solve_upper(U, inverse, n, x)
+    call(dense.solve_upper, U, inverse, n, x)
     np.testing.assert_allclose(x, np.linalg.solve(M.astype(np.float64), rhs[:, 0]), atol=tolerance)
 
 
@@ -93,10 +87,36 @@ def test_cholesky_and_solves(n, dtype):
 def test_what_is_not_positive_definite_is_refused(pivot, at, dtype):
     U = np.identity(16, dtype)
     U[at, at] = pivot
-    assert not cholesky(U, np.empty(16, dtype), 16, 16, 0.0)
+    assert not call(dense.cholesky, U, np.empty(16, dtype), 16, 16, 0.0)
 
 
 def test_the_smallest_pivot_counts():
     U = np.diag(np.arange(1.0, 9.0)[::-1])
-    assert cholesky(U.copy(), np.empty(8), 8, 8, 0.99)
-    assert not cholesky(U.copy(), np.empty(8), 8, 8, 1.0)
+    assert call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 0.99)
+    assert not call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("out_dtype", DTYPES)
+@pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 300])
+def test_multiply(n_rows, out_dtype, dtype):
+    """F B and F[rows] B; the bits of an element depend on its row and column alone."""
+    F, B = random_matrix(n_rows, 40, np.float32), random_matrix(40, 56, dtype, seed=1)
+    every, tasks = np.empty(0, np.int64), max(-(-n_rows // products.PRODUCT_ROWS), 1)
+    out = np.full((n_rows, 56), np.nan, out_dtype)
+    run(products.multiply, tasks if n_rows else 0, 2, F, every, B, out)
+    tolerance = 1e-4 if np.float32 in (dtype, out_dtype) else 1e-12
+    np.testing.assert_allclose(out, F.astype(np.float64) @ B.astype(np.float64), atol=tolerance)
+    rows = np.arange(n_rows)[::-3].copy()
+    if rows.size:
+        some = np.full((n_rows, 8), np.nan, out_dtype)
+        run(
+            products.multiply,
+            -(-rows.size // products.PRODUCT_ROWS),
+            1,
+            F,
+            rows,
+            np.ascontiguousarray(B[:, 8:16]),
+            some,
+        )
+        np.testing.assert_array_equal(some[rows], out[rows, 8:16])

@@ -221,10 +221,6 @@ KINDS = [
     ALS(row_solver="direct"),
     ALS(row_solver="cg"),
     ALS(row_solver="cg", cg_steps=20),
-    ALS(row_solver="subspace", block_size=4),
-    ALS(row_solver="subspace", block_size=9),
-    ALS(row_solver="subspace", block_size=64),
-    ALS(nonnegative=True),
 ]
 
 
@@ -254,23 +250,19 @@ def test_enough_steps_of_cg_and_one_block_of_all_factors_are_exact(k, objective)
     matrix = lengths_matrix()
     P, Q = normal_factors(matrix.shape[0], k), normal_factors(900, k, seed=2)
     exact = reference.fold_in(objective, matrix, Q)
-    for solver in (
-        ALS(row_solver="cg", cg_steps=60), ALS(row_solver="subspace", block_size=max(k, 24))
-    ):  # fmt: skip
-        once = replace(solver, n_factors=k, max_epochs=1, dtype="float64")
-        state = once.solve(objective, matrix, (P, Q))
-        expected = replace(once, row_solver="auto").solve(objective, matrix, (P, Q))
-        np.testing.assert_allclose(state.row_factors, expected.row_factors, rtol=1e-7, atol=1e-9)
-        np.testing.assert_allclose(state.row_factors, exact, rtol=1e-7, atol=1e-9)
+    solver = ALS(row_solver="cg", cg_steps=60, n_factors=k, max_epochs=1, dtype="float64")
+    state = solver.solve(objective, matrix, (P, Q))
+    expected = replace(solver, row_solver="auto").solve(objective, matrix, (P, Q))
+    np.testing.assert_allclose(state.row_factors, expected.row_factors, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(state.row_factors, exact, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["cg", "subspace"])
-def test_steps_start_from_where_the_row_was(kind):
+def test_steps_start_from_where_the_row_was():
     """At the solution nothing moves; from elsewhere a few steps do not get there."""
     objective, matrix = Objective(regularizer=L2(1.0), unobserved_weight=0.1), lengths_matrix()
     Q = normal_factors(900, 8, seed=2)
     exact = fold_in(objective, matrix, Q)
-    solver = ALS(n_factors=8, max_epochs=1, dtype="float64", row_solver=kind, block_size=4)
+    solver = ALS(n_factors=8, max_epochs=1, dtype="float64", row_solver="cg")
     from_there = solver.solve(objective, matrix, (exact, Q)).row_factors
     np.testing.assert_allclose(from_there, exact, rtol=1e-9, atol=1e-12)
     from_elsewhere = solver.solve(objective, matrix, (np.ones_like(exact), Q)).row_factors
@@ -302,7 +294,8 @@ def test_steps_that_auto_takes_are_as_exact_as_the_direct_way(a0):
 def test_nonnegative_rows_satisfy_their_conditions(objective):
     """At a minimum over p >= 0 the gradient is 0 where p > 0, and >= 0 where p = 0."""
     matrix = lengths_matrix()
-    solver = ALS(n_factors=6, max_epochs=1, rng=0, dtype="float64", nonnegative=True)
+    objective = replace(objective, nonnegative=True)
+    solver = ALS(n_factors=6, max_epochs=1, rng=0, dtype="float64")
     P, Q = normal_factors(matrix.shape[0], 6), np.abs(normal_factors(900, 6, seed=2))
     found = solver.solve(objective, matrix, (P, Q)).row_factors
     slope, _ = objective.gradient(matrix, found, Q)
@@ -332,8 +325,6 @@ def test_bits_do_not_depend_on_threads_whatever_solves_the_rows(solver, k):
     [
         ({"row_solver": "lu"}, "row_solver"),
         ({"cg_steps": 0}, "cg_steps is 0"),
-        ({"block_size": 1.5}, "block_size is 1.5"),
-        ({"row_solver": "cg", "nonnegative": True}, "cannot keep factors >= 0"),
     ],
 )
 def test_wrong_parameters_are_named(options, sentence):

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from twofold import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, Regularizer, SquaredLoss
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
-from twofold.objective import Problem
+from twofold.objective import Point, Problem
 from twofold.solvers import GD, SGD
 from twofold.solvers.state import State
 
@@ -223,11 +223,26 @@ def test_a_step_begins_at_the_old_values_whatever_the_penalty():
 def test_a_step_depends_on_its_state_alone():
     """The factors stay packed between epochs, as long as they are the ones to go on with."""
     solver = SGD(n_factors=5, rng=0, n_threads=1)
-    problem = Problem(Objective(regularizer=L2(0.1)), signs())
+    problem = Problem.of(Objective(regularizer=L2(0.1)), signs())
     P, Q = (factors.astype(np.float32) for factors in normal_factors(5))
-    first = solver.prepare(problem, State(P, Q, 0, 3))
+    point = Point.of(P, Q)
+    first = solver.prepare(problem, State(point, 0, 3, solver.new_memory(problem, point)))
     second = solver.step(problem, first)
     solver.step(problem, second)
     again = solver.step(problem, first)
     assert again.row_factors.tobytes() == second.row_factors.tobytes()
     assert again.col_factors.tobytes() == second.col_factors.tobytes()
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 64])
+def test_the_default_rate_suits_a_row_much_longer_than_the_others(k):
+    """The penalty of a short row is applied in a few visits, by steps that may not overshoot."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([np.zeros(20_000, int), np.repeat(np.arange(1, 1001), 10)])
+    others = [rng.choice(20_000, 10, replace=False) for _ in range(1000)]
+    cols = np.concatenate([np.arange(20_000), *others])
+    matrix = sparse.csr_array((np.ones(rows.size), (rows, cols)), shape=(1001, 20_000))
+    solution = SGD(n_factors=k, rng=0, max_epochs=6).solve(Objective(regularizer=L2(1.0)), matrix)
+    totals = [record.total for record in solution.history]
+    assert max(totals) == totals[0]
+    assert totals[-1] < 0.5 * totals[0]

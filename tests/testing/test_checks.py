@@ -168,12 +168,6 @@ class RefusesNothing(SignDescent):
         pass
 
 
-class AlwaysFloat64(SignDescent):
-    def step(self, problem, state):
-        moved = super().step(problem, state)
-        return moved.moved(*(f.astype("float64") for f in (moved.row_factors, moved.col_factors)))
-
-
 @dataclass(kw_only=True)
 class OddlyNamed(SignDescent):
     n_components: int = 3
@@ -200,7 +194,6 @@ class DividesByCounts(SignDescent):
         (ChangesItself, "solve changes the solver's own attributes"),
         (ForgetsItsSteps, "going on from a solution differs from not stopping"),
         (RefusesNothing, "it must raise UnsupportedObjectiveError"),
-        (AlwaysFloat64, "dtype='float32' gives float64"),
         (OddlyNamed, "call the parameter n_components n_factors"),
         (DividesByCounts, "not finite"),
     ],

@@ -3,12 +3,13 @@
 Arrays of one entry for each pair have up to 2^31 and more entries: positions among them are int64.
 """
 
-from numba import prange
-
-from twofold._kernels.jit import parallel_jit
+from twofold._kernels.jit import device, kernel
+from twofold._kernels.vectors import next_task
 
 __all__ = [
+    "CHUNK",
     "DIGITS",
+    "ROWS",
     "count_digits",
     "count_repeats",
     "drop_repeats",
@@ -20,42 +21,53 @@ __all__ = [
 
 DIGITS = 1 << 11  # as many places to write to as the second cache has room for
 
-_CHUNK = 1 << 16  # entries that one thread takes at a time
-_ROWS = 1 << 9  # rows, likewise
+CHUNK = 1 << 16
+"""Entries in a task."""
+ROWS = 1 << 9
+"""Rows in a task."""
 
 
-@parallel_jit
-def mark(ids, low, present):
+@kernel
+def mark(counter, n_tasks, ids, low, present):
     """Set present[id - low] of every id."""
-    for chunk in prange((ids.size + _CHUNK - 1) // _CHUNK):
-        for e in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, ids.size)):
+    chunk = next_task(counter)
+    while chunk < n_tasks:
+        for e in range(chunk * CHUNK, min((chunk + 1) * CHUNK, ids.size)):
             present[ids[e] - low] = True  # by two threads perhaps, which write the same
+        chunk = next_task(counter)
 
 
-@parallel_jit
-def renumber(ids, low, number, out):
+@kernel
+def renumber(counter, n_tasks, ids, low, number, out):
     """Set out[e] = number[ids[e] - low]; ``out`` may be ``ids``."""
-    for chunk in prange((ids.size + _CHUNK - 1) // _CHUNK):
-        for e in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, ids.size)):
+    chunk = next_task(counter)
+    while chunk < n_tasks:
+        for e in range(chunk * CHUNK, min((chunk + 1) * CHUNK, ids.size)):
             out[e] = number[ids[e] - low]
+        chunk = next_task(counter)
 
 
-@parallel_jit
-def count_digits(keys, shift, bounds, counts):
+@kernel
+def count_digits(counter, n_tasks, keys, shift, bounds, counts):
     """Count the entries with each digit of their key, in each part: counts[part, digit]."""
-    for part in prange(bounds.size - 1):
+    part = next_task(counter)
+    while part < n_tasks:
         for e in range(bounds[part], bounds[part + 1]):
             counts[part, (keys[e] >> shift) & (DIGITS - 1)] += 1
+        part = next_task(counter)
 
 
-@parallel_jit
-def sort_by_digit(keys, others, places, shift, bounds, starts, new_keys, new_others, new_places):
+@kernel
+def sort_by_digit(
+    counter, n_tasks, keys, others, places, shift, bounds, starts, new_keys, new_others, new_places
+):
     """Write the entries in the order of a digit of their key, from ``starts`` on.
 
     Entries with the same digit stay in their order, whatever the number of parts. ``places`` may be
     empty.
     """
-    for part in prange(bounds.size - 1):
+    part = next_task(counter)
+    while part < n_tasks:
         for e in range(bounds[part], bounds[part + 1]):
             key = keys[e]
             digit = (key >> shift) & (DIGITS - 1)
@@ -65,40 +77,52 @@ def sort_by_digit(keys, others, places, shift, bounds, starts, new_keys, new_oth
             new_others[at] = others[e]
             if places.size:
                 new_places[at] = places[e]
+        part = next_task(counter)
 
 
-@parallel_jit
-def find_rows(rows, indptr):
+@kernel
+def find_rows(counter, n_tasks, rows, indptr):
     """Fill ``indptr`` with where each row begins among entries that are sorted by row."""
     n = rows.size
-    for chunk in prange((n + 1 + _CHUNK - 1) // _CHUNK):
-        for e in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n + 1)):
+    chunk = next_task(counter)
+    while chunk < n_tasks:
+        for e in range(chunk * CHUNK, min((chunk + 1) * CHUNK, n + 1)):
             before = rows[e - 1] if e > 0 else -1
             here = rows[e] if e < n else indptr.size - 1
             for row in range(before + 1, here + 1):
                 indptr[row] = e
+        chunk = next_task(counter)
 
 
-@parallel_jit
-def count_repeats(indptr, indices, repeats):
+@kernel
+def count_repeats(counter, n_tasks, indptr, indices, repeats):
     """Count in each row the entries that have the column of the one before."""
-    for chunk in prange((indptr.size - 1 + _ROWS - 1) // _ROWS):
-        for u in range(chunk * _ROWS, min((chunk + 1) * _ROWS, indptr.size - 1)):
+    chunk = next_task(counter)
+    while chunk < n_tasks:
+        for u in range(chunk * ROWS, min((chunk + 1) * ROWS, indptr.size - 1)):
             n = 0
             for e in range(indptr[u] + 1, indptr[u + 1]):
                 n += indices[e] == indices[e - 1]
             repeats[u] = n
+        chunk = next_task(counter)
 
 
-@parallel_jit
-def drop_repeats(indptr, indices, new_indptr, new_indices, first):
+@kernel
+def drop_repeats(counter, n_tasks, indptr, indices, new_indptr, new_indices, first):
     """Keep one of the entries of a row that have the same column; ``first`` is where it was."""
-    for chunk in prange((indptr.size - 1 + _ROWS - 1) // _ROWS):
-        for u in range(chunk * _ROWS, min((chunk + 1) * _ROWS, indptr.size - 1)):
-            place = new_indptr[u]
-            for e in range(indptr[u], indptr[u + 1]):
-                if e == indptr[u] or indices[e] != indices[e - 1]:
-                    new_indices[place] = indices[e]
-                    if first.size:
-                        first[place] = e
-                    place += 1
+    chunk = next_task(counter)
+    while chunk < n_tasks:
+        for u in range(chunk * ROWS, min((chunk + 1) * ROWS, indptr.size - 1)):
+            _copy_row(u, indptr, indices, new_indptr, new_indices, first)
+        chunk = next_task(counter)
+
+
+@device
+def _copy_row(u, indptr, indices, new_indptr, new_indices, first):
+    place = new_indptr[u]
+    for e in range(indptr[u], indptr[u + 1]):
+        if e == indptr[u] or indices[e] != indices[e - 1]:
+            new_indices[place] = indices[e]
+            if first.size:
+                first[place] = e
+            place += 1

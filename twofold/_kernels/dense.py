@@ -1,22 +1,19 @@
-"""Small dense linear algebra inside kernels: A'A, Cholesky, triangular solves.
+"""Dense linear algebra inside kernels, by 8 x 8 tiles: products, Cholesky, triangular solves.
 
-All by 8 x 8 tiles (see `simd`): sizes are multiples of 8, upper triangles are used, and what is
-below the diagonal tiles is left alone. Columns to the right of the matrix are right-hand sides that
-are carried along.
+Sizes are multiples of 8 (see `padded`). Of a symmetric matrix and of a triangle only the tiles on
+and above the diagonal are used; the others are not changed. Columns to the right of a matrix are
+right-hand sides.
 """
 
-from twofold._kernels.jit import jit
-from twofold._kernels.simd import (
+from twofold._kernels.jit import device
+from twofold._kernels.vectors import (
     TILE,
-    add_pair,
-    add_tile,
+    add_tiles,
     factor_tile,
-    set_pair,
-    set_tile,
+    set_tiles,
     solve_back,
     solve_tile,
-    subtract_pair,
-    subtract_tile,
+    subtract_tiles,
 )
 
 __all__ = [
@@ -24,75 +21,58 @@ __all__ = [
     "add_products_row",
     "cholesky",
     "padded",
-    "room",
+    "padded_leading_dim",
     "set_products_row",
     "solve_transposed",
     "solve_upper",
 ]
 
 
-@jit
+@device
 def padded(n):
     """Return the next multiple of 8."""
     return (n + TILE - 1) // TILE * TILE
 
 
-@jit
-def room(n):
-    """Return how wide a matrix of n columns is made: one column is not 4096 bytes / 2^i apart.
+@device
+def padded_leading_dim(n):
+    """Return the leading dimension of a matrix with n columns: an odd multiple of 8, >= n + 8.
 
-    Numbers that are a large power of two apart share few sets of the cache.
+    With a large power of two, the rows of a column of tiles would share few sets of the cache.
     """
     tiles = (n + TILE - 1) // TILE
     return TILE * (tiles + 1 + tiles % 2)
 
 
-@jit
+@device
 def set_products_row(A, m, n, i, U):
-    """Set U[i:i+8] to A'A from its diagonal on, for the first m rows and n columns of A."""
-    j = i
-    if (n - i) // TILE % 2:
-        set_tile(U, A, m, i, j)
-        j += TILE
-    while j < n:
-        set_pair(U, A, m, i, j)
-        j += 2 * TILE
+    """Set U[i:i+8, i:n] to those rows and columns of A'A, for the first m rows of A."""
+    set_tiles(U, i, A, A, m, i, i, n)
 
 
-@jit
+@device
 def add_products_row(A, m, n, i, U):
-    """Add to U[i:i+8] what `set_products_row` sets it to."""
-    j = i
-    if (n - i) // TILE % 2:
-        add_tile(U, A, m, i, j)
-        j += TILE
-    while j < n:
-        add_pair(U, A, m, i, j)
-        j += 2 * TILE
+    """Add the rows and columns of A'A to U[i:i+8, i:n], for the first m rows of A."""
+    add_tiles(U, i, A, A, m, i, i, n)
 
 
-@jit
+@device
 def add_products(A, m, n, U):
     """Add A'A to the upper triangle of U, for the first m rows and n columns of A."""
     for i in range(0, n, TILE):
         add_products_row(A, m, n, i, U)
 
 
-@jit
+@device
 def cholesky(U, inverse, n, n_columns, smallest):
-    """Replace the upper triangle of U[:n, :n] by R with R'R = it; False if a pivot is too small.
+    """Replace the upper triangle of U[:n, :n] by R with R'R = U; False if a pivot is too small.
 
-    ``inverse`` becomes 1 / the diagonal of R, and the columns from n to n_columns of U become
-    those of R'^-1 U. A pivot must be > smallest. Left-looking (Golub & Van Loan, section 4.2.6).
+    Sets ``inverse`` to 1 / the diagonal of R, and the columns n to n_columns of U to those of
+    R'^-1 U. A pivot must be > smallest. Left-looking (Golub & Van Loan, section 4.2.6).
     """
     for i in range(0, n, TILE):
-        j = i
-        if (n_columns - i) // TILE % 2:
-            subtract_tile(U, U, i, i, j)
-            j += TILE
-        while j < n_columns:
-            subtract_pair(U, U, i, i, j)
-            j += 2 * TILE
+        if i > 0:
+            subtract_tiles(U, i, U, U, i, i, i, n_columns)
         if not factor_tile(U, inverse, i) > smallest:
             return False
         for j in range(i + TILE, n_columns, TILE):
@@ -100,14 +80,14 @@ def cholesky(U, inverse, n, n_columns, smallest):
     return True
 
 
-@jit
+@device
 def solve_upper(R, inverse, n, x):
     """Replace x[:n] by R^-1 x, with R and inverse of `cholesky`."""
     for i in range(n - TILE, -1, -TILE):
         solve_back(R, inverse, i, n, x)
 
 
-@jit
+@device
 def solve_transposed(R, inverse, n, x):
     """Replace x[:n] by R'^-1 x, with R and inverse of `cholesky`."""
     for i in range(n):

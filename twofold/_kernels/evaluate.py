@@ -1,144 +1,184 @@
-"""The parts of the objective and its gradient, over the stored entries of a CSR side.
+"""The parts of the objective and its gradient, over the stored entries of one side.
 
-Per-entry arrays (targets, weights, first) may have length 1, read with step 0: a constant.
+``bounds`` splits the rows into fixed chunks, one task each. Row ``task`` of ``sums`` becomes the
+chunk's sums of w l(r, x), of a0 x^2 over the stored cells where these get it back, and of
+scale_u phi(p_u), with x = p_u . q_i. They are added in float64.
 """
 
 import numpy as np
-from numba import prange
 
+from twofold._kernels.arguments import missing_share, target, weight
 from twofold._kernels.formulas import (
+    SQUARE,
+    SQUARED,
     loss_derivative,
     loss_value,
     penalty_derivative,
+    penalty_step,
     penalty_value,
 )
-from twofold._kernels.jit import jit, parallel_jit
-from twofold._kernels.simd import TILE, add_rows, dot_rows, prefetch_row
+from twofold._kernels.jit import device, inlined, kernel
+from twofold._kernels.vectors import TILE, add_rows, dot_rows, next_task, prefetch_row
 
-_AHEAD = 16  # entries by which rows are asked for before they are needed
+__all__ = ["count_columns", "gradient_rows", "move_rows", "penalty_rows", "value_rows"]
 
-__all__ = ["count_columns", "gradient_rows", "penalty_sum", "stored_sums"]
+_AHEAD = 16  # entries by which rows are prefetched before they are needed
 
 
-@jit
+@kernel
 def count_columns(indices, weights, counts, summed):
     """Add up entries and weights by column."""
-    step = min(weights.size - 1, 1)
     for e in range(indices.size):
         counts[indices[e]] += 1
-        summed[indices[e]] += weights[e * step]
+        summed[indices[e]] += weights[e] if weights.size else 1.0
 
 
-@parallel_jit
-def stored_sums(bounds, indptr, indices, targets, weights, first, code, parameter, address, P, Q):
-    """Sum over stored entries of w l(r, p.q), and of (p.q)^2 once per distinct cell.
-
-    ``bounds`` splits the rows into chunks; row ``c`` of the result belongs to chunk ``c``.
-    """
-    k = P.shape[1]
-    step_t, step_w, step_f = (
-        min(targets.size - 1, 1),
-        min(weights.size - 1, 1),
-        min(first.size - 1, 1),
-    )
-    sums = np.zeros((bounds.size - 1, 2))
-    for chunk in prange(bounds.size - 1):
-        loss = 0.0
-        square = 0.0
-        for u in range(bounds[chunk], bounds[chunk + 1]):
-            for e in range(indptr[u], indptr[u + 1]):
-                i = indices[e]
-                x = 0.0
-                for f in range(k):
-                    x += np.float64(P[u, f]) * np.float64(Q[i, f])
-                loss += weights[e * step_w] * loss_value(
-                    code, parameter, address, targets[e * step_t], x
-                )
-                square += first[e * step_f] * (x * x)
-        sums[chunk, 0] = loss
-        sums[chunk, 1] = square
-    return sums
+@inlined
+def _list_entries(e, m, end, entries, Q, ids):
+    """Set ids to the columns of up to eight entries from e on; prefetch those of later ones."""
+    for r in range(TILE):
+        ids[r] = entries.indices[e + min(r, m - 1)]
+    for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
+        prefetch_row(Q, entries.indices[r])
 
 
-@parallel_jit
-def penalty_sum(bounds, scale, code, address, P):
-    """Sum over rows of s_u sum_f phi(p_uf), one partial sum for each chunk of rows."""
-    k = P.shape[1]
-    step = min(scale.size - 1, 1)
-    sums = np.zeros(bounds.size - 1)
-    for chunk in prange(bounds.size - 1):
-        total = 0.0
-        for u in range(bounds[chunk], bounds[chunk + 1]):
-            row = 0.0
-            for f in range(k):
-                row += penalty_value(code, address, np.float64(P[u, f]))
-            total += scale[u * step] * row
-        sums[chunk] = total
-    return sums
-
-
-@parallel_jit
-def gradient_rows(
-    bounds,
-    indptr,
-    indices,
-    targets,
-    weights,
-    first,
-    missing_weight,
-    loss_code,
-    parameter,
-    loss_address,
-    scale,
-    penalty_code,
-    penalty_address,
-    P,
-    Q,
-    out,
-):
-    """Add to ``out`` the gradient by each row of P; by Q it is the same call on the other side.
-
-    sum_e [w l'(r, x) - 2 missing_weight first x] q_i + scale_u phi'(p_u), with x = p_u . q_i. Q is
-    padded with columns of zeros to a multiple of 8.
-    """
-    k, width = P.shape[1], Q.shape[1]
-    step_t, step_w, step_f = (
-        min(targets.size - 1, 1),
-        min(weights.size - 1, 1),
-        min(first.size - 1, 1),
-    )
-    step_s = min(scale.size - 1, 1)
-    real = out.dtype.type
-    for chunk in prange(bounds.size - 1):
-        p, total = np.zeros(width, P.dtype), np.zeros(width, P.dtype)
-        ids, left = np.zeros(TILE, indices.dtype), np.zeros(TILE, P.dtype)
-        end = indptr[bounds[chunk + 1]]
-        for u in range(bounds[chunk], bounds[chunk + 1]):
-            for f in range(k):
-                p[f] = P[u, f]
+@kernel
+def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, sums):
+    """Set the sums of a side."""
+    width = P.shape[1]
+    p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
+    slopes, chunk = np.zeros(TILE), np.zeros(3)
+    task = next_task(counter)
+    while task < n_tasks:
+        end = entries.indptr[bounds[task + 1]]
+        for u in range(bounds[task], bounds[task + 1]):
             for f in range(width):
-                total[f] = 0.0
-            for e in range(indptr[u], indptr[u + 1], TILE):
-                m = min(indptr[u + 1] - e, TILE)
-                for r in range(TILE):
-                    ids[r] = indices[e + min(r, m - 1)]
-                for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
-                    prefetch_row(Q, indices[r])
-                dot_rows(Q, ids, 0, p, left)
-                for r in range(m):
-                    x = np.float64(left[r])
-                    slope = weights[(e + r) * step_w] * loss_derivative(
-                        loss_code, parameter, loss_address, targets[(e + r) * step_t], x
-                    )
-                    left[r] = real(slope - 2.0 * missing_weight * first[(e + r) * step_f] * x)
-                for r in range(m, TILE):
-                    left[r] = 0.0
-                add_rows(Q, ids, 0, left, total)
-            for f in range(k):
-                out[u, f] += total[f]
-            s = scale[u * step_s]
-            if s != 0.0:
-                for f in range(k):
-                    out[u, f] += real(
-                        s * penalty_derivative(penalty_code, penalty_address, np.float64(P[u, f]))
-                    )
+                p[f] = P[u, f]
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(low, high, TILE):
+                m = min(high - e, TILE)
+                _list_entries(e, m, end, entries, Q, ids)
+                dot_rows(Q, ids, 0, p, x)
+                _apply_loss(e, m, entries, loss, x, slopes, chunk)
+            chunk[2] += entries.scale[u] * _penalty(penalty, p)
+        _take(chunk, task, sums)
+        task = next_task(counter)
+
+
+@device
+def _take(chunk, task, sums):
+    """Move the sums of a chunk to their row."""
+    for part in range(3):
+        sums[task, part] = chunk[part]
+        chunk[part] = 0.0
+
+
+@inlined
+def _apply_loss(e, m, entries, loss, x, slopes, sums):
+    """Add the values of up to eight entries to the sums; set their slopes."""
+    total = square = 0.0
+    for r in range(m):
+        t, w, a = target(entries, e + r), weight(entries, e + r), missing_share(entries, e + r)
+        square += a * (x[r] * x[r])
+        if loss.code == SQUARED:  # here as well as in `formulas`, so that it is a vector loop
+            distance = x[r] - t
+            total += w * (distance * distance)
+            slopes[r] = 2.0 * (w * distance - a * x[r])
+        else:
+            total += w * loss_value(loss, t, x[r])
+            slopes[r] = w * loss_derivative(loss, t, x[r]) - 2.0 * a * x[r]
+    for r in range(m, TILE):
+        slopes[r] = 0.0
+    sums[0] += total
+    sums[1] += square
+
+
+@inlined
+def _penalty(penalty, p):
+    total = 0.0
+    if penalty.code == SQUARE:
+        for f in range(p.size):
+            total += p[f] * p[f]
+        return total
+    for f in range(p.size):
+        total += penalty_value(penalty, p[f])
+    return total
+
+
+@kernel
+def penalty_rows(counter, n_tasks, bounds, scale, penalty, P, sums):
+    """Set the third sum alone."""
+    p = np.zeros(P.shape[1])
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(p.size):
+                p[f] = P[u, f]
+            sums[task, 2] += scale[u] * _penalty(penalty, p)
+        task = next_task(counter)
+
+
+@kernel
+def gradient_rows(
+    counter, n_tasks, bounds, entries, loss, penalty, P, Q, has_pull, rate, sums, out
+):
+    """Set the sums, and ``out`` to the gradient by each row of P, or to a step against it.
+
+    The gradient is sum_e [w l'(r, x) - 2 a0' x] q_i + scale_u phi'(p_u), with a0' of an entry from
+    `missing_share`, plus what is in ``out`` before if ``has_pull``. With a rate > 0, ``out``
+    becomes the proximal step of that length. By Q it is the same call for the other side.
+    """
+    width = P.shape[1]
+    p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
+    total, slopes = np.zeros(width, P.dtype), np.zeros(TILE, P.dtype)
+    chunk = np.zeros(3)
+    task = next_task(counter)
+    while task < n_tasks:
+        end = entries.indptr[bounds[task + 1]]
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(width):
+                p[f] = P[u, f]
+                total[f] = out[u, f] if has_pull else 0.0
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(low, high, TILE):
+                m = min(high - e, TILE)
+                _list_entries(e, m, end, entries, Q, ids)
+                dot_rows(Q, ids, 0, p, x)
+                _apply_loss(e, m, entries, loss, x, slopes, chunk)
+                add_rows(Q, ids, 0, slopes, total)
+            chunk[2] += entries.scale[u] * _penalty(penalty, p)
+            _finish_row(u, entries.scale[u], penalty, rate, p, total, out)
+        _take(chunk, task, sums)
+        task = next_task(counter)
+
+
+@inlined
+def _finish_row(u, scale, penalty, rate, p, total, out):
+    if penalty.code == SQUARE and not penalty.nonnegative:  # a vector loop for the usual case
+        ridge = 2.0 * scale
+        if rate > 0.0:
+            for f in range(p.size):
+                out[u, f] = p[f] - rate * (np.float64(total[f]) + ridge * p[f])
+        else:
+            for f in range(p.size):
+                out[u, f] = np.float64(total[f]) + ridge * p[f]
+        return
+    for f in range(p.size):
+        slope = np.float64(total[f])
+        if penalty.smooth:
+            slope += scale * penalty_derivative(penalty, p[f])
+        if rate > 0.0:
+            slope = penalty_step(penalty, p[f] - rate * slope, rate * scale)
+        out[u, f] = slope
+
+
+@kernel
+def move_rows(counter, n_tasks, bounds, scale, penalty, rate, P, gradient, out):
+    """Set out to the proximal step of P against the gradient."""
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(P.shape[1]):
+                moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f])
+                out[u, f] = penalty_step(penalty, moved, rate * scale[u])
+        task = next_task(counter)

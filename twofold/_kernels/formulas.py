@@ -2,13 +2,13 @@
 
 Passing functions to a kernel would compile it once for each of them and defeat the disk cache.
 The code `EXTERNAL` calls a user's own formula by its address; the formulas themselves are written
-for readers in `twofold.objective`, and a test holds the two equal.
+for readers in `twofold.objective`, and a test holds the two equal. Everything is in float64.
 """
 
 import math
 
 from twofold._kernels.external import call
-from twofold._kernels.jit import jit
+from twofold._kernels.jit import device
 
 __all__ = [
     "ABSOLUTE",
@@ -20,7 +20,7 @@ __all__ = [
     "loss_derivative",
     "loss_value",
     "penalty_derivative",
-    "penalty_proximal",
+    "penalty_step",
     "penalty_value",
 ]
 
@@ -29,61 +29,66 @@ SQUARE, ABSOLUTE = 0, 1
 EXTERNAL = 9
 
 
-@jit
-def loss_value(code, parameter, address, target, x):
-    """l(target, x), in float64."""
-    if code == SQUARED:
+@device
+def loss_value(loss, target, x):
+    """l(target, x)."""
+    if loss.code == SQUARED:
         return (target - x) * (target - x)
-    if code == HUBER:
+    if loss.code == HUBER:
         distance = abs(target - x)
-        if distance <= parameter:
+        if distance <= loss.parameter:
             return distance * distance
-        return parameter * (2.0 * distance - parameter)
-    if code == LOGISTIC:
+        return loss.parameter * (2.0 * distance - loss.parameter)
+    if loss.code == LOGISTIC:
         margin = target * x
         return math.log1p(math.exp(-abs(margin))) + max(-margin, 0.0)
-    return call(address, target, x)
+    return call(loss.value_address, target, x)
 
 
-@jit
-def loss_derivative(code, parameter, address, target, x):
-    """dl/dx at (target, x), in float64."""
-    if code == SQUARED:
+@device
+def loss_derivative(loss, target, x):
+    """dl/dx at (target, x)."""
+    if loss.code == SQUARED:
         return 2.0 * (x - target)
-    if code == HUBER:
-        return 2.0 * max(-parameter, min(parameter, x - target))
-    if code == LOGISTIC:
+    if loss.code == HUBER:
+        return 2.0 * max(-loss.parameter, min(loss.parameter, x - target))
+    if loss.code == LOGISTIC:
         margin = target * x
         shrunk = math.exp(-abs(margin))
         return -target * (1.0 if margin < 0.0 else shrunk) / (1.0 + shrunk)
-    return call(address, target, x)
+    return call(loss.derivative_address, target, x)
 
 
-@jit
-def penalty_value(code, address, x):
+@device
+def penalty_value(penalty, x):
     """phi(x) of a separable regulariser."""
-    if code == SQUARE:
+    if penalty.code == SQUARE:
         return x * x
-    if code == ABSOLUTE:
+    if penalty.code == ABSOLUTE:
         return abs(x)
-    return call(address, x, 0.0)
+    return call(penalty.value_address, x, 0.0)
 
 
-@jit
-def penalty_derivative(code, address, x):
+@device
+def penalty_derivative(penalty, x):
     """phi'(x); 0 at the kink of |x|."""
-    if code == SQUARE:
+    if penalty.code == SQUARE:
         return 2.0 * x
-    if code == ABSOLUTE:
+    if penalty.code == ABSOLUTE:
         return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
-    return call(address, x, 0.0)
+    return call(penalty.follow_address, x, 0.0)
 
 
-@jit
-def penalty_proximal(code, address, x, step):
-    """Argmin over z of step phi(z) + (z - x)^2 / 2."""
-    if code == SQUARE:
-        return x / (1.0 + 2.0 * step)
-    if code == ABSOLUTE:
-        return x - max(-step, min(step, x))
-    return call(address, x, step)
+@device
+def penalty_step(penalty, x, step):
+    """Argmin over z of step phi(z) + (z - x)^2 / 2 if phi is not smooth, otherwise x.
+
+    With the constraint, over z >= 0: phi is convex, so it is the larger of that z and 0.
+    """
+    z = x
+    if not penalty.smooth and step > 0.0:
+        if penalty.code == ABSOLUTE:
+            z = x - max(-step, min(step, x))
+        else:
+            z = call(penalty.follow_address, x, step)
+    return 0.0 if penalty.nonnegative and z < 0.0 else z

@@ -1,87 +1,236 @@
-"""Row solves with all factors >= 0: coordinate descent on the normal equations."""
+"""Row solves with all factors >= 0, in float64: coordinate descent, then an active-set method."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
-from twofold._kernels.dense import add_products, padded
-from twofold._kernels.jit import parallel_jit
-from twofold._kernels.simd import next_task
+from twofold._kernels.arguments import curvature, linear
+from twofold._kernels.dense import add_products, cholesky, padded, solve_transposed, solve_upper
+from twofold._kernels.jit import device, kernel
+from twofold._kernels.rows import NONNEGATIVE, OVERFLOW, SOLVED, UNSETTLED
+from twofold._kernels.vectors import next_task
 
-__all__ = ["solve_rows_nonnegative"]
+__all__ = ["solve_nonnegatively"]
 
 _PANEL = 128  # entries gathered at a time
-_ENOUGH = 1e-7  # change of the largest factor, relative, at which a row has settled
-_MAX_SWEEPS = 200
+_SWEEPS = 30
+_SETTLED = 1e-10  # slope, relative to the largest linear term, that counts as zero
 
 
-@parallel_jit
-def solve_rows_nonnegative(
-    n_workers, counter, rows, bounds, indptr, indices, c, b, G, ridge, Q, start, out
-):
-    """Minimise p'(G + mu I + sum_k c_k q_k q_k')p - 2 sum_k b_k q_k . p over p >= 0, row by row.
+class Scratch(NamedTuple):
+    """Working memory of one thread."""
 
-    One factor after the other is set to its best value >= 0, until none moves (Franc, Hlavac &
-    Navara 2005), in float64 and from ``start``, so the objective never increases. A factor whose
-    second derivative is not > 0 stays as it is.
+    Z: Any
+    A: Any
+    """The matrix of the normal equations."""
+    negative: Any
+    b: Any
+    p: Any
+    slope: Any
+    """A p - b."""
+    U: Any
+    """The part of A of the factors that are not 0, then its Cholesky factor."""
+    inverse: Any
+    z: Any
+    free: Any
+    """The factors that are not 0."""
+
+
+@kernel
+def solve_nonnegatively(counter, n_tasks, tasks, entries, Q, G, start, out, report):
+    """Minimise p'Ap - 2 b.p over p >= 0 with A = G + mu I + sum_k c_k q_k q_k', row by row.
+
+    Coordinate descent from ``start`` (Franc, Hlavac & Navara 2005) finds most of the factors that
+    are zero at the minimum; the active-set method of Lawson & Hanson (1974, chapter 23), which
+    starts from there, ends at the minimum after finitely many solutions. Neither increases the
+    objective. A row that does not get there is reported as UNSETTLED.
     """
-    k = Q.shape[1]
+    k = G.shape[0]
     kp = padded(k)
-    step_c, step_b, step_r = min(c.size - 1, 1), min(b.size - 1, 1), min(ridge.size - 1, 1)
-    for _worker in prange(n_workers):
-        Z = np.zeros((_PANEL, kp))
-        U = np.zeros((kp, kp))
-        negative = np.zeros((kp, kp))
-        slope = np.zeros(k)  # half the gradient
-        p = np.zeros(k)
+    s = Scratch(
+        np.zeros((_PANEL, kp)), np.zeros((kp, kp)), np.zeros((kp, kp)), np.zeros(k), np.zeros(k),
+        np.zeros(k), np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros(k, np.int64),
+    )  # fmt: skip
+    task = next_task(counter)
+    while task < n_tasks:
+        for place in range(tasks.bounds[task], tasks.bounds[task + 1]):
+            u = tasks.rows[place]
+            _build(u, entries, Q, G, s)
+            for f in range(k):
+                s.p[f] = max(np.float64(start[u, f]), 0.0)
+            _descend(s)
+            excess = _settle(s)
+            size = 0.0
+            for f in range(k):
+                out[u, f] = s.p[f]
+                size += np.float64(out[u, f]) * np.float64(out[u, f])
+            report.status[u] = SOLVED if excess <= _SETTLED else UNSETTLED
+            if not size < np.inf:
+                report.status[u] = OVERFLOW
+            report.route[u] = NONNEGATIVE
+            report.error[u] = excess
         task = next_task(counter)
-        while task < bounds.size - 1:
-            for place in range(bounds[task], bounds[task + 1]):
-                u = rows[place]
-                for f in range(kp):
-                    for g in range(kp):
-                        U[f, g] = 0.0
-                        negative[f, g] = 0.0
-                for f in range(k):
-                    slope[f] = 0.0
-                    p[f] = max(np.float64(start[u, f]), 0.0)
-                for sign in (1.0, -1.0):
-                    m = 0
-                    for e in range(indptr[u], indptr[u + 1]):
-                        weight = sign * c[e * step_c]
-                        root = np.sqrt(max(weight, 0.0))
-                        for f in range(k):
-                            value = np.float64(Q[indices[e], f])
-                            Z[m, f] = root * value
-                            if sign > 0.0:
-                                slope[f] -= b[e * step_b] * value
-                        if weight > 0.0:
-                            m += 1
-                        if m == _PANEL or (e == indptr[u + 1] - 1 and m):
-                            add_products(Z, m, kp, U if sign > 0.0 else negative)
-                            m = 0
-                for f in range(k):
-                    for g in range(f, k):
-                        value = U[f, g] - negative[f, g] + G[f, g]
-                        U[f, g] = value
-                        U[g, f] = value
-                    U[f, f] += ridge[u * step_r]
-                for f in range(k):
-                    for g in range(k):
-                        slope[f] += U[f, g] * p[g]
-                for _sweep in range(_MAX_SWEEPS):
-                    largest = change = 0.0
-                    for f in range(k):
-                        if not U[f, f] > 0.0:
-                            continue
-                        move = max(p[f] - slope[f] / U[f, f], 0.0) - p[f]
-                        p[f] += move
-                        change = max(change, abs(move))
-                        largest = max(largest, p[f])
-                        if move != 0.0:
-                            for g in range(k):
-                                slope[g] += move * U[f, g]
-                    if change <= _ENOUGH * largest:
-                        break
-                for f in range(k):
-                    out[u, f] = p[f]
-            task = next_task(counter)
+
+
+@device
+def _build(u, entries, Q, G, s):
+    """Set A and b of a row."""
+    k, kp = s.p.size, s.A.shape[0]
+    for f in range(kp):
+        for g in range(kp):
+            s.A[f, g] = 0.0
+            s.negative[f, g] = 0.0
+    for f in range(k):
+        s.b[f] = 0.0
+    _add_entries(u, 1.0, entries, Q, s, s.A)
+    if entries.missing_weight != 0.0:
+        _add_entries(u, -1.0, entries, Q, s, s.negative)
+    for f in range(k):
+        for g in range(f, k):
+            value = s.A[f, g] - s.negative[f, g] + G[f, g]
+            s.A[f, g] = value
+            s.A[g, f] = value
+        s.A[f, f] += entries.scale[u]
+
+
+@device
+def _add_entries(u, sign, entries, Q, s, A):
+    """Add sum |c_e| q_e q_e' of the entries with this sign of c, and b once."""
+    k = s.p.size
+    m = 0
+    last = entries.indptr[u + 1] - 1
+    for e in range(entries.indptr[u], last + 1):
+        c, b = sign * curvature(entries, e), linear(entries, e)
+        root = np.sqrt(max(c, 0.0))
+        for f in range(k):
+            value = np.float64(Q[entries.indices[e], f])
+            s.Z[m, f] = root * value
+            if sign > 0.0:
+                s.b[f] += b * value
+        if c > 0.0:
+            m += 1
+        if m == _PANEL or e == last:
+            add_products(s.Z, m, A.shape[0], A)
+            m = 0
+
+
+@device
+def _set_slope(s):
+    for f in range(s.p.size):
+        total = -s.b[f]
+        for g in range(s.p.size):
+            total += s.A[f, g] * s.p[g]
+        s.slope[f] = total
+
+
+@device
+def _descend(s):
+    """Set one factor after the other to its best value >= 0, some times around."""
+    k = s.p.size
+    _set_slope(s)
+    for _sweep in range(_SWEEPS):
+        change = largest = 0.0
+        for f in range(k):
+            change, largest = max(change, _improve(f, s)), max(largest, s.p[f])
+        if change <= 1e-12 * largest:
+            break
+
+
+@device
+def _improve(f, s):
+    """Set a factor to its best value >= 0 for the others; return how far it moved."""
+    if not s.A[f, f] > 0.0:
+        return 0.0
+    move = max(s.p[f] - s.slope[f] / s.A[f, f], 0.0) - s.p[f]
+    s.p[f] += move
+    if move != 0.0:
+        for g in range(s.p.size):
+            s.slope[g] += move * s.A[f, g]
+    return abs(move)
+
+
+@device
+def _settle(s):
+    """Go on to the minimum; return the largest violation of its conditions, relative to b."""
+    k = s.p.size
+    size = 0.0
+    for f in range(k):
+        size = max(size, abs(s.b[f]))
+    n_free = 0
+    for f in range(k):
+        if s.p[f] > 0.0:
+            s.free[n_free] = f
+            n_free += 1
+    for _attempt in range(3 * k + 10):
+        if not _solve_free(n_free, s):
+            break
+        kept = _move(n_free, s)
+        if kept < n_free:
+            n_free = kept
+            continue
+        _set_slope(s)
+        steepest, entering = 0.0, -1
+        for f in range(k):
+            if s.p[f] == 0.0 and s.slope[f] < steepest:
+                steepest, entering = s.slope[f], f
+        if entering < 0 or -steepest <= _SETTLED * size:
+            break
+        n_free = _insert(entering, n_free, s)
+    _set_slope(s)
+    excess = 0.0
+    for f in range(k):
+        excess = max(excess, -s.slope[f] if s.p[f] == 0.0 else abs(s.slope[f]))
+    return excess / size if excess > 0.0 else 0.0
+
+
+@device
+def _insert(entering, n_free, s):
+    """Add a factor to the free ones, which stay in ascending order."""
+    place = n_free
+    while place > 0 and s.free[place - 1] > entering:
+        s.free[place] = s.free[place - 1]
+        place -= 1
+    s.free[place] = entering
+    return n_free + 1
+
+
+@device
+def _solve_free(n_free, s):
+    """Solve for the free factors alone, into z; False if their matrix is singular."""
+    np_ = padded(n_free)
+    largest = 0.0
+    for i in range(n_free):
+        for j in range(i, n_free):
+            s.U[i, j] = s.A[s.free[i], s.free[j]]
+        largest = max(largest, s.U[i, i])
+        s.z[i] = s.b[s.free[i]]
+    for i in range(np_):
+        for j in range(max(i, n_free), np_):
+            s.U[i, j] = largest if i == j else 0.0
+        if i >= n_free:
+            s.z[i] = 0.0
+    if not cholesky(s.U, s.inverse, np_, np_, 1e-15 * s.p.size * largest):
+        return False
+    solve_transposed(s.U, s.inverse, np_, s.z)
+    solve_upper(s.U, s.inverse, np_, s.z)
+    return True
+
+
+@device
+def _move(n_free, s):
+    """Move p towards z as far as it stays >= 0; return how many factors are still free."""
+    share = 1.0
+    for i in range(n_free):
+        p = s.p[s.free[i]]
+        if s.z[i] <= 0.0:
+            share = min(share, p / (p - s.z[i]) if p > s.z[i] else 0.0)
+    kept = 0
+    for i in range(n_free):
+        f = s.free[i]
+        moved = s.z[i] if share == 1.0 else s.p[f] + share * (s.z[i] - s.p[f])
+        stays = moved > 0.0 and (share == 1.0 or s.z[i] > 0.0 or moved > 1e-14 * s.p[f])
+        s.p[f] = moved if stays else 0.0
+        if stays:
+            s.free[kept] = f
+            kept += 1
+    return kept

@@ -1,63 +1,60 @@
 """Dense products of tall thin matrices, in fixed chunks: the same bits at any thread count."""
 
 import numpy as np
-from numba import prange
 
-from twofold._kernels.dense import add_products, padded, room
-from twofold._kernels.jit import parallel_jit
+from twofold._kernels.dense import add_products, padded, padded_leading_dim
+from twofold._kernels.jit import kernel
+from twofold._kernels.vectors import TILE, next_task, set_tiles_from_rows
 
-__all__ = ["gramian", "rows_times_square", "times_square"]
+__all__ = ["GRAM_ROWS", "PRODUCT_ROWS", "gramian", "multiply"]
 
-_PANEL = 1024  # rows converted and multiplied at a time: a panel of rank 64 fits in the cache
-_GRAM_PANEL = 32
+GRAM_ROWS = 32
+"""Rows that `gramian` converts and multiplies at a time."""
+PRODUCT_ROWS = 64
+"""Rows in a task of `multiply`."""
 
 
-@parallel_jit
-def gramian(factors, n_chunks):
-    """F'F in float64; ``n_chunks`` partial sums are added in order."""
+@kernel
+def gramian(counter, n_tasks, factors, partial):
+    """Set partial[task] to F'F in float64 over one of ``n_tasks`` ranges of rows."""
     n, k = factors.shape
     kp = padded(k)
-    partial = np.zeros((n_chunks, kp, room(kp)))
-    for chunk in prange(n_chunks):
-        start = n * chunk // n_chunks
-        stop = n * (chunk + 1) // n_chunks
-        panel = np.zeros((_GRAM_PANEL, room(kp)))
-        for low in range(start, stop, _GRAM_PANEL):
-            m = min(_GRAM_PANEL, stop - low)
+    panel = np.zeros((GRAM_ROWS, padded_leading_dim(kp)))
+    task = next_task(counter)
+    while task < n_tasks:
+        start, stop = n * task // n_tasks, n * (task + 1) // n_tasks
+        for low in range(start, stop, GRAM_ROWS):
+            m = min(GRAM_ROWS, stop - low)
             for e in range(m):
                 for f in range(k):
                     panel[e, f] = factors[low + e, f]
-            add_products(panel, m, kp, partial[chunk])
-    total = np.zeros((k, k))
-    for chunk in range(n_chunks):
-        total += partial[chunk, :k, :k]
-    for f in range(k):
-        for g in range(f):
-            total[f, g] = total[g, f]
-    return total
+            add_products(panel, m, kp, partial[task])
+        task = next_task(counter)
 
 
-@parallel_jit
-def times_square(factors, square, out):
-    """Set out = F M for a k x k matrix M: computed in the dtype of M, rounded to that of out."""
-    n = factors.shape[0]
-    n_chunks = (n + _PANEL - 1) // _PANEL
-    for chunk in prange(n_chunks):
-        low = chunk * _PANEL
-        high = min(low + _PANEL, n)
-        out[low:high] = np.dot(factors[low:high].astype(square.dtype), square)
+@kernel
+def multiply(counter, n_tasks, factors, rows, B, out):
+    """Set out[u] = F[u] B for the listed rows, or for all if the list is empty.
 
-
-@parallel_jit
-def rows_times_square(factors, rows, square, out):
-    """Set out[rows] = F[rows] M as `times_square` does."""
-    n_chunks = (rows.size + _PANEL - 1) // _PANEL
-    for chunk in prange(n_chunks):
-        low = chunk * _PANEL
-        high = min(low + _PANEL, rows.size)
-        panel = np.empty((high - low, factors.shape[1]), square.dtype)
-        for place in range(low, high):
-            panel[place - low] = factors[rows[place]]
-        product = np.dot(panel, square)
-        for place in range(low, high):
-            out[rows[place]] = product[place - low]
+    It is computed in the dtype of B and rounded to that of out. F has a multiple of 8 columns, as
+    many as B has rows, and B and out a multiple of 8 columns. Every element is one chain of
+    multiply-adds in the order of the columns of F: its bits depend on nothing else.
+    """
+    k, n_cols = B.shape
+    n = rows.size if rows.size else factors.shape[0]
+    strip = np.zeros((TILE, padded_leading_dim(k)), B.dtype)
+    product = np.zeros((TILE, padded_leading_dim(n_cols)), B.dtype)
+    task = next_task(counter)
+    while task < n_tasks:
+        for low in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, n), TILE):
+            m = min(TILE, n - low)
+            for e in range(m):
+                u = rows[low + e] if rows.size else low + e
+                for f in range(k):
+                    strip[e, f] = factors[u, f]
+            set_tiles_from_rows(product, 0, strip, B, k, 0, 0, n_cols)
+            for e in range(m):
+                u = rows[low + e] if rows.size else low + e
+                for f in range(n_cols):
+                    out[u, f] = product[e, f]
+        task = next_task(counter)

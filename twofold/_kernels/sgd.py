@@ -1,24 +1,27 @@
 """Stochastic gradient descent over blocks that share no row and no column."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from numba import prange
 
 from twofold._kernels.formulas import (
     SQUARED,
     loss_derivative,
     penalty_derivative,
-    penalty_proximal,
+    penalty_step,
 )
-from twofold._kernels.jit import jit, parallel_jit
-from twofold._kernels.simd import (
+from twofold._kernels.jit import device, inlined, kernel
+from twofold._kernels.vectors import (
     DOT,
     KEEP,
-    KNOWN,
     MOVE,
+    N_STATS,
     RATE,
     RIDGE,
     SLOPE,
     SUM,
+    atomic_add,
+    next_task,
     pair_dots,
     pair_move,
     pair_steps,
@@ -26,15 +29,69 @@ from twofold._kernels.simd import (
     prefetch_row,
 )
 
-__all__ = ["ADAGRAD", "PLAIN", "RUN", "count_pairs", "deal", "pack", "sgd_epoch", "unpack"]
+__all__ = [
+    "CHUNK", "RUN", "Blocks", "Order", "Sums", "count_pairs", "deal", "pack", "sgd_epoch", "unpack",
+]  # fmt: skip
 
-PLAIN, ADAGRAD = 0, 1
-RUN = 16  # neighbouring pairs (of one row, mostly) visited near each other, for the cache
-_CHUNK = 1024  # rows packed at a time
-_ABREAST = 4  # runs visited side by side: the pairs of one run have to wait for each other
+RUN = 16
+"""Neighbouring pairs (of one row, mostly) that are visited near each other, for the cache."""
+CHUNK = 1024
+"""Rows in a task of `pack` and `unpack`."""
+_ABREAST = 4  # runs visited side by side: the pairs of one run depend on each other
 
 
-@jit
+class Blocks(NamedTuple):
+    """The stored entries, block by block; rows and columns are numbered in that order."""
+
+    start: Any
+    """Where each of the n_blocks x n_blocks blocks begins, int64."""
+    rows: Any
+    cols: Any
+    targets: Any
+    """Empty: every target is 1."""
+    weights: Any
+    """Empty: every weight is 1."""
+    row_decay: Any
+    """The share of the regulariser's scale that one visit applies, for each row."""
+    col_decay: Any
+
+
+class Order(NamedTuple):
+    """The order of an epoch."""
+
+    rounds: Any
+    """Round t visits the blocks (r, (r + rounds[t]) % n_blocks)."""
+    starts: Any
+    """The first run of each block."""
+    strides: Any
+    """Turn t of a block is run (start + t stride) % n_runs; both have no common factor."""
+
+
+class Sums(NamedTuple):
+    """The sums of mean squared slopes of AdaGrad."""
+
+    rows: Any
+    cols: Any
+    adapts: bool
+    """False: the rate is constant, and the sums are not used."""
+
+
+class Lanes(NamedTuple):
+    """Working memory of one thread: the pairs that are visited at once."""
+
+    now: Any
+    """Where the run of each lane begins."""
+    coming: Any
+    pair: Any
+    u: Any
+    i: Any
+    stats: Any
+    """Statistics of the pairs, see `vectors.pairs`."""
+    old_p: Any
+    old_q: Any
+
+
+@kernel
 def count_pairs(indptr, indices, row_block, col_block, n_blocks, counts):
     """Add up the pairs of each block."""
     for u in range(row_block.size):
@@ -43,206 +100,221 @@ def count_pairs(indptr, indices, row_block, col_block, n_blocks, counts):
             counts[first + col_block[indices[e]]] += 1
 
 
-@jit
-def deal(
-    indptr, indices, row_block, col_block, row_number, col_number, n_blocks, start, pair_rows,
-    pair_cols, places,
-):  # fmt: skip
-    """Write the pairs block by block, and by row inside; ``start`` holds where each block begins.
+@kernel
+def deal(entries, row_block, col_block, row_number, col_number, n_blocks, start, blocks, places):
+    """Write the pairs block by block, and by row inside; ``start`` is where each block begins.
 
     ``places`` becomes where each pair came from, if it has room; ``start`` where each block ends.
     """
     for u in range(row_block.size):
         first = np.int64(row_block[u]) * n_blocks
-        for e in range(indptr[u], indptr[u + 1]):
-            block = first + col_block[indices[e]]
+        for e in range(entries.indptr[u], entries.indptr[u + 1]):
+            i = entries.indices[e]
+            block = first + col_block[i]
             place = start[block]
             start[block] += 1
-            pair_rows[place] = row_number[u]
-            pair_cols[place] = col_number[indices[e]]
+            blocks.rows[place] = row_number[u]
+            blocks.cols[place] = col_number[i]
             if places.size:
                 places[place] = e
 
 
-@parallel_jit
-def pack(factors, order, packed):
+@kernel
+def pack(counter, n_tasks, factors, order, packed):
     """Set packed[j] = factors[order[j]], followed by zeros."""
     k = factors.shape[1]
-    n_chunks = (order.size + _CHUNK - 1) // _CHUNK
-    for chunk in prange(n_chunks):
-        for j in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, order.size)):
-            packed[j, :k] = factors[order[j]]
-            packed[j, k:] = 0.0
+    task = next_task(counter)
+    while task < n_tasks:
+        for j in range(task * CHUNK, min((task + 1) * CHUNK, order.size)):
+            for f in range(packed.shape[1]):
+                packed[j, f] = factors[order[j], f] if f < k else 0.0
+        task = next_task(counter)
 
 
-@parallel_jit
-def unpack(packed, order, factors):
+@kernel
+def unpack(counter, n_tasks, packed, order, factors):
     """Set factors[order[j]] = packed[j]."""
-    k = factors.shape[1]
-    n_chunks = (order.size + _CHUNK - 1) // _CHUNK
-    for chunk in prange(n_chunks):
-        for j in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, order.size)):
-            factors[order[j]] = packed[j, :k]
+    task = next_task(counter)
+    while task < n_tasks:
+        for j in range(task * CHUNK, min((task + 1) * CHUNK, order.size)):
+            for f in range(factors.shape[1]):
+                factors[order[j], f] = packed[j, f]
+        task = next_task(counter)
 
 
-@parallel_jit
+@kernel
 def sgd_epoch(
-    n_blocks,
-    block_start,
-    rounds,
-    starts,
-    strides,
-    pair_rows,
-    pair_cols,
-    targets,
-    weights,
-    loss_code,
-    parameter,
-    loss_address,
-    row_decay,
-    col_decay,
-    penalty_code,
-    penalty_address,
-    smooth,
-    rule,
-    rate,
-    n_factors,
-    row_sums,
-    col_sums,
-    P,
-    Q,
-):
-    """Visit every pair once: ``n_blocks`` rounds of ``n_blocks`` blocks, each round in parallel.
-
-    Block (r, c) holds the pairs ``block_start[r * n_blocks + c]`` onwards; round t runs the blocks
-    (r, (r + rounds[t]) % n_blocks). Which thread runs a block does not matter to its result. P and
-    Q are padded with zeros to whole cache lines.
-    """
-    for t in range(n_blocks):
-        for r in prange(n_blocks):
-            block = r * n_blocks + (r + rounds[t]) % n_blocks
-            _visit_block(
-                block_start[block], block_start[block + 1], starts[block], strides[block],
-                pair_rows, pair_cols, targets, weights, loss_code, parameter, loss_address,
-                row_decay, col_decay, penalty_code, penalty_address, smooth, rule, rate, n_factors,
-                row_sums, col_sums, P, Q,
-            )  # fmt: skip
-
-
-@jit
-def _visit_block(
-    low, high, start, stride, pair_rows, pair_cols, targets, weights, loss_code, parameter,
-    loss_address, row_decay, col_decay, penalty_code, penalty_address, smooth, rule, rate,
-    n_factors, row_sums, col_sums, P, Q,
+    counter, n_tasks, blocks, order, loss, penalty, rate, sums, n_factors, done, P, Q
 ):  # fmt: skip
-    """Visit the pairs of a block, some runs of neighbours abreast.
+    """Visit every pair once: a task is a block, taken round by round.
 
-    Turn t is run (start + t stride) % n_runs, and stride has no factor in common with n_runs, so
-    every run has one turn. Rows and pairs of the turns to come are asked for meanwhile. Pairs of
-    different rows and columns do not touch what the others read, so they are visited at once, for
-    speed; where they share one they come one after the other, and the result is the same.
+    A block waits until those of the round before that share its rows or its columns are finished,
+    which ``done`` (zeros, shape (2, n_blocks)) counts; they have been taken already, so it never
+    waits for ever. Which thread visits a block does not matter to its result. P and Q are padded
+    with zeros to whole cache lines.
     """
+    n_blocks = order.rounds.size
+    s = Lanes(
+        np.zeros(_ABREAST, np.int64), np.zeros(_ABREAST, np.int64), np.zeros(_ABREAST, np.uint64),
+        np.zeros(_ABREAST, np.uint64), np.zeros(_ABREAST, np.uint64),
+        np.zeros((N_STATS, _ABREAST), P.dtype), np.zeros(n_factors, P.dtype),
+        np.zeros(n_factors, P.dtype),
+    )  # fmt: skip
+    for lane in range(_ABREAST):
+        s.stats[RATE, lane] = s.stats[RATE + 1, lane] = rate
+    task = next_task(counter)
+    while task < n_tasks:
+        t, r = task // n_blocks, task % n_blocks
+        c = (r + order.rounds[t]) % n_blocks
+        while atomic_add(done, r, 0) < t or atomic_add(done, n_blocks + c, 0) < t:
+            pass
+        _visit_block(r * n_blocks + c, blocks, order, loss, penalty, rate, sums, s, P, Q)
+        atomic_add(done, r, 1)
+        atomic_add(done, n_blocks + c, 1)
+        task = next_task(counter)
+
+
+@device
+def _visit_block(block, blocks, order, loss, penalty, rate, sums, s, P, Q):
+    """Visit the pairs of a block, some runs of neighbours side by side.
+
+    Rows and pairs of later turns are prefetched. Pairs of different rows and columns do not change
+    what the others read, so they are visited at once, for speed; where they share one they are
+    visited one after the other, with the same result.
+    """
+    low, high = blocks.start[block], blocks.start[block + 1]
     if low == high:
         return
     n_runs = (high - low + RUN - 1) // RUN
-    step_t = np.uint64(min(targets.size - 1, 1))  # an unsigned index needs no look at its sign
-    step_w = np.uint64(min(weights.size - 1, 1))
-    quadratic = penalty_code == 0
-    real = P.dtype.type
-    one, two, size = real(1.0), real(2.0), real(n_factors)
-    rate = real(rate)
-    old_p, old_q = np.empty(n_factors, P.dtype), np.empty(n_factors, P.dtype)
-    now, coming = np.empty(_ABREAST, np.int64), np.empty(_ABREAST, np.int64)
-    pair = np.empty(_ABREAST, np.uint64)
-    u, i = np.empty(_ABREAST, np.uint64), np.empty(_ABREAST, np.uint64)
-    known = np.zeros((KNOWN, _ABREAST), P.dtype)
-    known[RATE : RATE + 2] = rate
     for turn in range(-_ABREAST, n_runs, _ABREAST):
-        for lane in range(_ABREAST):
-            now[lane] = coming[lane] if turn >= 0 and turn + lane < n_runs else high
-            following = turn + _ABREAST + lane
-            coming[lane] = high
-            if following < n_runs:
-                coming[lane] = low + (start + following * stride) % n_runs * RUN
-            following += _ABREAST
-            if following < n_runs:
-                first = low + (start + following * stride) % n_runs * RUN
-                for e in (first, min(first + RUN, high) - 1):
-                    prefetch_at(pair_rows, e)
-                    prefetch_at(pair_cols, e)
-                    prefetch_at(targets, np.uint64(e) * step_t)
-                    prefetch_at(weights, np.uint64(e) * step_w)
+        _look_ahead(turn, n_runs, low, high, order.starts[block], order.strides[block], blocks, s)
         for j in range(RUN):
-            at_once = True
-            for lane in range(_ABREAST):
-                e = coming[lane] + j
-                if e < high:
-                    prefetch_row(Q, pair_cols[e])
-                    if j == 0 or pair_rows[e] != pair_rows[e - 1]:
-                        prefetch_row(P, pair_rows[e])
-            for lane in range(_ABREAST):
-                e = now[lane] + j
-                at_once &= e < high
-                pair[lane] = np.uint64(e if e < high else low)  # then nothing is done with it
-                u[lane], i[lane] = pair_rows[pair[lane]], pair_cols[pair[lane]]
-            for lane in range(1, _ABREAST):
-                for other in range(lane):
-                    at_once &= (u[lane] != u[other]) & (i[lane] != i[other])
+            _prefetch_rows(j, high, blocks, s, P, Q)
+            at_once = _set_lanes(j, low, high, blocks, s)
             count = _ABREAST if at_once else 1
             for first in range(0, _ABREAST, count):
-                if now[first] + j >= high:
-                    continue
-                pair_dots(P, u, Q, i, known)
-                for lane in range(_ABREAST):
-                    e, x = pair[lane], known[DOT, lane]
-                    if loss_code == SQUARED:
-                        g = two * (x - targets[e * step_t])
-                    else:
-                        g = real(
-                            loss_derivative(
-                                loss_code, parameter, loss_address, np.float64(targets[e * step_t]),
-                                np.float64(x),
-                            )
-                        )  # fmt: skip
-                    known[SLOPE, lane] = g * weights[e * step_w]
-                    if quadratic:
-                        known[RIDGE, lane] = two * row_decay[u[lane]]
-                        known[RIDGE + 1, lane] = two * col_decay[i[lane]]
-                if rule == ADAGRAD:
-                    for lane in range(_ABREAST):
-                        known[SUM, lane] = row_sums[u[lane]]
-                        known[SUM + 1, lane] = col_sums[i[lane]]
-                    pair_steps(known, rate, size)
-                    for lane in range(first, first + count):
-                        row_sums[u[lane]] = known[SUM, lane]
-                        col_sums[i[lane]] = known[SUM + 1, lane]
-                else:
-                    for lane in range(_ABREAST):
-                        known[KEEP, lane] = one - rate * known[RIDGE, lane]
-                        known[KEEP + 1, lane] = one - rate * known[RIDGE + 1, lane]
-                        known[MOVE, lane] = known[MOVE + 1, lane] = -rate * known[SLOPE, lane]
-                for lane in range(first, first + count):
-                    p, q = u[lane], i[lane]
-                    if not quadratic:
-                        for f in range(n_factors):
-                            old_p[f], old_q[f] = P[p, f], Q[q, f]
-                    pair_move(
-                        P, p, known[KEEP, lane], known[MOVE, lane],
-                        Q, q, known[KEEP + 1, lane], known[MOVE + 1, lane],
-                    )  # fmt: skip
-                    if not quadratic:
-                        step_p = known[RATE, lane] * row_decay[p]
-                        step_q = known[RATE + 1, lane] * col_decay[q]
-                        _penalise(P, p, old_p, step_p, penalty_code, penalty_address, smooth)
-                        _penalise(Q, q, old_q, step_q, penalty_code, penalty_address, smooth)
+                if s.now[first] + j < high:
+                    _visit(first, count, blocks, loss, penalty, rate, sums, s, P, Q)
 
 
-@jit
-def _penalise(P, u, old, step, code, address, smooth):
-    """Take the penalty's part of a step that began at ``old``, or its proximal step."""
-    real = P.dtype.type
-    for f in range(old.size):
-        if smooth:
-            P[u, f] -= real(step * penalty_derivative(code, address, np.float64(old[f])))
+@inlined
+def _look_ahead(turn, n_runs, low, high, start, stride, blocks, s):
+    """Set where the runs of this turn and of the next begin; prefetch the pairs of the one after.
+
+    A lane without a run begins at the end of the block.
+    """
+    for lane in range(_ABREAST):
+        s.now[lane] = s.coming[lane] if turn >= 0 and turn + lane < n_runs else high
+        following = turn + _ABREAST + lane
+        s.coming[lane] = high
+        if following < n_runs:
+            s.coming[lane] = low + (start + following * stride) % n_runs * RUN
+        following += _ABREAST
+        if following < n_runs:
+            first = low + (start + following * stride) % n_runs * RUN
+            _prefetch_pair(first, blocks)
+            _prefetch_pair(min(first + RUN, high) - 1, blocks)
+
+
+@inlined
+def _prefetch_pair(e, blocks):
+    prefetch_at(blocks.rows, e)
+    prefetch_at(blocks.cols, e)
+    if blocks.targets.size:
+        prefetch_at(blocks.targets, e)
+    if blocks.weights.size:
+        prefetch_at(blocks.weights, e)
+
+
+@inlined
+def _prefetch_rows(j, high, blocks, s, P, Q):
+    for lane in range(_ABREAST):
+        e = s.coming[lane] + j
+        if e < high:
+            prefetch_row(Q, blocks.cols[e])
+            if j == 0 or blocks.rows[e] != blocks.rows[e - 1]:
+                prefetch_row(P, blocks.rows[e])
+
+
+@inlined
+def _set_lanes(j, low, high, blocks, s):
+    """Set the pair of each lane; tell whether they can be visited at once."""
+    at_once = True
+    for lane in range(_ABREAST):
+        e = s.now[lane] + j
+        at_once &= e < high
+        s.pair[lane] = np.uint64(e if e < high else low)  # Then nothing is done with it.
+        s.u[lane], s.i[lane] = blocks.rows[s.pair[lane]], blocks.cols[s.pair[lane]]
+    for lane in range(1, _ABREAST):
+        for other in range(lane):
+            at_once &= (s.u[lane] != s.u[other]) & (s.i[lane] != s.i[other])
+    return at_once
+
+
+@inlined
+def _visit(first, count, blocks, loss, penalty, rate, sums, s, P, Q):
+    """Take the steps of ``count`` pairs from lane ``first`` on, all from the old values."""
+    stats = s.stats
+    pair_dots(P, s.u, Q, s.i, stats)
+    _set_slopes(blocks, loss, penalty, s)
+    if sums.adapts:
+        for lane in range(_ABREAST):
+            stats[SUM, lane] = sums.rows[s.u[lane]]
+            stats[SUM + 1, lane] = sums.cols[s.i[lane]]
+        pair_steps(stats, rate, P.dtype.type(s.old_p.size))
+        for lane in range(first, first + count):
+            sums.rows[s.u[lane]] = stats[SUM, lane]
+            sums.cols[s.i[lane]] = stats[SUM + 1, lane]
+    else:
+        one = P.dtype.type(1.0)
+        for lane in range(_ABREAST):
+            stats[KEEP, lane] = one - rate * stats[RIDGE, lane]
+            stats[KEEP + 1, lane] = one - rate * stats[RIDGE + 1, lane]
+            stats[MOVE, lane] = stats[MOVE + 1, lane] = -rate * stats[SLOPE, lane]
+    for lane in range(first, first + count):
+        _move(lane, blocks, penalty, s, P, Q)
+
+
+@inlined
+def _set_slopes(blocks, loss, penalty, s):
+    stats = s.stats
+    real = stats.dtype.type
+    for lane in range(_ABREAST):
+        e, x = s.pair[lane], stats[DOT, lane]
+        r = blocks.targets[e] if blocks.targets.size else real(1.0)
+        if loss.code == SQUARED:
+            g = real(2.0) * (x - r)
         else:
-            P[u, f] = real(penalty_proximal(code, address, np.float64(P[u, f]), np.float64(step)))
+            g = real(loss_derivative(loss, np.float64(r), np.float64(x)))
+        stats[SLOPE, lane] = g * blocks.weights[e] if blocks.weights.size else g
+        if penalty.code == 0:
+            stats[RIDGE, lane] = real(2.0) * blocks.row_decay[s.u[lane]]
+            stats[RIDGE + 1, lane] = real(2.0) * blocks.col_decay[s.i[lane]]
+
+
+@inlined
+def _move(lane, blocks, penalty, s, P, Q):
+    p, q, stats = s.u[lane], s.i[lane], s.stats
+    quadratic = penalty.code == 0
+    if not quadratic:
+        for f in range(s.old_p.size):
+            s.old_p[f], s.old_q[f] = P[p, f], Q[q, f]
+    pair_move(
+        P, p, stats[KEEP, lane], stats[MOVE, lane],
+        Q, q, stats[KEEP + 1, lane], stats[MOVE + 1, lane],
+    )  # fmt: skip
+    if not quadratic:
+        _penalise(P, p, s.old_p, stats[RATE, lane] * blocks.row_decay[p], penalty)
+        _penalise(Q, q, s.old_q, stats[RATE + 1, lane] * blocks.col_decay[q], penalty)
+
+
+@device
+def _penalise(P, u, old, step, penalty):
+    """Take the penalty's part of a step that began at ``old``, or its proximal step."""
+    step = np.float64(step)
+    for f in range(old.size):
+        moved = np.float64(P[u, f])
+        if penalty.smooth:
+            P[u, f] = moved - step * penalty_derivative(penalty, np.float64(old[f]))
+        else:
+            P[u, f] = penalty_step(penalty, moved, step)

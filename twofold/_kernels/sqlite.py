@@ -12,7 +12,7 @@ from twofold._kernels.external import (
     call_long_of_pointer,
     call_pointer_of_pointer_int,
 )
-from twofold._kernels.jit import jit
+from twofold._kernels.jit import device, kernel
 from twofold._kernels.words import load_byte
 
 __all__ = ["DONE", "FUNCTIONS", "NO_ROOM", "ODD", "ROW", "read_rows"]
@@ -28,7 +28,7 @@ NO_ROOM, ODD = -1, -2  # ours: the texts are full; a row that Python has to look
 _IS_INTEGER, _IS_FLOAT, _IS_TEXT, _IS_NULL = 1, 2, 3, 5  # SQLite's types
 
 
-@jit
+@kernel
 def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, values):
     """Read rows of a statement until the arrays are full.
 
@@ -112,7 +112,7 @@ def read_rows(functions, statement, has_row, drop_nulls, is_text, ids, texts, va
     return n, n_null, ROW
 
 
-@jit
+@device
 def _copy(functions, statement, column, texts, start):
     """Write a text behind the others; return where it ends, or `NO_ROOM` or `ODD`."""
     address = call_pointer_of_pointer_int(functions[_TEXT], statement, column)
@@ -126,7 +126,7 @@ def _copy(functions, statement, column, texts, start):
     return start + size
 
 
-@jit
+@device
 def _is_ascii(functions, statement, column):
     address = call_pointer_of_pointer_int(functions[_TEXT], statement, column)
     size = call_int_of_pointer_int(functions[_BYTES], statement, column)

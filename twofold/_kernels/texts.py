@@ -6,7 +6,7 @@ nobody can choose texts of which many have the same hash, which would make the t
 
 import numpy as np
 
-from twofold._kernels.jit import jit
+from twofold._kernels.jit import device, kernel
 from twofold._kernels.words import fold_product, load_byte, load_word
 
 __all__ = ["FREE", "number_texts", "rebuild", "words_at"]
@@ -17,7 +17,7 @@ _HALF = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@jit
+@kernel
 def number_texts(data, ends, first, key, slots, arena, starts, n_texts, numbers):
     """Give texts numbers in the order in which they first occur: those from ``first`` on.
 
@@ -82,7 +82,7 @@ def number_texts(data, ends, first, key, slots, arena, starts, n_texts, numbers)
     return ends.size, n_texts
 
 
-@jit
+@kernel
 def rebuild(arena, starts, n_texts, key, slots):
     """Fill an empty table."""
     mask = np.uint64(slots.size - 1)
@@ -95,7 +95,7 @@ def rebuild(arena, starts, n_texts, key, slots):
         slots[place] = np.int64((hashed & ~_LOW) >> np.uint64(1)) | number
 
 
-@jit
+@device
 def _hash(address, size, key):
     """Fold the product of the words so far with each next word; ``key`` is two random numbers."""
     hashed = key[0] ^ np.uint64(size)
@@ -104,7 +104,7 @@ def _hash(address, size, key):
     return fold_product(hashed, key[1])
 
 
-@jit
+@device
 def _word(address, size):
     """Return up to eight bytes as a number in which the first one counts most."""
     if size >= 8:
@@ -115,7 +115,7 @@ def _word(address, size):
     return word
 
 
-@jit
+@device
 def _equal(one, other, size):
     for i in range(0, size, 8):  # noqa: SIM110 - which numba does not compile
         if _word(one + i, size - i) != _word(other + i, size - i):
@@ -123,7 +123,7 @@ def _equal(one, other, size):
     return True
 
 
-@jit
+@kernel
 def words_at(arena, starts, numbers, skip, words):
     """Set words[e] to the eight bytes of text numbers[e] after the first ``skip``.
 

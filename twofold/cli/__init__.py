@@ -1,4 +1,4 @@
-"""The ``twofold`` command line: `app` puts together `train`, `apply`, `load` and `demo`."""
+"""The ``twofold`` command line: `app` puts together one module for each group of commands."""
 
 import sys
 

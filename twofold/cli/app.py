@@ -11,6 +11,7 @@ from twofold.cli.demo import demo
 from twofold.cli.load import import_mpd
 from twofold.cli.output import say
 from twofold.cli.train import fit, tune
+from twofold.cli.warm_up import warm_up
 from twofold.exceptions import TwofoldError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ for name, command in (
     ("evaluate", evaluate),
     ("tune", tune),
     ("import-mpd", import_mpd),
+    ("warm-up", warm_up),
 ):
     app.command(name)(command)
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and the objects that they describe."""
 
 import importlib
+import logging
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +23,15 @@ SOURCE_HELP = "SQLAlchemy URL (sqlite:///my.db), an SQLite file or a .npz file."
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="SOURCE")]
 Model = Annotated[Path, typer.Argument(help="Model file, as made by `fit`.", metavar="MODEL")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def _silence(quiet: bool) -> bool:
+    if quiet:
+        logging.getLogger("twofold").setLevel(logging.WARNING)  # the line about compiling kernels
+    return quiet
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", callback=_silence)]
 
 Classes = Annotated[
     list[str] | None,

@@ -3,7 +3,8 @@
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -20,11 +21,10 @@ from twofold.exceptions import (
 )
 from twofold.model.description import describe, restore_objective, restore_solver
 from twofold.model.ranking import Ranking, best_columns
-from twofold.objective import Objective, Problem
+from twofold.objective import Objective, Problem, Side
 from twofold.pairings import Pairings
-from twofold.solvers import ALS, Solution, Solver, Status, fold_in
-from twofold.solvers._loop import Callback
-from twofold.solvers.base import Init
+from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
+from twofold.solvers.folding import fold_rows_in
 
 __all__ = ["FactorModel", "FoldedRows"]
 
@@ -56,6 +56,20 @@ class FoldedRows:
     n_empty_rows: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What a fit made; a model replaces all of it at once, so that threads never see a part."""
+
+    objective: Objective
+    solution: Solution
+    pairings: Pairings
+
+    @cached_property
+    def system(self) -> ColumnSystem:
+        """The columns, prepared for folding rows in."""
+        return ColumnSystem.prepare(self.objective, self.solution.col_factors)
+
+
 class FactorModel:
     """An objective, a solver and, once fitted, the factors with their ids.
 
@@ -85,26 +99,26 @@ class FactorModel:
     def __init__(self, objective: Objective | None = None, solver: Solver | None = None) -> None:
         self.objective = Objective() if objective is None else objective
         self.solver = ALS() if solver is None else solver
-        self._solution: Solution | None = None
-        self._pairings: Pairings | None = None
+        self._fitted: _Fitted | None = None
 
     def __repr__(self) -> str:
-        fitted = "not fitted" if self._solution is None else repr(self._solution)
+        fitted = "not fitted" if self._fitted is None else repr(self._fitted.solution)
         return f"<FactorModel: {self.objective}, {fitted}>"
+
+    def _get_fitted(self) -> _Fitted:
+        if self._fitted is None:
+            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
+        return self._fitted
 
     @property
     def solution(self) -> Solution:
         """The result of `fit`; InvalidInputError before it."""
-        if self._solution is None:
-            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
-        return self._solution
+        return self._get_fitted().solution
 
     @property
     def pairings(self) -> Pairings:
         """The pairs that the model was fitted to."""
-        if self._pairings is None:
-            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
-        return self._pairings
+        return self._get_fitted().pairings
 
     @property
     def row_ids(self) -> NDArray[Any]:
@@ -165,10 +179,16 @@ class FactorModel:
             )
         if not pairings.n_pairs:
             raise InvalidInputError("there are no pairs: nothing can be learnt from them")
+        objective = self.objective
         solution = self.solver.solve(
-            self.objective, pairings.matrix, init, callback, checkpoint=checkpoint
+            objective,
+            pairings.matrix,
+            init,
+            callback,
+            weights=pairings.weights,
+            checkpoint=checkpoint,
         )
-        self._solution, self._pairings = solution, pairings
+        self._fitted = _Fitted(objective, solution, pairings)
         if solution.status is Status.DIVERGED:
             warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
         return self
@@ -185,14 +205,18 @@ class FactorModel:
         -------
         FoldedRows
         """
-        known = pairings.align(self.col_ids)
-        factors = fold_in(
-            self.objective, known.matrix, self.col_factors, n_threads=self.solver.n_threads
-        )
+        return self._folded(self._get_fitted(), pairings)[0]
+
+    def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, Pairings]:
+        """Fold rows in; return also their pairs with the columns of the model."""
+        known = pairings.align(fitted.pairings)
+        problem = Problem.of(fitted.objective, known.matrix, known.weights)
+        factors = fold_rows_in(fitted.system, problem, self.solver.n_threads)
         n_empty = int(np.count_nonzero(np.diff(known.matrix.indptr) == 0))
-        return FoldedRows(
+        folded = FoldedRows(
             known.row_ids, factors, known.n_dropped_pairs, known.n_dropped_cols, n_empty
         )
+        return folded, known
 
     def recommend(
         self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True
@@ -220,18 +244,20 @@ class FactorModel:
             If a row id is not among the trained ones.
         """
         check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        trained, solution = fitted.pairings, fitted.solution
         if isinstance(rows, Pairings):
-            new = rows.align(self.col_ids)
-            ids, known = new.row_ids, new.matrix
-            factors = self.fold_in(rows).row_factors
+            folded, new = self._folded(fitted, rows)
+            ids, known, factors = folded.row_ids, new.matrix, folded.row_factors
         else:
-            positions = self.pairings.row_index(rows)
-            ids, known = self.row_ids[positions], self.pairings.matrix[positions]
-            factors = self.row_factors[positions]
-        found, scores = best_columns(factors, self.col_factors, n, known if exclude_known else None)
+            positions = trained.row_index(rows)
+            ids, known = trained.row_ids[positions], trained.matrix[positions]
+            factors = solution.row_factors[positions]
+        excluded = known if exclude_known else None
+        found, scores = best_columns(factors, solution.col_factors, n, excluded)
         found[~factors.any(axis=1)] = -1
         scores[found < 0] = np.nan
-        return Ranking.of(ids, self.col_ids, found, scores)
+        return Ranking.of(ids, trained.col_ids, found, scores)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.
@@ -254,15 +280,17 @@ class FactorModel:
             If an id is not among the trained columns.
         """
         check_whole(n, "n", 1)
-        positions = self.pairings.col_index(col_ids)
-        norms = np.linalg.norm(self.col_factors, axis=1, keepdims=True)
-        unit = self.col_factors / np.where(norms > 0.0, norms, 1.0)
+        fitted = self._get_fitted()
+        Q, ids = fitted.solution.col_factors, fitted.pairings.col_ids
+        positions = fitted.pairings.col_index(col_ids)
+        norms = np.linalg.norm(Q, axis=1, keepdims=True)
+        unit = Q / np.where(norms > 0.0, norms, 1.0)
         itself = sparse.csr_array(
             (np.ones(positions.size), positions, np.arange(positions.size + 1)),
-            shape=(positions.size, self.col_ids.size),
+            shape=(positions.size, ids.size),
         )
         found, scores = best_columns(unit[positions], unit, n, itself)
-        return Ranking.of(self.col_ids[positions], self.col_ids, found, scores)
+        return Ranking.of(ids[positions], ids, found, scores)
 
     def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:
         """Say which stored pairs of a row make up its prediction for a column.
@@ -290,28 +318,32 @@ class FactorModel:
         UnknownIdError
             If an id is unknown.
         UnsupportedObjectiveError
-            If the objective is not quadratic (squared loss and L2).
+            If the objective is not quadratic (squared loss and L2), or has a constraint.
+        SingularRowError
+            If the row has no unique solution.
         """
         check_whole(n, "n", 1)
-        missing = ALS.supports.missing(self.objective)
-        if missing:
+        fitted = self._get_fitted()
+        objective, pairings = fitted.objective, fitted.pairings
+        missing = ALS.supports.missing(objective)
+        if missing or objective.nonnegative:
+            missing = missing or "nonnegative=True"
             raise UnsupportedObjectiveError(
                 f"{missing} has no such sum: explain needs squared loss and L2"
             )
-        row = int(self.pairings.row_index([row_id])[0])
-        col = int(self.pairings.col_index([col_id])[0])
-        Q = self.col_factors.astype(np.float64)
-        side = Problem(self.objective, self.pairings.matrix[[row]]).rows
-        c, b = (
-            np.broadcast_to(terms, side.indices.shape)
-            for terms in side.quadratic_terms(self.objective.missing_weight)
-        )
-        Y = Q[side.indices]
-        normal = self.objective.unobserved_weight * (Q.T @ Q) + (Y.T * c) @ Y
-        normal += side.scale[0] * np.identity(Q.shape[1])
-        terms = b * (Y @ np.linalg.solve(normal, Q[col]))
+        row = int(pairings.row_index([row_id])[0])
+        col = int(pairings.col_index([col_id])[0])
+        own = pairings.take_rows([row])
+        side = Problem.of(objective, own.matrix, own.weights).rows
+        system = fitted.system.in_double
+        report = system.solve(_with_linear_term(side, col), way="direct")
+        report.check(side)
+        entries = side.entries
+        shape = entries.indices.shape
+        w, r = (np.broadcast_to(a if a.size else 1.0, shape) for a in entries[3:1:-1])
+        terms = w * r * (system.col_factors[entries.indices] @ report.row_factors[0])
         order = np.argsort(-terms, kind="stable")[:n]
-        ids = self.col_ids[side.indices[order]]
+        ids = pairings.col_ids[entries.indices[order]]
         return list(zip(ids.tolist(), terms[order].tolist(), strict=True))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -327,19 +359,22 @@ class FactorModel:
         InvalidInputError
             If the model is not fitted or the file cannot be written.
         """
-        solution, matrix = self.solution, self.pairings.matrix
+        fitted = self._get_fitted()
+        solution, matrix = fitted.solution, fitted.pairings.matrix
         arrays = {
             "row_factors": solution.row_factors,
             "col_factors": solution.col_factors,
-            "row_ids": self.row_ids,
-            "col_ids": self.col_ids,
+            "row_ids": fitted.pairings.row_ids,
+            "col_ids": fitted.pairings.col_ids,
             "indptr": matrix.indptr,
             "indices": matrix.indices,
             "data": matrix.data,
         }
+        if fitted.pairings.weights is not None:
+            arrays["weights"] = fitted.pairings.weights
         arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
         meta = {
-            "objective": describe(self.objective),
+            "objective": describe(fitted.objective),
             "solver": describe(self.solver),
             "solution": solution.to_meta(),
         }
@@ -374,15 +409,40 @@ class FactorModel:
                 restore_objective(meta["objective"], classes),
                 restore_solver(meta["solver"], classes),
             )
-            model._solution = Solution.from_arrays(arrays, meta["solution"])
+            solution = Solution.from_arrays(arrays, meta["solution"])
             shape = (arrays["row_ids"].size, arrays["col_ids"].size)
             matrix = sparse.csr_array(
                 (arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape
             )
-            model._pairings = Pairings(matrix, arrays["row_ids"], arrays["col_ids"])
-            Problem(model.objective, matrix).check_factors(model.row_factors, model.col_factors)
+            weights = arrays.get("weights")
+            pairings = Pairings(matrix, arrays["row_ids"], arrays["col_ids"], weights=weights)
+            problem = Problem.of(model.objective, matrix, weights)
+            problem.check_factors(solution.row_factors, solution.col_factors)
+            model._fitted = _Fitted(model.objective, solution, pairings)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):
                 raise
             raise FileFormatError(f"{str(path)!r} is not a whole model: {error}") from error
         return model
+
+
+_NO_WEIGHT = 2.0**-600
+
+
+def _with_linear_term(side: Side, col: int) -> Side:
+    """Return a row whose only linear term is q_col: its solution is A^-1 q_col.
+
+    The term is that of one more entry, whose weight is too small to change the matrix A.
+    """
+    own = side.entries
+    n = own.indices.size
+    weights = own.weights if own.weights.size else np.ones(n)
+    repeats = own.repeats if own.repeats.size else np.zeros(n, np.bool_)
+    entries = own._replace(
+        indptr=np.array([0, n + 1]),
+        indices=np.append(own.indices, np.int32(col)),
+        targets=np.append(np.zeros(n), 1.0 / _NO_WEIGHT),
+        weights=np.append(weights, _NO_WEIGHT),
+        repeats=np.append(repeats, True),  # nothing is given back for it
+    )
+    return replace(side, counts=side.counts + 1, entries=entries)

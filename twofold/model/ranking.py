@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._kernels.threads import available_threads
+from twofold.objective.evaluation import multiplied
+from twofold.objective.point import padded_factors
+
 __all__ = ["Ranking", "best_columns"]
 
 _BLOCK_BYTES = 1 << 26
+_FEW = 16  # rows for which transposing the columns would take longer than the product
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +96,12 @@ def best_columns(
     scores = np.full((n_rows, n), np.nan, dtype=row_factors.dtype)
     kept = min(n, n_cols)
     block = max(1, _BLOCK_BYTES // max(1, n_cols * row_factors.itemsize))
+    Q, transposed = padded_factors(col_factors), None
+    if n_rows > _FEW:
+        transposed = padded_factors(Q.T)
     for low in range(0, n_rows, block) if kept else ():
         high = min(low + block, n_rows)
-        scored = row_factors[low:high] @ col_factors.T
+        scored = _scores(row_factors[low:high], Q, transposed)
         if excluded is not None:
             start, stop = excluded.indptr[low], excluded.indptr[high]
             rows = np.repeat(np.arange(high - low), np.diff(excluded.indptr[low : high + 1]))
@@ -107,6 +115,23 @@ def best_columns(
         positions[low:high, :kept] = np.where(padding, -1, found)
         scores[low:high, :kept] = np.where(padding, np.nan, values)
     return positions, scores
+
+
+def _scores(P: NDArray[Any], Q: NDArray[Any], transposed: NDArray[Any] | None) -> NDArray[Any]:
+    """Return P Q', whose elements have the same bits whatever else is computed with them.
+
+    For a few rows, Q is not transposed before but the product after.
+    """
+    threads = available_threads()
+    if transposed is None:
+        few = np.zeros((Q.shape[1], len(P) + -len(P) % 8), P.dtype)
+        few[: P.shape[1], : len(P)] = P.T
+        out = np.empty((len(Q), few.shape[1]), P.dtype)
+        multiplied(Q, few, out, threads)
+        return np.ascontiguousarray(out[:, : len(P)].T)
+    out = np.empty((len(P), transposed.shape[1]), P.dtype)
+    multiplied(padded_factors(P), transposed, out, threads)
+    return out[:, : len(Q)]
 
 
 def _order_ties(scored: NDArray[Any], found: NDArray[np.int64]) -> None:

@@ -2,8 +2,11 @@
 
 from twofold.objective.losses import HuberLoss, LogisticLoss, Loss, SquaredLoss
 from twofold.objective.objective import Objective
-from twofold.objective.problem import ObjectiveValue, Problem, Side
+from twofold.objective.point import ObjectiveValue, Point
+from twofold.objective.problem import Problem
 from twofold.objective.regularizers import L1, L2, Regularizer
+from twofold.objective.side import Margin, Side
+from twofold.objective.terms import Terms
 
 __all__ = [
     "L1",
@@ -11,10 +14,13 @@ __all__ = [
     "HuberLoss",
     "LogisticLoss",
     "Loss",
+    "Margin",
     "Objective",
     "ObjectiveValue",
+    "Point",
     "Problem",
     "Regularizer",
     "Side",
     "SquaredLoss",
+    "Terms",
 ]

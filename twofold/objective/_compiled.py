@@ -66,17 +66,23 @@ def _compile(owner: Any, method: str, numbers: dict[str, Any]) -> int:
         bound = getattr(owner, method)
         CALLABLES.append((lambda a, b: float(bound(a))) if takes_one else bound)
         return len(CALLABLES) - 1
-    compiled = numba.njit(function)
+    compiled = numba.njit(error_model="numpy")(function)
     # A closure constant: numba freezes the numbers into the machine code.
     me = namedtuple(type(owner).__name__, numbers)(**numbers)
     if takes_one:
 
         def formula(a: float, b: float) -> float:
-            return _to_float(compiled(me, a))
+            try:
+                return _to_float(compiled(me, a))
+            except Exception:
+                return np.nan  # What a kernel calls cannot raise.
     else:
 
         def formula(a: float, b: float) -> float:
-            return _to_float(compiled(me, a, b))
+            try:
+                return _to_float(compiled(me, a, b))
+            except Exception:
+                return np.nan  # What a kernel calls cannot raise.
 
     try:
         c_function = numba.cfunc(types.float64(types.float64, types.float64))(formula)

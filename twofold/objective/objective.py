@@ -1,22 +1,20 @@
 """The objective: one formula that every solver minimises and every comparison is scored by."""
 
-from dataclasses import KW_ONLY, dataclass, field, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twofold._checks import check_choice, check_real
-from twofold.exceptions import InvalidInputError
-from twofold.objective.losses import Loss, SquaredLoss
-from twofold.objective.problem import ObjectiveValue, Problem
-from twofold.objective.regularizers import L2, Regularizer
+from twofold.objective.point import ObjectiveValue
+from twofold.objective.problem import Problem
+from twofold.objective.terms import Terms
 
 __all__ = ["Objective"]
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(Terms):
     """The function of two factors that twofold minimises.
 
     .. code-block:: text
@@ -35,15 +33,19 @@ class Objective:
         l(r, x).
     regularizer : Regularizer, default L2(0.005, exponent=0.0)
         lam, phi and the exponent.
-    data : {"ones", "targets", "weights"}, default "ones"
-        How stored values are read: not at all (r = 1, w = 1), as targets (r = value, w = 1), or as
-        weights (r = 1, w = value >= 0: a confidence, or how often the pair occurs). A stored zero
-        is a stored entry, and an entry stored twice counts twice.
+    data : {"ones", "targets", "weights", "signed"}, default "ones"
+        How stored values are read: not at all (r = 1, w = 1), as targets (r = value, w = 1), as
+        weights (r = 1, w = value >= 0: a confidence, or how often the pair occurs), or as signed
+        confidences (r = 1, w = value, or r = 0, w = |value| where value < 0: a dislike). With
+        "ones" and "targets", weights can be given beside the matrix. An entry of weight 0 counts as
+        not stored, a target of 0 is a stored entry, and an entry stored twice counts twice.
     unobserved_weight : float, default 0.0
         a0 >= 0, the weight of predicting something where nothing is stored.
     unobserved : {"all", "missing"}, default "all"
         U: every cell (Rendle et al. 2021, arXiv 2110.14037), or every cell that is not stored (Hu,
         Koren & Volinsky 2008). The sum is never formed: over all cells it is <P'P, Q'Q>.
+    nonnegative : bool, default False
+        Minimise over factors >= 0 only.
 
     Raises
     ------
@@ -60,37 +62,13 @@ class Objective:
     ObjectiveValue(loss=0.75, unobserved=0.0, penalty=0.25)
     """
 
-    loss: Loss = field(default_factory=SquaredLoss)
-    regularizer: Regularizer = field(default_factory=L2)
-    _: KW_ONLY
-    data: Literal["ones", "targets", "weights"] = "ones"
-    unobserved_weight: float = 0.0
-    unobserved: Literal["all", "missing"] = "all"
-
-    def __post_init__(self) -> None:
-        for name, kind in (("loss", Loss), ("regularizer", Regularizer)):
-            value: Any = getattr(self, name)
-            if not isinstance(value, kind) or not is_dataclass(value):
-                name_of = value.__name__ if isinstance(value, type) else ""
-                raise InvalidInputError(
-                    f"{name} is {value!r}: give an instance of a {kind.__name__} dataclass"
-                    + (f", {name_of}()" if name_of else "")
-                )
-        check_choice(self.data, "data", ("ones", "targets", "weights"))
-        check_choice(self.unobserved, "unobserved", ("all", "missing"))
-        check_real(self.unobserved_weight, "unobserved_weight", minimum=0.0)
-
-    @property
-    def missing_weight(self) -> float:
-        """What the stored cells get back: a0 if U is the missing cells, otherwise 0."""
-        return self.unobserved_weight if self.unobserved == "missing" else 0.0
-
     def value(
         self,
         matrix: Any,
         row_factors: ArrayLike,
         col_factors: ArrayLike,
         *,
+        weights: Any = None,
         n_threads: int | None = None,
     ) -> ObjectiveValue:
         """Evaluate F, accumulated in float64 whatever the factors' dtype.
@@ -105,6 +83,8 @@ class Objective:
             P.
         col_factors : array_like, shape (n_cols, n_factors)
             Q.
+        weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
+            A weight >= 0 for each stored entry, as for `Solver.solve`.
         n_threads : int, optional
             Default: all.
 
@@ -118,7 +98,7 @@ class Objective:
         InvalidInputError
             If shapes do not fit or a number is not finite.
         """
-        problem = Problem(self, matrix)
+        problem = Problem.of(self, matrix, weights)
         P, Q = _float_factors(problem, row_factors, col_factors)
         return problem.value(P, Q, n_threads=n_threads)
 
@@ -128,6 +108,7 @@ class Objective:
         row_factors: ArrayLike,
         col_factors: ArrayLike,
         *,
+        weights: Any = None,
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the gradient of F in float64; where phi has a kink, a subgradient.
@@ -140,6 +121,8 @@ class Objective:
             P.
         col_factors : array_like, shape (n_cols, n_factors)
             Q.
+        weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
+            A weight >= 0 for each stored entry, as for `Solver.solve`.
         n_threads : int, optional
             Default: all.
 
@@ -154,7 +137,7 @@ class Objective:
         InvalidInputError
             If shapes do not fit or a number is not finite.
         """
-        problem = Problem(self, matrix)
+        problem = Problem.of(self, matrix, weights)
         P, Q = _float_factors(problem, row_factors, col_factors)
         return problem.gradient(P.astype(np.float64), Q.astype(np.float64), n_threads=n_threads)
 

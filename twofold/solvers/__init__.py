@@ -6,14 +6,17 @@
 `GD`          whole gradient or mini-batches; any objective
 ============  =================================================================
 
-Modules: ``base`` (the class to subclass), ``_loop`` (the outer loop), ``result`` (what comes back),
-``registry`` (names and plug-ins), ``folding`` (new rows for fixed columns).
+Modules: ``base`` (the class to subclass), ``loop`` (the outer loop), ``state`` (between two
+epochs), ``result`` (the solution and its history), ``registry`` (names and plug-ins),
+``column_system`` (columns prepared for solving rows), ``folding`` (new rows for fixed columns).
 """
 
 from twofold.solvers.als import ALS
-from twofold.solvers.base import Solver, Support
+from twofold.solvers.base import Init, Solver, Support
+from twofold.solvers.column_system import ColumnSystem, Route, RowReport
 from twofold.solvers.folding import fold_in
 from twofold.solvers.gd import GD
+from twofold.solvers.loop import Callback
 from twofold.solvers.registry import available_solvers, get_solver, solvers_for
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.sgd import SGD
@@ -23,7 +26,12 @@ __all__ = [
     "ALS",
     "GD",
     "SGD",
+    "Callback",
+    "ColumnSystem",
+    "Init",
     "Record",
+    "Route",
+    "RowReport",
     "Solution",
     "Solver",
     "State",

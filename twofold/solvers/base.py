@@ -17,24 +17,24 @@ A solver of your own is a subclass with one method::
 `twofold.testing.check_solver` tests it; the entry-point group ``twofold.solvers`` registers it.
 """
 
+import hashlib
 import inspect
 import math
 import os
-import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._checks import check_choice, check_real, check_whole, seed_of
-from twofold._threads import check_n_threads
+from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
-from twofold.objective import Loss, Objective, Problem, Regularizer
-from twofold.solvers._loop import Callback, run_epochs
+from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
+from twofold.solvers.loop import Callback, Run
 from twofold.solvers.result import Record, Solution
-from twofold.solvers.state import State
+from twofold.solvers.state import State, random_stream, restored_memory, without_empty_rows
 
 __all__ = ["Init", "Solver", "Support"]
 
@@ -48,8 +48,9 @@ class Support:
     losses: tuple[type[Loss], ...] = (Loss,)
     regularizers: tuple[type[Regularizer], ...] = (Regularizer,)
     unobserved_weight: bool = True
+    nonnegative: bool = True
 
-    def missing(self, objective: Objective) -> str:
+    def missing(self, objective: Terms) -> str:
         """Say what of the objective is not supported; empty if everything is."""
         if not _is_one_of(objective.loss, self.losses):
             return f"the loss {type(objective.loss).__name__}"
@@ -57,6 +58,8 @@ class Support:
             return f"the regularizer {type(objective.regularizer).__name__}"
         if objective.unobserved_weight and not self.unobserved_weight:
             return f"unobserved_weight={objective.unobserved_weight:g} (only 0)"
+        if objective.nonnegative and not self.nonnegative:
+            return "nonnegative=True"
         return ""
 
 
@@ -112,11 +115,15 @@ class Solver(ABC):
 
     supports: ClassVar[Support] = Support()
 
-    def prepare(self, problem: Problem, state: State) -> State:
-        """Return the state with the memory and the workspace that `step` needs.
+    def new_memory(self, problem: Problem, point: Point) -> Any:
+        """Return the memory of a run that begins: a frozen dataclass of arrays and numbers.
 
-        ``state.memory`` is filled already when a saved solution is continued.
+        One that is continued has the same fields, shapes and dtypes.
         """
+        return None
+
+    def prepare(self, problem: Problem, state: State) -> State:
+        """Return the state with the workspace that `step` needs."""
         return state
 
     @abstractmethod
@@ -143,11 +150,14 @@ class Solver(ABC):
         check_choice(self.dtype, "dtype", ("float32", "float64"))
         missing = self.supports.missing(objective)
         if missing:
-            from twofold.solvers.registry import solvers_for  # the registry imports this module
-
-            able = ", ".join(solvers_for(objective)) or "none of the registered solvers"
+            able = [
+                other.__name__
+                for other in Solver.__subclasses__()
+                if other.__module__.startswith("twofold.") and not other.supports.missing(objective)
+            ]
             raise UnsupportedObjectiveError(
-                f"{type(self).__name__} does not support {missing}: {able} would do"
+                f"{type(self).__name__} does not support {missing}: "
+                f"{', '.join(able) or 'none of the built-in solvers'} would do"
             )
 
     def solve(
@@ -157,6 +167,7 @@ class Solver(ABC):
         init: Init = None,
         callback: Callback | None = None,
         *,
+        weights: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> Solution:
         """Minimise the objective.
@@ -168,14 +179,19 @@ class Solver(ABC):
         matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
             The stored entries; not changed.
         init : tuple (P, Q) or Solution, optional
-            Where to start. A `Solution` of the same solver goes on exactly where it stopped, up to
-            ``max_epochs`` in all; of another solver, its factors are the start. Without it factors
-            are drawn from ``rng``.
+            Where to start. A `Solution` of the same problem and solver is continued exactly where
+            it stopped, up to ``max_epochs`` in all. If the objective, the data or a parameter of
+            the solver differs, its factors are the start of a new run, and the message says so.
+            Without init, factors are drawn from ``rng``; rows and columns without entries start
+            from zero, which is their solution.
         callback : callable, optional
             ``callback(epoch, solution_so_far)`` after each evaluation, epoch 0 included; a true
             result stops the solver.
+        weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
+            A weight >= 0 for each stored entry, for ``data="ones"`` and ``"targets"``: a matrix of
+            the same entries, or numbers in the order of the entries of ``matrix.tocsr()``.
         checkpoint : str or path-like, optional
-            Save the solution here after each evaluation, to go on with
+            Save the solution here after each evaluation, to continue with
             ``init=Solution.load(checkpoint)`` after a crash or a Ctrl-C.
 
         Returns
@@ -189,44 +205,79 @@ class Solver(ABC):
             If a hyper-parameter, a stored value, a shape or an initial factor is wrong.
         UnsupportedObjectiveError
             If this solver cannot minimise the objective.
+
+        Warns
+        -----
+        CheckpointWarning
+            If a checkpoint after the first one cannot be written.
         """
         self.validate(objective)
-        problem = Problem(objective, matrix)
-        state, history = self._start(problem, init)
-        started = time.perf_counter()
-        state = self.prepare(problem, state)
-        spent = history[-1].seconds if history else 0.0
-        spent += time.perf_counter() - started
-        return run_epochs(self, problem, state, history, spent, callback, checkpoint)
+        problem = Problem.of(objective, matrix, weights)
+        fingerprint = self._fingerprint(problem)
+        if isinstance(init, Solution) and init.fingerprint == fingerprint:
+            state, history = self._continued(problem, init)
+            return Run(self, problem, state, history, callback, checkpoint, fingerprint).run()
+        note = ""
+        if isinstance(init, Solution):
+            note = "It started anew from the factors of another problem or solver."
+        state = self._started(problem, init)
+        return Run(self, problem, state, [], callback, checkpoint, fingerprint, note).run()
 
-    def _start(self, problem: Problem, init: Init) -> tuple[State, list[Record]]:
-        """Return the state to start from, and the history that it brings."""
+    def _fingerprint(self, problem: Problem) -> str:
+        """Return a hash of the problem and of the parameters that change an epoch."""
+        others = {
+            "max_epochs", "tol", "patience", "rng", "n_threads", "init_scale", "evaluate_every",
+            "progress",
+        }  # fmt: skip
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in others}
+        kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        text = f"{kind} {sorted(own.items())!r} {problem.fingerprint}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _started(self, problem: Problem, init: Init) -> State:
+        """Return the state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            draw = np.random.default_rng([seed, 0])
-            factors = tuple(self._drawn(draw, size) for size in problem.shape)
-            return State(factors[0], factors[1], 0, seed), []
-        if isinstance(init, Solution):
-            P, Q = init.row_factors, init.col_factors
+            draw = random_stream(seed, 0)
+            P, Q = (self._drawn(draw, size) for size in problem.shape)
         else:
-            try:
-                P, Q = (np.asarray(factors) for factors in init)
-            except (TypeError, ValueError) as error:
-                raise InvalidInputError(
-                    f"init is a {type(init).__name__}: give a tuple (P, Q) or a Solution"
-                ) from error
+            P, Q = self._checked(problem, init)
+        if problem.objective.nonnegative:
+            P, Q = np.abs(P), np.abs(Q)
+        point = Point.of(P, Q)
+        if init is None:
+            point = without_empty_rows(problem, point)
+        return State(point, 0, seed, self.new_memory(problem, point))
+
+    def _continued(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
+        """Return the state of a solution of the same problem, and its history."""
+        point = Point.of(*self._checked(problem, init))
+        memory = restored_memory(self.new_memory(problem, point), init.memory)
+        history = [record for record in init.history if record.epoch <= init.n_epochs]
+        return State(point, init.n_epochs, init.seed, memory), history
+
+    def _checked(
+        self, problem: Problem, init: tuple[Any, Any] | Solution
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return copies of the given factors."""
+        if isinstance(init, Solution):
+            init = (init.row_factors, init.col_factors)
+        try:
+            P, Q = (np.asarray(factors) for factors in init)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"init is a {type(init).__name__}: give a tuple (P, Q) or a Solution"
+            ) from error
         problem.check_factors(P, Q, "initial ")
         if P.shape[1] != self.n_factors:
             raise InvalidInputError(
                 f"the initial factors have rank {P.shape[1]}, but n_factors is {self.n_factors}: "
                 "they must be equal"
             )
-        P = np.array(P, dtype=self.dtype, order="C")
-        Q = np.array(Q, dtype=self.dtype, order="C")
-        if isinstance(init, Solution) and init.solver == type(self).__name__:
-            history = [record for record in init.history if record.epoch <= init.n_epochs]
-            return State(P, Q, init.n_epochs, init.seed, dict(init.memory)), history
-        return State(P, Q, 0, seed), []
+        with np.errstate(over="ignore"):
+            P, Q = (np.array(factors, dtype=self.dtype, order="C") for factors in (P, Q))
+        problem.check_factors(P, Q, f"in {self.dtype}, initial ")
+        return P, Q
 
     def _drawn(self, draw: np.random.Generator, n: int) -> NDArray[Any]:
         # Drawn in float32 for both dtypes, so that they start from the same numbers.

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twofold._kernels.fold import fold_rows
-from twofold._threads import check_n_threads, parallel
+from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import Objective, Problem
-from twofold.objective.problem import gramian
+from twofold.objective.problem import check_factors
 from twofold.pairings import to_csr
-from twofold.solvers._half_step import half_step
 from twofold.solvers.als import ALS
+from twofold.solvers.column_system import ColumnSystem
 
-__all__ = ["fold_in"]
+__all__ = ["fold_in", "fold_rows_in"]
 
 _MAX_STEPS = 5000
 _ACCURACY = 1e-9
@@ -26,6 +26,7 @@ def fold_in(
     matrix: Any,
     col_factors: ArrayLike,
     *,
+    weights: Any = None,
     n_threads: int | None = None,
 ) -> NDArray[Any]:
     """Find the factors of new rows: the rows that minimise the objective for fixed columns.
@@ -47,6 +48,8 @@ def fold_in(
         The stored entries of the new rows, over the same columns.
     col_factors : array_like, shape (n_cols, n_factors)
         Q.
+    weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
+        A weight >= 0 for each stored entry, as for `Solver.solve`.
     n_threads : int, optional
         Default: all. The bits do not depend on it.
 
@@ -61,6 +64,11 @@ def fold_in(
         If shapes do not fit or a number is not finite.
     SingularRowError
         If a row has no unique solution.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If an iterative computation ends before a row has settled.
     """
     check_n_threads(n_threads)
     Q = np.asarray(col_factors)
@@ -72,37 +80,59 @@ def fold_in(
         raise InvalidInputError(
             f"the matrix has {csr.shape[1]} cols, but col_factors has {Q.shape[0]} rows{swapped}"
         )
-    problem = Problem(objective, csr)
-    nothing = np.zeros((csr.shape[0], Q.shape[1]))
-    problem.check_factors(nothing, Q)
-    dtype = np.float32 if Q.dtype == np.float32 else np.float64
-    Q = np.require(Q, dtype, ["C", "W"])
-    if not ALS.supports.missing(objective):
-        return half_step(objective, problem.rows, Q, n_threads=n_threads)
-    return _minimise_rows(problem, Q, n_threads).astype(dtype, copy=False)
+    problem = Problem.of(objective, csr, weights)
+    check_factors(Q, "col", csr.shape[1], csr.shape[0])
+    if not Q.shape[1]:
+        raise InvalidInputError("col_factors has no columns: give at least one factor")
+    Q = Q.astype(np.float32 if Q.dtype == np.float32 else np.float64, copy=False)
+    system = ColumnSystem.prepare(objective, Q, n_threads=n_threads)
+    return fold_rows_in(system, problem, n_threads)
 
 
-def _minimise_rows(problem: Problem, Q: NDArray[Any], n_threads: int | None) -> NDArray[np.float64]:
-    objective, side, k = problem.objective, problem.rows, Q.shape[1]
-    loss_code, parameter, loss_value, loss_slope = problem.loss_call
-    penalty_code, penalty_value, penalty = problem.penalty_call
-    out = np.zeros((side.n, k))
-    steps = np.zeros(side.n, dtype=np.int64)
-    with parallel(n_threads):
-        a0 = objective.unobserved_weight
-        G = a0 * gramian(Q) if a0 else np.zeros((k, k))
-        fold_rows(
-            side.bounds, side.indptr, side.indices, side.targets, side.weights, side.first,
-            objective.missing_weight, G, loss_code, parameter, loss_value, loss_slope, side.scale,
-            penalty_code, penalty_value, penalty, objective.regularizer.smooth,
-            Q, _MAX_STEPS, _ACCURACY, out, steps,
-        )  # fmt: skip
-    late = np.flatnonzero(steps >= _MAX_STEPS)
-    if late.size:
+def fold_rows_in(
+    system: ColumnSystem, problem: Problem, n_threads: int | None = None
+) -> NDArray[Any]:
+    """Return the rows of a problem that minimise its objective for prepared columns.
+
+    Parameters
+    ----------
+    system : ColumnSystem
+        Of the same objective.
+    problem : Problem
+        The new rows, over the columns of the system.
+    n_threads : int, optional
+        Default: all.
+
+    Returns
+    -------
+    ndarray, shape (n_new_rows, n_factors)
+    """
+    objective = problem.objective
+    if ALS.supports.missing(objective):
+        out, unsettled = _minimised(problem, system, n_threads)
+    else:
+        report = system.solve(problem.rows, n_threads=n_threads)
+        report.check(problem.rows)
+        out, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
+    if unsettled.size:
         warnings.warn(
-            f"row {late[0]} and {late.size - 1} others did not settle within {_MAX_STEPS} steps: "
-            "their factors are approximate; a larger regularizer weight makes them settle sooner",
+            f"row {unsettled[0]} and {unsettled.size - 1} others did not settle: their factors are "
+            "approximate; a larger regularizer weight makes them settle sooner",
             ConvergenceWarning,
             stacklevel=3,
         )
-    return out
+    return np.ascontiguousarray(out, dtype=system.col_factors.dtype)
+
+
+def _minimised(
+    problem: Problem, system: ColumnSystem, n_threads: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the rows, and which of them took too many steps."""
+    side = problem.rows
+    out, steps = np.zeros((side.n, system.n_factors)), np.zeros(side.n, np.int64)
+    run(
+        fold_rows, side.bounds.size - 1, check_n_threads(n_threads), side.bounds, side.entries,
+        problem.loss_call, problem.penalty_call, system.gram, system.col_factors, _MAX_STEPS,
+        _ACCURACY, out, steps,
+    )  # fmt: skip
+    return out, np.flatnonzero(steps >= _MAX_STEPS)

@@ -1,23 +1,41 @@
 """Gradient descent: full batch or mini-batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._checks import check_real, check_whole
-from twofold._kernels.proximal import proximal_rows
-from twofold._threads import parallel
+from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.evaluate import move_rows
+from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import InvalidInputError
-from twofold.objective import Objective, ObjectiveValue, Problem, Side
+from twofold.objective import Margin, Objective, ObjectiveValue, Point, Problem, Side
+from twofold.objective.evaluation import evaluate_point, gradient_of_batch, value_and_gradient
 from twofold.solvers.base import Solver
-from twofold.solvers.state import State
+from twofold.solvers.state import State, without_empty_rows
 
 __all__ = ["GD"]
 
 _SUFFICIENT = 0.5  # of the decrease that a step promises
 _SHRINK, _GROW = 0.5, 1.25
+
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class GDMemory:
+    """What GD needs to continue exactly."""
+
+    learning_rate: float
+    """That of the last step; 0 before the first one."""
+    momentum: float
+    """t of Nesterov's sequence."""
+    last_rows: Array
+    """P before the last step, padded; without rows where there is no momentum."""
+    last_cols: Array
 
 
 @dataclass(kw_only=True)
@@ -30,7 +48,8 @@ class GD(Solver):
 
     with the gradient of the whole objective, or of a random batch of the stored entries and the
     same share of the other terms; prox is the proximal step of a regulariser that is not smooth,
-    and nothing otherwise. Supports every loss, regulariser and ``unobserved_weight``.
+    and nothing otherwise. Supports every loss, regulariser and ``unobserved_weight``. Rows without
+    entries start from zero, which is their solution.
 
     Parameters
     ----------
@@ -67,34 +86,68 @@ class GD(Solver):
                 f"n_batches={self.n_batches} needs a learning_rate: a step that suits one batch "
                 "can be wrong for the next, so there is none to be found"
             )
-
         if self.momentum and self.n_batches > 1:
             raise InvalidInputError(
                 f"momentum=True needs n_batches=1, but it is {self.n_batches}: slopes of single "
                 "batches are too noisy for it"
             )
 
+    @property
+    def _has_momentum(self) -> bool:
+        return self.learning_rate is None if self.momentum is None else self.momentum
+
+    def new_memory(self, problem: Problem, point: Point) -> GDMemory:
+        """Return the memory before the first step."""
+        rows, cols = point.rows, point.cols
+        if not self._has_momentum:
+            rows, cols = rows[:0], cols[:0]
+        return GDMemory(0.0, 1.0, rows, cols)
+
+    def prepare(self, problem: Problem, state: State) -> State:
+        """Return the state with the gradient at its point, or with the next point."""
+        if state.epoch == 0:
+            state = state.at(without_empty_rows(problem, state.point))
+        if self.n_batches > 1:
+            return state
+        return self._evaluated(problem, state, state.point, state.memory)
+
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
-        if self.learning_rate is None:
-            return self._found_step(problem, state)
-        if self.momentum:
-            return self._given_step(problem, state)
-        P, Q = state.row_factors, state.col_factors
-        # A step that is too long overflows: the loop looks at the objective.
+        # A step that is too long overflows, which the loop notices.
         with np.errstate(over="ignore", invalid="ignore"):
-            for batch in self._batches(problem, state):
-                dP, dQ = problem.gradient(
-                    P, Q, n_threads=self.n_threads, smooth_part=True, batch=batch
-                )
-                share = batch[0].indices.size / problem.n_entries if batch else 1.0
-                P, Q = self._move(problem, P, Q, dP, dQ, self.learning_rate, share)
-        return state.moved(P, Q)
+            if self.n_batches > 1:
+                return self._batch_steps(problem, state)
+            if self.learning_rate is None:
+                return self._found_step(problem, state)
+            if self._has_momentum:
+                return self._given_step(problem, state)
+            P, Q = state.workspace
+            return self._evaluated(problem, state, _at(state.point, P, Q), state.memory)
 
-    def _batches(self, problem: Problem, state: State) -> list[tuple[Side, Side] | None]:
+    def _evaluated(self, problem: Problem, state: State, point: Point, memory: GDMemory) -> State:
+        """Return the state at a point, with its value and what the next step begins with.
+
+        That is the gradient there, from the same pass; with a given learning_rate and without
+        momentum it is the factors after the step.
+        """
+        rate = 0.0
+        if self.learning_rate is not None and not self._has_momentum:
+            rate = self.learning_rate
+        point, by_P, by_Q = value_and_gradient(problem, point, self.n_threads, rate=rate)
+        return state.at(point, memory=memory, workspace=(by_P, by_Q))
+
+    def _batch_steps(self, problem: Problem, state: State) -> State:
+        assert self.learning_rate is not None
+        point = state.point
+        for batch in self._batches(problem, state):
+            dP, dQ = gradient_of_batch(problem, point, batch, self.n_threads)
+            share = batch[0].entries.indices.size / max(problem.n_entries, 1)
+            point = self._move(problem, point, dP, dQ, self.learning_rate, share)
+        return state.at(point)
+
+    def _batches(self, problem: Problem, state: State) -> list[tuple[Side, Side]]:
         n = problem.n_entries
-        if self.n_batches == 1 or n == 0:
-            return [None]
+        n_batches = min(self.n_batches, max(n, 1))
         batch_of = state.epoch_rng().permutation(np.arange(n) % self.n_batches)
         batch_of_column_entry = batch_of[problem.column_order]
         return [
@@ -102,136 +155,133 @@ class GD(Solver):
                 problem.rows.subset(np.flatnonzero(batch_of == batch)),
                 problem.cols.subset(np.flatnonzero(batch_of_column_entry == batch)),
             )
-            for batch in range(min(self.n_batches, n))
+            for batch in range(n_batches)
         ]
 
     def _move(
-        self,
-        problem: Problem,
-        P: NDArray[Any],
-        Q: NDArray[Any],
-        dP: NDArray[Any],
-        dQ: NDArray[Any],
-        rate: float,
-        share: float = 1.0,
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        eta = P.dtype.type(rate)
-        P, Q = P - eta * dP, Q - eta * dQ
-        if not problem.objective.regularizer.smooth:
-            code, _, address = problem.penalty_call
-            with parallel(self.n_threads):
-                for factors, side in ((P, problem.rows), (Q, problem.cols)):
-                    proximal_rows(side.bounds, side.scale * (rate * share), code, address, factors)
-        return P, Q
+        self, problem: Problem, point: Point, dP: Array, dQ: Array, rate: float, share: float = 1.0
+    ) -> Point:
+        """Return the point after a proximal step against the gradient."""
 
-    def _ahead(self, state: State) -> tuple[NDArray[Any], NDArray[Any], float]:
+        def moved(side: Margin, factors: Array, gradient: Array) -> Array:
+            out = empty_aligned(factors.shape, factors.dtype)
+            run(
+                move_rows, side.bounds.size - 1, check_n_threads(self.n_threads), side.bounds,
+                side.scale * share, problem.penalty_call, float(rate), factors, gradient, out,
+            )  # fmt: skip
+            return out
+
+        P = moved(problem.rows, point.rows, dP)
+        return _at(point, P, moved(problem.col_margin, point.cols, dQ))
+
+    def _ahead(self, state: State) -> tuple[Point, float]:
         """Return the point to step from, and the next t of Nesterov's sequence."""
-        P, Q, memory = state.row_factors, state.col_factors, state.memory
-        t = float(memory["momentum"][0]) if "momentum" in memory else 1.0
+        point, memory = state.point, state.memory
+        t = memory.momentum
         following = _next_t(t)
-        if t == 1.0 or self.momentum is False:  # it begins, or never does
-            return P, Q, following
-        beta = P.dtype.type((t - 1.0) / following)
-        P = P + beta * (P - memory["last_row_factors"])
-        Q = Q + beta * (Q - memory["last_col_factors"])
-        return P, Q, following
+        if t == 1.0 or not self._has_momentum:  # The momentum begins, or there is none.
+            return point, following
+        beta = point.rows.dtype.type((t - 1.0) / following)
+        P = point.rows + beta * (point.rows - memory.last_rows)
+        Q = point.cols + beta * (point.cols - memory.last_cols)
+        return _at(point, P, Q), following
 
     def _given_step(self, problem: Problem, state: State) -> State:
         """Step with momentum and the learning_rate that is given."""
         assert self.learning_rate is not None
-        with np.errstate(over="ignore", invalid="ignore"):
-            P, Q, t = self._ahead(state)
-            dP, dQ = problem.gradient(P, Q, n_threads=self.n_threads, smooth_part=True)
-            new_P, new_Q = self._move(problem, P, Q, dP, dQ, self.learning_rate)
-            slope, _ = _along(
-                P - new_P, new_P - state.row_factors, Q - new_Q, new_Q - state.col_factors
-            )
-        return self._moved(state, new_P, new_Q, 1.0 if slope > 0.0 else t)
+        point, t = self._ahead(state)
+        if point is state.point:
+            dP, dQ = state.workspace
+        else:
+            point, dP, dQ = value_and_gradient(problem, point, self.n_threads)
+        new = self._move(problem, point, dP, dQ, self.learning_rate)
+        back, _ = _along(point.rows - new.rows, new.rows - state.point.rows)
+        back_cols, _ = _along(point.cols - new.cols, new.cols - state.point.cols)
+        t = 1.0 if back + back_cols > 0.0 else t
+        return self._after(problem, state, new, self.learning_rate, t)
 
-    @staticmethod
-    def _moved(
-        state: State, P: NDArray[Any], Q: NDArray[Any], t: float, **memory: NDArray[Any]
-    ) -> State:
-        return state.moved(
-            P, Q, momentum=np.array([t]), last_row_factors=state.row_factors,
-            last_col_factors=state.col_factors, **memory,
-        )  # fmt: skip
+    def _after(self, problem: Problem, state: State, point: Point, rate: float, t: float) -> State:
+        """Return the state after a step."""
+        memory = replace(state.memory, learning_rate=float(rate))
+        if self._has_momentum:
+            old = state.point
+            memory = replace(memory, momentum=t, last_rows=old.rows, last_cols=old.cols)
+            if t != 1.0:  # The next step begins ahead of this point, with the gradient there.
+                if point.value is None:
+                    point = evaluate_point(problem, point, self.n_threads)
+                return replace(state, point=point, memory=memory, workspace=None)
+        return self._evaluated(problem, state, point, memory)
 
     def _found_step(self, problem: Problem, state: State) -> State:
         """Step with a rate that is found, from ahead if that goes down, and else from here."""
-        memory = state.memory
-        eta = float(memory["learning_rate"][0]) * _GROW if "learning_rate" in memory else 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            here = problem.value(state.row_factors, state.col_factors, n_threads=self.n_threads)
-            P, Q, t = self._ahead(state)
-            while True:
-                is_ahead = P is not state.row_factors
-                found = self._backtrack(problem, P, Q, eta, None if is_ahead else here)
-                if found is None:  # which the loop sees, and calls it divergence
-                    return state.moved(np.full_like(P, np.nan), np.full_like(Q, np.nan))
-                new_P, new_Q, eta, total = found
-                if not is_ahead or total <= here.total:
-                    break
-                P, Q, t = state.row_factors, state.col_factors, _next_t(1.0)
-        rate = np.array([eta])
-        if self.momentum is False:
-            return state.moved(new_P, new_Q, learning_rate=rate)
-        return self._moved(state, new_P, new_Q, t, learning_rate=rate)
+        eta = state.memory.learning_rate * _GROW
+        point, t = self._ahead(state)
+        here = state.point.value
+        assert here is not None
+        while True:
+            is_ahead = point is not state.point
+            if is_ahead or state.workspace is None:
+                point, dP, dQ = value_and_gradient(problem, point, self.n_threads)
+            else:
+                dP, dQ = state.workspace
+            found = self._backtrack(problem, point, dP, dQ, eta)
+            if found is None:  # The loop sees it, and reports a divergence.
+                nan = np.nan * dP[:1, :1]
+                return state.at(_at(point, dP * nan, dQ * nan))
+            new, eta = found
+            assert new.value is not None
+            if not is_ahead or new.value.total <= here.total:
+                return self._after(problem, state, new, eta, t)
+            point, t = state.point, _next_t(1.0)
 
     def _backtrack(
-        self,
-        problem: Problem,
-        P: NDArray[Any],
-        Q: NDArray[Any],
-        eta: float,
-        here: ObjectiveValue | None,
-    ) -> tuple[NDArray[Any], NDArray[Any], float, float] | None:
-        """Step from (P, Q) with the first rate from eta down that goes down as far as it promises.
+        self, problem: Problem, point: Point, dP: Array, dQ: Array, eta: float
+    ) -> tuple[Point, float] | None:
+        """Step with the first rate from eta down that goes down as far as it promises.
 
-        Returns the factors, the rate and the objective there; None if the slope is not finite.
+        Returns the point there and the rate; None if the gradient is not finite.
         """
         smooth = problem.objective.regularizer.smooth
 
-        def part(value: ObjectiveValue) -> float:
+        def part(value: ObjectiveValue | None) -> float:
+            assert value is not None
             return value.total if smooth else value.loss + value.unobserved
 
-        dP, dQ = problem.gradient(P, Q, n_threads=self.n_threads, smooth_part=True)
-        if not np.isfinite(_size(dP) + _size(dQ)):
+        slope_size, size = max(_size(dP), _size(dQ)), max(_size(point.rows), _size(point.cols))
+        if not np.isfinite(slope_size):
             return None
-        here = here or problem.value(P, Q, n_threads=self.n_threads)
-        eta = eta or self._first_rate(P, Q, dP, dQ)
+        if slope_size == 0.0 and smooth:
+            return point, eta  # It is stationary.
+        eta = eta or max(size, 1e-3) / max(slope_size, 1e-30)  # Moves by about the factors' size.
         while True:
-            new_P, new_Q = self._move(problem, P, Q, dP, dQ, eta)
-            slope, length = _along(dP, new_P - P, dQ, new_Q - Q)
+            new = self._move(problem, point, dP, dQ, eta)
+            slope, length = _along(dP, new.rows - point.rows)
+            slope_cols, length_cols = _along(dQ, new.cols - point.cols)
+            slope, length = slope + slope_cols, length + length_cols
+            new = evaluate_point(problem, new, self.n_threads)
             bound = slope + (1.0 - _SUFFICIENT) * length / eta
-            there = problem.value(new_P, new_Q, n_threads=self.n_threads)
-            if part(there) <= part(here) + bound or length == 0.0:
-                return new_P, new_Q, eta, there.total
+            if part(new.value) <= part(point.value) + bound or length == 0.0:
+                return new, eta
             eta *= _SHRINK
-            if eta * max(_size(dP), _size(dQ)) < np.finfo(P.dtype).eps * max(_size(P), _size(Q)):
-                # No step that can be told from rounding goes down: this is the bottom.
-                return P, Q, eta, here.total
+            if eta * slope_size < np.finfo(dP.dtype).eps * size or eta < 1e-300:
+                # No step that differs from rounding goes down: the point is a minimum.
+                return point, eta
 
-    @staticmethod
-    def _first_rate(P: NDArray[Any], Q: NDArray[Any], dP: NDArray[Any], dQ: NDArray[Any]) -> float:
-        """Return the rate that moves the factors by about their own size."""
-        return max(_size(P), _size(Q), 1e-3) / max(_size(dP), _size(dQ), 1e-300)
+
+def _at(point: Point, P: Array, Q: Array) -> Point:
+    """Return the point of other factors of the same layout."""
+    return Point(P, Q, point.n_factors)
 
 
 def _next_t(t: float) -> float:
     return 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * t * t)))
 
 
-def _size(factors: NDArray[Any]) -> float:
+def _size(factors: Array) -> float:
     return float(np.abs(factors).max(initial=0.0))
 
 
-def _along(
-    dP: NDArray[Any], move_P: NDArray[Any], dQ: NDArray[Any], move_Q: NDArray[Any]
-) -> tuple[float, float]:
+def _along(gradient: Array, move: Array) -> tuple[float, float]:
     """Inner product of gradient and move, and squared length of the move, in float64."""
-    slope = length = 0.0
-    for gradient, move in ((dP, move_P), (dQ, move_Q)):
-        slope += float(np.sum(gradient * move, dtype=np.float64))
-        length += float(np.sum(move * move, dtype=np.float64))
-    return slope, length
+    slope = float(np.sum(gradient * move, dtype=np.float64))
+    return slope, float(np.sum(move * move, dtype=np.float64))

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from twofold._archive import read_archive, write_archive
@@ -21,6 +20,8 @@ class Status(StrEnum):
 
     CONVERGED = "converged"
     """The relative decrease was below ``tol`` for ``patience`` evaluations."""
+    RUNNING = "running"
+    """It has not stopped: what a callback and a checkpoint see."""
     MAX_EPOCHS = "max_epochs"
     """All epochs were run."""
     STOPPED = "stopped"
@@ -72,7 +73,9 @@ class Solution:
     seed : int
         From which all randomness was drawn.
     memory : dict of str to ndarray
-        What else the solver needs to go on from here: step sizes, accumulators.
+        What else the solver needs to continue from here: step sizes, accumulators.
+    fingerprint : str
+        A hash of the objective, the data and the solver that the solution belongs to.
     """
 
     row_factors: NDArray[Any]
@@ -84,6 +87,7 @@ class Solution:
     n_epochs: int
     seed: int
     memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    fingerprint: str = ""
 
     @property
     def objective_value(self) -> float:
@@ -123,6 +127,7 @@ class Solution:
             "solver": self.solver,
             "n_epochs": self.n_epochs,
             "seed": self.seed,
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -133,17 +138,13 @@ class Solution:
             for name, array in arrays.items()
             if name.startswith("memory.")
         }
+        history = tuple(Record(**record) for record in meta["history"])
+        _check_history(history, meta["n_epochs"])
         return cls(
-            arrays["row_factors"],
-            arrays["col_factors"],
-            Status(meta["status"]),
-            meta["message"],
-            tuple(Record(**record) for record in meta["history"]),
-            meta["solver"],
-            meta["n_epochs"],
-            meta["seed"],
-            memory,
-        )
+            arrays["row_factors"], arrays["col_factors"], Status(meta["status"]), meta["message"],
+            history, meta["solver"], meta["n_epochs"], meta["seed"], memory,
+            meta.get("fingerprint", ""),
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -172,6 +173,11 @@ class Solution:
             raise FileFormatError(f"{str(path)!r} is not a whole solution: {error}") from error
 
 
-def is_finite(solution_value: ObjectiveValue, *arrays: NDArray[Any]) -> bool:
-    """Tell whether the objective and all factors are finite."""
-    return bool(np.isfinite(solution_value.total)) and all(np.isfinite(a).all() for a in arrays)
+def _check_history(history: tuple[Record, ...], n_epochs: Any) -> None:
+    """Raise ValueError unless the records ascend, the first of them within the epochs done."""
+    epochs = [record.epoch for record in history]
+    numbers = [value for record in history for value in asdict(record).values()]
+    if not all(isinstance(value, int | float) for value in (*numbers, n_epochs)):
+        raise ValueError("a record of its history is not made of numbers")
+    if not epochs or sorted(set(epochs)) != epochs or not 0 <= epochs[0] <= n_epochs:
+        raise ValueError(f"the epochs of its history are {epochs}")

@@ -1,55 +1,122 @@
 """`State`: where a solver is between two epochs."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["State"]
+from twofold.exceptions import InvalidInputError
+from twofold.objective import Point, Problem
+
+__all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "without_empty_rows"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Where a solver is between two epochs.
 
     `step` returns a new state with new arrays; it never writes into those of the old one.
+
+    Parameters
+    ----------
+    point : Point
+        The factors, and the objective where the solver knows it.
+    epoch : int
+        Epochs done.
+    seed : int
+        All randomness is drawn from it.
+    memory : frozen dataclass of arrays and numbers, optional
+        What is needed to continue exactly from here; saved with a solution.
+    workspace : optional
+        What `prepare` built and can build again.
     """
 
-    row_factors: NDArray[Any]
-    col_factors: NDArray[Any]
+    point: Point
     epoch: int
-    """Epochs done."""
     seed: int
-    memory: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """Arrays that are needed to go on exactly from here; saved with a solution."""
+    memory: Any = None
     workspace: Any = None
-    """What `prepare` built and can build again."""
+
+    @property
+    def row_factors(self) -> NDArray[Any]:
+        """P, shape (n_rows, n_factors)."""
+        return self.point.row_factors
+
+    @property
+    def col_factors(self) -> NDArray[Any]:
+        """Q, shape (n_cols, n_factors)."""
+        return self.point.col_factors
 
     def moved(
-        self, row_factors: NDArray[Any], col_factors: NDArray[Any], **memory: NDArray[Any]
+        self, row_factors: NDArray[Any], col_factors: NDArray[Any], *, memory: Any = None
     ) -> Self:
-        """Return the state with new factors, and new memory where given."""
-        return replace(
-            self, row_factors=row_factors, col_factors=col_factors, memory=self.memory | memory
-        )
+        """Return the state with new factors, and new memory if it is given."""
+        for name, new, old in (
+            ("row_factors", row_factors, self.point.rows),
+            ("col_factors", col_factors, self.point.cols),
+        ):
+            expected = (old.shape[0], self.point.n_factors)
+            if getattr(new, "shape", None) != expected or new.dtype != old.dtype:
+                raise InvalidInputError(
+                    f"a step gave {name} of shape {getattr(new, 'shape', None)} and dtype "
+                    f"{getattr(new, 'dtype', None)}: they must stay {expected} and {old.dtype}"
+                )
+        return self.at(Point.of(row_factors, col_factors), memory=memory)
 
-    def read_only(self) -> Self:
-        """Return a view for others to look at: to write into it is an error."""
-
-        def view(array: NDArray[Any]) -> NDArray[Any]:
-            seen = array.view()
-            seen.flags.writeable = False
-            return seen
-
-        memory = {name: view(array) for name, array in self.memory.items()}
+    def at(self, point: Point, *, memory: Any = None, workspace: Any = None) -> Self:
+        """Return the state at another point, with new memory and workspace where given."""
         return replace(
             self,
-            row_factors=view(self.row_factors),
-            col_factors=view(self.col_factors),
-            memory=memory,
+            point=point,
+            memory=self.memory if memory is None else memory,
+            workspace=self.workspace if workspace is None else workspace,
         )
 
     def epoch_rng(self) -> np.random.Generator:
         """Return the generator of this epoch: drawn from seed and epoch alone."""
-        return np.random.default_rng([self.seed, self.epoch + 1])
+        return random_stream(self.seed, 1, self.epoch)
+
+
+def random_stream(seed: int, *key: int) -> np.random.Generator:
+    """Return a generator of its own for each key; none is the stream of ``default_rng(seed)``."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def without_empty_rows(problem: Problem, point: Point) -> Point:
+    """Return the point with rows and columns without entries at zero, which is their solution."""
+    return point.with_zeros(problem.rows.counts == 0, problem.col_margin.counts == 0)
+
+
+def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:
+    """Return the fields of a memory as arrays, by name."""
+    if memory is None:
+        return {}
+    return {name: np.asarray(value) for name, value in asdict(memory).items()}
+
+
+def restored_memory(fresh: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Return the memory that the arrays were made of; ``fresh`` is one of the right layout.
+
+    Raises
+    ------
+    InvalidInputError
+        If an array is missing or unknown, or has another shape or dtype.
+    """
+    expected = memory_arrays(fresh)
+    if set(expected) != set(arrays):
+        raise InvalidInputError(
+            f"the solution's memory has {sorted(arrays)}, but the solver needs {sorted(expected)}: "
+            "start from its factors instead, init=(row_factors, col_factors)"
+        )
+    values = {}
+    for name, like in expected.items():
+        array = np.asarray(arrays[name])
+        if array.shape != like.shape or array.dtype != like.dtype:
+            raise InvalidInputError(
+                f"the solution's memory {name!r} has shape {array.shape} and dtype {array.dtype}, "
+                f"but this problem needs {like.shape} and {like.dtype}: start from its factors "
+                "instead, init=(row_factors, col_factors)"
+            )
+        values[name] = array.copy() if array.ndim else array.item()
+    return replace(fresh, **values) if values else fresh

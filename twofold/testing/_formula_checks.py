@@ -122,16 +122,17 @@ def check_regularizer(regularizer: Regularizer) -> None:
     for step in (0.0, 0.01, 0.3, 2.0):
         _require_proximal(regularizer, step)
     plain = replace(regularizer, weight=1.0, exponent=0.0)
-    weightless = Objective(regularizer=plain, data="weights")  # nothing but the penalty
+    # Every target is its prediction, so that only the penalty moves the factors.
+    fitted = Objective(regularizer=plain, data="targets")
     step = 0.3
-    moved = GD(n_factors=1, max_epochs=1, learning_rate=step, dtype="float64").solve(
-        weightless, sparse.csr_array((np.zeros(n), np.arange(n), np.arange(n + 1))), init=(P, Q)
-    )
+    targets = sparse.csr_array((x * x[::-1], np.arange(n), np.arange(n + 1)), shape=(n, n))
+    solver = GD(n_factors=1, max_epochs=1, learning_rate=step, dtype="float64")
+    moved = solver.solve(fitted, targets, init=(P, Q))
     _require_close(
         f"{name}.proximal in the kernel", moved.row_factors[:, 0], plain.proximal(x, step)
     )
-    expected = reference.value(weightless, matrix, P, Q)["penalty"]
-    _require_close(f"{name} in the kernel", weightless.value(matrix, P, Q).penalty, expected)
+    expected = reference.value(fitted, targets, P, Q)["penalty"]
+    _require_close(f"{name} in the kernel", fitted.value(targets, P, Q).penalty, expected)
 
 
 def _require_frozen(owner: Any, base: type) -> None:

@@ -17,6 +17,7 @@ from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Objective
 from twofold.solvers import Solution, Solver, Status
 from twofold.testing import reference
+from twofold.testing._algebra import ALGEBRA_PROMISES
 from twofold.testing._formula_checks import check_loss, check_regularizer, require
 from twofold.testing._subject import (
     EPOCHS,
@@ -354,4 +355,5 @@ _PROMISES: tuple[Callable[[Subject], None], ...] = (
     _bad_input_is_refused,
     _zero_epochs_return_the_start,
     _answer_is_stationary,
+    *ALGEBRA_PROMISES,
 )

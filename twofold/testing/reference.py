@@ -26,8 +26,12 @@ __all__ = [
 Float = NDArray[np.float64]
 
 
-def entries(objective: Objective, matrix: Any) -> Iterator[tuple[int, int, float, float]]:
+def entries(
+    objective: Objective, matrix: Any, weights: ArrayLike | None = None
+) -> Iterator[tuple[int, int, float, float]]:
     """Yield (u, i, r, w) for every stored entry, repeated entries one by one.
+
+    An entry of weight 0 is a pair left out, so it is not yielded.
 
     Parameters
     ----------
@@ -35,15 +39,24 @@ def entries(objective: Objective, matrix: Any) -> Iterator[tuple[int, int, float
         Says how stored values are read.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         In CSR or COO form.
+    weights : array_like, shape (n_entries,), optional
+        Factors of the weights, in the order of the entries; default 1.
     """
     coo = matrix.tocoo() if sparse.issparse(matrix) else sparse.coo_array(matrix)
-    for u, i, stored in zip(coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), strict=True):
-        target = stored if objective.data == "targets" else 1.0
-        weight = stored if objective.data == "weights" else 1.0
-        yield u, i, float(target), float(weight)
+    data: str = objective.data
+    beside = np.ones(coo.nnz) if weights is None else np.asarray(weights, dtype=np.float64)
+    for u, i, stored, factor in zip(
+        coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), beside.tolist(), strict=True
+    ):
+        target = {"targets": stored, "signed": float(stored >= 0.0)}.get(data, 1.0)
+        weight = {"weights": stored, "signed": abs(stored)}.get(data, 1.0) * factor
+        if weight:
+            yield u, i, float(target), float(weight)
 
 
-def scales(objective: Objective, matrix: Any) -> tuple[Float, Float]:
+def scales(
+    objective: Objective, matrix: Any, weights: ArrayLike | None = None
+) -> tuple[Float, Float]:
     """s_u and s_i: (n_u + a0 n_cols)^exponent and (n_i + a0 n_rows)^exponent.
 
     Parameters
@@ -52,6 +65,8 @@ def scales(objective: Objective, matrix: Any) -> tuple[Float, Float]:
         Gives a0 and the exponent.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         The stored entries.
+    weights : array_like, shape (n_entries,), optional
+        As for `entries`.
 
     Returns
     -------
@@ -59,23 +74,25 @@ def scales(objective: Objective, matrix: Any) -> tuple[Float, Float]:
     """
     n_rows, n_cols = matrix.shape
     summed_rows, summed_cols = np.zeros(n_rows), np.zeros(n_cols)
-    for u, i, _, w in entries(objective, matrix):
+    for u, i, _, w in entries(objective, matrix, weights):
         summed_rows[u] += w
         summed_cols[i] += w
     a0, exponent = objective.unobserved_weight, objective.regularizer.exponent
     return (summed_rows + a0 * n_cols) ** exponent, (summed_cols + a0 * n_rows) ** exponent
 
 
-def _in_u(objective: Objective, matrix: Any) -> Float:
+def _in_u(objective: Objective, matrix: Any, weights: ArrayLike | None = None) -> Float:
     """1 for the cells of U, 0 for the others, as a dense matrix."""
     cells = np.ones(matrix.shape)
     if objective.unobserved == "missing":
-        for u, i, _, _ in entries(objective, matrix):
+        for u, i, _, _ in entries(objective, matrix, weights):
             cells[u, i] = 0.0
     return cells
 
 
-def value(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> dict[str, float]:
+def value(
+    objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, weights: ArrayLike | None = None
+) -> dict[str, float]:
     """F(P, Q), cell by cell.
 
     Parameters
@@ -86,6 +103,8 @@ def value(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> dict
         The stored entries.
     P, Q : array_like, shape (n_rows, k) and (n_cols, k)
         Factors.
+    weights : array_like, shape (n_entries,), optional
+        As for `entries`.
 
     Returns
     -------
@@ -95,10 +114,13 @@ def value(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> dict
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
     loss = sum(
-        w * float(objective.loss.value(r, X[u, i])) for u, i, r, w in entries(objective, matrix)
+        w * float(objective.loss.value(r, X[u, i]))
+        for u, i, r, w in entries(objective, matrix, weights)
     )
-    unobserved = objective.unobserved_weight * float(np.sum(_in_u(objective, matrix) * X**2))
-    s_rows, s_cols = scales(objective, matrix)
+    unobserved = objective.unobserved_weight * float(
+        np.sum(_in_u(objective, matrix, weights) * X**2)
+    )
+    s_rows, s_cols = scales(objective, matrix, weights)
     phi = objective.regularizer.value
     penalty = objective.regularizer.weight * float(
         np.sum(s_rows * phi(P).sum(axis=1)) + np.sum(s_cols * phi(Q).sum(axis=1))
@@ -111,7 +133,9 @@ def value(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> dict
     }
 
 
-def gradient(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> tuple[Float, Float]:
+def gradient(
+    objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[Float, Float]:
     """dF/dP and dF/dQ, from the slope of every cell.
 
     Parameters
@@ -122,13 +146,15 @@ def gradient(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
         The stored entries.
     P, Q : array_like, shape (n_rows, k) and (n_cols, k)
         Factors.
+    weights : array_like, shape (n_entries,), optional
+        As for `entries`.
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
-    slope = 2.0 * objective.unobserved_weight * _in_u(objective, matrix) * X
-    for u, i, r, w in entries(objective, matrix):
+    slope = 2.0 * objective.unobserved_weight * _in_u(objective, matrix, weights) * X
+    for u, i, r, w in entries(objective, matrix, weights):
         slope[u, i] += w * float(objective.loss.derivative(r, X[u, i]))
-    s_rows, s_cols = scales(objective, matrix)
+    s_rows, s_cols = scales(objective, matrix, weights)
     lam, derivative = objective.regularizer.weight, objective.regularizer.derivative
     return (
         slope @ Q + lam * s_rows[:, None] * derivative(P),
@@ -136,7 +162,9 @@ def gradient(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
     )
 
 
-def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
+def fold_in(
+    objective: Objective, matrix: Any, Q: ArrayLike, weights: ArrayLike | None = None
+) -> Float:
     """Return the rows that minimise a quadratic objective with L2.
 
     By orthogonal factorisation of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and sqrt(lam s_u) p = 0,
@@ -150,6 +178,8 @@ def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
         The stored entries.
     Q : array_like, shape (n_cols, k)
         Column factors.
+    weights : array_like, shape (n_entries,), optional
+        As for `entries`.
 
     Returns
     -------
@@ -158,14 +188,14 @@ def fold_in(objective: Objective, matrix: Any, Q: ArrayLike) -> Float:
     """
     Q = np.asarray(Q, dtype=np.float64)
     n_rows, k = matrix.shape[0], Q.shape[1]
-    curvature = objective.unobserved_weight * _in_u(objective, matrix)
+    curvature = objective.unobserved_weight * _in_u(objective, matrix, weights)
     linear = np.zeros(matrix.shape)
     stored = np.zeros(n_rows, dtype=bool)
-    for u, i, r, w in entries(objective, matrix):
+    for u, i, r, w in entries(objective, matrix, weights):
         curvature[u, i] += w
         linear[u, i] += w * r
         stored[u] = True
-    ridge = objective.regularizer.weight * scales(objective, matrix)[0]
+    ridge = objective.regularizer.weight * scales(objective, matrix, weights)[0]
     P = np.zeros((n_rows, k))
     for u in np.flatnonzero(stored).tolist():
         if np.all((curvature[u] > 0.0) | ((curvature[u] == 0.0) & (linear[u] == 0.0))):

@@ -1,109 +1,94 @@
-"""The vector tiles against what they say they compute; tasks are handed out once each."""
+"""The vector primitives against numpy; each task number is returned once."""
 
 import numba
 import numpy as np
 import pytest
-from numba import njit, prange
+from numba import njit
 
-from twofold._kernels import simd
-from twofold._kernels.simd import TILE
+from twofold._kernels import vectors
+from twofold._kernels.threads import run
+from twofold._kernels.vectors import TILE
 
 DTYPES = [np.float32, np.float64]
 
 
-@njit
-def factor_tile(U, inverse, i):
-    return simd.factor_tile(U, inverse, i)
+def jitted(primitive):
+    """Return a compiled function that calls the primitive: itself with the JIT off."""
+
+    @njit
+    def call(*arguments):
+        return primitive(*arguments)
+
+    return call
 
 
-@njit
-def solve_tile(U, inverse, i, j):
-    simd.solve_tile(U, inverse, i, j)
+factor_tile, solve_tile, solve_back = map(
+    jitted, (vectors.factor_tile, vectors.solve_tile, vectors.solve_back)
+)
+gather_transposed, dot_rows, add_rows = map(
+    jitted, (vectors.gather_transposed, vectors.dot_rows, vectors.add_rows)
+)
+pair_dots, pair_steps, pair_move = map(
+    jitted, (vectors.pair_dots, vectors.pair_steps, vectors.pair_move)
+)
+prefetch_row, prefetch_at = map(jitted, (vectors.prefetch_row, vectors.prefetch_at))
 
 
-@njit
-def solve_back(U, inverse, i, n, x):
-    simd.solve_back(U, inverse, i, n, x)
-
-
-@njit
-def gather_transposed(Y, ids, first, h, factor, T):
-    simd.gather_transposed(Y, ids, first, h, factor, T)
-
-
-@njit
-def dot_rows(Y, ids, first, x, out):
-    simd.dot_rows(Y, ids, first, x, out)
-
-
-@njit
-def add_rows(Y, ids, first, factor, out):
-    simd.add_rows(Y, ids, first, factor, out)
-
-
-@njit
-def pair_dots(P, rows, Q, cols, known):
-    simd.pair_dots(P, rows, Q, cols, known)
-
-
-@njit
-def pair_steps(known, rate, size):
-    simd.pair_steps(known, rate, size)
-
-
-@njit
-def pair_move(P, u, keep_p, move_p, Q, i, keep_q, move_q):
-    simd.pair_move(P, u, keep_p, move_p, Q, i, keep_q, move_q)
-
-
-@njit
-def prefetch(A, i, a):
-    simd.prefetch_row(A, i)
-    simd.prefetch_at(a, i)
-
-
-@njit(parallel=True)
-def hand_out(counter, n, by):
-    for worker in prange(4):
-        task = simd.next_task(counter)
-        while task < n:
-            by[task] += worker + 1
-            task = simd.next_task(counter)
+@njit(nogil=True)
+def hand_out(counter, n_tasks, by):
+    task = vectors.next_task(counter)
+    while task < n_tasks:
+        by[task] += 1
+        task = vectors.next_task(counter)
 
 
 def random_matrix(n, m, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=(n, m)).astype(dtype)
 
 
-def jitted(name):
-    product = getattr(simd, name)
-
-    @njit
-    def call(C, A, m, i, j):
-        product(C, A, m, i, j)
-
-    return call
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["set_tiles", "add_tiles", "subtract_tiles"])
+def test_products(name, dtype):
+    kernel = jitted(getattr(vectors, name))
+    row, i, j = 8, 16, 24
+    A, B = random_matrix(12, 24, dtype), random_matrix(11, 100, dtype, seed=2)
+    for m in (0, 1, 2, 9):
+        for n in range(j, j + 9 * TILE, TILE):
+            C = random_matrix(30, 110, dtype, seed=1)
+            expected = C.astype(np.float64)
+            block = slice(row, row + TILE), slice(j, n)
+            product = A[:m, i : i + TILE].T.astype(np.float64) @ B[:m, j:n]
+            if name == "set_tiles":
+                expected[block] = product
+            else:
+                expected[block] += product if name == "add_tiles" else -product
+            kernel(C, row, A, B, m, i, j, n)
+            np.testing.assert_allclose(C, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
+            untouched = np.ones(C.shape, bool)
+            untouched[block] = False
+            np.testing.assert_array_equal(C[untouched], expected.astype(dtype)[untouched])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", ["tile", "pair"])
-@pytest.mark.parametrize("mode", ["set", "add", "subtract"])
-def test_products(mode, size, dtype):
-    kernel = jitted(f"{mode}_{size}")
-    block = slice(16, 24), slice(24, 32 if size == "tile" else 40)
-    for m in (0, 1, 2, 9):
-        A, C = random_matrix(12, 40, dtype), random_matrix(30, 50, dtype, seed=1)
-        expected = C.astype(np.float64)
-        product = A[:m, block[0]].T.astype(np.float64) @ A[:m, block[1]]
-        if mode == "set":
-            expected[block] = product
-        else:
-            expected[block] += product if mode == "add" else -product
-        kernel(C, A, m, 16, 24)
-        np.testing.assert_allclose(C, expected, atol=1e-5 if dtype == np.float32 else 1e-13)
-        untouched = np.ones(C.shape, bool)
-        untouched[block] = False
-        np.testing.assert_array_equal(C[untouched], expected.astype(dtype)[untouched])
+@pytest.mark.parametrize("out_dtype", DTYPES)
+def test_products_from_rows_have_the_same_bits(out_dtype, dtype):
+    A, B = random_matrix(24, 12, dtype), random_matrix(11, 100, dtype, seed=2)
+    transposed = np.ascontiguousarray(A.T)
+    by_columns, from_rows = jitted(vectors.set_tiles), jitted(vectors.set_tiles_from_rows)
+    for n in range(24, 24 + 9 * TILE, TILE):
+        expected, C = np.zeros((30, 110), dtype), np.zeros((30, 110), out_dtype)
+        by_columns(expected, 8, transposed, B, 9, 16, 24, n)
+        from_rows(C, 8, A, B, 9, 16, 24, n)
+        np.testing.assert_array_equal(C, expected.astype(out_dtype))
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="views are supported")
+def test_arguments_that_the_machine_code_does_not_support_are_refused():
+    A = random_matrix(24, 24, np.float32)
+    with pytest.raises(numba.TypingError, match="must be C-contiguous"):
+        prefetch_row(A[:, :8], 0)
+    with pytest.raises(TypeError, match="missing a required argument"):
+        prefetch_row(A)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -169,12 +154,12 @@ def test_pairs(dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     P, Q = random_matrix(5, 48, dtype), random_matrix(7, 48, dtype, seed=1)
     rows, cols = np.array([3, 0, 4, 0], np.uint64), np.array([6, 2, 2, 0], np.uint64)
-    known = np.zeros((simd.KNOWN, 4), dtype)
+    known = np.zeros((vectors.N_STATS, 4), dtype)
     pair_dots(P, rows, Q, cols, known)
     for row, (A, B) in (
-        (simd.DOT, (P[rows], Q[cols])),
-        (simd.SQUARE, (P[rows], P[rows])),
-        (simd.SQUARE + 1, (Q[cols], Q[cols])),
+        (vectors.DOT, (P[rows], Q[cols])),
+        (vectors.SQUARE, (P[rows], P[rows])),
+        (vectors.SQUARE + 1, (Q[cols], Q[cols])),
     ):
         np.testing.assert_allclose(known[row], np.sum(A * B, axis=1), atol=tolerance * 100)
     p, q = P[3].copy(), Q[6].copy()
@@ -190,39 +175,38 @@ def test_pairs(dtype):
 def test_steps_of_adagrad(dtype):
     P, Q = random_matrix(4, 48, dtype), random_matrix(4, 48, dtype, seed=1)
     four = np.arange(4).astype(np.uint64)
-    known = np.zeros((simd.KNOWN, 4), dtype)
+    known = np.zeros((vectors.N_STATS, 4), dtype)
     pair_dots(P, four, Q, four, known)
-    known[simd.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
-    known[simd.RIDGE], known[simd.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
-    known[simd.SUM], known[simd.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
+    known[vectors.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
+    known[vectors.RIDGE], known[vectors.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
+    known[vectors.SUM], known[vectors.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
     before = known.copy()
     pair_steps(known, dtype(0.05), dtype(48))
     for own, (A, B) in enumerate([(P, Q), (Q, P)]):
-        ridge = before[simd.RIDGE + own][:, None]
-        step = before[simd.SLOPE][:, None] * B + ridge * A
-        sums = before[simd.SUM + own] + np.mean(step * step, axis=1)
+        ridge = before[vectors.RIDGE + own][:, None]
+        step = before[vectors.SLOPE][:, None] * B + ridge * A
+        sums = before[vectors.SUM + own] + np.mean(step * step, axis=1)
         rate = 0.05 / np.sqrt(sums)
         tolerance = 1e-5 if dtype == np.float32 else 1e-13
+        keep = 1 / (1 + rate * ridge[:, 0])
         for row, expected in (
-            (simd.SUM, sums),
-            (simd.RATE, rate),
-            (simd.KEEP, 1 - rate * ridge[:, 0]),
-            (simd.MOVE, -rate * before[simd.SLOPE]),
+            (vectors.SUM, sums),
+            (vectors.RATE, rate),
+            (vectors.KEEP, keep),
+            (vectors.MOVE, -rate * before[vectors.SLOPE] * keep),
         ):
             np.testing.assert_allclose(known[row + own], expected, rtol=tolerance)
 
 
-def test_asking_changes_nothing():
+def test_prefetching_changes_nothing():
     A = random_matrix(24, 33, np.float32)
     before = A.copy()
-    prefetch(A, 23, A[0])
+    prefetch_row(A, 23)
+    prefetch_at(A[0], 23)
     np.testing.assert_array_equal(A, before)
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="one thread")
 def test_every_task_is_handed_out_once():
     by = np.zeros(10_000, np.int64)
-    counter = np.zeros(1, np.int64)
-    hand_out(counter, by.size, by)
-    assert by.min() >= 1
-    assert by.max() <= 4
+    run(hand_out, by.size, 3, by)
+    assert (by == 1).all()

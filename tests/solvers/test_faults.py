@@ -1,0 +1,308 @@
+"""Faults that solvers once had: each a kind of input, with what is right for it."""
+
+import dataclasses
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import sparse
+from subprocesses import run_python
+
+from twofold import L2, Objective, fold_in
+from twofold.exceptions import SingularRowError, TwofoldError
+from twofold.objective import Problem
+from twofold.solvers import ALS, GD, SGD, Solution, Status
+from twofold.testing import reference
+
+
+def ones(n_rows, n_cols, density, seed):
+    rng = np.random.default_rng(seed)
+    return sparse.csr_array((rng.random((n_rows, n_cols)) < density).astype(float))
+
+
+def rows_of(lengths, n_cols, rng):
+    cols = np.concatenate([rng.choice(n_cols, d, replace=False) for d in lengths])
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return sparse.csr_array((np.ones(cols.size), cols, ends), shape=(len(lengths), n_cols))
+
+
+# ALS and fold-in
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_weak_factor_is_solved_or_refused_but_not_taken_from_rounding_noise(dtype, size, seed):
+    """An eigenvalue of a0 Q'Q below rounding is noise, and the ridge does not replace it."""
+    rng = np.random.default_rng(seed)
+    Q = rng.standard_normal((100, 8)).astype(dtype)
+    Q[:, 1 + seed] *= size
+    R = ones(4, 100, 0.2, seed)
+    try:
+        found = fold_in(Objective(regularizer=L2(0.0), unobserved_weight=1.0), R, Q)
+    except SingularRowError:
+        return
+    scale = np.abs(Q).max(axis=0).astype(float)
+    S = Q / scale  # full rank and well-conditioned: its solution is the exact one, scaled
+    for p, row in zip(found, R.toarray(), strict=True):
+        exact = S @ np.linalg.solve(S.T @ S + (S.T * row) @ S, S.T @ row)
+        assert np.abs(Q.astype(float) @ p - exact).max() <= 1e-3 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["zero", "equal", "summed"])
+def test_dependent_factors_without_a_ridge_are_refused_in_any_order(kind, dtype):
+    rng = np.random.default_rng(0)
+    Q = rng.integers(-4, 5, size=(100, 8)).astype(dtype)
+    Q[:, 3] = {"zero": 0.0, "equal": Q[:, 0], "summed": Q[:, 0] + Q[:, 5]}[kind]
+    objective = Objective(regularizer=L2(0.0), unobserved_weight=1.0)
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        with pytest.raises(SingularRowError, match="row 0"):
+            fold_in(objective, ones(1, 100, 0.2, seed), Q[draw.permutation(100)])
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 8])
+def test_float32_rows_keep_their_accuracy_where_the_targets_cancel(k):
+    """The stated 1e-5, for random targets of a thousand rows and for sums near zero."""
+    rng = np.random.default_rng(0)
+    n, m, d = 1500, 300, 40
+    R = rows_of([d] * n, m, rng)
+    R.data = rng.standard_normal(n * d)
+    Q = rng.standard_normal((m, k)).astype(np.float32)
+    objective = Objective(regularizer=L2(1.0), data="targets")
+    Y = Q[R.indices].astype(float).reshape(n, d, k)
+    A, b = Y.mT @ Y + np.identity(k), Y.mT @ R.data.reshape(n, d, 1)
+    exact = np.linalg.solve(A, b)[:, :, 0]
+    errors = np.linalg.norm(fold_in(objective, R, Q) - exact, axis=1)
+    assert (errors <= 1e-5 * np.linalg.norm(exact, axis=1)).all()
+    same = np.ones((50, k), np.float32)
+    for left in (1e-3, 1e-6, 1e-8):
+        r = np.array([1.1, -1.1 + left, 0.7, -0.7])
+        row = sparse.csr_array((r, [0, 1, 2, 3], [0, 4]), shape=(1, 50))
+        np.testing.assert_allclose(
+            fold_in(objective, row, same)[0], np.full(k, r.sum() / (4 * k + 1)), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("auto", 2), ("cg", 1), ("cg", 5), ("cg", 10)])
+@pytest.mark.parametrize("ridge", [1e-8, 1e-4])
+def test_the_objective_never_increases_where_weights_are_large(kind, steps, ridge):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        values = rng.integers(1, 4, (20, 30)) * 1e3
+        R = sparse.csr_array((rng.random((20, 30)) < 0.15) * values)
+        solver = ALS(n_factors=64, max_epochs=5, rng=seed, row_solver=kind, cg_steps=steps)
+        solution = solver.solve(Objective(regularizer=L2(ridge), data="weights"), R)
+        assert solution.status is Status.MAX_EPOCHS
+        totals = [record.total for record in solution.history]
+        assert all(new <= old * (1 + 1e-5) for old, new in pairwise(totals)), totals
+
+
+@pytest.mark.parametrize("half_life", [14.0, 2.0])
+def test_weights_that_decay_to_nothing_do_not_spoil_a_row(half_life):
+    rng = np.random.default_rng(1)
+    age = rng.exponential(600.0, (200, 60))
+    R = sparse.csr_array((rng.random((200, 60)) < 0.1) * 0.5 ** (age / half_life))
+    objective = Objective(regularizer=L2(0.1), data="weights", unobserved_weight=0.01)
+    single, double = (
+        ALS(n_factors=8, max_epochs=5, rng=0, dtype=dtype).solve(objective, R)
+        for dtype in ("float32", "float64")
+    )
+    assert single.status is double.status is Status.MAX_EPOCHS
+    assert single.objective_value == pytest.approx(double.objective_value, rel=1e-3)
+
+
+@pytest.mark.parametrize("k", [8, 96, 200])
+def test_rows_whose_targets_are_all_zero_end_as_zeros(k):
+    """Mean-centred ratings of a user with one rating only, or 0/1 targets without a 1."""
+    run_python(ZERO_TARGETS, k, timeout=30.0 if k > 8 else 120.0)
+
+
+ZERO_TARGETS = """
+    from twofold import L2, Objective
+    from twofold.solvers import ALS
+    k = int(sys.argv[1])
+    rng = np.random.default_rng(0)
+    n, m, d = 20, 400, 150
+    cols = np.concatenate([rng.choice(m, d, replace=False) for _ in range(n)])
+    centred = rng.integers(1, 6, (n, d)).astype(float)
+    centred[3] = 4.0
+    centred -= centred.mean(axis=1, keepdims=True)
+    clicks = (rng.random((n, d)) < 0.1).astype(float)
+    clicks[3] = 0.0
+    objective = Objective(regularizer=L2(1.0, exponent=1.0), data="targets")
+    for r in (centred, clicks):
+        R = sparse.csr_array((r.ravel(), cols, np.arange(n + 1) * d), shape=(n, m))
+        solution = ALS(n_factors=k, max_epochs=3, rng=0).solve(objective, R)
+        assert solution.status == "max_epochs"
+        assert not solution.row_factors[3].any(), solution.row_factors[3]
+        assert solution.row_factors[4].any()
+"""
+
+
+# Going on from a solution
+
+
+@pytest.mark.parametrize("solver", [ALS, SGD, GD])
+@pytest.mark.parametrize("epochs", [5, 9])
+def test_going_on_with_another_problem_reports_the_objective_of_that_problem(epochs, solver):
+    R, new = ones(60, 40, 0.2, 1), ones(60, 40, 0.2, 2)
+    one = Objective(regularizer=L2(0.1))
+    other = Objective(regularizer=L2(5.0), data="weights")
+
+    def make(epochs):
+        return solver(n_factors=4, max_epochs=epochs, rng=0, dtype="float64")
+
+    first = make(5).solve(one, R)
+    for objective, matrix in ((other, R), (one, new), (other, 3 * new)):
+        found = make(epochs).solve(objective, matrix, init=first)
+        right = objective.value(matrix, found.row_factors, found.col_factors).total
+        assert found.objective_value == pytest.approx(right, rel=1e-9)
+        assert found.status is not Status.DIVERGED
+        if epochs > 5:
+            assert not np.array_equal(found.row_factors, first.row_factors)
+    scaled = make(9).solve(Objective(regularizer=L2(0.1), data="targets"), 100 * R, init=first)
+    assert scaled.status is not Status.DIVERGED
+
+
+DAMAGED = """
+    import dataclasses
+    from twofold import Objective
+    from twofold.exceptions import TwofoldError
+    from twofold.solvers import GD, SGD, ALS
+    kind = {"GD": GD, "SGD": SGD}[sys.argv[1]]
+    rng = np.random.default_rng(0)
+    R = sparse.csr_array((rng.random((60, 40)) < 0.2).astype(float))
+    solution = kind(n_factors=4, max_epochs=2, rng=0).solve(Objective(), R)
+    solver = kind(n_factors=4, max_epochs=4, rng=0)
+    assert solution.memory
+    for name, kept in solution.memory.items():
+        array = np.atleast_1d(kept)
+        for damaged in (array[:-1], array[:0], np.concatenate([array, array]), array[None]):
+            memory = solution.memory | {name: damaged}
+            try:
+                solver.solve(Objective(), R, init=dataclasses.replace(solution, memory=memory))
+            except TwofoldError as error:
+                assert name in str(error) or "memory" in str(error), error
+            else:
+                raise AssertionError(f"{name} of shape {damaged.shape} was accepted")
+"""
+
+GROWN = """
+    import dataclasses
+    from twofold import Objective
+    from twofold.exceptions import TwofoldError
+    from twofold.solvers import SGD
+    rng = np.random.default_rng(0)
+    R = sparse.csr_array((rng.random((60, 40)) < 0.2).astype(float))
+    solution = SGD(n_factors=4, max_epochs=2, rng=0).solve(Objective(), R)
+    n = int(sys.argv[1])
+    new = rng.standard_normal((n - 60, 4)).astype("f4")
+    grown = dataclasses.replace(solution, row_factors=np.vstack([solution.row_factors, new]))
+    large = sparse.csr_array((np.ones(n), rng.integers(0, 40, n), np.arange(n + 1)), shape=(n, 40))
+    try:
+        found = SGD(n_factors=4, max_epochs=4, rng=0).solve(Objective(), large, init=grown)
+    except TwofoldError:
+        sys.exit()
+    assert found.memory["row_sums"].shape == (n,)
+    assert np.isfinite(found.row_factors).all()
+"""
+
+
+@pytest.mark.parametrize("solver", ["SGD", "GD"])
+def test_a_damaged_memory_is_refused(solver):
+    """Kernels read and write it, so its shapes are checked first."""
+    run_python(DAMAGED, solver, timeout=120.0)
+
+
+@pytest.mark.parametrize("n_rows", [61, 300_000])
+def test_rows_appended_to_a_solution_do_not_reach_beyond_its_memory(n_rows):
+    """A clear error, or a start from these factors with a memory of the new length."""
+    run_python(GROWN, n_rows, timeout=120.0)
+
+
+def test_a_callback_and_a_checkpoint_see_a_running_solution(tmp_path):
+    seen = []
+    ALS(n_factors=3, max_epochs=2, rng=0).solve(
+        Objective(), ones(20, 10, 0.3, 0), checkpoint=tmp_path / "so_far",
+        callback=lambda epoch, so_far: seen.append(
+            (so_far.status, Solution.load(tmp_path / "so_far").status)
+        ),
+    )  # fmt: skip
+    assert seen == [(Status.RUNNING, Status.RUNNING)] * 3
+
+
+# GD, seeds, extreme targets
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("a0", [0.0, 0.1])
+def test_gd_from_exact_zeros_keeps_finite_rates(a0, dtype, monkeypatch):
+    """The gradient is zero there, so no rate is found, none overflows, and none is searched for."""
+    evaluations, value = [], Problem.value
+    monkeypatch.setattr(Problem, "value", lambda *a, **k: evaluations.append(1) or value(*a, **k))
+    R = ones(20, 10, 0.3, 1)
+    solver = GD(n_factors=3, max_epochs=3, rng=0, dtype=dtype)
+    solution = solver.solve(
+        Objective(unobserved_weight=a0), R, init=(np.zeros((20, 3)), np.zeros((10, 3)))
+    )
+    assert len(evaluations) <= 50
+    assert not solution.row_factors.any()
+    for name, array in solution.memory.items():
+        assert np.isfinite(array).all(), name
+        if name == "learning_rate":
+            assert array.max() < np.finfo(dtype).max
+
+
+@pytest.mark.parametrize("solver", [ALS, GD, SGD])
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_rows_without_pairs_become_zero_in_every_solver(exponent, solver):
+    M = ones(40, 30, 0.2, 0).toarray()
+    M[:5], M[:, 20:] = 0.0, 0.0
+    objective = Objective(regularizer=L2(0.05, exponent=exponent))
+    solution = solver(n_factors=8, rng=0, max_epochs=5).solve(objective, sparse.csr_array(M))
+    assert not solution.row_factors[:5].any()
+    assert not solution.col_factors[20:].any()
+
+
+@pytest.mark.parametrize("solver", [ALS, GD, SGD])
+@pytest.mark.parametrize("seed", [0, 7, 123456])
+def test_initial_factors_are_not_the_callers_own_draws_from_the_same_seed(seed, solver):
+    R = ones(30, 20, 0.3, 7)
+    solution = solver(n_factors=4, max_epochs=0, rng=seed, init_scale=1.0).solve(Objective(), R)
+    start = np.concatenate([solution.row_factors.ravel(), solution.col_factors.ravel()])
+    for entropy in (seed, [seed, 0]):
+        for dtype in ("float32", "float64"):
+            mine = np.random.default_rng(entropy).standard_normal(start.size, dtype=dtype)
+            assert abs(np.corrcoef(start, mine)[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("solver", [ALS, GD, SGD])
+@pytest.mark.parametrize("size", [1e38, 1e39, 1e150])
+def test_targets_beyond_float32_are_a_clear_error_or_divergence(size, solver):
+    R = sparse.csr_array(np.array([[1.0, 0, 1], [0, 1, 0], [1, 1, 0]])) * size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of an overflow on the way
+        try:
+            solution = solver(n_factors=2, max_epochs=2, rng=0).solve(Objective(data="targets"), R)
+        except TwofoldError:
+            return
+    assert np.isfinite(solution.row_factors).all()
+    assert np.isfinite(solution.col_factors).all()
+    record = dataclasses.astuple(solution.history[solution.n_epochs])
+    assert solution.status is Status.DIVERGED or np.isfinite(record).all()
+
+
+def test_equal_columns_beside_a_tiny_ridge_have_a_solution():
+    """Rotations of subnormal numbers would divide by them."""
+    rng = np.random.default_rng(0)
+    Q = rng.normal(0.0, 0.3, (3000, 64)).astype(np.float32)
+    Q[:, 32:] = Q[:, [0]]
+    R = sparse.csr_array(np.ones((1, 50)))
+    R.resize((1, 3000))
+    objective = Objective(regularizer=L2(1e-8), unobserved_weight=0.1)
+    found = fold_in(objective, R, Q)
+    exact = reference.fold_in(objective, R, Q)
+    np.testing.assert_allclose(Q @ found[0], Q.astype(np.float64) @ exact[0], atol=1e-4)

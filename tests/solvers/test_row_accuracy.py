@@ -1,0 +1,285 @@
+"""The row solve, tested as LAPACK tests its solvers: kinds of systems, sizes, ratios, error exits.
+
+The systems are those of LAPACK Working Note 41 (dchkpo), put together from columns instead of given
+as matrices: row u of `fold_in` solves A p = b with
+
+    A = a0 sum over U of q q' + lam I + sum_k w_k q_k q_k',     b = sum_k w_k r_k q_k.
+
+The exact answer is computed in extended precision. Three ratios are bounded, in 2-norms, with eps
+the spacing of the dtype at 1:
+
+    |b - A p| / ((|A| |p| + c) eps f)                        <= 30
+    |p - x| / |x|, over eps (kappa + |A^-1| c / |x|)         <= 30
+    |p - x| / |x|                                            <= 1e-5  in float32 (`ALS`)
+
+The threshold 30 is LAPACK's. kappa = |A| / lam >= cond(A) is the condition of the d x d system that
+a short row is solved by. c = 0 in float32, whose sums are accumulated in float64; in float64
+c = |sum_k |w_k r_k q_k||, the rounding of b itself, which no method in float64 avoids. f = 1 for
+long rows, and sqrt(kappa) for short ones: p = Q'(QQ' + lam I)^-1 r has a small error, but not a
+small residual (Higham 2002, section 21.1, the normal equations of the second kind).
+"""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from subprocesses import run_python
+from threadpoolctl import threadpool_limits
+
+from twofold import L2, LogisticLoss, Objective, fold_in
+from twofold.exceptions import InvalidInputError, SingularRowError, TwofoldError
+
+THRESHOLD, CLAIM = 30.0, 1e-5
+SIZES = [1, 2, 3, 5, 7, 10, 11, 13, 17, 50, 61, 67, 127, 131]
+LENGTHS = [0, *SIZES]
+KINDS = [
+    "first factor zero", "middle factor zero", "last factor zero", "condition 0.1 / sqrt(eps)",
+    "condition 0.1 / eps", "near underflow", "near overflow", "rank-deficient with a ridge",
+    "right-hand side cancels",
+]  # fmt: skip
+MODES = [(0.0, "all", 1.0), (0.3, "all", 1.0), (0.3, "missing", 1.0), (0.3, "missing", 0.1)]
+N_SPARE = 40  # columns that no row stores
+
+needs_extended = pytest.mark.skipif(
+    np.finfo(np.longdouble).eps > 1e-18, reason="longdouble is no wider than double here"
+)
+
+
+def make_system(kind, k, d, dtype, seed):
+    """Return columns Q (the first d are stored), targets and ridge of one kind."""
+    rng = np.random.default_rng([seed, k, d])
+    info = np.finfo(dtype)
+    n = d + N_SPARE
+    Q, r, ridge = rng.normal(size=(n, k)) / np.sqrt(k), rng.normal(size=d), 0.1
+    if kind.endswith("factor zero"):
+        Q[:, {"first": 0, "middle": k // 2, "last": -1}[kind.split()[0]]] = 0.0
+    elif kind.startswith("condition"):
+        condition = 0.1 / (np.sqrt(info.eps) if "sqrt" in kind else info.eps)
+        left, _ = np.linalg.qr(rng.normal(size=(n, min(n, k))))
+        right, _ = np.linalg.qr(rng.normal(size=(k, min(n, k))))
+        Q = (left * np.geomspace(1.0, condition**-0.5, min(n, k))) @ right.T
+        ridge = np.linalg.norm(Q[:d], 2) ** 2 / condition if d else 1.0
+    elif kind.startswith("near"):
+        small = 0.25 * float(info.tiny) / float(info.eps)  # as dlatb4 does it
+        size = small if "underflow" in kind else 1.0 / small
+        Q, ridge = Q * np.sqrt(size), 0.1 * size
+    elif kind.startswith("rank"):
+        rank = max(1, k // 3)
+        Q, ridge = Q[:, np.arange(k) % rank], 1e-2
+    elif d > 1:  # pairs of equal columns with nearly opposite targets
+        Q[1:d:2] = Q[0 : d - 1 : 2]
+        r[1:d:2] = -r[0 : d - 1 : 2] * (1.0 + 1e-6)
+        if d % 2:
+            r[-1] = 1e-6
+    return Q.astype(dtype), r, ridge
+
+
+def exact_solution(A, b):
+    """Solve A x = b by a Cholesky factorisation A = L L' in the precision of A."""
+    L, x = A.copy(), b.copy()
+    for j in range(len(x)):
+        L[j:, j] /= np.sqrt(L[j, j])
+        below = L[j + 1 :, j]
+        L[j + 1 :, j + 1 :] -= below[:, None] * below
+        x[j] /= L[j, j]
+        x[j + 1 :] -= below * x[j]
+    for j in reversed(range(len(x))):
+        x[j] = (x[j] - L[j + 1 :, j] @ x[j + 1 :]) / L[j, j]
+    return x
+
+
+def ratios(p, Q, w, r, ridge, a0, missing):
+    """Return the three ratios of a row that stores the first columns of Q."""
+    d, k, eps = len(r), Q.shape[1], float(np.finfo(Q.dtype).eps)
+    scale = np.abs(Q).max(initial=0.0).astype(np.longdouble) or np.longdouble(1.0)
+    Q, p = Q.astype(np.longdouble) / scale, p.astype(np.longdouble) * scale
+    stored, ridge = Q[:d], np.longdouble(ridge) / scale**2
+    curvature = np.full(len(Q), np.longdouble(a0))
+    curvature[:d] = (0.0 if missing else a0) + w
+    A = (Q.T * curvature) @ Q + ridge * np.identity(Q.shape[1], dtype=np.longdouble)
+    terms = (w * r.astype(np.longdouble))[:, None] * stored
+    b, rounding = terms.sum(axis=0), np.linalg.norm(np.abs(terms).sum(axis=0).astype(float))
+    c = 0.0 if eps > 1e-10 else float(rounding)
+    x = exact_solution(A, b)
+
+    if not b.any():
+        return (0.0 if not p.any() else np.inf,) * 3
+    root = (np.sqrt(curvature)[:, None] * Q).astype(float)
+    system = np.vstack([root, np.sqrt(float(ridge)) * np.identity(k)])
+    with threadpool_limits(1):  # threads of BLAS make small matrices slow on a busy machine
+        singular = np.linalg.svd(system, compute_uv=False)
+    largest, smallest, kappa = singular[0] ** 2, singular[-1] ** 2, singular[0] ** 2 / ridge
+    norm_p, norm_x = (float(np.linalg.norm(v)) for v in (p, x))
+    short = np.sqrt(kappa) if d <= 2 * max(k, 8) else 1.0
+    residual = float(np.linalg.norm(b - A @ p)) / ((largest * norm_p + c) * eps * short)
+    error = float(np.linalg.norm(p - x)) / norm_x
+    return residual, error / (eps * (kappa + c / (smallest * norm_x))), error / CLAIM
+
+
+@needs_extended
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", SIZES)
+def test_rows_of_every_size_and_kind_pass_the_ratios(k, kind, dtype):
+    failures = []
+    for number, d in enumerate(LENGTHS if k < 20 else [0, 1, 13, k, 131]):
+        # Ways of weighting take turns: two for each small system, one for each large one.
+        modes = [MODES[(number + k + turn) % len(MODES)] for turn in range(2 if k < 20 else 1)]
+        for a0, unobserved, w in modes:
+            Q, r, ridge = make_system(kind, k, d, dtype, seed=0)
+            objective = Objective(
+                regularizer=L2(ridge), data="targets", unobserved_weight=a0 / w,
+                unobserved=unobserved,
+            )  # fmt: skip
+            # Targets have the weight 1, so a weight w below a0 is a0 / w, with the same ratio.
+            R = sparse.csr_array((r, np.arange(d), [0, d]), shape=(1, len(Q)))
+            p = fold_in(objective, R, Q)[0]
+            assert p.dtype == dtype
+            if d == 0:
+                assert not p.any()
+                continue
+            found = ratios(p, Q, np.ones(d), r, ridge, a0 / w, unobserved == "missing")
+            bounds = THRESHOLD, THRESHOLD, (1.0 if dtype == "float32" else np.inf)
+            if not all(ratio <= bound for ratio, bound in zip(found, bounds, strict=True)):
+                text = ", ".join(f"{ratio:.3g}" for ratio in found)
+                failures.append(f"d = {d}, a0 = {a0 / w:g} ({unobserved}): {text}")
+    assert not failures, "residual, error, error / claim: " + "; ".join(failures)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [2, 5, 17, 67])
+def test_rows_that_determine_no_solution_are_refused(k, dtype):
+    """Without a ridge: too few entries, a zero factor, equal or dependent factors."""
+    rng = np.random.default_rng(k)
+    whole = rng.integers(-3, 4, size=(4 * k, k)).astype(float)
+    zero, equal, summed = whole.copy(), whole.copy(), whole.copy()
+    zero[:, k // 2] = 0.0
+    equal[:, -1] = equal[:, 0]
+    summed[:, -1] = summed[:, :-1].sum(axis=1)
+    systems = [(whole, k - 1, 0.0)]
+    systems += [(Q, 4 * k, a0) for Q in (zero, equal, summed) for a0 in (0.0, 0.5)]
+    for Q, d, a0 in systems:
+        R = sparse.csr_array((np.ones(d), np.arange(d), [0, d]), shape=(1, len(Q)))
+        objective = Objective(regularizer=L2(0.0), unobserved_weight=a0)
+        with pytest.raises(SingularRowError, match=rf"row 0 \({d} entries\)"):
+            fold_in(objective, R, Q.astype(dtype))
+
+
+def test_the_cell_of_a_weight_of_zero_counts_as_missing():
+    R = sparse.csr_array(np.full((1, 3), 0.01))
+    objective = Objective(
+        regularizer=L2(0.0), data="weights", unobserved_weight=1.0, unobserved="missing"
+    )
+    np.testing.assert_allclose(fold_in(objective, R, np.eye(3)), np.ones((1, 3)), rtol=1e-10)
+    R.data[1] = 0.0  # the pair left out: its cell is in U, with the target 0
+    np.testing.assert_allclose(fold_in(objective, R, np.eye(3)), [[1.0, 0.0, 1.0]], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"value": np.nan}, r"row 1, column 2 is nan"),
+        ({"value": np.inf}, r"row 1, column 2 is inf"),
+        ({"value": -1.0}, r"row 1, column 2 is -1.0.*>= 0"),
+        ({"value": 0.5, "data": "targets", "loss": LogisticLoss()}, r"row 1, column 2 is 0.5"),
+        ({"Q": np.where(np.eye(4, 2) > 0, np.inf, 1.0)}, r"col_factors\[0, 0\] is inf"),
+        ({"Q": np.ones((2, 3))}, "are rows and columns swapped"),
+        ({"Q": np.ones((5, 3))}, "has 4 cols, but col_factors has 5 rows"),
+        ({"Q": np.ones(4)}, "must be a 2-d array"),
+        ({"Q": np.ones((4, 0))}, "at least one factor"),
+        ({"Q": np.ones((4, 2), dtype=complex)}, "must be a 2-d array of numbers"),
+        ({"matrix": np.ones((2, 4))}, "give a scipy sparse matrix"),
+        ({"matrix": sparse.csr_array(np.ones((2, 4), dtype=complex))}, "real numbers"),
+        ({"n_threads": 0}, "n_threads=0"),
+    ],
+)
+def test_every_error_exit_names_its_place(change, sentence):
+    matrix = sparse.csr_array(np.array([[1.0, 0, 0, 1], [0, 1, 1, 0]]))
+    matrix.data[3] = change.get("value", 1.0)
+    objective = Objective(
+        change.get("loss", Objective().loss), L2(0.1), data=change.get("data", "weights")
+    )
+    with pytest.raises(InvalidInputError, match=sentence):
+        fold_in(
+            objective, change.get("matrix", matrix), change.get("Q", np.ones((4, 2))),
+            n_threads=change.get("n_threads"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("a0", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        ("weights", [1.0, 0.5, 1e-95]), ("weights", [1e-95, 1e-95, 1e-95]),
+        ("weights", [1e-300, 0.0, 2.0]), ("weights", [1e10, 1.0, 1e-10]),
+        ("targets", [1e-24, 2e-24, -1e-24]), ("targets", [1e12, -3e12, 2e12]),
+        ("targets", [1.0, 2.0, 1e39]), ("targets", [1e-45, 1e-40, 1e-320]),
+        ("targets", [0.0, 0.0, 0.0]),
+    ],
+)  # fmt: skip
+def test_extreme_values_give_finite_rows_or_a_clear_error(data, values, a0, dtype):
+    """Finite and right where the dtype can hold the answer; a TwofoldError where it cannot."""
+    Q = np.random.default_rng(0).standard_normal((50, 8)).astype(dtype)
+    R = sparse.csr_array((values, [0, 1, 2], [0, 3]), shape=(1, 50))
+    objective = Objective(regularizer=L2(0.1), data=data, unobserved_weight=a0)
+    too_large = dtype == "float32" and max(values) > 1e38
+    try:
+        found = fold_in(objective, R, Q)
+    except TwofoldError:
+        assert too_large
+        return
+    assert np.isfinite(found).all()
+    if not too_large:
+        w, r = (values, np.ones(3)) if data == "weights" else (np.ones(3), values)
+        w, r, Y = (np.asarray(a, dtype=np.longdouble) for a in (w, r, Q))
+        A = a0 * (Y.T @ Y) + (Y[:3].T * w) @ Y[:3] + np.longdouble(0.1) * np.identity(8)
+        exact = exact_solution(A, Y[:3].T @ (w * r))
+        slack = 1e-5 if dtype == "float32" else 1e-6
+        smallest = 8 * float(np.finfo(dtype).smallest_subnormal)
+        assert np.linalg.norm(found - exact) <= slack * np.linalg.norm(exact) + smallest
+
+
+@pytest.mark.parametrize("power", [-150, -37, -20, 18, 37, 150])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_factors_at_the_edge_of_the_dtype_give_finite_rows_or_a_clear_error(dtype, power):
+    if dtype == "float32" and abs(power) > 38:
+        pytest.skip("beyond float32")
+    Q = np.random.default_rng(0).standard_normal((50, 8)) * 10.0**power
+    R = sparse.csr_array(np.ones((1, 50)))
+    for a0 in (0.0, 0.1):
+        try:
+            found = fold_in(Objective(unobserved_weight=a0), R, Q.astype(dtype))
+        except TwofoldError:
+            continue
+        assert np.isfinite(found).all()
+
+
+LONG_ROWS = """
+    from twofold import L2, Objective, fold_in
+    k = int(sys.argv[1])
+    rng = np.random.default_rng(1)
+    n, m, d = 4, 2000, 270
+    cols = np.concatenate([rng.choice(m, d, replace=False) for _ in range(n)])
+    Q = (rng.standard_normal((m, k)) / np.sqrt(k)).astype(np.float32)
+    objective = Objective(regularizer=L2(2.0), data="targets")
+    wrong = []
+    for zeros in (0, 1):
+        for size in (1.0, 1e-24, 1e-16, 1e12, 1e18):
+            print(f"{zeros} rows of zeros, targets of {size}", flush=True)
+            v = 1.0 + rng.random(n * d)
+            v[: zeros * d] = 0.0
+            R = sparse.csr_array((size * v, cols, np.arange(n + 1) * d), shape=(n, m))
+            P = fold_in(objective, R, Q, n_threads=1) / size
+            for u in range(n):
+                Y = Q[cols[u * d : (u + 1) * d]].astype(float)
+                x = np.linalg.solve(Y.T @ Y + 2 * np.eye(k), Y.T @ v[u * d : (u + 1) * d])
+                if not np.linalg.norm(P[u] - x) <= 1e-5 * np.linalg.norm(x):
+                    wrong.append((zeros, size, u))
+    assert not wrong, wrong
+"""
+
+
+@pytest.mark.parametrize("k", [8, 96, 128])
+def test_long_rows_of_any_scale_end_and_are_exact(k):
+    """In float32, where conjugate gradients are tried; a row of targets of 0 has the answer 0."""
+    run_python(LONG_ROWS, k, timeout=30.0 if k > 8 else 120.0)

@@ -1,0 +1,74 @@
+"""The promises about the algebra of a problem catch solvers that break one of them."""
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from twofold.solvers import Solver
+from twofold.testing import check_solver
+
+
+@dataclass(kw_only=True)
+class SmallSteps(Solver):
+    """Breaks nothing."""
+
+    def step(self, problem, state):
+        P, Q = state.row_factors, state.col_factors
+        dP, dQ = problem.gradient(P, Q, n_threads=self.n_threads)
+        rate = P.dtype.type(1e-3)
+        return state.moved(P - rate * dP, Q - rate * dQ)
+
+
+class DependsOnTheFormat(SmallSteps):
+    def solve(self, objective, matrix, init=None, callback=None, **options):
+        if getattr(matrix, "format", "") == "coo" and init is None:
+            rng = np.random.default_rng(0)
+            init = tuple(rng.normal(size=(n, self.n_factors)) for n in matrix.shape)
+        return super().solve(objective, matrix, init, callback, **options)
+
+
+class CountsWeightsOfZero(SmallSteps):
+    def solve(self, objective, matrix, init=None, callback=None, **options):
+        if objective.data == "weights" and matrix.format == "csr" and not matrix.data.all():
+            matrix = matrix.copy()
+            matrix.data[matrix.data == 0.0] = 1e-5
+        return super().solve(objective, matrix, init, callback, **options)
+
+
+class MovesEmptyRows(SmallSteps):
+    def step(self, problem, state):
+        moved = super().step(problem, state)
+        return moved.moved(moved.row_factors + self.dtype_of(moved)(1e-6), moved.col_factors)
+
+    @staticmethod
+    def dtype_of(state):
+        return state.row_factors.dtype.type
+
+
+class IgnoresWeights(SmallSteps):
+    def solve(self, objective, matrix, init=None, callback=None, *, weights=None, **options):
+        return super().solve(objective, matrix, init, callback, **options)
+
+
+def test_nothing_is_demanded_beyond_the_contract():
+    check_solver(SmallSteps)
+
+
+@pytest.mark.parametrize(
+    ("solver", "sentence"),
+    [
+        (DependsOnTheFormat, "COO arrays of sorted entries give other factors"),
+        (CountsWeightsOfZero, "with stored weights of 0 the objective is"),
+        (MovesEmptyRows, "rows without entries do not end as zeros"),
+        (IgnoresWeights, "with weights the first objective is"),
+    ],
+)
+def test_broken_solvers_are_caught(solver, sentence):
+    with pytest.raises(AssertionError, match=sentence):
+        check_solver(solver)
+
+
+def test_solve_takes_weights_beside_the_matrix():
+    assert "weights" in inspect.signature(Solver.solve).parameters

@@ -1,0 +1,202 @@
+"""The disk cache of compiled kernels.
+
+numba's own cache notices that a kernel's file has changed, but not that a function it calls has, in
+another file. Here the files of all kernels together name the folder. Each compiled signature is one
+file, written under a temporary name and renamed, so that processes do not disturb each other.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching, serialize
+
+from twofold.exceptions import KernelCacheWarning
+
+__all__ = ["KernelCache", "cache_folder"]
+
+_KEPT_STAMPS = 4
+_DIGEST_BYTES = 32
+
+
+def _stamp() -> str:
+    """Return a digest of every kernel file, of numba's settings and of the versions."""
+    config = numba.config
+    settings = [str(config.OPT), config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE]
+    found = hashlib.sha256(f"{numba.__version__} {settings} {sys.flags.optimize}".encode())
+    root = Path(__file__).parent
+    for path in (root.parent / "__init__.py", *sorted(root.rglob("*.py"))):
+        if not path.exists():
+            continue  # in a zip file, or distributed without sources
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(root.parent)} {len(content)} ".encode() + content)
+    return f"{sys.implementation.cache_tag}-{found.hexdigest()[:20]}"
+
+
+# Of the files that are being imported: they may be edited before the first compilation.
+_STAMP = _stamp()
+
+
+def _is_trusted(info: os.stat_result) -> bool:
+    """Tell whether only this user and root can have written it: it holds machine code."""
+    return not hasattr(os, "geteuid") or (
+        info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
+    )
+
+
+def _user_cache() -> Path:
+    home = Path(os.path.expanduser("~"))  # unchanged if there is none, where Path.home() raises
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(xdg) if os.path.isabs(xdg) else home / ".cache"
+
+
+def _open(parent: Path) -> Path:
+    """Return the folder of these kernels in ``parent / "twofold"``, made if there is none."""
+    if not parent.is_absolute():
+        raise OSError("there is no home folder")
+    root = parent / "twofold"
+    folder = root / _STAMP
+    is_new = not folder.is_dir()
+    if is_new:
+        parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o755, exist_ok=True)
+    if not _is_trusted(root.stat()):
+        raise OSError(f"{root} can be written by another user")
+    if is_new:
+        folder.mkdir(mode=0o755, exist_ok=True)
+        _remove_old_stamps(root)
+    if not _is_trusted(folder.stat()):
+        raise OSError(f"{folder} can be written by another user")
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # the time of the last use
+    return folder
+
+
+def _remove_old_stamps(root: Path) -> None:
+    """Keep the folders that were used last; a process that still uses another makes it again."""
+    with contextlib.suppress(OSError):  # another process removes them at the same time
+        folders = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for folder in folders[_KEPT_STAMPS:]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"compiled kernels are not kept, so that every process compiles them again ({reason}): "
+        "set NUMBA_CACHE_DIR to a folder of this user with space for 50 MB",
+        KernelCacheWarning,
+        stacklevel=3,
+    )
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels; warn, once, if there is none to be had.
+
+    It is in ``NUMBA_CACHE_DIR``, if that is set and can be used, or else in the user's cache
+    folder. A folder that another user owns, or can write, is not used.
+    """
+    chosen = numba.config.CACHE_DIR
+    reasons = []
+    for parent in ([Path(chosen).absolute()] if chosen else []) + [_user_cache()]:
+        try:
+            return _open(parent)
+        except OSError as error:
+            reasons.append(str(error))
+    _warn("; ".join(reasons))
+    return None
+
+
+def _fields(kinds: Any) -> list[Any]:
+    """Return the names of the fields of named tuples, which numba's names of types leave out."""
+    return [(getattr(kind, "fields", ()), _fields(getattr(kind, "types", ()))) for kind in kinds]
+
+
+class KernelCache(caching.NullCache):
+    """The cache of one function's signatures, as numba's dispatchers call it."""
+
+    # numba's conversion to and from picklable objects, without its choice of a folder.
+    _numba = caching.CompileResultCacheImpl.__new__(caching.CompileResultCacheImpl)
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder, for numba's statistics."""
+        folder = cache_folder()
+        return None if folder is None else str(folder)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what was compiled for the signature, or None."""
+        folder = cache_folder()
+        if folder is None:
+            return None
+        target_context.refresh()
+        key = self._key(sig, target_context.codegen())
+        path = self._path(folder, key)
+        try:
+            with path.open("rb") as file:
+                if not _is_trusted(os.fstat(file.fileno())):
+                    return None
+                digest, content = file.read(_DIGEST_BYTES), file.read()
+            if digest != hashlib.sha256(content).digest():
+                return None
+            found, data = pickle.loads(content)
+            return self._numba.rebuild(target_context, data) if found == key else None
+        except Exception:
+            return None  # missing, damaged or unreadable: it is compiled and written again
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write what was compiled for the signature; an error is a warning."""
+        folder = cache_folder()
+        if folder is None or data.library.has_dynamic_globals or _stamp() != _STAMP:
+            return
+        key = self._key(sig, data.codegen)
+        path = self._path(folder, key)
+        content = serialize.dumps((key, self._numba.reduce(data)))
+        try:
+            folder.mkdir(mode=0o755, exist_ok=True)  # another process may have removed it
+            _write(path, hashlib.sha256(content).digest() + content)
+        except OSError as error:
+            if not path.exists():  # written by another process, on Windows
+                _warn(f"{folder}: {error.strerror}")
+
+    def _key(self, sig: Any, codegen: Any) -> str:
+        code = self._function.__code__
+        cells = tuple(cell.cell_contents for cell in self._function.__closure__ or ())
+        name = (self._function.__module__, self._function.__qualname__, code.co_firstlineno)
+        closure = hashlib.sha256(serialize.dumps(cells)).hexdigest()
+        fields = _fields(getattr(sig, "args", sig))
+        return repr((name, sig, fields, codegen.magic_tuple(), closure))
+
+    def _path(self, folder: Path, key: str) -> Path:
+        digest = hashlib.sha256(key.encode()).hexdigest()[:20]
+        return folder / f"{self._function.__name__}-{digest}.kernel"
+
+
+def _write(path: Path, content: bytes) -> None:
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with open(number, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

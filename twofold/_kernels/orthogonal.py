@@ -1,0 +1,189 @@
+"""Row solves without whitening, in float64: the few rows for which `direct` is not accurate enough.
+
+Without negative curvature it is the least-squares problem of sqrt(c_k) q_k . p = b_k / sqrt(c_k),
+R_G p = 0 and sqrt(mu) p = 0, with a0 Q'Q = R_G' R_G, whose orthogonal factorisation keeps twice the
+digits of the normal equations; with it, the normal equations.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from twofold._kernels.arguments import curvature, linear
+from twofold._kernels.dense import add_products, cholesky, padded, solve_transposed, solve_upper
+from twofold._kernels.jit import device, kernel
+from twofold._kernels.rows import NORMAL, ORTHOGONAL, OVERFLOW, SINGULAR, SOLVED
+from twofold._kernels.vectors import TILE, next_task
+
+__all__ = ["solve_orthogonally"]
+
+_PANEL = 128  # entries gathered at a time
+_EPS = 2.220446049250313e-16
+_NOTHING = 1e-290  # 1 / a subnormal number, to which divisions may be turned, is infinite
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread."""
+
+    p: Any
+    R: Any
+    """The triangle, and the right-hand side as its last column."""
+    norms: Any
+    """Squared lengths of the columns of the system."""
+    row: Any
+    U: Any
+    """The matrix of the normal equations, then its Cholesky factor."""
+    negative: Any
+    x: Any
+    inverse: Any
+    Z: Any
+
+
+@kernel
+def solve_orthogonally(counter, n_tasks, rows, entries, Q, triangle, G, out, report):
+    """Solve the listed rows into ``out``, unrotated; a task is one row.
+
+    ``triangle`` is R_G. Without a ridge, a pivot that rounding could have made is not trusted, and
+    the row is SINGULAR.
+    """
+    k = G.shape[0]
+    kp = padded(k)
+    s = Scratch(
+        np.zeros(k), np.zeros((k, k + 1)), np.zeros(k), np.zeros(k + 1), np.zeros((kp, kp + TILE)),
+        np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros((_PANEL, kp)),
+    )  # fmt: skip
+    task = next_task(counter)
+    while task < n_tasks:
+        u = rows[task]
+        convex = True
+        for e in range(entries.indptr[u], entries.indptr[u + 1]):
+            c = curvature(entries, e)
+            convex &= c > 0.0 or (c == 0.0 and linear(entries, e) == 0.0)
+        if convex:
+            error = _by_rotations(u, entries, Q, triangle, s)
+        else:
+            error = _by_normal_equations(u, entries, Q, G, s)
+        size = 0.0
+        for f in range(k):
+            out[u, f] = s.p[f]
+            size += np.float64(out[u, f]) * np.float64(out[u, f])
+        report.route[u] = ORTHOGONAL if convex else NORMAL
+        report.error[u] = error
+        report.status[u] = SOLVED if size < np.inf else OVERFLOW
+        if np.isnan(error):
+            report.status[u] = SINGULAR
+        task = next_task(counter)
+
+
+@device
+def _by_rotations(u, entries, Q, triangle, s):
+    """Find p by Givens rotations, row by row (Golub & Van Loan, section 5.2.5).
+
+    Returns an estimate of the relative error, nan if the row is singular. The right-hand side is
+    the last column of the triangle.
+    """
+    k = triangle.shape[0]
+    R, norms, row, p = s.R, s.norms, s.row, s.p
+    for f in range(k):
+        R[f, k] = norms[f] = 0.0
+    for f in range(k):
+        for g in range(k):
+            R[f, g] = triangle[f, g]
+            norms[g] += triangle[f, g] * triangle[f, g]
+    for f in range(k):
+        for g in range(k + 1):
+            row[g] = 0.0
+        row[f] = np.sqrt(entries.scale[u])
+        norms[f] += entries.scale[u]
+        _rotate_in(R, row, f)
+    for e in range(entries.indptr[u], entries.indptr[u + 1]):
+        c = curvature(entries, e)
+        if c > 0.0:
+            root = np.sqrt(c)
+            for f in range(k):
+                row[f] = root * np.float64(Q[entries.indices[e], f])
+                norms[f] += row[f] * row[f]
+            row[k] = linear(entries, e) / root
+            _rotate_in(R, row, 0)
+    least = 1.0
+    for f in range(k - 1, -1, -1):
+        smallest = 4.0 * k * _EPS * np.sqrt(norms[f]) if entries.scale[u] == 0.0 else 0.0
+        if not abs(R[f, f]) > smallest:
+            return np.nan
+        least = min(least, abs(R[f, f]) / np.sqrt(norms[f]))
+        total = R[f, k]
+        for g in range(f + 1, k):
+            total -= R[f, g] * p[g]
+        p[f] = total / R[f, f]
+    return k * _EPS / least
+
+
+@device
+def _rotate_in(R, row, first):
+    """Rotate a row, which is zero before ``first``, into the triangle; the row is destroyed."""
+    k = R.shape[0]
+    for f in range(first, k):
+        if abs(row[f]) > _NOTHING:
+            length = np.hypot(R[f, f], row[f])
+            cosine, sine = R[f, f] / length, row[f] / length
+            for g in range(f, k + 1):
+                upper, lower = R[f, g], row[g]
+                R[f, g] = cosine * upper + sine * lower
+                row[g] = cosine * lower - sine * upper
+
+
+@device
+def _by_normal_equations(u, entries, Q, G, s):
+    """Find p by Cholesky, with negative weights (w < a0); nan if the row is singular."""
+    U, negative, x, p = s.U, s.negative, s.x, s.p
+    k, kp = p.size, x.size
+    for f in range(kp):
+        x[f] = 0.0
+        for g in range(kp):
+            U[f, g] = negative[f, g] = 0.0
+    for f in range(k):
+        for g in range(k):
+            U[f, g] = G[f, g]
+        U[f, f] += entries.scale[u]
+    _add_entries(u, 1.0, entries, Q, x, s.Z, U)
+    largest = 0.0  # Before anything is subtracted: rounding errors are of this size.
+    for f in range(k):
+        largest = max(largest, U[f, f])
+    _add_entries(u, -1.0, entries, Q, x, s.Z, negative)
+    for f in range(kp):
+        for g in range(f, kp):
+            U[f, g] -= negative[f, g]
+    for f in range(k, kp):
+        U[f, f] = largest
+    inverse = s.inverse
+    smallest = (4.0 * k if entries.scale[u] == 0.0 else 1.0) * _EPS * largest
+    if not cholesky(U, inverse, kp, kp, smallest):
+        return np.nan
+    solve_transposed(U, inverse, kp, x)
+    solve_upper(U, inverse, kp, x)
+    steepest = 0.0
+    for f in range(k):
+        p[f] = x[f]
+        steepest = max(steepest, inverse[f])
+    return k * _EPS * largest * steepest * steepest
+
+
+@device
+def _add_entries(u, sign, entries, Q, rhs, Z, U):
+    """Add sum |c_e| q_e q_e' over the entries with this sign of c to U, and b_e q_e to rhs once."""
+    kp = rhs.size
+    m = 0
+    last = entries.indptr[u + 1] - 1
+    for e in range(entries.indptr[u], last + 1):
+        c, b = sign * curvature(entries, e), linear(entries, e)
+        root = np.sqrt(max(c, 0.0))
+        for f in range(kp):
+            value = np.float64(Q[entries.indices[e], f])
+            Z[m, f] = root * value
+            if sign > 0.0:
+                rhs[f] += b * value
+        if c > 0.0:
+            m += 1
+        if m == _PANEL or e == last:
+            add_products(Z, m, kp, U)
+            m = 0

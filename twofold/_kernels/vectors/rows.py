@@ -1,0 +1,90 @@
+"""Rows of a matrix that a list of row numbers selects, eight at a time, and prefetching of rows.
+
+The matrices have a multiple of 8 columns.
+"""
+
+from typing import Any
+
+from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
+
+__all__ = ["add_rows", "dot_rows", "gather_transposed", "prefetch_at", "prefetch_row"]
+
+_LINE = 64  # bytes of a cache line
+
+
+def _listed(ids: Matrix, first: Any) -> list[Any]:
+    """Return the eight numbers ids[first:first+8]."""
+    return [ids.builder.sext(ids.item((first, r)), first.type) for r in range(TILE)]
+
+
+def _gather_transposed(
+    Y: Matrix, ids: Matrix, first: Any, h: Matrix, factor: Matrix, T: Matrix
+) -> None:
+    builder, rows = Y.builder, _listed(ids, first)
+    lefts = range(0, TILE, Y.lanes)
+    factors = [factor.load((first, left)) for left in lefts]
+    with Y.loop(0, Y.width) as f:
+        scale = h.load(f)
+        for left, its_factor in zip(lefts, factors, strict=True):
+            selected = rows[left : left + Y.lanes]
+            columns = Y.transposed([builder.fmul(Y.load(row, f), scale) for row in selected])
+            for down, column in enumerate(columns):
+                T.store(builder.fmul(column, its_factor), (f, down), (first, left))
+
+
+@machine_code(_gather_transposed)
+def gather_transposed(Y: Array, ids: Array, first: int, h: Array, factor: Array, T: Array) -> None:
+    """T[:k, e] = factor[e] * h * Y[ids[e]] for the k columns of Y and e in first:first+8."""
+    e = slice(first, first + TILE)
+    T[: Y.shape[1], e] = factor[e] * (Y[ids[e]] * h).T
+
+
+def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
+    rows, sums = _listed(ids, first), x.new_sums(TILE)
+    with x.loop(0, Y.width) as f:
+        values = x.load(f)
+        for row, total in zip(rows, sums, strict=True):
+            x.add_product(total, Y.load_as(x, row, f), values)
+    for left in range(0, TILE, x.lanes):
+        out.store(x.lane_sums(sums[left : left + x.lanes]), left)
+
+
+@machine_code(_dot_rows)
+def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array) -> None:
+    """out[:8] = Y[ids[first:first+8]] x, in the dtype of x and out, which may be wider than Y's."""
+    out[:TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
+
+
+def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, out: Matrix) -> None:
+    rows = _listed(ids, first)
+    factors = [out.spread(factor.item(r)) for r in range(TILE)]
+    with out.loop(0, Y.width) as f:
+        total = out.load(f)
+        for row, its_factor in zip(rows, factors, strict=True):
+            total = out.multiply_add(Y.load_as(out, row, f), its_factor, total)
+        out.store(total, f)
+
+
+@machine_code(_add_rows)
+def add_rows(Y: Array, ids: Array, first: int, factor: Array, out: Array) -> None:
+    """Add factor[:8] Y[ids[first:first+8]] to out, in the dtype of factor and out."""
+    out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
+
+
+def _prefetch_row(A: Matrix, i: Any) -> None:
+    with A.loop(0, A.width, _LINE // A.itemsize) as col:
+        A.prefetch(i, col)
+
+
+@machine_code(_prefetch_row)
+def prefetch_row(A: Array, i: int) -> None:
+    """Prefetch the row A[i] into the cache. No array is changed."""
+
+
+def _prefetch_at(a: Matrix, i: Any) -> None:
+    a.prefetch(i)
+
+
+@machine_code(_prefetch_at)
+def prefetch_at(a: Array, i: int) -> None:
+    """Prefetch the element a[i] into the cache. No array is changed."""

@@ -1,0 +1,48 @@
+"""`Terms`: what an objective is made of, with its checks."""
+
+from dataclasses import KW_ONLY, dataclass, field, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from twofold._checks import check_choice, check_real
+from twofold.exceptions import InvalidInputError
+from twofold.objective.losses import Loss, SquaredLoss
+from twofold.objective.regularizers import L2, Regularizer
+
+__all__ = ["Terms"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of an objective, which `Objective` describes."""
+
+    loss: Loss = field(default_factory=SquaredLoss)
+    regularizer: Regularizer = field(default_factory=L2)
+    _: KW_ONLY
+    data: Literal["ones", "targets", "weights", "signed"] = "ones"
+    unobserved_weight: float = 0.0
+    unobserved: Literal["all", "missing"] = "all"
+    nonnegative: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in (("loss", Loss), ("regularizer", Regularizer)):
+            value: Any = getattr(self, name)
+            if not isinstance(value, kind) or not is_dataclass(value):
+                name_of = value.__name__ if isinstance(value, type) else ""
+                raise InvalidInputError(
+                    f"{name} is {value!r}: give an instance of a {kind.__name__} dataclass"
+                    + (f", {name_of}()" if name_of else "")
+                )
+        check_choice(self.data, "data", ("ones", "targets", "weights", "signed"))
+        check_choice(self.unobserved, "unobserved", ("all", "missing"))
+        check_real(self.unobserved_weight, "unobserved_weight", minimum=0.0)
+        if not isinstance(self.nonnegative, bool | np.bool_):
+            raise InvalidInputError(
+                f"nonnegative is {self.nonnegative!r}: it must be True or False"
+            )
+
+    @property
+    def missing_weight(self) -> float:
+        """What the stored cells get back: a0 if U is the missing cells, otherwise 0."""
+        return self.unobserved_weight if self.unobserved == "missing" else 0.0

@@ -1,0 +1,437 @@
+"""`ColumnSystem`: one side's factors, prepared for solving the rows of the other side.
+
+It is what the ALS half-step, `fold_in` and a fitted model solve rows with.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from twofold._kernels import cg, direct, nonnegative, orthogonal, rows
+from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.arguments import Columns, Report, Tasks
+from twofold._kernels.threads import available_threads, check_n_threads, run, with_one_blas_thread
+from twofold.exceptions import InvalidInputError, SingularRowError
+from twofold.objective.evaluation import gramian, multiplied
+from twofold.objective.point import padded_factors
+from twofold.objective.side import Side, balanced_bounds
+from twofold.objective.terms import Terms
+
+__all__ = ["Buffers", "ColumnSystem", "Route", "RowReport"]
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+Way = Literal["auto", "direct", "cg"]
+
+# Measured: a step of CG is 4 d k flops, at 0.4 of the speed of a direct solve, and about ten are
+# needed; in units of _cost, where gathering is 40 d k.
+_CG_COST = 100 + 40
+_CG_MOST = 20
+
+# An eigenvalue of the Gramian is wrong by the rounding unit of float64 times the largest one. The
+# smallest one plus the ridge must be this much of the largest one, so that it does not matter.
+_FLAT = {np.dtype(np.float32): 4e-8, np.dtype(np.float64): 1e-6}
+
+
+class Route(IntEnum):
+    """The way by which a row was solved."""
+
+    EMPTY = rows.EMPTY
+    """Without entries the solution is zero."""
+    DUAL = rows.DUAL
+    PRIMAL = rows.PRIMAL
+    CG = rows.CG
+    ORTHOGONAL = rows.ORTHOGONAL
+    """By an orthogonal factorisation in float64, where the normal equations lose too much."""
+    NORMAL = rows.NORMAL
+    """By the normal equations in float64, with weights below a0."""
+    NONNEGATIVE = rows.NONNEGATIVE
+
+
+class Buffers:
+    """Working memory of one run: new memory has to be mapped page by page."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], Array] = {}
+
+    def get(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
+        """Return an array with arbitrary contents, the same one for the same arguments."""
+        key = (name, shape, np.dtype(dtype))
+        if key not in self._kept:
+            self._kept[key] = empty_aligned(shape, dtype)
+        return self._kept[key]
+
+
+@dataclass(frozen=True, eq=False)
+class RowReport:
+    """The solved rows, and how each was solved.
+
+    Parameters
+    ----------
+    row_factors : ndarray, shape (n, width)
+        The solutions, padded with zeros to a multiple of 8 columns.
+    status : ndarray of uint8, shape (n,)
+        0 where a row is solved; otherwise `check` says what happened.
+    route : ndarray of uint8, shape (n,)
+        The `Route` of each row.
+    error : ndarray of float64, shape (n,)
+        Estimated relative error; with ``way="cg"`` the relative residual, and with the constraint
+        the largest violation of the conditions of a minimum, relative to the linear terms.
+    """
+
+    row_factors: Array
+    status: NDArray[np.uint8]
+    route: NDArray[np.uint8]
+    error: NDArray[np.float64]
+
+    @property
+    def unsettled(self) -> Rows:
+        """Rows that an iterative way left before they were as accurate as promised."""
+        return np.flatnonzero(self.status == rows.UNSETTLED)
+
+    def check(self, side: Side, axis: str = "row") -> None:
+        """Raise if a row has no solution.
+
+        Raises
+        ------
+        SingularRowError
+            If the normal equations of a row are singular.
+        InvalidInputError
+            If a solution is beyond the range of its dtype.
+        """
+        if not self.status.any():
+            return
+        overflown = np.flatnonzero(self.status == rows.OVERFLOW)
+        if overflown.size:
+            raise InvalidInputError(
+                f"the solution of {axis} {overflown[0]} is beyond the range of "
+                f'{self.row_factors.dtype}: scale the stored values down or use dtype="float64"'
+            )
+        singular = np.flatnonzero(self.status == rows.SINGULAR)
+        if singular.size:
+            row = int(singular[0])
+            more = f", nor have {singular.size - 1} others" if singular.size > 1 else ""
+            is_convex = not (self.route[singular] == rows.NORMAL).any()
+            advice = "give the L2 regularizer a weight > 0, or use fewer factors"
+            if not is_convex:
+                advice = "weights are below unobserved_weight: make it smaller"
+            elif side.scale[row] > 0.0:
+                advice = "raise the weight of the L2 regularizer, or use fewer factors"
+            raise SingularRowError(
+                f"{axis} {row} ({int(side.counts[row])} entries) has no unique solution{more}: its "
+                f"normal equations are singular; {advice}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnSystem:
+    """Column factors Q with all that the normal equations need of them; it never changes.
+
+    For each row it solves, by the kernels of `twofold._kernels.direct` and its neighbours,
+
+        (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
+
+    Threads may share it. Made by `prepare`.
+
+    Parameters
+    ----------
+    objective : Terms
+        With squared loss and L2.
+    col_factors : ndarray, shape (n_cols, width)
+        Q, padded with zeros to a multiple of 8 columns.
+    n_factors : int
+        k.
+    gram : ndarray of float64, shape (k, k)
+        a0 Q'Q = V S V'.
+    spectrum : ndarray of float64, shape (width,)
+        S in ascending order, and ones.
+    vectors : ndarray of float64, shape (width, width), or (0, 0)
+        V, or the identity if a0 = 0.
+    rotated : ndarray, shape (n_cols, width)
+        Q V in the dtype of the factors.
+    """
+
+    objective: Terms
+    col_factors: Array
+    n_factors: int
+    gram: NDArray[np.float64]
+    spectrum: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+    rotated: Array
+
+    @classmethod
+    def prepare(
+        cls,
+        objective: Terms,
+        col_factors: Array,
+        *,
+        n_factors: int | None = None,
+        n_threads: int | None = None,
+        buffers: Buffers | None = None,
+    ) -> Self:
+        """Prepare column factors.
+
+        Parameters
+        ----------
+        objective : Terms
+            With squared loss and L2.
+        col_factors : ndarray, shape (n_cols, k)
+            Q, of float32 or float64; finite.
+        n_factors : int, optional
+            k, if ``col_factors`` is padded with columns of zeros.
+        n_threads : int, optional
+            Default: all. The bits do not depend on it.
+        buffers : Buffers, optional
+            Where to put the rotated factors; the system is then valid until the next one.
+
+        Raises
+        ------
+        InvalidInputError
+            If the Gramian of the factors is beyond the range of float64.
+        """
+        threads = check_n_threads(n_threads)
+        k = n_factors or col_factors.shape[1]
+        Q = padded_factors(col_factors)
+        width, a0 = Q.shape[1], objective.unobserved_weight
+        spectrum, vectors, rotated = np.ones(width), np.empty((0, 0)), Q
+        gram = np.zeros((k, k))
+        spectrum[:k] = 0.0
+        if a0:
+            gram = a0 * gramian(Q, threads)[:k, :k]
+            if not np.isfinite(gram).all():
+                raise InvalidInputError(
+                    "the squares of the factors are beyond the range of float64: scale the stored "
+                    "values down"
+                )
+            eigenvalues, eigenvectors = with_one_blas_thread(np.linalg.eigh, gram)
+            spectrum[:k] = np.maximum(eigenvalues, 0.0)
+            vectors = np.zeros((width, width))
+            vectors[:k, :k] = eigenvectors
+            rotated = (buffers or Buffers()).get("rotated", Q.shape, Q.dtype)
+            multiplied(Q, vectors, rotated, threads)
+        return cls(objective, Q, k, gram, spectrum, vectors, rotated)
+
+    def solve(
+        self,
+        side: Side,
+        start: Array | None = None,
+        *,
+        way: Way = "auto",
+        cg_steps: int = 2,
+        n_threads: int | None = None,
+        buffers: Buffers | None = None,
+    ) -> RowReport:
+        """Solve rows.
+
+        Parameters
+        ----------
+        side : Side
+            The entries of the rows, over the columns of this system.
+        start : ndarray, shape (side.n, width), optional
+            Initial guess of the iterative ways; default zero.
+        way : {"auto", "direct", "cg"}, default "auto"
+            See `ALS`.
+        cg_steps : int, default 2
+            Steps of ``"cg"``.
+        n_threads : int, optional
+            Default: all. The bits do not depend on it.
+        buffers : Buffers, optional
+            Working memory to use again.
+        """
+        call = _Call(side, start, way, cg_steps, check_n_threads(n_threads), buffers or Buffers())
+        out = empty_aligned((side.n, self.col_factors.shape[1]), self.col_factors.dtype)
+        report = RowReport(
+            out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
+        )
+        left = side.longest_first
+        if left.size < side.n or self.n_factors < out.shape[1]:
+            out[...] = 0.0
+        if self.objective.nonnegative:
+            self._solve_nonnegatively(left, call, report)
+            return report
+        left = self._solve_whitened(left, call, report)
+        if left.size and out.dtype == np.float32:
+            left = self.in_double._solve_whitened(left, call, report)
+        if left.size:
+            self._solve_orthogonally(left, call, report)
+        return report
+
+    @cached_property
+    def in_double(self) -> "ColumnSystem":
+        """The same system in float64."""
+        if self.col_factors.dtype == np.float64:
+            return self
+        Q = self.col_factors.astype(np.float64)
+        rotated = Q
+        if self.vectors.size:
+            rotated = empty_aligned(Q.shape, np.float64)
+            multiplied(Q, self.vectors, rotated, 1)
+        return replace(self, col_factors=Q, rotated=rotated)
+
+    def _columns(self, lengths: NDArray[np.float64]) -> Columns:
+        return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)
+
+    def _solve_whitened(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
+        """Solve the rows that this dtype is enough for; return the others."""
+        side, dtype = call.side, self.col_factors.dtype
+        width, rotates = self.col_factors.shape[1], self.vectors.size > 0
+        ridge, largest = side.scale[listed], float(self.spectrum[: self.n_factors].max())
+        fits = self.spectrum[0] + ridge > _FLAT[dtype] * (largest + ridge)
+        fits &= ridge + self.spectrum[0] > 0.0
+        in_place = not rotates and report.row_factors.dtype == dtype
+        solved = report.row_factors
+        if not in_place:
+            solved = call.buffers.get("solved", (side.n, width), dtype)
+        kernel_report = Report(report.status, report.route, report.error)
+        report.status[listed] = rows.UNSUITABLE
+        by_steps = fits & self._suits_cg(listed, call)
+        if by_steps.any():
+            self._solve_by_cg(listed[by_steps], call, solved, kernel_report)
+        directly = fits & (report.status[listed] == rows.UNSUITABLE)
+        if directly.any():
+            tasks = self._tasks(listed[directly], call)
+            run(
+                direct.solve_directly, tasks.bounds.size - 1, call.threads, tasks,
+                side.entries, self._columns(np.empty(0)), solved, kernel_report,
+            )  # fmt: skip
+        is_left = report.status[listed] != rows.SOLVED
+        if not in_place:
+            self._put_back(listed[~is_left], call, solved, report)
+        left: Rows = listed[is_left]
+        return left
+
+    def _suits_cg(self, listed: Rows, call: "_Call") -> NDArray[np.bool_]:
+        counts, k = call.side.counts[listed], self.n_factors
+        if call.way == "cg":
+            return np.ones(listed.size, np.bool_)
+        if call.way == "auto" and self.col_factors.dtype == np.float32:
+            return np.asarray(_cost(counts, k) > _CG_COST * counts * k)
+        return np.zeros(listed.size, np.bool_)
+
+    def _solve_by_cg(self, listed: Rows, call: "_Call", solved: Array, report: Report) -> None:
+        side, threads = call.side, call.threads
+        tolerance, n_steps = 0.0, call.cg_steps
+        if call.way == "auto":
+            tolerance, n_steps = rows.ENOUGH, _CG_MOST
+        least, lengths = self._lengths
+        tasks = self._tasks(listed, call)
+        run(
+            cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
+            self._columns(lengths), least, self._start(listed, call), n_steps, tolerance, solved,
+            report,
+        )  # fmt: skip
+
+    @cached_property
+    def _lengths(self) -> tuple[float, NDArray[np.float64]]:
+        """The ridge of a row without entries, and the whitened lengths |z|^2 for it.
+
+        It is at most that of any row, and does not depend on the rows that are solved together.
+        Without a Gramian every ridge gives the exact lengths of any other one by a division.
+        """
+        objective, n_cols = self.objective, self.rotated.shape[0]
+        least = 1.0
+        if self.vectors.size:
+            regularizer = objective.regularizer
+            scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * n_cols)
+            least = float(regularizer.weight * scale[0])
+        lengths = np.empty(n_cols)
+        run(
+            cg.squared_lengths, -(-n_cols // cg.CHUNK), available_threads(), self.rotated,
+            self.spectrum, least, lengths,
+        )  # fmt: skip
+        return least, lengths
+
+    def _start(self, listed: Rows, call: "_Call") -> Array:
+        """Return the initial guess in the coordinates and the dtype of the rotated factors."""
+        width, dtype = self.col_factors.shape[1], self.col_factors.dtype
+        shape = (call.side.n, width)
+        if call.start is None:
+            return np.zeros(shape, dtype)
+        start = call.start.astype(dtype, copy=False)
+        if not self.vectors.size:
+            return start
+        rotated = call.buffers.get("start", shape, dtype)
+        few = listed if listed.size <= call.side.n // 2 else np.empty(0, np.int64)
+        multiplied(start, self.vectors.astype(dtype), rotated, call.threads, few)
+        return rotated
+
+    def _put_back(self, listed: Rows, call: "_Call", solved: Array, report: RowReport) -> None:
+        """Rotate solved rows back into the report."""
+        if not listed.size:
+            return
+        out = report.row_factors
+        if not self.vectors.size:
+            out[listed] = solved[listed]
+        else:
+            whole = listed.size == call.side.n
+            few = np.empty(0, np.int64) if whole else listed
+            back = np.ascontiguousarray(self.vectors.T).astype(solved.dtype)
+            multiplied(solved, back, out, call.threads, few)
+        if out.dtype != solved.dtype:
+            beyond = listed[~np.isfinite(out[listed]).all(axis=1)]
+            report.status[beyond] = rows.OVERFLOW
+
+    def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
+        """Divide the rows, the longest first, into tasks: the short ones balance the threads."""
+        cost = _cost(call.side.counts[listed], self.n_factors)
+        per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
+        return Tasks(listed, balanced_bounds(cost, per_task))
+
+    def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> None:
+        start = np.zeros_like(report.row_factors) if call.start is None else call.start
+        tasks = self._tasks(listed, call)
+        run(
+            nonnegative.solve_nonnegatively, tasks.bounds.size - 1, call.threads, tasks,
+            call.side.entries, self.col_factors, self.gram, start, report.row_factors,
+            Report(report.status, report.route, report.error),
+        )  # fmt: skip
+
+    def _solve_orthogonally(self, listed: Rows, call: "_Call", report: RowReport) -> None:
+        run(
+            orthogonal.solve_orthogonally, listed.size, call.threads, listed, call.side.entries,
+            self.col_factors, self._triangle, self.gram, report.row_factors,
+            Report(report.status, report.route, report.error),
+        )  # fmt: skip
+
+    @cached_property
+    def _triangle(self) -> NDArray[np.float64]:
+        """R with R'R = a0 Q'Q, shape (k, k), from Q itself: the Gramian has half its digits."""
+        k = self.n_factors
+        triangle = np.zeros((k, k))
+        if self.objective.unobserved_weight:
+            Q = np.sqrt(self.objective.unobserved_weight) * self.col_factors[:, :k].astype(
+                np.float64
+            )
+            R = with_one_blas_thread(_upper_triangle, Q)
+            triangle[: R.shape[0]] = R
+        return triangle
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """The arguments of one call of `ColumnSystem.solve`."""
+
+    side: Side
+    start: Array | None
+    way: Way
+    cg_steps: int
+    threads: int
+    buffers: Buffers
+
+
+def _upper_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
+    (R,) = scipy.linalg.qr(Q, mode="r", overwrite_a=True, check_finite=False)
+    return np.asarray(R[: Q.shape[1]])
+
+
+def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Rough flops of each row, by the direct route that it takes."""
+    d = counts.astype(np.float64)
+    dual = d * d * k + d**3 / 3 + 40 * d * k
+    primal = d * k * k + k**3 / 3 + 40 * d * k
+    return np.where(d <= k, dual, primal).astype(np.int64) + 64
