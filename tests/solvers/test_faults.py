@@ -1,6 +1,7 @@
 """Faults that solvers once had: each a kind of input, with what is right for it."""
 
 import dataclasses
+import threading
 import warnings
 from itertools import pairwise
 
@@ -8,11 +9,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 from subprocesses import run_python
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from twofold import L2, Objective, fold_in
-from twofold.exceptions import SingularRowError, TwofoldError
-from twofold.objective import Problem
-from twofold.solvers import ALS, GD, SGD, Solution, Status
+from twofold._kernels.threads import with_one_blas_thread
+from twofold.exceptions import (
+    CheckpointWarning,
+    InvalidInputError,
+    SingularRowError,
+    TwofoldError,
+)
+from twofold.objective import Loss, Problem
+from twofold.solvers import ALS, GD, SGD, ColumnSystem, Route, Solution, Status
 from twofold.testing import reference
 
 
@@ -306,3 +314,90 @@ def test_equal_columns_beside_a_tiny_ridge_have_a_solution():
     found = fold_in(objective, R, Q)
     exact = reference.fold_in(objective, R, Q)
     np.testing.assert_allclose(Q @ found[0], Q.astype(np.float64) @ exact[0], atol=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class DividesByZero(Loss):
+    """Not finite wherever the prediction is the target."""
+
+    def value(self, target, prediction):
+        return 1.0 / (prediction - target)
+
+    def derivative(self, target, prediction):
+        return -1.0 / (prediction - target) ** 2
+
+
+def test_a_formula_that_divides_by_zero_does_not_count_as_zero():
+    R = sparse.csr_array(np.ones((1, 1)))
+    value = Objective(DividesByZero()).value(R, np.ones((1, 1)), np.ones((1, 1)))
+    assert not np.isfinite(value.loss)
+
+
+def test_an_empty_row_does_not_change_the_routes_of_the_others():
+    rng = np.random.default_rng(1)
+    n, m, k, d = 20, 1000, 128, 200
+    cols = np.concatenate([rng.choice(m, d, replace=False) for _ in range(n)])
+    Q = (rng.standard_normal((m, k)) / np.sqrt(k)).astype(np.float32)
+    objective = Objective(regularizer=L2(2.0, exponent=0.5))
+    routes = []
+    for empty in (0, 1):
+        indptr = np.append(np.arange(n + 1) * d, [n * d] * empty)
+        R = sparse.csr_array((np.ones(n * d), cols, indptr), shape=(n + empty, m))
+        rows = Problem.of(objective, R).rows
+        routes.append(ColumnSystem.prepare(objective, Q).solve(rows).route[:n].tolist())
+    assert routes[0] == routes[1]
+    assert Route.CG in routes[0]
+
+
+@dataclasses.dataclass(kw_only=True)
+class StepsInFloat64(GD):
+    def step(self, problem, state):
+        return state.moved(state.row_factors.astype(np.float64), state.col_factors)
+
+
+def test_a_step_in_another_dtype_is_refused():
+    R = sparse.csr_array(np.ones((3, 2)))
+    with pytest.raises(InvalidInputError, match="float64: they must stay"):
+        StepsInFloat64(n_factors=2, max_epochs=1).solve(Objective(), R)
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_a_run(monkeypatch):
+    R = sparse.csr_array(np.ones((3, 2)))
+    solver = ALS(n_factors=2, max_epochs=3, rng=0)
+
+    def save(solution, path):
+        if solution.n_epochs >= first_failure:
+            raise InvalidInputError("No space left on device")
+
+    monkeypatch.setattr(Solution, "save", save)
+    first_failure = 2
+    with pytest.warns(CheckpointWarning, match="No space left on device"):
+        assert solver.solve(Objective(), R, checkpoint="unused").n_epochs == 3
+    first_failure = 0  # nothing is lost yet, so that it is an error
+    with pytest.raises(InvalidInputError, match="No space left"):
+        solver.solve(Objective(), R, checkpoint="unused")
+
+
+def test_a_limit_of_another_library_that_ends_meanwhile_is_kept():
+    """Whatever it restores while the limit of twofold holds is what stays."""
+
+    def limits():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = limits()
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def other_library():
+        with threadpool_limits(1, user_api="blas"):
+            has_begun.set()
+            may_end.wait()
+
+    def end_the_other():
+        may_end.set()
+        other.join()
+
+    other = threading.Thread(target=other_library)
+    other.start()
+    has_begun.wait()
+    with_one_blas_thread(end_the_other)
+    assert limits() == before
