@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "encode_integers",
     "encode_texts",
+    "is_ascending",
     "pair_at",
 ]
 
@@ -39,6 +40,16 @@ Duplicates = Literal["keep-one", "count", "error"]
 _SMALL_SPAN = 1 << 22  # ids in a range so small are looked up in a table, however few there are
 _AT_ONCE = 1 << 14  # texts that are joined
 _LIMIT = np.iinfo(np.int32).max
+
+
+def is_ascending(indptr: NDArray[Any], indices: NDArray[Any]) -> bool:
+    """Tell whether the column indices of each row ascend, without repeated ones."""
+    ascends = indices[1:] > indices[:-1]
+    if ascends.all():
+        return True
+    starts = indptr[1:-1]  # of the second row and those after it
+    ascends[starts[(starts > 0) & (starts < indices.size)] - 1] = True
+    return bool(ascends.all())
 
 
 def encode(ids: Ids | NumberedTexts) -> tuple[Ids, NDArray[np.int32]]:

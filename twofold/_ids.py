@@ -1,11 +1,11 @@
 """Ids of rows and columns: int64, or object arrays of `str`."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._cached import cached_property
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Ids", "Vocabulary", "as_ids", "check_unique", "index_of"]

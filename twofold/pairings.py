@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._archive import damage_explained
+from twofold._cached import cached_property
 from twofold._checks import check_choice, check_names
-from twofold._csr import Duplicates, build_csr, check_weights, encode, pair_at
+from twofold._csr import Duplicates, build_csr, check_weights, encode, is_ascending, pair_at
 from twofold._frames import read_frame
 from twofold._ids import Ids, Vocabulary, as_ids, check_unique, index_of
 from twofold._mapped import read_mapped, write_mapped
@@ -398,33 +398,20 @@ class Pairings:
             If `unknown="error"` and a stored pair has a column that is not in `col_ids`.
         """
         check_choice(unknown, "unknown", ("drop", "error"))
-        if isinstance(col_ids, Pairings):
-            columns = col_ids._cols
-        else:
-            columns = Vocabulary(as_ids(col_ids, "col_ids"))
-        target_ids, positions = columns.ids, columns.find(self.col_ids)
-        entry_cols = positions[self.matrix.indices]
-        known = entry_cols >= 0
-        n_dropped = int(known.size - np.count_nonzero(known))
-        lost = np.unique(self.matrix.indices[~known])
-        if n_dropped and unknown == "error":
+        entries = aligned_entries(self, col_ids)
+        if entries.lost.size and unknown == "error":
             raise UnknownIdError(
-                f"{lost.size} columns are not in the vocabulary, the first is "
-                f'{self.col_ids.item(lost[0])!r}: use unknown="drop" to leave their pairs out'
+                f"{entries.lost.size} columns are not in the vocabulary, the first is "
+                f'{self.col_ids.item(entries.lost[0])!r}: use unknown="drop" to leave their pairs '
+                "out"
             )
-        kept = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])
-        entries = sparse.csr_array(
-            (np.flatnonzero(known), entry_cols[known], kept[self.matrix.indptr]),
-            shape=(self.row_ids.size, target_ids.size),
-        )
-        entries.sort_indices()
         return Pairings(
-            with_data(entries, self.matrix.data[entries.data]),
+            entries.matrix,
             self.row_ids,
-            target_ids,
-            weights=None if self.weights is None else self.weights[entries.data],
-            n_dropped_pairs=n_dropped,
-            n_dropped_cols=lost.size,
+            entries.col_ids,
+            weights=entries.weights,
+            n_dropped_pairs=self.n_pairs - entries.indices.size,
+            n_dropped_cols=entries.lost.size,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -500,6 +487,52 @@ def from_parts(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, int]) -> P
     matrix = sparse.csr_array(parts, shape=(row_ids.size, col_ids.size))
     counts: dict[str, Any] = {name: int(count) for name, count in meta.items()}
     return Pairings(matrix, row_ids, col_ids, weights=arrays.get("weights"), **counts)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedEntries:
+    """The arrays of `Pairings.align`, sorted by column in each row."""
+
+    col_ids: Ids
+    indptr: NDArray[np.integer]
+    indices: NDArray[np.integer]
+    data: NDArray[Any]
+    weights: NDArray[np.float64] | None
+    lost: NDArray[np.integer]
+    """Columns of the pairings, in ascending order, that are not among the others."""
+
+    @property
+    def matrix(self) -> sparse.csr_array:
+        """The stored entries."""
+        shape = (self.indptr.size - 1, self.col_ids.size)
+        return sparse.csr_array((self.data, self.indices, self.indptr), shape=shape)
+
+
+def aligned_entries(pairings: Pairings, col_ids: ArrayLike | Pairings) -> AlignedEntries:
+    """Return the entries of pairings whose columns are among others, in the order of these."""
+    if isinstance(col_ids, Pairings):
+        columns = col_ids._cols
+    else:
+        columns = Vocabulary(as_ids(col_ids, "col_ids"))
+    matrix, weights = pairings.matrix, pairings.weights
+    indptr, data = matrix.indptr, matrix.data
+    indices = columns.find(pairings.col_ids)[matrix.indices]
+    lost = matrix.indices[:0]
+    known = indices >= 0
+    if not known.all():
+        lost = np.unique(matrix.indices[~known])
+        indptr = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])[indptr]
+        indices, data = indices[known], data[known]
+        weights = None if weights is None else weights[known]
+    if not is_ascending(indptr, indices):
+        places = np.arange(indices.size)
+        order = sparse.csr_array(
+            (places, indices, indptr), shape=(indptr.size - 1, columns.ids.size)
+        )
+        order.sort_indices()
+        indices, data = order.indices, data[order.data]
+        weights = None if weights is None else weights[order.data]
+    return AlignedEntries(columns.ids, indptr, indices, data, weights, lost)
 
 
 def with_data(matrix: sparse.csr_array, data: NDArray[Any]) -> sparse.csr_array:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from twofold._kernels import vectors
 from twofold._kernels.threads import run
-from twofold._kernels.vectors import TILE
+from twofold._kernels.vectors import pairs, rows, tasks, tiles
+from twofold._kernels.vectors.matrix import TILE
 
 DTYPES = [np.float32, np.float64]
 
@@ -23,23 +23,20 @@ def jitted(primitive):
 
 
 factor_tile, solve_tile, solve_back = map(
-    jitted, (vectors.factor_tile, vectors.solve_tile, vectors.solve_back)
+    jitted, (tiles.factor_tile, tiles.solve_tile, tiles.solve_back)
 )
-gather_transposed, dot_rows, add_rows = map(
-    jitted, (vectors.gather_transposed, vectors.dot_rows, vectors.add_rows)
-)
-pair_dots, pair_steps, pair_move = map(
-    jitted, (vectors.pair_dots, vectors.pair_steps, vectors.pair_move)
-)
-prefetch_row, prefetch_at = map(jitted, (vectors.prefetch_row, vectors.prefetch_at))
+gather_transposed, dot_rows = map(jitted, (rows.gather_transposed, rows.dot_rows))
+add_rows, add_scaled_rows = map(jitted, (rows.add_rows, rows.add_scaled_rows))
+pair_dots, pair_steps, pair_move = map(jitted, (pairs.pair_dots, pairs.pair_steps, pairs.pair_move))
+prefetch_row, prefetch_at = map(jitted, (rows.prefetch_row, rows.prefetch_at))
 
 
 @njit(nogil=True)
 def hand_out(counter, n_tasks, by):
-    task = vectors.next_task(counter)
+    task = tasks.next_task(counter)
     while task < n_tasks:
         by[task] += 1
-        task = vectors.next_task(counter)
+        task = tasks.next_task(counter)
 
 
 def random_matrix(n, m, dtype, seed=0):
@@ -49,7 +46,7 @@ def random_matrix(n, m, dtype, seed=0):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["set_tiles", "add_tiles", "subtract_tiles"])
 def test_products(name, dtype):
-    kernel = jitted(getattr(vectors, name))
+    kernel = jitted(getattr(tiles, name))
     row, i, j = 8, 16, 24
     A, B = random_matrix(12, 24, dtype), random_matrix(11, 100, dtype, seed=2)
     for m in (0, 1, 2, 9):
@@ -74,7 +71,7 @@ def test_products(name, dtype):
 def test_products_from_rows_have_the_same_bits(out_dtype, dtype):
     A, B = random_matrix(24, 12, dtype), random_matrix(11, 100, dtype, seed=2)
     transposed = np.ascontiguousarray(A.T)
-    by_columns, from_rows = jitted(vectors.set_tiles), jitted(vectors.set_tiles_from_rows)
+    by_columns, from_rows = jitted(tiles.set_tiles), jitted(tiles.set_tiles_from_rows)
     for n in range(24, 24 + 9 * TILE, TILE):
         expected, C = np.zeros((30, 110), dtype), np.zeros((30, 110), out_dtype)
         by_columns(expected, 8, transposed, B, 9, 16, 24, n)
@@ -150,16 +147,33 @@ def test_listed_rows(id_type, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("id_type", [np.int32, np.int64])
+@pytest.mark.parametrize("width", [8, 24, 32, 72])
+def test_scaled_rows(width, id_type, dtype):
+    """Of any number of entries, none included; widths with and without blocks of four tiles."""
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    draw = np.random.default_rng(0)
+    Y, start = random_matrix(20, width, dtype), random_matrix(1, width, dtype, seed=1)[0]
+    scale = random_matrix(1, 30, dtype, seed=2)[0]
+    ids, order = draw.integers(20, size=15).astype(id_type), draw.permutation(30).astype(id_type)
+    for low, high in ((0, 0), (3, 4), (3, 5), (0, 15)):
+        total = start.copy()
+        add_scaled_rows(Y, ids, scale, order, low, high, total)
+        expected = start + scale[order[low:high]] @ Y[ids[low:high]]
+        np.testing.assert_allclose(total, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_pairs(dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     P, Q = random_matrix(5, 48, dtype), random_matrix(7, 48, dtype, seed=1)
     rows, cols = np.array([3, 0, 4, 0], np.uint64), np.array([6, 2, 2, 0], np.uint64)
-    known = np.zeros((vectors.N_STATS, 4), dtype)
+    known = np.zeros((pairs.N_STATS, 4), dtype)
     pair_dots(P, rows, Q, cols, known)
     for row, (A, B) in (
-        (vectors.DOT, (P[rows], Q[cols])),
-        (vectors.SQUARE, (P[rows], P[rows])),
-        (vectors.SQUARE + 1, (Q[cols], Q[cols])),
+        (pairs.DOT, (P[rows], Q[cols])),
+        (pairs.SQUARE, (P[rows], P[rows])),
+        (pairs.SQUARE + 1, (Q[cols], Q[cols])),
     ):
         np.testing.assert_allclose(known[row], np.sum(A * B, axis=1), atol=tolerance * 100)
     p, q = P[3].copy(), Q[6].copy()
@@ -175,25 +189,25 @@ def test_pairs(dtype):
 def test_steps_of_adagrad(dtype):
     P, Q = random_matrix(4, 48, dtype), random_matrix(4, 48, dtype, seed=1)
     four = np.arange(4).astype(np.uint64)
-    known = np.zeros((vectors.N_STATS, 4), dtype)
+    known = np.zeros((pairs.N_STATS, 4), dtype)
     pair_dots(P, four, Q, four, known)
-    known[vectors.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
-    known[vectors.RIDGE], known[vectors.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
-    known[vectors.SUM], known[vectors.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
+    known[pairs.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
+    known[pairs.RIDGE], known[pairs.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
+    known[pairs.SUM], known[pairs.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
     before = known.copy()
     pair_steps(known, dtype(0.05), dtype(48))
     for own, (A, B) in enumerate([(P, Q), (Q, P)]):
-        ridge = before[vectors.RIDGE + own][:, None]
-        step = before[vectors.SLOPE][:, None] * B + ridge * A
-        sums = before[vectors.SUM + own] + np.mean(step * step, axis=1)
+        ridge = before[pairs.RIDGE + own][:, None]
+        step = before[pairs.SLOPE][:, None] * B + ridge * A
+        sums = before[pairs.SUM + own] + np.mean(step * step, axis=1)
         rate = 0.05 / np.sqrt(sums)
         tolerance = 1e-5 if dtype == np.float32 else 1e-13
         keep = 1 / (1 + rate * ridge[:, 0])
         for row, expected in (
-            (vectors.SUM, sums),
-            (vectors.RATE, rate),
-            (vectors.KEEP, keep),
-            (vectors.MOVE, -rate * before[vectors.SLOPE] * keep),
+            (pairs.SUM, sums),
+            (pairs.RATE, rate),
+            (pairs.KEEP, keep),
+            (pairs.MOVE, -rate * before[pairs.SLOPE] * keep),
         ):
             np.testing.assert_allclose(known[row + own], expected, rtol=tolerance)
 

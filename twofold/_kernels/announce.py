@@ -11,14 +11,12 @@ from numba.core import event
 
 from twofold._kernels.cache import cache_folder
 
-__all__ = ["Announcer"]
-
 _LOGGER = logging.getLogger("twofold")
 _NUMBA_LOGGER = logging.getLogger("numba")
 
 
 class Announcer(event.Listener):
-    """Announces compilations, but not those of a user's own functions, nor loading from disk.
+    """Announces kernels that are compiled, but not a user's own functions, nor loading from disk.
 
     On a terminal it is one line of stderr, rewritten in place and erased at the end; elsewhere, a
     record of the logger "twofold" at INFO. A level above INFO of that logger switches off both.
@@ -27,42 +25,35 @@ class Announcer(event.Listener):
 
     def __init__(self, ours: Any) -> None:
         self._ours = ours
-        self._depth = 0
         self._n_compiled = 0
-        self._n_before = 0
         self._start = 0.0
         self._numba_level = logging.NOTSET
 
     def on_start(self, event: Any) -> None:
-        """Announce a function; the functions that it calls are compiled inside."""
+        """Announce a kernel."""
         dispatcher = event.data["dispatcher"]
         if not isinstance(dispatcher, self._ours):
             return
-        name = dispatcher.py_func.__name__
-        where = "once on this machine" if cache_folder() else "in every process"
-        if self._depth == 0:
-            self._start, self._n_before = time.perf_counter(), self._n_compiled
-            self._silence_numba()
-            if not _on_terminal():
-                _LOGGER.info("compiling %s, %s", name, where)
-        self._depth += 1
+        name, where = dispatcher.__name__, "once on this machine"
+        if not cache_folder():
+            where = "in every process"
+        self._start = time.perf_counter()
+        self._silence_numba()
+        if not _on_terminal():
+            _LOGGER.info("compiling %s, %s", name, where)
         _rewrite(f"compiling kernels, {where}: {self._n_compiled} so far ({name})")
 
     def on_end(self, event: Any) -> None:
-        """Count the function; erase the line after the outermost one."""
+        """Count the kernel and erase the line."""
         dispatcher = event.data["dispatcher"]
         if not isinstance(dispatcher, self._ours):
             return
-        self._depth -= 1
         self._n_compiled += 1
-        if self._depth:
-            return
         _NUMBA_LOGGER.setLevel(self._numba_level)
         _rewrite("")
         if not _on_terminal():
-            name, seconds = dispatcher.py_func.__name__, time.perf_counter() - self._start
-            n_kernels = self._n_compiled - self._n_before
-            _LOGGER.info("compiled %s in %.1f s, %d kernels in all", name, seconds, n_kernels)
+            seconds = time.perf_counter() - self._start
+            _LOGGER.info("compiled %s in %.1f s", dispatcher.__name__, seconds)
 
     def _silence_numba(self) -> None:
         """Drop numba's thousands of DEBUG records, unless the user has set the level."""

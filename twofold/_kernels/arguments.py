@@ -8,20 +8,6 @@ from typing import Any, NamedTuple
 
 from twofold._kernels.jit import inlined
 
-__all__ = [
-    "Columns",
-    "Entries",
-    "LossCall",
-    "PenaltyCall",
-    "Report",
-    "Tasks",
-    "curvature",
-    "linear",
-    "missing_share",
-    "target",
-    "weight",
-]
-
 Array = Any  # an ndarray; numba infers the types of kernels
 
 
@@ -102,6 +88,16 @@ class PenaltyCall(NamedTuple):
     smooth: bool
     nonnegative: bool
     """Factors below 0 are not allowed."""
+
+
+class Step(NamedTuple):
+    """What becomes of the gradient of the loss by the rows of one side."""
+
+    penalty: PenaltyCall
+    rate: float
+    """If > 0, the result is the proximal step of this length; if 0, it is the gradient."""
+    has_pull: bool
+    """The result holds a part of the gradient, to which the others are added."""
 
 
 @inlined

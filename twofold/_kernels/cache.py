@@ -22,8 +22,6 @@ from numba.core import caching, serialize
 
 from twofold.exceptions import KernelCacheWarning
 
-__all__ = ["KernelCache", "cache_folder"]
-
 _KEPT_STAMPS = 4
 _DIGEST_BYTES = 32
 

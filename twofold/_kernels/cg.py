@@ -19,9 +19,9 @@ from twofold._kernels.rows import (
     following,
     whitening,
 )
-from twofold._kernels.vectors import TILE, add_rows, dot_rows, next_task
-
-__all__ = ["CHUNK", "solve_by_cg", "squared_lengths"]
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import add_rows, dot_rows
+from twofold._kernels.vectors.tasks import next_task
 
 CHUNK = 1024
 """Rows in a task of `squared_lengths`."""

@@ -4,20 +4,7 @@ Arrays of one entry for each pair have up to 2^31 and more entries: positions am
 """
 
 from twofold._kernels.jit import device, kernel
-from twofold._kernels.vectors import next_task
-
-__all__ = [
-    "CHUNK",
-    "DIGITS",
-    "ROWS",
-    "count_digits",
-    "count_repeats",
-    "drop_repeats",
-    "find_rows",
-    "mark",
-    "renumber",
-    "sort_by_digit",
-]
+from twofold._kernels.vectors.tasks import next_task
 
 DIGITS = 1 << 11  # as many places to write to as the second cache has room for
 

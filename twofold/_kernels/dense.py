@@ -6,8 +6,8 @@ right-hand sides.
 """
 
 from twofold._kernels.jit import device
-from twofold._kernels.vectors import (
-    TILE,
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.tiles import (
     add_tiles,
     factor_tile,
     set_tiles,
@@ -15,17 +15,6 @@ from twofold._kernels.vectors import (
     solve_tile,
     subtract_tiles,
 )
-
-__all__ = [
-    "add_products",
-    "add_products_row",
-    "cholesky",
-    "padded",
-    "padded_leading_dim",
-    "set_products_row",
-    "solve_transposed",
-    "solve_upper",
-]
 
 
 @device

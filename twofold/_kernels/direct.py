@@ -41,9 +41,9 @@ from twofold._kernels.rows import (
     transposed_times,
     whitening,
 )
-from twofold._kernels.vectors import TILE, gather_transposed, next_task
-
-__all__ = ["solve_directly"]
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import gather_transposed
+from twofold._kernels.vectors.tasks import next_task
 
 _PANEL = 64  # entries gathered at a time: they stay in the first cache, whatever the row's length
 

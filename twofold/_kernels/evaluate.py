@@ -18,9 +18,15 @@ from twofold._kernels.formulas import (
     penalty_value,
 )
 from twofold._kernels.jit import device, inlined, kernel
-from twofold._kernels.vectors import TILE, add_rows, dot_rows, next_task, prefetch_row
-
-__all__ = ["count_columns", "gradient_rows", "move_rows", "penalty_rows", "value_rows"]
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import (
+    add_rows,
+    add_scaled_rows,
+    dot_rows,
+    prefetch_at,
+    prefetch_row,
+)
+from twofold._kernels.vectors.tasks import next_task
 
 _AHEAD = 16  # entries by which rows are prefetched before they are needed
 
@@ -60,7 +66,7 @@ def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, sums):
                 _list_entries(e, m, end, entries, Q, ids)
                 dot_rows(Q, ids, 0, p, x)
                 _apply_loss(e, m, entries, loss, x, slopes, chunk)
-            chunk[2] += entries.scale[u] * _penalty(penalty, p)
+            chunk[2] += entries.scale[u] * _penalty(penalty, u, P)
         _take(chunk, task, sums)
         task = next_task(counter)
 
@@ -94,43 +100,39 @@ def _apply_loss(e, m, entries, loss, x, slopes, sums):
 
 
 @inlined
-def _penalty(penalty, p):
+def _penalty(penalty, u, P):
+    """Return the sum of phi over row u of P."""
     total = 0.0
     if penalty.code == SQUARE:
-        for f in range(p.size):
-            total += p[f] * p[f]
+        for f in range(P.shape[1]):
+            total += np.float64(P[u, f]) * np.float64(P[u, f])
         return total
-    for f in range(p.size):
-        total += penalty_value(penalty, p[f])
+    for f in range(P.shape[1]):
+        total += penalty_value(penalty, np.float64(P[u, f]))
     return total
 
 
 @kernel
 def penalty_rows(counter, n_tasks, bounds, scale, penalty, P, sums):
     """Set the third sum alone."""
-    p = np.zeros(P.shape[1])
     task = next_task(counter)
     while task < n_tasks:
         for u in range(bounds[task], bounds[task + 1]):
-            for f in range(p.size):
-                p[f] = P[u, f]
-            sums[task, 2] += scale[u] * _penalty(penalty, p)
+            sums[task, 2] += scale[u] * _penalty(penalty, u, P)
         task = next_task(counter)
 
 
 @kernel
-def gradient_rows(
-    counter, n_tasks, bounds, entries, loss, penalty, P, Q, has_pull, rate, sums, out
-):
+def gradient_rows(counter, n_tasks, bounds, entries, loss, step, P, Q, slopes, sums, out):
     """Set the sums, and ``out`` to the gradient by each row of P, or to a step against it.
 
-    The gradient is sum_e [w l'(r, x) - 2 a0' x] q_i + scale_u phi'(p_u), with a0' of an entry from
-    `missing_share`, plus what is in ``out`` before if ``has_pull``. With a rate > 0, ``out``
-    becomes the proximal step of that length. By Q it is the same call for the other side.
+    The gradient is sum_e g_e q_i + scale_u phi'(p_u), with the slope g_e = w l'(r, x) - 2 a0' x and
+    a0' of an entry from `missing_share`; see `Step`. ``slopes`` keeps g_e of every entry for
+    `gradient_by_slopes`, unless it has length 0.
     """
     width = P.shape[1]
     p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
-    total, slopes = np.zeros(width, P.dtype), np.zeros(TILE, P.dtype)
+    total, eight = np.zeros(width, P.dtype), np.zeros(TILE, P.dtype)
     chunk = np.zeros(3)
     task = next_task(counter)
     while task < n_tasks:
@@ -138,38 +140,69 @@ def gradient_rows(
         for u in range(bounds[task], bounds[task + 1]):
             for f in range(width):
                 p[f] = P[u, f]
-                total[f] = out[u, f] if has_pull else 0.0
+                total[f] = out[u, f] if step.has_pull else 0.0
             low, high = entries.indptr[u], entries.indptr[u + 1]
             for e in range(low, high, TILE):
                 m = min(high - e, TILE)
                 _list_entries(e, m, end, entries, Q, ids)
                 dot_rows(Q, ids, 0, p, x)
-                _apply_loss(e, m, entries, loss, x, slopes, chunk)
-                add_rows(Q, ids, 0, slopes, total)
-            chunk[2] += entries.scale[u] * _penalty(penalty, p)
-            _finish_row(u, entries.scale[u], penalty, rate, p, total, out)
+                _apply_loss(e, m, entries, loss, x, eight, chunk)
+                add_rows(Q, ids, 0, eight, total)
+                _keep(eight, e, m, slopes)
+            chunk[2] += entries.scale[u] * _finish_row(u, entries.scale[u], step, P, total, out)
         _take(chunk, task, sums)
         task = next_task(counter)
 
 
 @inlined
-def _finish_row(u, scale, penalty, rate, p, total, out):
-    if penalty.code == SQUARE and not penalty.nonnegative:  # a vector loop for the usual case
-        ridge = 2.0 * scale
-        if rate > 0.0:
-            for f in range(p.size):
-                out[u, f] = p[f] - rate * (np.float64(total[f]) + ridge * p[f])
-        else:
-            for f in range(p.size):
-                out[u, f] = np.float64(total[f]) + ridge * p[f]
-        return
-    for f in range(p.size):
-        slope = np.float64(total[f])
+def _keep(eight, e, m, slopes):
+    """Set slopes[e:e+m] to the first of eight, unless there are none to be set."""
+    if slopes.size:
+        for r in range(m):
+            slopes[e + r] = eight[r]
+
+
+@kernel
+def gradient_by_slopes(counter, n_tasks, bounds, entries, order, slopes, step, P, Q, sums, out):
+    """As `gradient_rows` for the other side, whose entry e has the slope ``slopes[order[e]]``."""
+    width = P.shape[1]
+    total, chunk = np.zeros(width, P.dtype), np.zeros(3)
+    task = next_task(counter)
+    while task < n_tasks:
+        end = entries.indptr[bounds[task + 1]]
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(width):
+                total[f] = out[u, f] if step.has_pull else 0.0
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(min(low + _AHEAD, end), min(high + _AHEAD, end)):
+                prefetch_row(Q, entries.indices[e])
+                prefetch_at(slopes, order[e])
+            add_scaled_rows(Q, entries.indices, slopes, order, low, high, total)
+            chunk[2] += entries.scale[u] * _finish_row(u, entries.scale[u], step, P, total, out)
+        _take(chunk, task, sums)
+        task = next_task(counter)
+
+
+@inlined
+def _finish_row(u, scale, step, P, total, out):
+    """Set row u of the result from the gradient of the loss; return the sum of phi."""
+    penalty, rate = step.penalty, step.rate
+    if penalty.code == SQUARE and not penalty.nonnegative:  # one vector loop for the usual case
+        ridge, square = 2.0 * scale, 0.0
+        for f in range(P.shape[1]):
+            own = np.float64(P[u, f])
+            slope = np.float64(total[f]) + ridge * own
+            square += own * own
+            out[u, f] = own - rate * slope if rate > 0.0 else slope
+        return square
+    for f in range(P.shape[1]):
+        own, slope = np.float64(P[u, f]), np.float64(total[f])
         if penalty.smooth:
-            slope += scale * penalty_derivative(penalty, p[f])
+            slope += scale * penalty_derivative(penalty, own)
         if rate > 0.0:
-            slope = penalty_step(penalty, p[f] - rate * slope, rate * scale)
+            slope = penalty_step(penalty, own - rate * slope, rate * scale)
         out[u, f] = slope
+    return _penalty(penalty, u, P)
 
 
 @kernel

@@ -11,16 +11,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = [
-    "CALLABLES",
-    "call",
-    "call_double_of_pointer",
-    "call_int_of_pointer",
-    "call_int_of_pointer_int",
-    "call_long_of_pointer",
-    "call_pointer_of_pointer_int",
-]
-
 # NUMBA_DISABLE_JIT=1: there is no machine code, an "address" is a place in this list.
 CALLABLES: list[Callable[[float, float], float]] = []
 

@@ -13,9 +13,7 @@ from twofold._kernels.formulas import (
     penalty_value,
 )
 from twofold._kernels.jit import device, kernel
-from twofold._kernels.vectors import next_task
-
-__all__ = ["fold_rows"]
+from twofold._kernels.vectors.tasks import next_task
 
 _MAX_HALVINGS = 60
 _BLURRED = 1e-9  # difference of two values, relative, below which rounding decides

@@ -10,20 +10,6 @@ import math
 from twofold._kernels.external import call
 from twofold._kernels.jit import device
 
-__all__ = [
-    "ABSOLUTE",
-    "EXTERNAL",
-    "HUBER",
-    "LOGISTIC",
-    "SQUARE",
-    "SQUARED",
-    "loss_derivative",
-    "loss_value",
-    "penalty_derivative",
-    "penalty_step",
-    "penalty_value",
-]
-
 SQUARED, HUBER, LOGISTIC = 0, 1, 2
 SQUARE, ABSOLUTE = 0, 1
 EXTERNAL = 9

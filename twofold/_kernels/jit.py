@@ -1,5 +1,6 @@
-"""How kernels are compiled: the two decorators, and the time that compiling takes."""
+"""How kernels are compiled: the decorators, and the time that compiling takes."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -7,12 +8,12 @@ from typing import Any
 
 import numba
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from twofold._kernels.announce import Announcer
 from twofold._kernels.cache import KernelCache
-
-__all__ = ["FASTMATH", "compile_seconds", "device", "inlined", "kernel"]
+from twofold._kernels.device import DeviceFunction
 
 # Not all of fastmath, which assumes that NaN and infinity do not occur, and isnan answers False.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -28,28 +29,16 @@ _OPTIONS = {
 
 
 class Kernel(CPUDispatcher):
-    """A compiled function, called from Python."""
+    """A function that is called from Python, in twofold's disk cache."""
 
-    def enable_caching(self) -> None:
-        """Use twofold's disk cache."""
-        self._cache = KernelCache(self.py_func)
-
-
-class DeviceFunction(Kernel):
-    """A compiled function without a wrapper for Python, called from other kernels only."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Raise: without the wrapper, the call would end the process."""
-        raise TypeError(f"{self.__name__} is a device function: only kernels can call it")
+    def __init__(self, function: Any, targetoptions: dict[str, Any]) -> None:
+        super().__init__(function, targetoptions=targetoptions)
+        self._cache = KernelCache(function)
 
 
-def _decorator(kind: type[Kernel], **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def _decorator(kind: type[CPUDispatcher], **options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
-        if numba.config.DISABLE_JIT:
-            return function
-        dispatcher = kind(function, targetoptions=_OPTIONS | options)
-        dispatcher.enable_caching()
-        return dispatcher
+        return function if numba.config.DISABLE_JIT else kind(function, _OPTIONS | options)
 
     return decorate
 
@@ -83,6 +72,12 @@ class _Clock(event.Listener, threading.local):
 _CLOCK = _Clock()
 event.register("numba:compiler_lock", _CLOCK)
 event.register("numba:compile", Announcer(Kernel))
+if hasattr(os, "register_at_fork"):  # A forked child must be able to compile.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def compile_seconds() -> float:

@@ -4,15 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twofold._kernels.arguments import curvature, linear
-from twofold._kernels.dense import add_products, cholesky, padded, solve_transposed, solve_upper
+from twofold._kernels.dense import cholesky, padded, solve_transposed, solve_upper
 from twofold._kernels.jit import device, kernel
+from twofold._kernels.normal import PANEL, set_normal_equations
 from twofold._kernels.rows import NONNEGATIVE, OVERFLOW, SOLVED, UNSETTLED
-from twofold._kernels.vectors import next_task
+from twofold._kernels.vectors.tasks import next_task
 
-__all__ = ["solve_nonnegatively"]
-
-_PANEL = 128  # entries gathered at a time
 _SWEEPS = 30
 _SETTLED = 1e-10  # slope, relative to the largest linear term, that counts as zero
 
@@ -23,7 +20,6 @@ class Scratch(NamedTuple):
     Z: Any
     A: Any
     """The matrix of the normal equations."""
-    negative: Any
     b: Any
     p: Any
     slope: Any
@@ -48,15 +44,17 @@ def solve_nonnegatively(counter, n_tasks, tasks, entries, Q, G, start, out, repo
     k = G.shape[0]
     kp = padded(k)
     s = Scratch(
-        np.zeros((_PANEL, kp)), np.zeros((kp, kp)), np.zeros((kp, kp)), np.zeros(k), np.zeros(k),
-        np.zeros(k), np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros(k, np.int64),
+        np.zeros((PANEL, kp)), np.zeros((kp, kp)), np.zeros(kp), np.zeros(k), np.zeros(k),
+        np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros(k, np.int64),
     )  # fmt: skip
     task = next_task(counter)
     while task < n_tasks:
         for place in range(tasks.bounds[task], tasks.bounds[task + 1]):
             u = tasks.rows[place]
-            _build(u, entries, Q, G, s)
+            set_normal_equations(u, entries, Q, G, s.Z, s.U, s.A, s.b)
             for f in range(k):
+                for g in range(f):
+                    s.A[f, g] = s.A[g, f]
                 s.p[f] = max(np.float64(start[u, f]), 0.0)
             _descend(s)
             excess = _settle(s)
@@ -70,48 +68,6 @@ def solve_nonnegatively(counter, n_tasks, tasks, entries, Q, G, start, out, repo
             report.route[u] = NONNEGATIVE
             report.error[u] = excess
         task = next_task(counter)
-
-
-@device
-def _build(u, entries, Q, G, s):
-    """Set A and b of a row."""
-    k, kp = s.p.size, s.A.shape[0]
-    for f in range(kp):
-        for g in range(kp):
-            s.A[f, g] = 0.0
-            s.negative[f, g] = 0.0
-    for f in range(k):
-        s.b[f] = 0.0
-    _add_entries(u, 1.0, entries, Q, s, s.A)
-    if entries.missing_weight != 0.0:
-        _add_entries(u, -1.0, entries, Q, s, s.negative)
-    for f in range(k):
-        for g in range(f, k):
-            value = s.A[f, g] - s.negative[f, g] + G[f, g]
-            s.A[f, g] = value
-            s.A[g, f] = value
-        s.A[f, f] += entries.scale[u]
-
-
-@device
-def _add_entries(u, sign, entries, Q, s, A):
-    """Add sum |c_e| q_e q_e' of the entries with this sign of c, and b once."""
-    k = s.p.size
-    m = 0
-    last = entries.indptr[u + 1] - 1
-    for e in range(entries.indptr[u], last + 1):
-        c, b = sign * curvature(entries, e), linear(entries, e)
-        root = np.sqrt(max(c, 0.0))
-        for f in range(k):
-            value = np.float64(Q[entries.indices[e], f])
-            s.Z[m, f] = root * value
-            if sign > 0.0:
-                s.b[f] += b * value
-        if c > 0.0:
-            m += 1
-        if m == _PANEL or e == last:
-            add_products(s.Z, m, A.shape[0], A)
-            m = 0
 
 
 @device

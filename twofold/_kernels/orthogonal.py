@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twofold._kernels.arguments import curvature, linear
-from twofold._kernels.dense import add_products, cholesky, padded, solve_transposed, solve_upper
+from twofold._kernels.dense import cholesky, padded, solve_transposed, solve_upper
 from twofold._kernels.jit import device, kernel
+from twofold._kernels.normal import PANEL, set_normal_equations
 from twofold._kernels.rows import NORMAL, ORTHOGONAL, OVERFLOW, SINGULAR, SOLVED
-from twofold._kernels.vectors import TILE, next_task
+from twofold._kernels.vectors.tasks import next_task
 
-__all__ = ["solve_orthogonally"]
-
-_PANEL = 128  # entries gathered at a time
 _EPS = 2.220446049250313e-16
 _NOTHING = 1e-290  # 1 / a subnormal number, to which divisions may be turned, is infinite
 
@@ -49,8 +47,8 @@ def solve_orthogonally(counter, n_tasks, rows, entries, Q, triangle, G, out, rep
     k = G.shape[0]
     kp = padded(k)
     s = Scratch(
-        np.zeros(k), np.zeros((k, k + 1)), np.zeros(k), np.zeros(k + 1), np.zeros((kp, kp + TILE)),
-        np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros((_PANEL, kp)),
+        np.zeros(k), np.zeros((k, k + 1)), np.zeros(k), np.zeros(k + 1), np.zeros((kp, kp)),
+        np.zeros((kp, kp)), np.zeros(kp), np.zeros(kp), np.zeros((PANEL, kp)),
     )  # fmt: skip
     task = next_task(counter)
     while task < n_tasks:
@@ -135,24 +133,9 @@ def _rotate_in(R, row, first):
 @device
 def _by_normal_equations(u, entries, Q, G, s):
     """Find p by Cholesky, with negative weights (w < a0); nan if the row is singular."""
-    U, negative, x, p = s.U, s.negative, s.x, s.p
+    U, x, p = s.U, s.x, s.p
     k, kp = p.size, x.size
-    for f in range(kp):
-        x[f] = 0.0
-        for g in range(kp):
-            U[f, g] = negative[f, g] = 0.0
-    for f in range(k):
-        for g in range(k):
-            U[f, g] = G[f, g]
-        U[f, f] += entries.scale[u]
-    _add_entries(u, 1.0, entries, Q, x, s.Z, U)
-    largest = 0.0  # Before anything is subtracted: rounding errors are of this size.
-    for f in range(k):
-        largest = max(largest, U[f, f])
-    _add_entries(u, -1.0, entries, Q, x, s.Z, negative)
-    for f in range(kp):
-        for g in range(f, kp):
-            U[f, g] -= negative[f, g]
+    largest = set_normal_equations(u, entries, Q, G, s.Z, s.negative, U, x)
     for f in range(k, kp):
         U[f, f] = largest
     inverse = s.inverse
@@ -166,24 +149,3 @@ def _by_normal_equations(u, entries, Q, G, s):
         p[f] = x[f]
         steepest = max(steepest, inverse[f])
     return k * _EPS * largest * steepest * steepest
-
-
-@device
-def _add_entries(u, sign, entries, Q, rhs, Z, U):
-    """Add sum |c_e| q_e q_e' over the entries with this sign of c to U, and b_e q_e to rhs once."""
-    kp = rhs.size
-    m = 0
-    last = entries.indptr[u + 1] - 1
-    for e in range(entries.indptr[u], last + 1):
-        c, b = sign * curvature(entries, e), linear(entries, e)
-        root = np.sqrt(max(c, 0.0))
-        for f in range(kp):
-            value = np.float64(Q[entries.indices[e], f])
-            Z[m, f] = root * value
-            if sign > 0.0:
-                rhs[f] += b * value
-        if c > 0.0:
-            m += 1
-        if m == _PANEL or e == last:
-            add_products(Z, m, kp, U)
-            m = 0

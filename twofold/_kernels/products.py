@@ -4,9 +4,9 @@ import numpy as np
 
 from twofold._kernels.dense import add_products, padded, padded_leading_dim
 from twofold._kernels.jit import kernel
-from twofold._kernels.vectors import TILE, next_task, set_tiles_from_rows
-
-__all__ = ["GRAM_ROWS", "PRODUCT_ROWS", "gramian", "multiply"]
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.tasks import next_task
+from twofold._kernels.vectors.tiles import set_tiles_from_rows
 
 GRAM_ROWS = 32
 """Rows that `gramian` converts and multiplies at a time."""

@@ -4,30 +4,8 @@ import numpy as np
 
 from twofold._kernels.arguments import curvature, linear
 from twofold._kernels.jit import device, inlined
-from twofold._kernels.vectors import TILE, add_rows, dot_rows, prefetch_at, prefetch_row
-
-__all__ = [
-    "CG",
-    "DUAL",
-    "DUAL_ERROR",
-    "EMPTY",
-    "ENOUGH",
-    "NONNEGATIVE",
-    "NORMAL",
-    "ORTHOGONAL",
-    "OVERFLOW",
-    "PRIMAL",
-    "SINGULAR",
-    "SOLVED",
-    "UNSETTLED",
-    "UNSUITABLE",
-    "add_left",
-    "fetch",
-    "following",
-    "times",
-    "transposed_times",
-    "whitening",
-]
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import add_rows, dot_rows, prefetch_at, prefetch_row
 
 # The status of a row. UNSUITABLE: this way cannot solve it, another one may.
 SOLVED, UNSUITABLE, SINGULAR, OVERFLOW, UNSETTLED = 0, 1, 2, 3, 4

@@ -11,7 +11,7 @@ from twofold._kernels.formulas import (
     penalty_step,
 )
 from twofold._kernels.jit import device, inlined, kernel
-from twofold._kernels.vectors import (
+from twofold._kernels.vectors.pairs import (
     DOT,
     KEEP,
     MOVE,
@@ -20,14 +20,12 @@ from twofold._kernels.vectors import (
     RIDGE,
     SLOPE,
     SUM,
-    atomic_add,
-    next_task,
     pair_dots,
     pair_move,
     pair_steps,
-    prefetch_at,
-    prefetch_row,
 )
+from twofold._kernels.vectors.rows import prefetch_at, prefetch_row
+from twofold._kernels.vectors.tasks import atomic_add, next_task
 
 __all__ = [
     "CHUNK", "RUN", "Blocks", "Order", "Sums", "count_pairs", "deal", "pack", "sgd_epoch", "unpack",

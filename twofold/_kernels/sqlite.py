@@ -15,8 +15,6 @@ from twofold._kernels.external import (
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.words import load_byte
 
-__all__ = ["DONE", "FUNCTIONS", "NO_ROOM", "ODD", "ROW", "read_rows"]
-
 # Of these the addresses are handed over, in this order.
 FUNCTIONS = ("step", "column_value", "value_type", "value_int64", "value_double",
              "column_text", "column_bytes")  # fmt: skip

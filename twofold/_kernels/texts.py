@@ -9,8 +9,6 @@ import numpy as np
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.words import fold_product, load_byte, load_word
 
-__all__ = ["FREE", "number_texts", "rebuild", "words_at"]
-
 FREE = -1  # a slot of the table without a text
 
 _HALF = np.uint64(32)

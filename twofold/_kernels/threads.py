@@ -21,8 +21,6 @@ from threadpoolctl import ThreadpoolController
 
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["available_threads", "check_n_threads", "run", "with_one_blas_thread"]
-
 T = TypeVar("T")
 _compiled: set[tuple[Any, ...]] = set()
 
@@ -60,13 +58,15 @@ def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments:
     The kernel takes tasks by `next_task(counter)` while they are below ``n_tasks``.
     """
     counter = np.zeros(1, np.int64)
-    n_helpers = 0 if numba.config.DISABLE_JIT else min(n_threads, n_tasks) - 1
-    if n_helpers > 0:
-        types = (kernel, *_types(arguments))
-        if types not in _compiled:  # One thread compiles; the others would only wait for it.
-            kernel(counter, 0, *arguments)
-            counter[0] = 0
-            _compiled.add(types)
+    n_helpers = min(n_threads, n_tasks) - 1
+    if n_helpers < 1 or numba.config.DISABLE_JIT:
+        kernel(counter, n_tasks, *arguments)
+        return
+    types = (kernel, *_types(arguments))
+    if types not in _compiled:  # One thread compiles; the others would only wait for it.
+        kernel(counter, 0, *arguments)
+        counter[0] = 0
+        _compiled.add(types)
     call = (kernel, counter, n_tasks, *arguments)
     helpers = [helper for _ in range(n_helpers) if (helper := _submitted(_helpers(), *call))]
     try:
@@ -126,7 +126,7 @@ def _blas_libraries() -> list[Any]:
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available_threads(), "twofold")
+    return ThreadPoolExecutor(max(1, available_threads() - 1), "twofold")
 
 
 @cache

@@ -10,8 +10,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["fold_product", "load_byte", "load_word"]
-
 if numba.config.DISABLE_JIT:
 
     def load_byte(address: int) -> int:

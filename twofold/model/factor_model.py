@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._archive import read_archive, write_archive
+from twofold._cached import cached_property
 from twofold._checks import check_whole
 from twofold.exceptions import (
     DivergenceWarning,
@@ -22,7 +22,7 @@ from twofold.exceptions import (
 from twofold.model.description import describe, restore_objective, restore_solver
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Objective, Problem, Side
-from twofold.pairings import Pairings
+from twofold.pairings import AlignedEntries, Pairings, aligned_entries
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
 from twofold.solvers.folding import fold_rows_in
 
@@ -207,16 +207,17 @@ class FactorModel:
         """
         return self._folded(self._get_fitted(), pairings)[0]
 
-    def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, Pairings]:
-        """Fold rows in; return also their pairs with the columns of the model."""
-        known = pairings.align(fitted.pairings)
-        problem = Problem.of(fitted.objective, known.matrix, known.weights)
+    def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, AlignedEntries]:
+        """Fold rows in; return also their entries over the columns of the model."""
+        known = aligned_entries(pairings, fitted.pairings)
+        problem = Problem.of_arrays(
+            fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
+            known.indices, known.data, known.weights,
+        )  # fmt: skip
         factors = fold_rows_in(fitted.system, problem, self.solver.n_threads)
-        n_empty = int(np.count_nonzero(np.diff(known.matrix.indptr) == 0))
-        folded = FoldedRows(
-            known.row_ids, factors, known.n_dropped_pairs, known.n_dropped_cols, n_empty
-        )
-        return folded, known
+        n_dropped = pairings.n_pairs - known.indices.size
+        n_empty = int(np.count_nonzero(known.indptr[1:] == known.indptr[:-1]))
+        return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
 
     def recommend(
         self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True

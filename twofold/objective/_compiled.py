@@ -4,7 +4,6 @@ The method is compiled with `self` replaced by a named tuple of the dataclass's 
 numba knows named tuples and not arbitrary objects.
 """
 
-import threading
 from collections import namedtuple
 from dataclasses import fields
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import overload
 
 from twofold._kernels.external import CALLABLES
@@ -20,7 +20,6 @@ from twofold.exceptions import InvalidInputError
 
 __all__ = ["address_of", "kernel_code"]
 
-_LOCK = threading.Lock()
 _ADDRESSES: dict[tuple[type, str, tuple[Any, ...]], int] = {}
 _KEEP_ALIVE: list[Any] = []
 
@@ -47,7 +46,7 @@ def address_of(owner: Any, method: str) -> int:
     """
     numbers = tuple((field.name, getattr(owner, field.name)) for field in fields(owner))
     key = (type(owner), method, numbers)
-    with _LOCK:
+    with global_compiler_lock:
         if key not in _ADDRESSES:
             _ADDRESSES[key] = _compile(owner, method, dict(numbers))
         return _ADDRESSES[key]

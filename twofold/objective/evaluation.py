@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import evaluate, products
-from twofold._kernels.aligned import LINE, empty_aligned
-from twofold._kernels.arguments import PenaltyCall
+from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
+from twofold._kernels.arguments import PenaltyCall, Step
 from twofold._kernels.threads import check_n_threads, run
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Side
@@ -58,11 +58,18 @@ def value_and_gradient(
     """
     threads = check_n_threads(n_threads)
     penalty = penalty or problem.penalty_call
-    P, Q = point.rows, point.cols
-    by_P, sums = _gradient_side(problem, problem.rows, (P, Q), penalty, rate, threads)
-    by_Q, col_sums = _gradient_side(problem, problem.cols, (Q, P), penalty, rate, threads)
+    P, Q, rows, cols = point.rows, point.cols, problem.rows, problem.cols
+    slopes = np.empty(problem.n_entries, P.dtype)
+    by_P, sums = _gradient_side(problem, rows, (P, Q), Step(penalty, rate, False), slopes, threads)
+    pull = _pulled(problem, (Q, P), 1.0, threads)
+    step = Step(penalty, float(rate), bool(problem.objective.unobserved_weight))
+    col_sums = _sums(cols.bounds)
+    run(
+        evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
+        problem.column_order, slopes, step, Q, P, col_sums, pull,
+    )  # fmt: skip
     value = _value(problem, point, sums, col_sums, threads)
-    return point.with_value(value), by_P, by_Q
+    return point.with_value(value), by_P, pull
 
 
 def gradient_of_batch(
@@ -76,9 +83,9 @@ def gradient_of_batch(
         The entries, by row and by column. Batches add up to the whole gradient.
     """
     threads = check_n_threads(n_threads)
-    penalty, P, Q = problem.penalty_call, point.rows, point.cols
-    dP, _ = _gradient_side(problem, batch[0], (P, Q), penalty, 0.0, threads)
-    dQ, _ = _gradient_side(problem, batch[1], (Q, P), penalty, 0.0, threads)
+    step, P, Q = Step(problem.penalty_call, 0.0, False), point.rows, point.cols
+    dP, _ = _gradient_side(problem, batch[0], (P, Q), step, P[:0, 0], threads)
+    dQ, _ = _gradient_side(problem, batch[1], (Q, P), step, P[:0, 0], threads)
     return dP, dQ
 
 
@@ -86,27 +93,35 @@ def _gradient_side(
     problem: "Problem",
     side: Side,
     factors: tuple[Array, Array],
-    penalty: PenaltyCall,
-    rate: float,
+    step: Step,
+    slopes: Array,
     threads: int,
 ) -> tuple[Array, Array]:
     """Return the gradient by the factors of a side, the first, and the sums of its tasks."""
     own, other = factors
     share = side.entries.indices.size / problem.n_entries if problem.n_entries else 1.0
-    a0 = problem.objective.unobserved_weight
-    out = empty_aligned(own.shape, own.dtype)
-    if a0:
-        pull = 2.0 * share * a0 * gramian(other, threads)
-        multiplied(own, pull.astype(own.dtype), out, threads)
+    out = _pulled(problem, factors, share, threads)
     entries = side.entries
     if share != 1.0:
         entries = entries._replace(scale=entries.scale * share)
     sums = _sums(side.bounds)
+    step = step._replace(rate=float(step.rate), has_pull=problem.objective.unobserved_weight > 0.0)
     run(
         evaluate.gradient_rows, len(sums), threads, side.bounds, entries, problem.loss_call,
-        penalty, own, other, a0 > 0.0, float(rate), sums, out,
+        step, own, other, slopes, sums, out,
     )  # fmt: skip
     return out, sums
+
+
+def _pulled(problem: "Problem", factors: tuple[Array, Array], share: float, threads: int) -> Array:
+    """Return a share of the gradient of a0 |P Q'|^2 by the first factors; undefined if a0 = 0."""
+    own, other = factors
+    out = empty_aligned(own.shape, own.dtype)
+    a0 = problem.objective.unobserved_weight
+    if a0:
+        pull = 2.0 * share * a0 * gramian(other, threads)
+        multiplied(own, pull.astype(own.dtype), out, threads)
+    return out
 
 
 def _sums(bounds: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -146,10 +161,8 @@ def multiplied(
     factors: Array, B: Array, out: Array, threads: int, rows: NDArray[np.int64] = _ALL
 ) -> None:
     """Set out[rows] = F[rows] B, by default of all rows; see `products.multiply`."""
-    if B.ctypes.data % LINE:
-        aligned = empty_aligned(B.shape, B.dtype)
-        aligned[...] = B
-        B = aligned
+    if address(B) % LINE:
+        B = aligned_copy(B, B.dtype)
     n = rows.size or factors.shape[0]
     n_tasks = -(-n // products.PRODUCT_ROWS)
     run(products.multiply, n_tasks, threads, factors, rows, B, out)

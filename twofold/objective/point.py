@@ -1,13 +1,13 @@
 """`Point`: both factors in the layout of the kernels, and the objective there."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._kernels.aligned import LINE, empty_aligned
+from twofold._cached import cached_property
+from twofold._kernels.aligned import LINE, address, empty_aligned
 
 __all__ = ["ObjectiveValue", "Point", "padded_factors"]
 
@@ -87,7 +87,7 @@ def padded_factors(factors: NDArray[Any]) -> NDArray[Any]:
     """
     n, k = factors.shape
     fits = k % 8 == 0 and factors.flags.c_contiguous and factors.flags.writeable
-    if fits and factors.ctypes.data % LINE == 0 and factors.size:
+    if fits and address(factors) % LINE == 0 and factors.size:
         return factors
     copy = empty_aligned((n, max(k + -k % 8, 8)), factors.dtype)
     copy[:, :k], copy[:, k:] = factors, 0.0

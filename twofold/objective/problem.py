@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._cached import cached_property
+from twofold._csr import is_ascending
 from twofold._kernels import evaluate, formulas
 from twofold._kernels.arguments import Entries, LossCall, PenaltyCall
 from twofold.exceptions import InvalidInputError
@@ -69,11 +70,32 @@ class Problem:
             raise InvalidInputError(
                 f"the matrix has shape {csr.shape}: at most 2^31 - 1 rows and columns are possible"
             )
+        if weights is not None:
+            weights = _entry_weights(csr, weights)
         n = int(csr.indptr[-1])
-        indptr, indices = csr.indptr.astype(np.int64), csr.indices[:n]
-        values = csr.data[:n] if objective.data != "ones" else None
-        given = None if weights is None else _given_weights(objective, csr, weights)
-        indptr, indices, values, given = _sorted(csr.shape, indptr, indices, values, given)
+        return cls.of_arrays(
+            objective, csr.shape, csr.indptr, csr.indices[:n], csr.data[:n], weights
+        )
+
+    @classmethod
+    def of_arrays(
+        cls,
+        objective: Terms,
+        shape: tuple[int, int],
+        indptr: Array,
+        indices: Array,
+        values: Array | None,
+        weights: Array | None,
+    ) -> Self:
+        """As `of`, from the arrays of a CSR matrix and the weights of its entries."""
+        if weights is not None and objective.data not in ("ones", "targets"):
+            raise InvalidInputError(
+                f'data="{objective.data}" reads the weights from the matrix: give weights= with '
+                'data="ones" or "targets" only'
+            )
+        if objective.data == "ones":
+            values = None
+        indptr, indices, values, given = _sorted(shape, indptr, indices, values, weights)
         targets, weights = _targets_and_weights(objective, indptr, indices, values, given)
         if weights.size and not weights.all():
             kept = weights > 0.0
@@ -83,10 +105,11 @@ class Problem:
         repeats = _repeats(indptr, indices) if objective.missing_weight else _NO_REPEATS
         # Copied if read-only: numba would compile every kernel once more for such arrays.
         entries = Entries(
-            np.require(indptr, np.int64, "W"), np.require(indices, np.int32, "W"), targets,
-            weights, repeats, float(objective.missing_weight), _NONE,
+            indptr.astype(np.int64, copy=not indptr.flags.writeable),
+            indices.astype(np.int32, copy=not indices.flags.writeable),
+            targets, weights, repeats, float(objective.missing_weight), _NONE,
         )  # fmt: skip
-        shape = (int(csr.shape[0]), int(csr.shape[1]))
+        shape = (int(shape[0]), int(shape[1]))
         return cls(objective, shape, _side(objective, entries, shape[1]))
 
     @property
@@ -97,7 +120,7 @@ class Problem:
     @cached_property
     def cols(self) -> Side:
         """The entries by column."""
-        by_col = self._positions_by_column
+        by_col = self._by_column
         entries = pick(self.rows.entries, by_col.data)._replace(
             indptr=by_col.indptr.astype(np.int64),
             indices=by_col.indices.astype(np.int32, copy=False),
@@ -113,14 +136,14 @@ class Problem:
         return Margin(counts, summed, _scale(self.objective, summed, self.shape[0]))
 
     @property
-    def column_order(self) -> NDArray[np.int64]:
+    def column_order(self) -> NDArray[Any]:
         """Positions of the entries of `rows`, in the order of `cols`; shape (n_entries,)."""
-        return np.asarray(self._positions_by_column.data, dtype=np.int64)
+        return np.asarray(self._by_column.data)
 
-    @property
-    def _positions_by_column(self) -> sparse.csc_array:
-        own = self.rows.entries
-        positions = np.arange(self.n_entries, dtype=np.int64)
+    @cached_property
+    def _by_column(self) -> sparse.csc_array:
+        own, dtype = self.rows.entries, np.int32 if self.n_entries < 2**31 else np.int64
+        positions = np.arange(self.n_entries, dtype=dtype)
         return sparse.csr_array((positions, own.indices, own.indptr), shape=self.shape).tocsc()
 
     @cached_property
@@ -219,13 +242,8 @@ def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str
         )
 
 
-def _given_weights(objective: Terms, csr: sparse.csr_array, weights: Any) -> Array:
+def _entry_weights(csr: sparse.csr_array, weights: Any) -> Array:
     """Return weights beside the matrix, one for each entry of its CSR form."""
-    if objective.data not in ("ones", "targets"):
-        raise InvalidInputError(
-            f'data="{objective.data}" reads the weights from the matrix: give weights= with '
-            'data="ones" or "targets" only'
-        )
     if sparse.issparse(weights):
         other = to_csr(weights, "weights")
         same = other.shape == csr.shape and np.array_equal(other.indptr, csr.indptr)
@@ -251,8 +269,7 @@ def _sorted(
     shape: Any, indptr: Array, indices: Array, values: Array | None, weights: Array | None
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Sort the entries of each row by column, and repeated ones by value and weight."""
-    plain = sparse.csr_array((np.broadcast_to(np.int8(0), indices.shape), indices, indptr), shape)
-    if plain.has_canonical_format:
+    if is_ascending(indptr, indices):
         return indptr, indices, values, weights
     row = np.repeat(np.arange(shape[0]), np.diff(indptr))
     keys = [part for part in (weights, values) if part is not None]
@@ -313,7 +330,7 @@ def _repeats(indptr: Array, indices: Array) -> Array:
 
 
 def _side(objective: Terms, entries: Entries, width: int) -> Side:
-    counts = np.diff(entries.indptr)
+    counts = entries.indptr[1:] - entries.indptr[:-1]
     summed = counts.astype(np.float64)
     if entries.weights.size:
         row = np.repeat(np.arange(counts.size), counts)

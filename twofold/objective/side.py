@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._cached import cached_property
 from twofold._kernels.arguments import Entries
 
 __all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]
@@ -81,9 +81,10 @@ def pick(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:
     """Split rows into contiguous tasks of about ``per_task`` work: positions, first 0, last n."""
-    total = np.concatenate([[0], np.cumsum(work, dtype=np.int64)])
-    n_tasks = max(1, -(-int(total[-1]) // per_task))
-    if n_tasks == 1:
-        return np.array([0, total.size - 1], np.int64)
+    work = np.asarray(work, np.int64)
+    n_tasks = min(-(-int(work.sum()) // per_task), work.size)
+    if n_tasks <= 1:
+        return np.array([0, work.size], np.int64)
+    total = np.concatenate([[0], np.cumsum(work)])
     inner = np.searchsorted(total, np.arange(1, n_tasks) * total[-1] // n_tasks)
     return np.unique(np.concatenate([[0], inner, [total.size - 1]])).astype(np.int64)

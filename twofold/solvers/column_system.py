@@ -5,15 +5,15 @@ It is what the ALS half-step, `fold_in` and a fitted model solve rows with.
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from twofold._cached import cached_property
 from twofold._kernels import cg, direct, nonnegative, orthogonal, rows
-from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Columns, Report, Tasks
 from twofold._kernels.threads import available_threads, check_n_threads, run, with_one_blas_thread
 from twofold.exceptions import InvalidInputError, SingularRowError
@@ -280,21 +280,23 @@ class ColumnSystem:
         """Solve the rows that this dtype is enough for; return the others."""
         side, dtype = call.side, self.col_factors.dtype
         width, rotates = self.col_factors.shape[1], self.vectors.size > 0
-        ridge, largest = side.scale[listed], float(self.spectrum[: self.n_factors].max())
-        fits = self.spectrum[0] + ridge > _FLAT[dtype] * (largest + ridge)
-        fits &= ridge + self.spectrum[0] > 0.0
+        ridge = side.scale[listed]
+        smallest, largest = float(self.spectrum[0]), float(self.spectrum[: self.n_factors].max())
+        fits = ridge + smallest > np.maximum(_FLAT[dtype] * (ridge + largest), 0.0)
         in_place = not rotates and report.row_factors.dtype == dtype
         solved = report.row_factors
         if not in_place:
             solved = call.buffers.get("solved", (side.n, width), dtype)
         kernel_report = Report(report.status, report.route, report.error)
         report.status[listed] = rows.UNSUITABLE
-        by_steps = fits & self._suits_cg(listed, call)
+        cost = _cost(side.counts[listed], self.n_factors)
+        by_steps = fits & self._suits_cg(side.counts[listed], cost, call)
         if by_steps.any():
-            self._solve_by_cg(listed[by_steps], call, solved, kernel_report)
+            tasks = self._tasks(listed[by_steps], call, cost[by_steps])
+            self._solve_by_cg(tasks, call, solved, kernel_report)
         directly = fits & (report.status[listed] == rows.UNSUITABLE)
         if directly.any():
-            tasks = self._tasks(listed[directly], call)
+            tasks = self._tasks(listed[directly], call, cost[directly])
             run(
                 direct.solve_directly, tasks.bounds.size - 1, call.threads, tasks,
                 side.entries, self._columns(np.empty(0)), solved, kernel_report,
@@ -305,25 +307,21 @@ class ColumnSystem:
         left: Rows = listed[is_left]
         return left
 
-    def _suits_cg(self, listed: Rows, call: "_Call") -> NDArray[np.bool_]:
-        counts, k = call.side.counts[listed], self.n_factors
-        if call.way == "cg":
-            return np.ones(listed.size, np.bool_)
+    def _suits_cg(self, counts: Rows, cost: Rows, call: "_Call") -> NDArray[np.bool_]:
         if call.way == "auto" and self.col_factors.dtype == np.float32:
-            return np.asarray(_cost(counts, k) > _CG_COST * counts * k)
-        return np.zeros(listed.size, np.bool_)
+            return np.asarray(cost > _CG_COST * counts * self.n_factors)
+        return np.full(counts.size, call.way == "cg")
 
-    def _solve_by_cg(self, listed: Rows, call: "_Call", solved: Array, report: Report) -> None:
+    def _solve_by_cg(self, tasks: Tasks, call: "_Call", solved: Array, report: Report) -> None:
         side, threads = call.side, call.threads
         tolerance, n_steps = 0.0, call.cg_steps
         if call.way == "auto":
             tolerance, n_steps = rows.ENOUGH, _CG_MOST
         least, lengths = self._lengths
-        tasks = self._tasks(listed, call)
         run(
             cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
-            self._columns(lengths), least, self._start(listed, call), n_steps, tolerance, solved,
-            report,
+            self._columns(lengths), least, self._start(tasks.rows, call), n_steps, tolerance,
+            solved, report,
         )  # fmt: skip
 
     @cached_property
@@ -370,21 +368,24 @@ class ColumnSystem:
         else:
             whole = listed.size == call.side.n
             few = np.empty(0, np.int64) if whole else listed
-            back = np.ascontiguousarray(self.vectors.T).astype(solved.dtype)
-            multiplied(solved, back, out, call.threads, few)
+            multiplied(solved, self._back, out, call.threads, few)
         if out.dtype != solved.dtype:
             beyond = listed[~np.isfinite(out[listed]).all(axis=1)]
             report.status[beyond] = rows.OVERFLOW
 
-    def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
+    @cached_property
+    def _back(self) -> Array:
+        """V', by which rotated rows are multiplied."""
+        return aligned_copy(self.vectors.T, self.rotated.dtype)
+
+    def _tasks(self, listed: Rows, call: "_Call", cost: Rows) -> Tasks:
         """Divide the rows, the longest first, into tasks: the short ones balance the threads."""
-        cost = _cost(call.side.counts[listed], self.n_factors)
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
         return Tasks(listed, balanced_bounds(cost, per_task))
 
     def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> None:
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
-        tasks = self._tasks(listed, call)
+        tasks = self._tasks(listed, call, _cost(call.side.counts[listed], self.n_factors))
         run(
             nonnegative.solve_nonnegatively, tasks.bounds.size - 1, call.threads, tasks,
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,
@@ -431,7 +432,6 @@ def _upper_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Rough flops of each row, by the direct route that it takes."""
-    d = counts.astype(np.float64)
-    dual = d * d * k + d**3 / 3 + 40 * d * k
-    primal = d * k * k + k**3 / 3 + 40 * d * k
-    return np.where(d <= k, dual, primal).astype(np.int64) + 64
+    least = np.minimum(counts, k)
+    cost: NDArray[np.int64] = counts * (k * (least + 40)) + least**3 // 3 + 64
+    return cost

@@ -41,12 +41,14 @@ class State:
     @property
     def row_factors(self) -> NDArray[Any]:
         """P, shape (n_rows, n_factors)."""
-        return self.point.row_factors
+        factors: NDArray[Any] = self.point.row_factors
+        return factors
 
     @property
     def col_factors(self) -> NDArray[Any]:
         """Q, shape (n_cols, n_factors)."""
-        return self.point.col_factors
+        factors: NDArray[Any] = self.point.col_factors
+        return factors
 
     def moved(
         self, row_factors: NDArray[Any], col_factors: NDArray[Any], *, memory: Any = None

@@ -19,8 +19,6 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-__all__ = ["TILE", "VECTOR_BYTES", "Array", "Matrix", "machine_code"]
-
 TILE = 8
 """Rows and columns of a tile; the sizes of all matrices are padded to a multiple of it."""
 

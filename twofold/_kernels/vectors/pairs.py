@@ -6,21 +6,6 @@ import numpy as np
 
 from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 
-__all__ = [
-    "DOT",
-    "KEEP",
-    "MOVE",
-    "N_STATS",
-    "RATE",
-    "RIDGE",
-    "SLOPE",
-    "SQUARE",
-    "SUM",
-    "pair_dots",
-    "pair_move",
-    "pair_steps",
-]
-
 _N_PAIRS = 4
 
 # Rows of the array ``stats``, which has a column for each of the four pairs: the dot product

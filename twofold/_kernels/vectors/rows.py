@@ -5,9 +5,9 @@ The matrices have a multiple of 8 columns.
 
 from typing import Any
 
-from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
+from numba.core import cgutils
 
-__all__ = ["add_rows", "dot_rows", "gather_transposed", "prefetch_at", "prefetch_row"]
+from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 
 _LINE = 64  # bytes of a cache line
 
@@ -69,6 +69,37 @@ def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, out: Matrix) -
 def add_rows(Y: Array, ids: Array, first: int, factor: Array, out: Array) -> None:
     """Add factor[:8] Y[ids[first:first+8]] to out, in the dtype of factor and out."""
     out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
+
+
+def _add_scaled_rows(
+    Y: Matrix, ids: Matrix, scale: Matrix, order: Matrix, low: Any, high: Any, out: Matrix
+) -> None:
+    builder, done = Y.builder, Y.index(0)
+    for tiles in (4, 1):  # columns are taken by four tiles and then by one
+        columns = tiles * TILE
+        n = builder.sdiv(builder.sub(Y.width, done), Y.index(columns))
+        end = builder.add(done, builder.mul(n, Y.index(columns)))
+        lefts = range(0, columns, out.lanes)
+        with out.loop(done, end, columns) as f:
+            sums = [cgutils.alloca_once_value(builder, out.constant(0.0)) for left in lefts]
+            for left, total in zip(lefts, sums, strict=True):
+                builder.store(out.load((f, left)), total)
+            with out.loop(low, high, 1) as e:
+                row = builder.sext(ids.item(e), e.type)
+                factor = out.spread(scale.item(builder.sext(order.item(e), e.type)))
+                for left, total in zip(lefts, sums, strict=True):
+                    out.add_product(total, Y.load_as(out, row, (f, left)), factor)
+            for left, total in zip(lefts, sums, strict=True):
+                out.store(builder.load(total), (f, left))
+        done = end
+
+
+@machine_code(_add_scaled_rows)
+def add_scaled_rows(
+    Y: Array, ids: Array, scale: Array, order: Array, low: int, high: int, out: Array
+) -> None:
+    """Add scale[order[e]] Y[ids[e]] to out for e in low:high, in the dtype of scale and out."""
+    out[: Y.shape[1]] += scale[order[low:high]] @ Y[ids[low:high]]
 
 
 def _prefetch_row(A: Matrix, i: Any) -> None:

@@ -6,8 +6,6 @@ from llvmlite import ir
 
 from twofold._kernels.vectors.matrix import Array, Matrix, machine_code
 
-__all__ = ["atomic_add", "next_task"]
-
 
 def _next_task(counter: Matrix) -> Any:
     one = ir.Constant(counter.element, 1)

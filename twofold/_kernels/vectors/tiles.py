@@ -9,17 +9,6 @@ from numba.core import cgutils
 
 from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 
-__all__ = [
-    "add_tiles",
-    "factor_tile",
-    "set_tiles",
-    "set_tiles_from_rows",
-    "solve_back",
-    "solve_tile",
-    "subtract_tiles",
-]
-
-
 # -- products -------------------------------------------------------------------------------------
 
 
