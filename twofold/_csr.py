@@ -21,7 +21,7 @@ from twofold._kernels.csr import (
     sort_by_digit,
 )
 from twofold._kernels.threads import available_threads, run
-from twofold._texts import NumberedTexts, TextNumbers
+from twofold._texts import EncodedTexts, TextNumbers
 from twofold.exceptions import InvalidInputError
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "check_weights",
     "encode",
     "encode_integers",
-    "encode_texts",
     "is_ascending",
     "pair_at",
 ]
@@ -38,7 +37,6 @@ __all__ = [
 Duplicates = Literal["keep-one", "count", "error"]
 
 _SMALL_SPAN = 1 << 22  # ids in a range so small are looked up in a table, however few there are
-_AT_ONCE = 1 << 14  # texts that are joined
 _LIMIT = np.iinfo(np.int32).max
 
 
@@ -52,17 +50,14 @@ def is_ascending(indptr: NDArray[Any], indices: NDArray[Any]) -> bool:
     return bool(ascends.all())
 
 
-def encode(ids: Ids | NumberedTexts) -> tuple[Ids, NDArray[np.int32]]:
+def encode(ids: Ids | EncodedTexts) -> tuple[Ids, NDArray[np.int32]]:
     """Distinct ids in ascending order, and the position of each given id among them."""
     if isinstance(ids, tuple):
-        return encode_texts(*ids)
+        return ids
     if ids.dtype != object:
         return encode_integers([ids])
-    texts, numbers = TextNumbers(), np.empty(ids.size, np.int32)
-    for start in range(0, ids.size, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        numbers[part] = texts.add_strings(ids[part].tolist())
-    return encode_texts(texts, numbers)
+    texts = TextNumbers()
+    return texts.encoded(texts.add(ids.tolist()))
 
 
 def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
@@ -97,13 +92,6 @@ def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
     distinct = np.flatnonzero(present).astype(np.int64, copy=False)
     distinct += low
     return distinct, places
-
-
-def encode_texts(texts: TextNumbers, numbers: NDArray[np.int32]) -> tuple[Ids, NDArray[np.int32]]:
-    """Distinct texts in ascending order, and the position of each number; writes over these."""
-    ids, places = texts.in_order()
-    _run(renumber, numbers.size, CHUNK, numbers, 0, places, numbers)
-    return ids, numbers
 
 
 def _run(kernel: Any, n: int, per_task: int, *arguments: Any) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._texts import NumberedTexts, TextNumbers
+from twofold._texts import EncodedTexts, encode_arrow
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["import_pyarrow", "read_frame", "text_buffers"]
+__all__ = ["import_pyarrow", "read_frame"]
 
 _EXACT_FLOATS = 2.0**53  # beyond, neighbouring integers are the same float
 _ADVICE = "ids must be 64-bit integers or text"
@@ -34,7 +34,7 @@ def import_pyarrow() -> Any:
 
 def read_frame(
     frame: Any, names: Sequence[str], *, drop_nulls: bool
-) -> tuple[list[Array | NumberedTexts], list[NDArray[np.float64]], int]:
+) -> tuple[list[Array | EncodedTexts], list[NDArray[np.float64]], int]:
     """Read row ids, column ids and columns of numbers of a frame.
 
     Parameters
@@ -49,7 +49,7 @@ def read_frame(
     Returns
     -------
     tuple of list, list and int
-        The ids of rows and columns: int64 arrays or numbered texts; the columns of numbers; and how
+        The ids of rows and columns: int64 arrays or encoded texts; the columns of numbers; and how
         many pairs were left out.
 
     Raises
@@ -86,20 +86,6 @@ def read_frame(
             )
         numbers.append(values)
     return ids, numbers, n_null
-
-
-def text_buffers(array: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the UTF-8 of an array of texts, one after the other, and where each ends.
-
-    NULL counts as the empty text.
-    """
-    array = array.cast("large_string")
-    if not len(array):  # whose buffers may be missing
-        return np.empty(0, np.uint8), np.empty(0, np.int64)
-    _, ends, data = array.buffers()
-    ends = np.frombuffer(ends, np.int64, len(array) + 1, 8 * array.offset)
-    data = np.frombuffer(data or b"", np.uint8)
-    return data[ends[0] : ends[-1]], ends[1:] - ends[0]
 
 
 def _table(frame: Any, names: Sequence[str]) -> Any:
@@ -161,16 +147,14 @@ def _is_text(kind: Any) -> bool:
     )
 
 
-def _ids(column: Any, name: str) -> Array | NumberedTexts:
+def _ids(column: Any, name: str) -> Array | EncodedTexts:
     """Return ids, none of which is NULL."""
     types, kind = import_pyarrow().types, column.type
     if _is_text(kind):
-        texts, numbers = TextNumbers(), [np.empty(0, np.int32)]
-        for chunk in column.chunks:
-            numbers.append(texts.add(*text_buffers(chunk)))
-        if not texts.is_utf8():
-            raise InvalidInputError(f"column {name!r} holds text that is not UTF-8")
-        return texts, np.concatenate(numbers)
+        try:
+            return encode_arrow(column)
+        except ValueError:
+            raise InvalidInputError(f"column {name!r} holds text that is not UTF-8") from None
     if types.is_null(kind):  # and so empty
         return np.empty(0, np.int64)
     if types.is_integer(kind):

@@ -14,8 +14,8 @@ class ReadReport:
 
     Parameters
     ----------
-    reader : {"sqlalchemy", "sqlite", "connectorx", "arrow", "csv", "parquet", "mpd"}
-        What read it: of databases SQLAlchemy, SQLite's C interface or ConnectorX.
+    reader : {"sqlalchemy", "connectorx", "arrow", "csv", "parquet", "mpd"}
+        What read it: of databases SQLAlchemy or ConnectorX.
     n_read : int
         Pairs that came from the source.
     n_null_dropped : int

@@ -1,17 +1,11 @@
 import json
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import servers
 import sqlalchemy as sa
-
-from twofold.io import read_sql
-from twofold.io.decode import Slow
 
 MakeUrl = Callable[..., str]
 
@@ -26,34 +20,6 @@ def make_db(tmp_path: Path) -> MakeUrl:
         return url
 
     return make
-
-
-@contextmanager
-def _only_sqlalchemy() -> Iterator[None]:
-    with patch("twofold.io.sql_read._fetch_quickly", side_effect=Slow("a test")):
-        yield
-
-
-@pytest.fixture(scope="session")
-def only_sqlalchemy() -> Callable[[], AbstractContextManager[None]]:
-    """Context in which `read_sql` takes the plain path."""
-    return _only_sqlalchemy
-
-
-@pytest.fixture
-def path_of(caplog: pytest.LogCaptureFixture) -> Callable[..., tuple[str, str]]:
-    """Tell which way `read_sql` goes, and what the log says about it."""
-
-    def find(*args: Any, **options: Any) -> tuple[str, str]:
-        caplog.clear()
-        with caplog.at_level(logging.DEBUG, logger="twofold.io.sql_read"):
-            report = read_sql(*args, **options).report
-        (line,) = (record.message for record in caplog.records if record.levelname == "DEBUG")
-        assert report is not None
-        assert f"is read by {report.reader}" in line
-        return report.reader, line
-
-    return find
 
 
 @pytest.fixture

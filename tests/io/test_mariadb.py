@@ -43,12 +43,13 @@ def test_odd_names_and_types(engine):
         read_sql(engine, "pairs of", *names[:2], on_null="drop")
 
 
-def test_max_rows_where_and_the_way_it_is_read(mariadb, path_of):
+def test_max_rows_and_where(mariadb):
     write_sql(Pairings.from_arrays([1, 2, 2, 3], [1, 1, 2, 1]), mariadb)
     assert read_sql(mariadb, max_rows=2).row_ids.tolist() == [1, 2]
     assert read_sql(mariadb, where="pid LIKE '2%'").row_ids.tolist() == [2]
     assert read_sql(mariadb, where=lambda c: c.tid == 2).row_ids.tolist() == [2]
-    assert path_of(mariadb)[0] == "sqlalchemy"
+    with pytest.raises(InvalidInputError, match="it is for SQLite and PostgreSQL, not for mysql"):
+        read_sql(mariadb, engine="connectorx")
 
 
 def test_slices(mariadb, make_slice):

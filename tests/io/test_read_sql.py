@@ -1,7 +1,6 @@
 import logging
 import sqlite3
 import sys
-from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,12 +18,6 @@ THREE = (
     "CREATE TABLE pairings (pid INTEGER, tid INTEGER, score REAL)",
     "INSERT INTO pairings VALUES (3, 7, 0.5), (1, 7, 1.5), (3, 9, 2)",
 )
-
-
-@pytest.fixture(params=["SQLAlchemy", "the quick way"], autouse=True)
-def path(request, only_sqlalchemy):
-    with only_sqlalchemy() if request.param == "SQLAlchemy" else nullcontext():
-        yield request.param
 
 
 def cells(pairings: Pairings) -> set[tuple[object, object, float]]:

@@ -74,15 +74,11 @@ def test_sql_and_back(backend, request, tmp_path):
     assert cells(added)[1] == {key: 2 * weight for key, weight in WEIGHTS.items()}
 
 
-def test_which_reader_of_sqlite_takes_what(make_db, path_of):
+def test_columns_without_a_declared_type(make_db):
     url = make_db(
         "CREATE TABLE pairings (pid, tid, v, w)",
         "INSERT INTO pairings VALUES (1, 2, -1.5, 1), (3, 4, 2.5, 0.5)",
     )
-    assert path_of(url, weight="w")[0] == "sqlite"
-    reader, line = path_of(url, value="v", weight="w")
-    assert reader == "sqlalchemy"
-    assert "values and weights" in line
     found = read_sql(url, value="v", weight="w")
     assert cells(found) == ({(1, 2): -1.5, (3, 4): 2.5}, {(1, 2): 1.0, (3, 4): 0.5})
 

@@ -30,23 +30,6 @@ def close(found, expected, tolerance=1e-10):
 """
 
 CASES = {
-    "texts": """
-from twofold._texts import TextNumbers
-texts = TextNumbers()
-words = [f"text {n % 700}" for n in range(2000)] + ["", "é", "a longer one"]
-numbers = texts.add_strings(words)
-ids, places = texts.in_order()
-assert ids.tolist() == sorted(set(words))
-assert ids[places[numbers]].tolist() == words
-
-# All in one chain of the table: what tells texts apart are their lengths and bytes.
-from twofold._kernels import texts as kernels
-kernels._hash = lambda address, size, key: np.uint64(7)
-texts = TextNumbers()
-words = [f"{n:03}" for n in range(60)] + ["x" * n for n in range(20)]
-assert texts.add_strings(words).tolist() == list(range(80))
-assert texts.add_strings(words[::-1]).tolist() == list(range(80))[::-1]
-""",
     "value and gradient": """
 for loss in (SquaredLoss(), HuberLoss(0.5), LogisticLoss()):
     for regularizer in (L2(0.1, exponent=0.5), L1(0.2)):

@@ -10,19 +10,15 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._csr import encode_integers, encode_texts
+from twofold._csr import encode_integers
 from twofold._ids import Ids
-from twofold._texts import TextNumbers
+from twofold._texts import EncodedTexts, TextNumbers, encode_arrow
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["IdColumn", "PairReader", "Slow"]
+__all__ = ["IdColumn", "PairReader"]
 
 _EXACT_FLOATS = 2**53  # beyond, neighbouring integers are the same float
 _GATHERED = 1 << 20  # ids that are gathered before they are stored more tightly
-
-
-class Slow(Exception):  # noqa: N818 - not an error
-    """The plain path has to be taken; the text says why."""
 
 
 class IdColumn:
@@ -33,6 +29,7 @@ class IdColumn:
         self.parts: list[NDArray[Any]] = []
         self._gathered: list[NDArray[np.int64]] = []
         self._n_gathered = 0
+        self._texts_encoded: EncodedTexts | None = None
 
     def add_integers(self, ids: NDArray[Any]) -> None:
         """Append integers."""
@@ -44,12 +41,11 @@ class IdColumn:
     def add_strings(self, texts: list[str]) -> None:
         """Append texts."""
         self.texts = self.texts or TextNumbers()
-        self.parts.append(self.texts.add_strings(texts))
+        self.parts.append(self.texts.add(texts))
 
-    def add_texts(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        """Append texts that come one after the other."""
-        self.texts = self.texts or TextNumbers()
-        self.parts.append(self.texts.add(data, ends))
+    def set_arrow(self, texts: Any) -> None:
+        """Take all texts at once, as a pyarrow.ChunkedArray."""
+        self._texts_encoded = encode_arrow(texts)
 
     def _store(self) -> None:
         if not self._n_gathered:
@@ -63,11 +59,13 @@ class IdColumn:
     def encoded(self) -> tuple[Ids, NDArray[np.int32]]:
         """Return the distinct ids in ascending order and the position of each; forget them."""
         self._store()
+        if self._texts_encoded is not None:
+            return self._texts_encoded
         if self.texts is None:
             return encode_integers(self.parts)
         numbers = np.concatenate(self.parts)
         self.parts.clear()
-        return encode_texts(self.texts, numbers)
+        return self.texts.encoded(numbers)
 
 
 class PairReader:
@@ -102,28 +100,6 @@ class PairReader:
         """
         self.n_read += len(rows)
         self._add(rows)
-
-    def add_columns(
-        self,
-        ids: Sequence[NDArray[Any] | tuple[NDArray[np.uint8], NDArray[np.int64]]],
-        values: NDArray[np.float64],
-        n_null: int,
-    ) -> None:
-        """Append pairs without NULL, and count ``n_null`` others.
-
-        Ids are integers, or UTF-8 and where each text ends in it. Values are finite, and empty if
-        there is no column of numbers.
-        """
-        for column, part in zip(self.ids, ids, strict=True):
-            if isinstance(part, tuple):
-                column.add_texts(*part)
-            else:
-                column.add_integers(part)
-        n = len(ids[0][1]) if isinstance(ids[0], tuple) else len(ids[0])
-        self.n_read += n + n_null
-        self.n_null += n_null
-        if values.size:
-            self.numbers[0].append(values)
 
     def take_numbers(self) -> list[NDArray[np.float64]]:
         """Return each column of numbers; forget them."""

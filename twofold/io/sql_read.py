@@ -18,9 +18,8 @@ from twofold._csr import Duplicates, build_csr
 from twofold._report import reported
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import UNBUFFERED, Source, columns_of, connected, find_column
-from twofold.io.connectorx_read import fetch_connectorx
-from twofold.io.decode import PairReader, Slow
-from twofold.io.sqlite_read import fetch_sqlite
+from twofold.io.connectorx_read import ConnectorXQuery
+from twofold.io.decode import PairReader
 from twofold.pairings import Pairings
 
 __all__ = ["read_sql"]
@@ -47,19 +46,13 @@ def read_sql(
     on_null: Literal["error", "drop"] = "error",
     progress: bool = False,
     chunk_size: int = 10_000,
+    engine: Literal["sqlalchemy", "connectorx"] = "sqlalchemy",
 ) -> Pairings:
     """Read pairings from a table or view: one SQL row for each pair.
 
-    Rows of SQLite come through its C interface, on the same connection, several times as fast as
-    through Python's `sqlite3`, wherever they hold only integers, text and finite values, unless
-    both `value` and `weight` are given. PostgreSQL is read by ConnectorX, twice as fast as through
-    SQLAlchemy, if the extra ``sql-fast`` is there, `source` is a URL that leaves nothing out and
-    has no options, `where` is not given, and the columns are declared as integers or text (values
-    and weights as integers or double precision): it opens a connection of its own, which might not
-    see what an engine or connection sees (nor what hooks on SQLAlchemy's Engine class set up). The
-    result is the same. In doubt SQLAlchemy reads. The logger ``twofold.io.sql_read`` says at debug
-    level which of them it was, and why. The query may run more than once, which a view could tell
-    whose functions count their calls.
+    Rows are read through SQLAlchemy, from any database, and some at a time. ``engine="connectorx"``
+    reads SQLite and PostgreSQL several times as fast, with the same result; see below for what it
+    needs.
 
     Parameters
     ----------
@@ -97,6 +90,13 @@ def read_sql(
         Show a progress bar on standard error.
     chunk_size : int, default 10000
         How many SQL rows to fetch at a time, >= 1.
+    engine : {"sqlalchemy", "connectorx"}, default "sqlalchemy"
+        What reads the rows. ConnectorX (extra ``sql-fast``) holds all of them in memory at once,
+        about 50 bytes for each. It opens a connection of its own: `source` must be a complete URL
+        without options, `where` SQL text, ids declared as integers or text, and values and weights
+        as integers or double precision. It has an SQLite of its own, and two of them in a process
+        release each other's locks of a file (https://sqlite.org/howtocorrupt.html, 2.2.1): other
+        threads must not write to that file meanwhile.
 
     Returns
     -------
@@ -115,6 +115,7 @@ def read_sql(
     started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     check_choice(on_null, "on_null", ("error", "drop"))
+    check_choice(engine, "engine", ("sqlalchemy", "connectorx"))
     check_whole(chunk_size, "chunk_size", 1)
     check_names(
         {"table": table, "row": row, "col": col},
@@ -131,20 +132,17 @@ def read_sql(
         columns = sa.table(table, *map(sa.column, existing), schema=schema).c
         condition = None if where is None else _condition(columns, where, table)
         query = _query(columns, names, condition, max_rows)
-        reader, by = PairReader(names, drop_nulls=on_null == "drop"), "sqlalchemy"
-        with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
-            try:
-                by = _fetch_quickly(
-                    connection, source, query, where, [types[name] for name in names], reader, bar
-                )
-                _log.debug("table %r is read by %s", table, by)
-            except Slow as slow:
-                _log.debug("table %r is read by sqlalchemy: %s", table, slow)
-                reader = PairReader(names, drop_nulls=on_null == "drop")
-                bar.reset()
+        reader = PairReader(names, drop_nulls=on_null == "drop")
+        if engine == "connectorx":
+            kinds = [(name, types[name]) for name in names]
+            quick = ConnectorXQuery(source, connection, query, where, kinds)
+        else:
+            with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
                 for chunk in _chunks(connection, query, chunk_size):
                     reader.add(chunk)
                     bar.update(len(chunk))
+    if engine == "connectorx":  # when SQLAlchemy's connection is closed: see the locks of SQLite
+        quick.read(reader)
     if reader.n_read == reader.n_null:
         reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
         nulls = f", apart from {reader.n_null} with a NULL id" if reader.n_null else ""
@@ -152,7 +150,7 @@ def read_sql(
     if reader.n_null:
         _log.warning("%d pairs of table %r have a NULL id and were dropped", reader.n_null, table)
     pairings = _pairings(reader, value is not None, weight is not None, duplicates)
-    pairings = reported(pairings, by, reader.n_read, started)
+    pairings = reported(pairings, engine, reader.n_read, started)
     _log.info("%s: %s", table, pairings.report)
     return pairings
 
@@ -167,27 +165,6 @@ def _pairings(
     weights = numbers[-1] if has_weights else None
     matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
     return Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=reader.n_null)
-
-
-def _fetch_quickly(
-    connection: Connection,
-    source: Source,
-    query: Any,
-    where: Where | None,
-    types: Sequence[Any],
-    reader: PairReader,
-    bar: Any,
-) -> str:
-    """Read past SQLAlchemy, and return by what; raise `Slow` if that cannot be done."""
-    backend = connection.dialect.name
-    if backend == "sqlite":
-        fetch_sqlite(connection, query, reader, bar.update)
-        return "sqlite"
-    if backend != "postgresql":
-        raise Slow(f"for {backend} there is no other way")
-    fetch_connectorx(connection, source, query, where is not None, types, reader)
-    bar.update(reader.n_read)
-    return "connectorx"
 
 
 def _left_alone(connection: Connection) -> Any:
