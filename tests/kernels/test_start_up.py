@@ -348,7 +348,8 @@ total(np.ones(3, np.float32))
 assert compile_seconds() == first > 0.0
 """
     assert package.run(before, after)[0] == [12.0, 0, 2]
-    assert package.run(before, after)[0] == [12.0, 2, 0]  # loading counts too
+    loading = before.replace("0.5 * wall <", "0.0 <")  # which counts too, and is soon done
+    assert package.run(loading, after)[0] == [12.0, 2, 0]
 
 
 @device

@@ -19,6 +19,7 @@ from typing import Any
 
 import numba
 from numba.core import caching, serialize
+from numba.core.runtime import rtsys
 
 from twofold.exceptions import KernelCacheWarning
 
@@ -144,7 +145,8 @@ class KernelCache(caching.NullCache):
         folder = cache_folder()
         if folder is None:
             return None
-        target_context.refresh()
+        # What machine code needs of numba; all that compiling needs takes a third of a second.
+        rtsys.initialize(target_context)
         key = self._key(sig, target_context.codegen())
         path = self._path(folder, key)
         try:
