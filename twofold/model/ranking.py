@@ -106,8 +106,12 @@ def best_columns(
             start, stop = excluded.indptr[low], excluded.indptr[high]
             rows = np.repeat(np.arange(high - low), np.diff(excluded.indptr[low : high + 1]))
             scored[rows, excluded.indices[start:stop]] = -np.inf
-        found = np.argpartition(-scored, kept - 1, axis=1)[:, :kept]
-        _order_ties(scored, found)
+        # The place after the last one is found too: it tells whether there is a tie for the last.
+        best = np.argpartition(-scored, min(kept, n_cols - 1), axis=1)
+        found = best[:, :kept]
+        if kept < n_cols:
+            _order_ties(scored, found, best[:, kept])
+        found.sort(axis=1)
         values = np.take_along_axis(scored, found, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         found, values = (np.take_along_axis(part, order, axis=1) for part in (found, values))
@@ -134,14 +138,16 @@ def _scores(P: NDArray[Any], Q: NDArray[Any], transposed: NDArray[Any] | None) -
     return out[:, : len(Q)]
 
 
-def _order_ties(scored: NDArray[Any], found: NDArray[np.int64]) -> None:
-    """Sort each row of ``found``; of the columns that tie for its last place, keep the first."""
-    values = np.take_along_axis(scored, found, axis=1)
-    last = values.min(axis=1, keepdims=True)
-    n_tied = np.count_nonzero(scored == last, axis=1)
-    cut = (n_tied > np.count_nonzero(values == last, axis=1)) & ~np.isneginf(last[:, 0])
-    for row in np.flatnonzero(cut):
+def _order_ties(
+    scored: NDArray[Any], found: NDArray[np.int64], following: NDArray[np.int64]
+) -> None:
+    """Keep the first of the columns that tie for the last place of each row of ``found``.
+
+    ``following`` is the best column that is not among them.
+    """
+    last = np.take_along_axis(scored, found, axis=1).min(axis=1)
+    after = scored[np.arange(len(found)), following]
+    for row in np.flatnonzero((last == after) & ~np.isneginf(last)):
         candidates = np.flatnonzero(scored[row] >= last[row])
         order = np.argsort(-scored[row, candidates], kind="stable")
         found[row] = candidates[order[: found.shape[1]]]
-    found.sort(axis=1)

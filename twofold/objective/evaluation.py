@@ -39,7 +39,8 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
             evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.scale,
             problem.penalty_call, point.cols, col_sums,
         )  # fmt: skip
-    return point.with_value(_value(problem, point, sums, col_sums, threads))
+    grams = _grams(problem, point, threads)
+    return point.with_value(_value(problem, grams, sums, col_sums))
 
 
 def value_and_gradient(
@@ -59,17 +60,16 @@ def value_and_gradient(
     threads = check_n_threads(n_threads)
     penalty = penalty or problem.penalty_call
     P, Q, rows, cols = point.rows, point.cols, problem.rows, problem.cols
+    grams = _grams(problem, point, threads)
+    step = Step(penalty, float(rate), bool(grams))
     slopes = np.empty(problem.n_entries, P.dtype)
-    by_P, sums = _gradient_side(problem, rows, (P, Q), Step(penalty, rate, False), slopes, threads)
-    pull = _pulled(problem, (Q, P), 1.0, threads)
-    step = Step(penalty, float(rate), bool(problem.objective.unobserved_weight))
-    col_sums = _sums(cols.bounds)
+    by_P, sums = _gradient_side(problem, rows, (P, Q), step, grams[1:], slopes, threads)
+    by_Q, col_sums = _pulled(problem, Q, grams[:1], 1.0, threads), _sums(cols.bounds)
     run(
         evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
-        problem.column_order, slopes, step, Q, P, col_sums, pull,
+        problem.column_order, slopes, step, Q, P, col_sums, by_Q,
     )  # fmt: skip
-    value = _value(problem, point, sums, col_sums, threads)
-    return point.with_value(value), by_P, pull
+    return point.with_value(_value(problem, grams, sums, col_sums)), by_P, by_Q
 
 
 def gradient_of_batch(
@@ -83,10 +83,18 @@ def gradient_of_batch(
         The entries, by row and by column. Batches add up to the whole gradient.
     """
     threads = check_n_threads(n_threads)
-    step, P, Q = Step(problem.penalty_call, 0.0, False), point.rows, point.cols
-    dP, _ = _gradient_side(problem, batch[0], (P, Q), step, P[:0, 0], threads)
-    dQ, _ = _gradient_side(problem, batch[1], (Q, P), step, P[:0, 0], threads)
+    P, Q, grams = point.rows, point.cols, _grams(problem, point, threads)
+    step = Step(problem.penalty_call, 0.0, bool(grams))
+    dP, _ = _gradient_side(problem, batch[0], (P, Q), step, grams[1:], P[:0, 0], threads)
+    dQ, _ = _gradient_side(problem, batch[1], (Q, P), step, grams[:1], P[:0, 0], threads)
     return dP, dQ
+
+
+def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
+    """Return P'P and Q'Q, or nothing if a0 is 0."""
+    if not problem.objective.unobserved_weight:
+        return []
+    return [gramian(point.rows, threads), gramian(point.cols, threads)]
 
 
 def _gradient_side(
@@ -94,18 +102,17 @@ def _gradient_side(
     side: Side,
     factors: tuple[Array, Array],
     step: Step,
+    gram: list[Array],
     slopes: Array,
     threads: int,
 ) -> tuple[Array, Array]:
     """Return the gradient by the factors of a side, the first, and the sums of its tasks."""
     own, other = factors
     share = side.entries.indices.size / problem.n_entries if problem.n_entries else 1.0
-    out = _pulled(problem, factors, share, threads)
+    out, sums = _pulled(problem, own, gram, share, threads), _sums(side.bounds)
     entries = side.entries
     if share != 1.0:
         entries = entries._replace(scale=entries.scale * share)
-    sums = _sums(side.bounds)
-    step = step._replace(rate=float(step.rate), has_pull=problem.objective.unobserved_weight > 0.0)
     run(
         evaluate.gradient_rows, len(sums), threads, side.bounds, entries, problem.loss_call,
         step, own, other, slopes, sums, out,
@@ -113,14 +120,17 @@ def _gradient_side(
     return out, sums
 
 
-def _pulled(problem: "Problem", factors: tuple[Array, Array], share: float, threads: int) -> Array:
-    """Return a share of the gradient of a0 |P Q'|^2 by the first factors; undefined if a0 = 0."""
-    own, other = factors
-    out = empty_aligned(own.shape, own.dtype)
-    a0 = problem.objective.unobserved_weight
-    if a0:
-        pull = 2.0 * share * a0 * gramian(other, threads)
-        multiplied(own, pull.astype(own.dtype), out, threads)
+def _pulled(
+    problem: "Problem", factors: Array, gram: list[Array], share: float, threads: int
+) -> Array:
+    """Return a share of the gradient of a0 |P Q'|^2 by one side's factors; undefined if a0 = 0.
+
+    ``gram`` is the Gramian of the other side's factors.
+    """
+    out = empty_aligned(factors.shape, factors.dtype)
+    for G in gram:
+        pull = 2.0 * share * problem.objective.unobserved_weight * G
+        multiplied(factors, pull.astype(factors.dtype), out, threads)
     return out
 
 
@@ -128,14 +138,11 @@ def _sums(bounds: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.zeros((bounds.size - 1, 3))
 
 
-def _value(
-    problem: "Problem", point: Point, sums: Array, col_sums: Array, threads: int
-) -> ObjectiveValue:
-    a0 = problem.objective.unobserved_weight
+def _value(problem: "Problem", grams: list[Array], sums: Array, col_sums: Array) -> ObjectiveValue:
     unobserved = 0.0
-    if a0:
-        product = gramian(point.rows, threads) * gramian(point.cols, threads)
-        unobserved = a0 * float(np.sum(product)) - _ordered_sum(sums[:, 1])
+    if grams:
+        product = float(np.sum(grams[0] * grams[1]))
+        unobserved = problem.objective.unobserved_weight * product - _ordered_sum(sums[:, 1])
     penalty = _ordered_sum(sums[:, 2]) + _ordered_sum(col_sums[:, 2])
     return ObjectiveValue(_ordered_sum(sums[:, 0]), unobserved, penalty)
 
