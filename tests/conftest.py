@@ -1,3 +1,5 @@
+import signal
+
 import hypothesis
 import numpy as np
 import pytest
@@ -8,6 +10,10 @@ from twofold.datasets import PlaylistData, make_playlists
 # The first example may compile a kernel, and the machines that run this are shared.
 hypothesis.settings.register_profile("kernels", deadline=None)
 hypothesis.settings.load_profile("kernels")
+
+# A job in the background ignores SIGINT, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
