@@ -51,8 +51,8 @@ def read_sql(
     """Read pairings from a table or view: one SQL row for each pair.
 
     Rows are read through SQLAlchemy, from any database, and some at a time. ``engine="connectorx"``
-    reads SQLite and PostgreSQL several times as fast, with the same result; see below for what it
-    needs.
+    reads SQLite and PostgreSQL two to three times as fast, with the same result; see below for what
+    it needs.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def read_sql(
         How many SQL rows to fetch at a time, >= 1.
     engine : {"sqlalchemy", "connectorx"}, default "sqlalchemy"
         What reads the rows. ConnectorX (extra ``sql-fast``) holds all of them in memory at once,
-        about 50 bytes for each. It opens a connection of its own: `source` must be a complete URL
-        without options, `where` SQL text, ids declared as integers or text, and values and weights
-        as integers or double precision. It has an SQLite of its own, and two of them in a process
-        release each other's locks of a file (https://sqlite.org/howtocorrupt.html, 2.2.1): other
-        threads must not write to that file meanwhile.
+        about 50 bytes for each of integers. It opens a connection of its own: `source` must be a
+        complete URL without options, `where` SQL text, ids declared as integers or text, and values
+        and weights as integers or double precision. It has an SQLite of its own, and two of them in
+        a process release each other's locks of a file (https://sqlite.org/howtocorrupt.html,
+        2.2.1): other threads must not write to that file meanwhile.
 
     Returns
     -------
