@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.machine import facts
+from twofold.data.pairings import Pairings
 from twofold.datasets import make_playlists
-from twofold.pairings import Pairings
 
 SIZES = {"tiny": (200, 120), "medium": (20_000, 10_000), "large": (100_000, 50_000)}
 

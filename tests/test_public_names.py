@@ -15,7 +15,7 @@ from twofold.solvers import available_solvers, get_solver
 
 MODULES = [
     "twofold.objective",
-    "twofold.pairings",
+    "twofold.data.pairings",
     "twofold.solvers",
     "twofold.io",
     "twofold.model",
@@ -25,7 +25,7 @@ MODULES = [
     "twofold.datasets",
     "twofold.testing",
     "twofold.testing.reference",
-    "twofold._warm_up",
+    "twofold.model.warm_up",
 ]
 
 # Words that other libraries use for what has one name here.

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
-from twofold.pairings import Pairings
 from twofold.splits import split_pairs, split_rows
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from twofold import solvers as solvers
     from twofold import testing as testing
     from twofold import tuning as tuning
-    from twofold._warm_up import warm_up
+    from twofold.data.pairings import Pairings
     from twofold.model import FactorModel
+    from twofold.model.warm_up import warm_up
     from twofold.objective import (
         L1,
         L2,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         Regularizer,
         SquaredLoss,
     )
-    from twofold.pairings import Pairings
     from twofold.solvers import fold_in
     from twofold.splits import split_pairs, split_rows
 
@@ -63,11 +63,11 @@ _MODULE_OF = {
     "Regularizer": "twofold.objective",
     "SquaredLoss": "twofold.objective",
     "FactorModel": "twofold.model",
-    "Pairings": "twofold.pairings",
+    "Pairings": "twofold.data.pairings",
     "fold_in": "twofold.solvers",
     "split_pairs": "twofold.splits",
     "split_rows": "twofold.splits",
-    "warm_up": "twofold._warm_up",
+    "warm_up": "twofold.model.warm_up",
 }
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._checks import check_real, check_whole, seed_of
-from twofold.pairings import Pairings
+from twofold._common.checks import check_real, check_whole, seed_of
+from twofold.data.pairings import Pairings
 
 __all__ = ["PlaylistData", "make_playlists"]
 

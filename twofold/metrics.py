@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._checks import check_whole
+from twofold._common.checks import check_whole
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["ndcg_at_k", "precision_at_k", "r_precision", "recall_at_k"]

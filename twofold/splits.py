@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from twofold._checks import check_real, seed_of
+from twofold._common.checks import check_real, seed_of
+from twofold.data.pairings import Pairings, with_data
 from twofold.exceptions import InvalidInputError
-from twofold.pairings import Pairings, with_data
 
 __all__ = ["PairSplit", "RowSplit", "split_pairs", "split_rows"]
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from twofold.data.pairings import Pairings, to_csr
 from twofold.exceptions import InvalidInputError
 from twofold.metrics import recall_at_k
 from twofold.model.ranking import best_columns
 from twofold.objective import Objective
-from twofold.pairings import Pairings, to_csr
 from twofold.solvers import Solver, Status, fold_in
 from twofold.splits import split_pairs
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import twofold
-from twofold import _warm_up
 from twofold.cli.warm_up import warm_up
 from twofold.exceptions import InvalidInputError
+from twofold.model import warm_up as module
 
 
 def command(*words, **env):
@@ -28,7 +28,7 @@ def test_help():
 
 
 def test_kernels_are_compiled_in_other_processes(monkeypatch, capsys):
-    monkeypatch.setattr(_warm_up, "_KINDS", {"sgd": None})  # all of them: test_cache
+    monkeypatch.setattr(module, "_KINDS", {"sgd": None})  # all of them: test_cache
     warm_up(processes=1)
     out = capsys.readouterr().out
     assert out.startswith("Kernels are compiled, in ")
@@ -37,7 +37,7 @@ def test_kernels_are_compiled_in_other_processes(monkeypatch, capsys):
 
 
 def test_a_failure_names_the_kernels(monkeypatch):
-    monkeypatch.setattr(_warm_up, "_KINDS", {"unknown": None})
+    monkeypatch.setattr(module, "_KINDS", {"unknown": None})
     with pytest.raises(twofold.exceptions.TwofoldError, match="kernels for unknown in float32"):
         twofold.warm_up(1)
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from twofold import Pairings
-from twofold._csr import build_csr, encode_integers
 from twofold._kernels.csr import CHUNK, count_digits, find_rows
 from twofold._kernels.threads import run
+from twofold.data.csr import build_csr, encode_integers
 from twofold.exceptions import InvalidInputError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 3)), max_size=60)
@@ -50,7 +50,7 @@ def test_one_thread_gives_the_same(monkeypatch):
     values = rng.normal(size=5000)
     found = []
     for n_threads in (1, 2, 5):
-        monkeypatch.setattr("twofold._csr.available_threads", lambda n=n_threads: n)
+        monkeypatch.setattr("twofold.data.csr.available_threads", lambda n=n_threads: n)
         matrix = Pairings.from_arrays(rows, cols, values, duplicates="count").matrix
         found.append((matrix.indptr.tolist(), matrix.indices.tolist(), matrix.data.tobytes()))
     assert found[0] == found[1] == found[2]

@@ -16,12 +16,12 @@ from twofold.cli.output import (
     stop_on_interrupt,
     write_json,
 )
+from twofold.data.pairings import Pairings
 from twofold.datasets import PlaylistData, make_playlists
 from twofold.exceptions import InvalidInputError
 from twofold.metrics import recall_at_k
 from twofold.model import FactorModel, Ranking
 from twofold.objective import L2, Objective
-from twofold.pairings import Pairings
 from twofold.solvers import ALS
 from twofold.splits import split_pairs, split_rows
 

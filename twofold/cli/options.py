@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
-from twofold.pairings import Pairings
 from twofold.solvers import Solver, available_solvers, get_solver
 
 if TYPE_CHECKING:

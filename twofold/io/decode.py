@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._csr import encode_integers
-from twofold._ids import Ids
-from twofold._texts import EncodedTexts, TextNumbers, encode_arrow
+from twofold.data.csr import encode_integers
+from twofold.data.texts import EncodedTexts, TextNumbers, encode_arrow
+from twofold.data.vocabulary import Ids
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["IdColumn", "PairReader"]

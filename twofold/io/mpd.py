@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from twofold._checks import check_choice
-from twofold._csr import build_csr
-from twofold._report import reported
+from twofold._common.checks import check_choice
+from twofold.data.csr import build_csr
+from twofold.data.pairings import Duplicates, Pairings
+from twofold.data.report import reported
 from twofold.io.mpd_files import Paths, find_slices
 from twofold.io.mpd_slices import (
     PLAYLIST_FIELDS,
@@ -22,7 +23,6 @@ from twofold.io.mpd_slices import (
     pid_clash,
 )
 from twofold.io.mpd_workers import count_workers, read_slices
-from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["MpdPairings", "read_mpd"]
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from tqdm import tqdm
 
-from twofold._checks import check_choice, check_names
+from twofold._common.checks import check_choice, check_names
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.mpd import as_table

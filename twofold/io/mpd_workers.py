@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from twofold._checks import check_whole
+from twofold._common.checks import check_whole
 from twofold.io.mpd_slices import Numbers, Slice, parse_slice
 
 __all__ = ["count_workers", "read_slices"]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import io, sparse
 
-from twofold._archive import damage_explained, replaced
-from twofold._checks import check_choice
-from twofold._csr import Duplicates, build_csr
+from twofold._common.checks import check_choice
+from twofold.data.archive import damage_explained, replaced
+from twofold.data.csr import Duplicates, build_csr
+from twofold.data.pairings import Pairings, check_pairings, to_csr
 from twofold.exceptions import FileFormatError, InvalidInputError
-from twofold.pairings import Pairings, check_pairings, to_csr
 
 __all__ = ["read_mtx", "write_mtx"]
 

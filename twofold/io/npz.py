@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 from scipy import sparse
 
-from twofold._archive import (
+from twofold._common.checks import check_path
+from twofold.data.archive import (
     DAMAGE,
     damage_explained,
     names_of_arrays,
@@ -14,9 +15,8 @@ from twofold._archive import (
     read_arrays,
     write_archive,
 )
-from twofold._checks import check_path
+from twofold.data.pairings import Duplicates, Pairings, check_pairings, from_parts, parts_of
 from twofold.exceptions import FileFormatError, TwofoldError
-from twofold.pairings import Duplicates, Pairings, check_pairings, from_parts, parts_of
 
 __all__ = ["read_npz", "write_npz"]
 

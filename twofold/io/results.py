@@ -9,9 +9,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from twofold._archive import replaced
-from twofold._checks import check_choice, check_names, check_whole
-from twofold._frames import import_pyarrow
+from twofold._common.checks import check_choice, check_names, check_whole
+from twofold.data.archive import replaced
+from twofold.data.frames import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.sql_write import (

@@ -13,14 +13,14 @@ from sqlalchemy.sql.operators import in_op
 from sqlalchemy.sql.visitors import replacement_traverse
 from tqdm import tqdm
 
-from twofold._checks import check_choice, check_names, check_whole
-from twofold._csr import Duplicates, build_csr
-from twofold._report import reported
+from twofold._common.checks import check_choice, check_names, check_whole
+from twofold.data.csr import Duplicates, build_csr
+from twofold.data.pairings import Pairings
+from twofold.data.report import reported
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import UNBUFFERED, Source, columns_of, connected, find_column
 from twofold.io.connectorx_read import ConnectorXQuery
 from twofold.io.decode import PairReader
-from twofold.pairings import Pairings
 
 __all__ = ["read_sql"]
 

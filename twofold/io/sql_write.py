@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from twofold._checks import check_choice, check_names
+from twofold._common.checks import check_choice, check_names
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
 from twofold.io.mpd import MpdPairings
 from twofold.io.mpd_slices import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS
-from twofold.pairings import Pairings, check_pairings
 
 __all__ = [
     "ROW_NUMBER", "IfExists", "check_different", "id_type", "insert_columns", "named_table",

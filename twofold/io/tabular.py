@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from twofold._archive import damage_explained
-from twofold._checks import check_choice, check_names
-from twofold._frames import import_pyarrow
-from twofold._report import reported
+from twofold._common.checks import check_choice, check_names
+from twofold.data.archive import damage_explained
+from twofold.data.frames import import_pyarrow
+from twofold.data.pairings import Duplicates, Pairings
+from twofold.data.report import reported
 from twofold.exceptions import FileFormatError, InvalidInputError
-from twofold.pairings import Duplicates, Pairings
 
 __all__ = ["read_csv", "read_parquet"]
 

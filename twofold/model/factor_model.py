@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._archive import read_archive, write_archive
-from twofold._cached import cached_property
-from twofold._checks import check_whole
+from twofold._common.cached import cached_property
+from twofold._common.checks import check_whole
+from twofold.data.archive import read_archive, write_archive
+from twofold.data.pairings import AlignedEntries, Pairings, aligned_entries
 from twofold.exceptions import (
     DivergenceWarning,
     FileFormatError,
@@ -22,7 +23,6 @@ from twofold.exceptions import (
 from twofold.model.description import describe, restore_objective, restore_solver
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Objective, Problem, Side
-from twofold.pairings import AlignedEntries, Pairings, aligned_entries
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
 from twofold.solvers.folding import fold_rows_in
 

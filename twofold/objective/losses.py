@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from twofold._checks import check_real
+from twofold._common.checks import check_real
 from twofold._kernels import formulas
 
 __all__ = ["HuberLoss", "LogisticLoss", "Loss", "SquaredLoss"]

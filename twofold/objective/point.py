@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._cached import cached_property
+from twofold._common.cached import cached_property
 from twofold._kernels.aligned import LINE, address, empty_aligned
 
 __all__ = ["ObjectiveValue", "Point", "padded_factors"]

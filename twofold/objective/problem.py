@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._cached import cached_property
-from twofold._csr import is_ascending
+from twofold._common.cached import cached_property
 from twofold._kernels import evaluate, formulas
 from twofold._kernels.arguments import Entries, LossCall, PenaltyCall
+from twofold.data.csr import is_ascending
+from twofold.data.pairings import to_csr
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side, pick
 from twofold.objective.terms import Terms
-from twofold.pairings import to_csr
 
 __all__ = ["Problem"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._cached import cached_property
+from twofold._common.cached import cached_property
 from twofold._kernels.arguments import Entries
 
 __all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]

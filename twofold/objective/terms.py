@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from twofold._checks import check_choice, check_real
+from twofold._common.checks import check_choice, check_real
 from twofold.exceptions import InvalidInputError
 from twofold.objective.losses import Loss, SquaredLoss
 from twofold.objective.regularizers import L2, Regularizer

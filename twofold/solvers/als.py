@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
-from twofold._checks import check_choice, check_whole
+from twofold._common.checks import check_choice, check_whole
 from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, Side, SquaredLoss
 from twofold.solvers.base import Solver, Support

@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._checks import check_choice, check_real, check_whole, seed_of
+from twofold._common.checks import check_choice, check_real, check_whole, seed_of
 from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from twofold._cached import cached_property
+from twofold._common.cached import cached_property
 from twofold._kernels import cg, direct, nonnegative, orthogonal, rows
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Columns, Report, Tasks

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold._kernels.fold import fold_rows
 from twofold._kernels.threads import check_n_threads, run
+from twofold.data.pairings import to_csr
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import Objective, Problem
 from twofold.objective.problem import check_factors
-from twofold.pairings import to_csr
 from twofold.solvers.als import ALS
 from twofold.solvers.column_system import ColumnSystem
 

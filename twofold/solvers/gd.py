@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._checks import check_real, check_whole
+from twofold._common.checks import check_real, check_whole
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.evaluate import move_rows
 from twofold._kernels.threads import check_n_threads, run

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from twofold._archive import read_archive, write_archive
+from twofold.data.archive import read_archive, write_archive
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
 

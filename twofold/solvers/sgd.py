@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._checks import check_choice, check_real
+from twofold._common.checks import check_choice, check_real
 from twofold._kernels.aligned import empty_aligned, empty_lines
 from twofold._kernels.sgd import (
     CHUNK,

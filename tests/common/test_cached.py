@@ -2,7 +2,7 @@
 
 import threading
 
-from twofold._cached import cached_property
+from twofold._common.cached import cached_property
 
 
 class Slow:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold._texts import TextNumbers, encode_arrow
+from twofold.data.texts import TextNumbers, encode_arrow
 
 TEXTS = st.text(max_size=20) | st.text(st.sampled_from("a\0é\U0001f3b5\ud800\uffff"), max_size=9)
 BATCHES = st.lists(st.lists(TEXTS, max_size=30), max_size=4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._ids import Ids
+from twofold.data.vocabulary import Ids
 
 __all__ = ["EncodedTexts", "TextNumbers", "encode_arrow"]
 

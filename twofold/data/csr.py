@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._ids import Ids
 from twofold._kernels.csr import (
     CHUNK,
     DIGITS,
@@ -21,7 +20,8 @@ from twofold._kernels.csr import (
     sort_by_digit,
 )
 from twofold._kernels.threads import available_threads, run
-from twofold._texts import EncodedTexts, TextNumbers
+from twofold.data.texts import EncodedTexts, TextNumbers
+from twofold.data.vocabulary import Ids
 from twofold.exceptions import InvalidInputError
 
 __all__ = [

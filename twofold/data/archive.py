@@ -1,9 +1,9 @@
 """The one file format: a zip of plain arrays and a JSON header, without pickle.
 
 Models, solutions and pairings are all stored this way (the layout is numpy's ``.npz``); only the
-cache of pairings, which is mapped into memory, is another (`twofold._mapped`). A file is written
-under a temporary name in the same folder and renamed, so that a reader sees the old file or the new
-one and never half of one.
+cache of pairings, which is mapped into memory, is another (`twofold.data.mapped`). A file is
+written under a temporary name in the same folder and renamed, so that a reader sees the old file or
+the new one and never half of one.
 """
 
 import errno
@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._checks import check_path
+from twofold._common.checks import check_path
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = [

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twofold._cached import cached_property
+from twofold._common.cached import cached_property
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Ids", "Vocabulary", "as_ids", "check_unique", "index_of"]

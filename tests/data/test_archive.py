@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from twofold._archive import read_archive, replaced, write_archive
+from twofold.data.archive import read_archive, replaced, write_archive
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])

@@ -19,17 +19,17 @@ from scipy import sparse
 
 from twofold._kernels.cache import cache_folder
 from twofold._kernels.threads import available_threads
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError, KernelCacheWarning, TwofoldError
 from twofold.model import FactorModel
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective
-from twofold.pairings import Pairings
 from twofold.solvers import ALS, GD, SGD, fold_in
 
 __all__ = ["warm_up"]
 
 DType = Literal["float32", "float64"]
 
-_JOB = "import sys; from twofold._warm_up import _run; _run(*sys.argv[1:])"
+_JOB = "import sys; from twofold.model.warm_up import _run; _run(*sys.argv[1:])"
 
 
 def warm_up(n_processes: int | None = None, *, dtypes: Sequence[str] = ("float32",)) -> Path:

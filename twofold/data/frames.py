@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._texts import EncodedTexts, encode_arrow
+from twofold.data.texts import EncodedTexts, encode_arrow
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["import_pyarrow", "read_frame"]

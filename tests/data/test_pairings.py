@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from twofold import Objective, Pairings
-from twofold._mapped import write_mapped
+from twofold.data.mapped import write_mapped
+from twofold.data.pairings import parts_of, to_csr
 from twofold.exceptions import FileFormatError, InvalidInputError, UnknownIdError
 from twofold.io import write_npz
 from twofold.objective import Problem
-from twofold.pairings import parts_of, to_csr
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=8)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._archive import damage_explained
-from twofold._cached import cached_property
-from twofold._checks import check_choice, check_names
-from twofold._csr import Duplicates, build_csr, check_weights, encode, is_ascending, pair_at
-from twofold._frames import read_frame
-from twofold._ids import Ids, Vocabulary, as_ids, check_unique, index_of
-from twofold._mapped import read_mapped, write_mapped
-from twofold._report import ReadReport, reported
+from twofold._common.cached import cached_property
+from twofold._common.checks import check_choice, check_names
+from twofold.data.archive import damage_explained
+from twofold.data.csr import Duplicates, build_csr, check_weights, encode, is_ascending, pair_at
+from twofold.data.frames import read_frame
+from twofold.data.mapped import read_mapped, write_mapped
+from twofold.data.report import ReadReport, reported
+from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique, index_of
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Duplicates", "Pairings"]

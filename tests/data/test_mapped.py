@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from twofold._mapped import read_mapped, write_mapped
+from twofold.data.mapped import read_mapped, write_mapped
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8])

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from twofold import Pairings, split_pairs, split_rows
-from twofold._mapped import write_mapped
+from twofold.data.mapped import write_mapped
+from twofold.data.pairings import parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io import read_npz, write_npz
-from twofold.pairings import parts_of
 
 pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._archive import (
+from twofold.data.archive import (
     check_kind,
     check_version,
     damage_explained,
