@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sqlalchemy
 
-from twofold.io import read_npz, read_sql, write_npz, write_sql
+from twofold.io import read_npz, read_sql, write_sql
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_write_sql(benchmark, note, pairings, tmp_path):
 
 def test_npz(benchmark, note, pairings, tmp_path):
     def round_trip():
-        write_npz(pairings, tmp_path / "p.npz")
+        pairings.save(tmp_path / "p.npz")
         return read_npz(tmp_path / "p.npz")
 
     same(benchmark.pedantic(round_trip, rounds=3), pairings)

@@ -1,12 +1,13 @@
 """Seeded splits: by row (train, validation, test) and by pair (seen, held out)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from twofold._common.checks import check_real, seed_of
-from twofold.data.pairings import Pairings, with_data
+from twofold.data.csr import build_csr
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["PairSplit", "RowSplit", "split_pairs", "split_rows"]
@@ -140,14 +141,12 @@ def split_pairs(
     (7, 3)
     """
     check_real(fraction, "fraction", minimum=0.0, below=1.0)
-    matrix, weights = pairings.matrix, pairings.weights
+    matrix, beside = pairings.matrix, pairings.beside
     if not matrix.has_canonical_format:
-        if weights is not None:
-            summed = with_data(matrix, weights).copy()
-            summed.sum_duplicates()
-            weights = summed.data
-        matrix = matrix.copy()
-        matrix.sum_duplicates()
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        numbers = {"value": matrix.data} | {name[:-1]: each for name, each in beside.items()}
+        ids = (pairings.row_ids, pairings.col_ids)
+        matrix, beside = build_csr(rows, matrix.indices, numbers, *ids, "count")
     lengths = np.diff(matrix.indptr)
     n_heldout = np.minimum(np.rint(fraction * lengths), np.maximum(lengths - 1, 0)).astype(np.int64)
 
@@ -159,17 +158,20 @@ def split_pairs(
     is_heldout = np.empty(row.size, dtype=bool)
     is_heldout[shuffled] = place < np.repeat(n_heldout, lengths)
     return PairSplit(
-        seen=_with_entries(pairings, matrix, weights, ~is_heldout),
-        heldout=_with_entries(pairings, matrix, weights, is_heldout),
+        seen=_with_entries(pairings, matrix, beside, ~is_heldout),
+        heldout=_with_entries(pairings, matrix, beside, is_heldout),
     )
 
 
 def _with_entries(
-    pairings: Pairings, matrix: sparse.csr_array, weights: np.ndarray | None, kept: np.ndarray
+    pairings: Pairings,
+    matrix: sparse.csr_array,
+    beside: dict[str, Any],
+    kept: np.ndarray,
 ) -> Pairings:
     """Return the pairings with only some of the matrix's entries."""
     n_before = np.concatenate([[0], np.cumsum(kept)])
     indptr = n_before[matrix.indptr]
     part = sparse.csr_array((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
-    weights = None if weights is None else weights[kept]
-    return Pairings(part, pairings.row_ids, pairings.col_ids, weights=weights)
+    beside = {name: numbers[kept] for name, numbers in beside.items()}
+    return Pairings(part, pairings.row_ids, pairings.col_ids, **beside)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from twofold.data.pairings import Pairings, to_csr
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 from twofold.metrics import recall_at_k
 from twofold.model.ranking import best_columns
@@ -228,8 +228,8 @@ def _matrices(train: Any, validation: Any) -> tuple[Any, Any]:
 
 def _hide(matrix: Any) -> tuple[Any, Any]:
     """Return the matrix without a fifth of each row's entries, and those entries."""
-    csr = to_csr(matrix)
-    split = split_pairs(Pairings(csr, *map(np.arange, csr.shape)), fraction=0.2, rng=0)
+    pairings = Pairings(matrix, *map(np.arange, matrix.shape))
+    split = split_pairs(pairings, fraction=0.2, rng=0)
     return split.seen.matrix, split.heldout.matrix
 
 

@@ -15,7 +15,7 @@ import sqlalchemy
 from twofold import FactorModel, Pairings
 from twofold.cli import main
 from twofold.cli.app import run
-from twofold.io import write_npz, write_sql
+from twofold.io import write_sql
 from twofold.solvers import Solution
 
 
@@ -103,7 +103,7 @@ def test_fit_json_is_one_object(twofold, url):
 
 
 def test_a_file_of_pairs_and_a_plain_path_are_sources(twofold, url, playlists, tmp_path):
-    write_npz(playlists.pairings, tmp_path / "p.npz")
+    playlists.pairings.save(tmp_path / "p.npz")
     assert twofold("fit", "p.npz", *QUICK).code == 0
     assert twofold("fit", url.removeprefix("sqlite:///"), *QUICK).code == 0
 
@@ -244,7 +244,7 @@ def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_model(url, tmp_path):
 
 def test_pairings_without_a_known_track_are_counted(twofold, url, tmp_path):
     twofold("fit", url, *QUICK)
-    write_npz(Pairings.from_arrays([1, 2, 2], [999, 998, 1]), tmp_path / "new.npz")
+    Pairings.from_arrays([1, 2, 2], [999, 998, 1]).save(tmp_path / "new.npz")
     values = json.loads(twofold("fold-in", "model.twofold", "new.npz", "--json").out)
     assert (values["dropped_pairs"], values["empty_playlists"]) == (2, 1)
 
@@ -297,7 +297,7 @@ def test_without_a_command_the_help_is_all(twofold):
 
 
 def test_sql_options_are_refused_for_a_file(twofold, playlists, tmp_path):
-    write_npz(playlists.pairings, tmp_path / "p.npz")
+    playlists.pairings.save(tmp_path / "p.npz")
     failed(twofold("fit", "p.npz", "--where", "pid < 5", "--max-rows", 7), "--where, --max-rows")
 
 

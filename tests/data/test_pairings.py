@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from twofold import Objective, Pairings
-from twofold.data.mapped import write_mapped
-from twofold.data.pairings import parts_of, to_csr
+from twofold.data.csr import as_csr
+from twofold.data.files import write_file
+from twofold.data.pairings import parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError, UnknownIdError
-from twofold.io import write_npz
 from twofold.objective import Problem
 
 integers = st.integers(-(2**63), 2**63 - 1)
@@ -101,10 +101,10 @@ def test_values_and_duplicates():
     [
         ([1, 2, 3], None, "rows has 3 entries but cols has 2"),
         ([1, 2], [1.0], r"values has shape \(1,\), but there are 2 pairs"),
-        ([1, 2], ["high", 1.0], "values must be finite numbers, one for each pair: could not"),
-        ([1, 2], [1.0, 1j], "values must be finite numbers"),
-        ([1, 2], [[1.0], [1.0, 2.0]], "values must be finite numbers"),
-        ([1, 2], [1.0, np.inf], "the value of row 2, column 'b' is inf"),
+        ([1, 2], ["high", 1.0], "values holds <U32: give a finite number"),
+        ([1, 2], [1.0, 1j], "values holds complex128: give a finite number"),
+        ([1, 2], [[1.0], [1.0, 2.0]], "values is nested unevenly"),
+        ([1, 2], [1.0, np.inf], "array 'values' holds inf where rows is 2 and cols is 'b'"),
         ([1.0, 2.0], None, r"rows\[0\] is 1.0: ids must be whole numbers or strings"),
         ([1, "2"], None, r"rows\[1\] is '2', but rows\[0\] is 1"),
         (["1", 2], None, r"rows\[1\] is 2, but rows\[0\] is '1'"),
@@ -187,9 +187,9 @@ def coo_arrays(draw):
 
 @settings(deadline=None)
 @given(coo_arrays())
-def test_to_csr_keeps_repeated_entries_zeros_and_their_order(coo):
+def test_as_csr_keeps_repeated_entries_zeros_and_their_order(coo):
     before = [array.copy() for array in (coo.data, coo.row, coo.col)]
-    csr = to_csr(coo)
+    csr = as_csr(coo)[0]
     csr.check_format(full_check=True)
     rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr)).tolist()
     found = list(zip(rows, csr.indices.tolist(), csr.data.tolist(), strict=True))
@@ -201,17 +201,17 @@ def test_to_csr_keeps_repeated_entries_zeros_and_their_order(coo):
 
 @pytest.mark.parametrize("kind", ["coo", "csc", "csr", "dia", "dok", "lil"])
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.csr_matrix])
-def test_to_csr_of_every_format(small, kind, make):
-    csr = to_csr(make(small).asformat(kind))
+def test_as_csr_of_every_format(small, kind, make):
+    csr = as_csr(make(small).asformat(kind))[0]
     assert isinstance(csr, sparse.csr_array)
     np.testing.assert_array_equal(csr.toarray(), small.toarray())
 
 
 @pytest.mark.parametrize("kind", ["csr", "csc"])
-def test_to_csr_keeps_what_compressed_formats_store(kind):
+def test_as_csr_keeps_what_compressed_formats_store(kind):
     stored = (np.array([1.0, 2.0, 0.0]), np.array([1, 1, 0]), np.array([0, 2, 3]))
     compressed = {"csr": sparse.csr_array, "csc": sparse.csc_array}[kind](stored, shape=(2, 2))
-    assert sorted(to_csr(compressed).data.tolist()) == [0, 1, 2]
+    assert sorted(as_csr(compressed)[0].data.tolist()) == [0, 1, 2]
     assert compressed.nnz == 3
 
 
@@ -224,9 +224,9 @@ def test_to_csr_keeps_what_compressed_formats_store(kind):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["csr", "coo"])
-def test_to_csr_holds_every_number_exactly(dtype, result, kind):
+def test_as_csr_holds_every_number_exactly(dtype, result, kind):
     matrix = sparse.csr_array(np.array([[1, 0]], dtype=dtype)).asformat(kind)
-    assert to_csr(matrix).dtype == result
+    assert as_csr(matrix)[0].dtype == result
     assert matrix.dtype == dtype
 
 
@@ -239,33 +239,33 @@ def test_to_csr_holds_every_number_exactly(dtype, result, kind):
         (sparse.csr_array([[1j]]), "complex128: it must hold real numbers"),
     ],
 )
-def test_what_to_csr_refuses(matrix, message):
+def test_what_as_csr_refuses(matrix, message):
     with pytest.raises(InvalidInputError, match=f"R (is|has) .*{message}|R has {message}"):
-        to_csr(matrix, "R")
+        as_csr(matrix, None, "R")[0]
 
 
-def test_to_csr_refuses_indices_outside_the_matrix():
+def test_as_csr_refuses_indices_outside_the_matrix():
     """A matrix made by hand could make the kernels read other memory."""
     matrix = sparse.csr_array((np.ones(3), np.array([0, 1, 2]), np.array([0, 2, 3])), shape=(2, 3))
     matrix.indices[2] = 7
     with pytest.raises(InvalidInputError, match="entry 2 of matrix is in column 7"):
-        to_csr(matrix)
+        as_csr(matrix)[0]
     matrix.indices[2] = -1
     with pytest.raises(InvalidInputError, match="column -1"):
-        to_csr(matrix)
+        as_csr(matrix)[0]
     matrix.indices[2] = 0
     matrix.indptr[1] = 5
     with pytest.raises(InvalidInputError, match="index pointer"):
-        to_csr(matrix)
+        as_csr(matrix)[0]
     coo = sparse.coo_array((np.ones(2), (np.array([0, 1]), np.array([0, 1]))), shape=(2, 2))
     coo.coords[0][1] = 9
     with pytest.raises(InvalidInputError, match="row 9"):
-        to_csr(coo)
+        as_csr(coo)[0]
 
 
 def test_bsr_is_refused_as_its_blocks_store_zeros():
     with pytest.raises(InvalidInputError, match="eliminate_zeros"):
-        to_csr(sparse.bsr_array(np.eye(4), blocksize=(2, 2)))
+        as_csr(sparse.bsr_array(np.eye(4), blocksize=(2, 2)))
 
 
 @settings(deadline=None)
@@ -324,15 +324,15 @@ def test_a_mapped_cache_is_solved_without_a_copy(tmp_path):
 def test_open_refuses_what_would_crash_a_solver(tmp_path, name, array, message):
     """Damage that a checksum would find, without looking at the checksum."""
     arrays, meta = parts_of(Pairings.from_arrays([1, 2], [1, 2]))
-    write_mapped(tmp_path / "a", "pairings", 1, arrays | {name: array}, meta)
+    write_file(tmp_path / "a", "pairings", 1, arrays | {name: array}, meta)
     with pytest.raises(FileFormatError, match=message):
         Pairings.open(tmp_path / "a")
 
 
 def test_open_refuses_other_files(tmp_path):
-    write_npz(Pairings.from_arrays([1, 2], [1, 2]), tmp_path / "a.npz")
-    with pytest.raises(FileFormatError, match="not a cache that twofold wrote"):
+    write_file(tmp_path / "a.npz", "model", 1, {}, {})
+    with pytest.raises(FileFormatError, match="holds a twofold model, not a pairings"):
         Pairings.open(tmp_path / "a.npz")
-    write_mapped(tmp_path / "new", "pairings", 2, {}, {})
+    write_file(tmp_path / "new", "pairings", 2, {}, {})
     with pytest.raises(FileFormatError, match=r"format version 2, .* upgrade twofold"):
         Pairings.open(tmp_path / "new")

@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,7 +39,7 @@ def test_patterns_and_symmetric_matrices(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "damaged or not a Matrix Market file"),
+        ("", "is an empty file, not a Matrix Market file"),
         ("pid,tid\n1,2\n", "not a Matrix Market file"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n", "truncated"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 1\n3 1 1\n", "Row index"),
@@ -75,3 +77,17 @@ def test_repeated_entries_are_merged_and_values_are_finite(tmp_path):
     path.write_text(head + "2 3 1\n2 1 nan\n")
     with pytest.raises(InvalidInputError, match="holds nan in row 2, column 1"):
         read_mtx(path)
+
+
+def test_exponents_of_fortran_are_refused(tmp_path):
+    """scipy reads 1.5D+02 as 1.5."""
+    path = tmp_path / "a.mtx"
+    head = "%%MatrixMarket matrix coordinate real general\n% 1 1 2D+1\n2 2 2\n"
+    path.write_text(head + "1 1 1.5E+02\n2 2 1.5D+02\n")
+    with pytest.raises(FileFormatError, match="exponent of Fortran"):
+        read_mtx(path)
+    path.write_bytes(gzip.compress((head + "1 1 1.5d2\n2 2 1\n").encode()))
+    with pytest.raises(FileFormatError, match="exponent of Fortran"):
+        read_mtx(path)
+    path.write_text(head + "1 1 1.5E+02\n2 2 1.5e1\n")
+    assert read_mtx(path).matrix.data.tolist() == [150, 15]

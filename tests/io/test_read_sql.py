@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from twofold import Pairings
+from twofold.data import PairBuilder
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io import read_sql
 from twofold.io.connect import sqlite_file
-from twofold.io.decode import PairReader
 
 THREE = (
     "CREATE TABLE pairings (pid INTEGER, tid INTEGER, score REAL)",
@@ -178,13 +178,13 @@ def test_an_integer_among_texts(make_db):
     ],
 )  # fmt: skip
 def test_what_counts_as_a_whole_number(item, whole):
-    reader = PairReader(["pid", "tid"], drop_nulls=False)
+    builder = PairBuilder("pid", "tid")
     if whole is None:
         with pytest.raises(InvalidInputError, match="column 'pid' holds"):
-            reader.add([(item, 1)])
+            builder.add([[item], [1]])
     else:
-        reader.add([(item, 1)])
-        assert reader.ids[0].encoded()[0].tolist() == [whole]
+        builder.add([[item], [1]])
+        assert builder.build("arrays")["row_ids"].tolist() == [whole]
 
 
 @pytest.mark.parametrize("bad", ["NULL", "'high'", "1e999"])
@@ -198,9 +198,9 @@ def test_values_are_finite_numbers(make_db, bad):
 
 
 def test_a_signalling_nan_is_no_value():
-    reader = PairReader(["pid", "tid", "v"], drop_nulls=False)
+    builder = PairBuilder("pid", "tid", "v")
     with pytest.raises(InvalidInputError, match="values must be finite numbers"):
-        reader.add([(1, 2, Decimal("sNaN"))])
+        builder.add([[1], [2], [Decimal("sNaN")]])
 
 
 def test_duplicates(make_db):

@@ -1,11 +1,10 @@
-import json
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from twofold import L1, L2, FactorModel, HuberLoss, Loss, Objective, Pairings, fold_in
+from twofold.data.files import write_file
 from twofold.exceptions import (
     DivergenceWarning,
     FileFormatError,
@@ -154,15 +153,22 @@ def test_damaged_and_foreign_files(model, tmp_path):
 
 
 def test_a_newer_version_says_upgrade(model, tmp_path):
-    model.save(tmp_path / "m")
-    arrays = dict(np.load(tmp_path / "m"))
-    header = json.loads(arrays["twofold"].tobytes())
-    header["version"] = 99
-    arrays["twofold"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    np.savez(tmp_path / "m.npz", **arrays)
+    write_file(tmp_path / "m", "model", 99, {}, {})
     with pytest.raises(FileFormatError, match="upgrade twofold"):
-        FactorModel.load(tmp_path / "m.npz")
-    assert not any("pickle" in name for name in zipfile.ZipFile(tmp_path / "m").namelist())
+        FactorModel.load(tmp_path / "m")
+
+
+def test_a_mapped_model_is_the_same_and_its_file_does_not_change(model, playlists, tmp_path):
+    model.save(tmp_path / "m")
+    before = (tmp_path / "m").read_bytes()
+    mapped = FactorModel.load(tmp_path / "m", mmap=True)
+    new = playlists.pairings.take_rows([0, 1])
+    for rows in (model.row_ids[:5], new):
+        found, expected = mapped.recommend(rows), model.recommend(rows)
+        np.testing.assert_array_equal(found.col_ids, expected.col_ids)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+    mapped.row_factors[:] = 0.0
+    assert (tmp_path / "m").read_bytes() == before
 
 
 def test_errors_name_the_place(model, playlists):

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from twofold import L2, FactorModel, Objective, Pairings, fold_in
-from twofold.exceptions import SingularRowError, TwofoldError
+from twofold.exceptions import InvalidInputError, SingularRowError, TwofoldError, UnknownIdError
 from twofold.solvers import ALS, GD, SGD
 
 
@@ -200,3 +200,34 @@ def test_recommendations_during_a_fit_belong_to_one_of_the_fits():
         thread.join()
         sys.setswitchinterval(interval)
     assert not errors
+
+
+def test_integers_against_text_is_an_error_not_an_empty_answer():
+    """One id of the training data ends in X, and those of the new rows are all digits."""
+    trained = Pairings.from_arrays(["1", "1", "2", "2"], ["12", "13", "13", "14X"])
+    model = FactorModel(Objective(), ALS(n_factors=2, rng=0)).fit(trained)
+    new = Pairings.from_arrays([7, 7], [12, 13])
+    message = (
+        r"column ids are integers such as 12, but the known ones are strings such as '12': .*"
+        r'id_type="text"'
+    )
+    for call in (model.recommend, model.fold_in, lambda rows: rows.align(trained)):
+        with pytest.raises(InvalidInputError, match=message):
+            call(new)
+    with pytest.raises(InvalidInputError, match="id_type"):
+        trained.align(new)
+    for call in (model.recommend, model.similar_cols, trained.row_index, trained.col_index):
+        with pytest.raises(UnknownIdError, match=r"12 is unknown: .* which are strings"):
+            call([12])
+    text = Pairings.from_arrays(["7", "7"], ["12", "13"])
+    assert model.recommend(text, 1).col_ids.tolist() == [["14X"]]
+
+
+def test_the_index_of_text_ids_is_built_once():
+    ids = [f"row {number}" for number in range(50)]
+    trained = Pairings.from_arrays(ids, [number % 7 for number in range(50)])
+    model = FactorModel(Objective(), ALS(n_factors=2, rng=0)).fit(trained)
+    model.recommend(ids[:1])
+    index = vars(model.pairings._rows)["_places"]
+    model.recommend(ids[1:2])
+    assert vars(model.pairings._rows)["_places"] is index

@@ -1,43 +1,30 @@
-"""Ids of pairs in any order become positions, and positions become CSR."""
+"""CSR arrays: built from positions of pairs, or converted from any sparse matrix entry by entry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._kernels.csr import (
-    CHUNK,
-    DIGITS,
-    ROWS,
-    count_digits,
-    count_repeats,
-    drop_repeats,
-    find_rows,
-    mark,
-    renumber,
-    sort_by_digit,
-)
-from twofold._kernels.threads import available_threads, run
-from twofold.data.texts import EncodedTexts, TextNumbers
 from twofold.data.vocabulary import Ids
 from twofold.exceptions import InvalidInputError
 
 __all__ = [
-    "Duplicates",
-    "build_csr",
-    "check_weights",
-    "encode",
-    "encode_integers",
-    "is_ascending",
-    "pair_at",
-]
+    "Duplicates", "as_csr", "build_csr", "check_limit", "is_ascending", "pair_at", "with_data",
+]  # fmt: skip
 
 Duplicates = Literal["keep-one", "count", "error"]
 
-_SMALL_SPAN = 1 << 22  # ids in a range so small are looked up in a table, however few there are
 _LIMIT = np.iinfo(np.int32).max
+
+
+def check_limit(shape: tuple[int, ...]) -> None:
+    """Raise unless positions of rows and columns fit 32 bits."""
+    if max(shape) > _LIMIT:
+        raise InvalidInputError(
+            f"the matrix has shape {shape}: at most 2^31 - 1 rows and columns are possible"
+        )
 
 
 def is_ascending(indptr: NDArray[Any], indices: NDArray[Any]) -> bool:
@@ -50,119 +37,9 @@ def is_ascending(indptr: NDArray[Any], indices: NDArray[Any]) -> bool:
     return bool(ascends.all())
 
 
-def encode(ids: Ids | EncodedTexts) -> tuple[Ids, NDArray[np.int32]]:
-    """Distinct ids in ascending order, and the position of each given id among them."""
-    if isinstance(ids, tuple):
-        return ids
-    if ids.dtype != object:
-        return encode_integers([ids])
-    texts = TextNumbers()
-    return texts.encoded(texts.add(ids.tolist()))
-
-
-def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
-    """Distinct integers in ascending order, and the position of each given one among them.
-
-    ``parts`` is emptied on the way, so that each is gone when its positions are known. Ids in a
-    range that is not much larger than their number are looked up in a table; others are sorted.
-    """
-    parts[:] = [part for part in parts if part.size]
-    n = sum(part.size for part in parts)
-    if not n:
-        return np.empty(0, np.int64), np.empty(0, np.int32)
-    low, high = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
-    span = high - low + 1
-    if span > max(2 * n, _SMALL_SPAN):
-        whole = np.concatenate(parts)
-        parts.clear()
-        sorted_, inverse = np.unique(whole, return_inverse=True)
-        return sorted_.astype(np.int64, copy=False), inverse.astype(np.int32)
-    distinct: NDArray[np.int64]
-    present = np.zeros(span, dtype=np.bool_)
-    for part in parts:
-        _run(mark, part.size, CHUNK, part, low, present)
-    number = np.cumsum(present, dtype=np.int32)
-    number -= 1
-    places = np.empty(n, np.int32)
-    end = n
-    while parts:
-        part = parts.pop()
-        _run(renumber, part.size, CHUNK, part, low, number, places[end - part.size : end])
-        end -= part.size
-    distinct = np.flatnonzero(present).astype(np.int64, copy=False)
-    distinct += low
-    return distinct, places
-
-
-def _run(kernel: Any, n: int, per_task: int, *arguments: Any) -> None:
-    """Run a kernel over n entries or rows."""
-    run(kernel, -(-n // per_task), available_threads(), *arguments)
-
-
-def build_csr(
-    rows: NDArray[np.int32],
-    cols: NDArray[np.int32],
-    values: NDArray[np.float64] | None,
-    row_ids: Ids,
-    col_ids: Ids,
-    duplicates: Duplicates,
-    weights: NDArray[np.float64] | None = None,
-) -> tuple[sparse.csr_array, NDArray[np.float64] | None]:
-    """Return the matrix of positions, with sorted columns in each row, and its entries' weights.
-
-    There is one entry for each pair. The ids give the shape, and name a pair that is refused.
-    Values and weights that are added up are so in ascending order: the sum does not depend on the
-    order in which the pairs came. Both arrays of positions are written over.
-    """
-    shape = (row_ids.size, col_ids.size)
-    for axis, size in zip(("rows", "columns"), shape, strict=True):
-        if size > _LIMIT:
-            raise InvalidInputError(f"there are {size} {axis}: at most 2^31 - 1 are possible")
-    if weights is not None:
-        check_weights(weights, lambda entry: (row_ids.item(rows[entry]), col_ids.item(cols[entry])))
-    n = rows.size
-    has_numbers = values is not None or weights is not None
-    places = np.arange(n if has_numbers else 0)
-    indptr, first = np.empty(shape[0] + 1, np.int64), np.empty(0, np.int64)
-    # Stable, by column and then by row: every row ends up sorted, and equal pairs in order.
-    entries: list[NDArray[Any]] = [cols, rows, places]
-    spare = [np.empty_like(array) for array in entries]
-    entries, spare = _sort(entries, spare, shape[1])
-    entries[:2], spare[:2] = entries[1::-1], spare[1::-1]
-    (rows, indices, places), spare = _sort(entries, spare, shape[0])
-    _run(find_rows, n + 1, CHUNK, rows, indptr)
-    repeats = np.empty(shape[0], np.int64)
-    _run(count_repeats, shape[0], ROWS, indptr, indices, repeats)
-    n_repeats = int(repeats.sum())
-    if n_repeats:
-        if has_numbers or duplicates != "keep-one":
-            first = np.empty(n - n_repeats, np.int64)
-        new_indptr = indptr - np.concatenate([[0], np.cumsum(repeats)])
-        new_indices = spare[1][: n - n_repeats]
-        _run(drop_repeats, shape[0], ROWS, indptr, indices, new_indptr, new_indices, first)
-    data = None if values is None else values[places]
-    weights = None if weights is None else weights[places]
-    if n_repeats:
-        if first.size:
-            pair = pair_at(indptr, indices, row_ids, col_ids)
-            data, weights = _merged(data, weights, first, n, duplicates, pair)
-        indptr, indices = new_indptr, new_indices
-    if data is None:
-        data = np.ones(indices.size, dtype=np.float32)
-    if indices.size <= _LIMIT:  # scipy would give both the larger of their types
-        indptr = indptr.astype(np.int32)
-    return sparse.csr_array((data, indices, indptr), shape=shape), weights
-
-
-def check_weights(weights: NDArray[np.float64], pair: Callable[[int], tuple[Any, Any]]) -> None:
-    """Raise unless weights are finite and >= 0; ``pair`` gives the two ids of an entry."""
-    if weights.size and not (weights.min() >= 0 and weights.max() < np.inf):  # also if one is NaN
-        entry = int(np.flatnonzero(~((weights >= 0) & (weights < np.inf)))[0])
-        row, col = pair(entry)
-        raise InvalidInputError(
-            f"the weight of row {row!r}, column {col!r} is {weights[entry]}: "
-            "weights must be finite and >= 0"
-        )
+def with_data(matrix: sparse.csr_array, data: NDArray[Any]) -> sparse.csr_array:
+    """Return a CSR array with the entries of another one, which it shares, and other numbers."""
+    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def pair_at(
@@ -177,64 +54,98 @@ def pair_at(
     return pair
 
 
-def _sort(
-    entries: list[NDArray[Any]], spare: list[NDArray[Any]], n_keys: int
-) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
-    """Sort entries by their first array, whose numbers are below n_keys, stably, digit by digit.
+def build_csr(
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    numbers: Mapping[str, NDArray[Any]],
+    row_ids: Ids,
+    col_ids: Ids,
+    duplicates: Duplicates,
+) -> tuple[sparse.csr_array, dict[str, NDArray[Any]]]:
+    """Build the matrix of pairs, with one entry for each pair and ascending columns in each row.
 
-    Returns the arrays that hold them then, and the others.
+    Parameters
+    ----------
+    rows, cols : ndarray of int, shape (n,)
+        Positions of each given pair.
+    numbers : mapping of str to ndarray, each of shape (n,)
+        ``"value"``, ``"weight"`` and ``"time"`` of each pair, or some of them.
+    row_ids, col_ids : ndarray
+        Ids, for the shape and for messages.
+    duplicates : {"keep-one", "count", "error"}
+        What a pair that occurs several times becomes: see `Pairings.from_arrays`.
+
+    Returns
+    -------
+    csr_array
+        The values, or ones (or counts) in float32.
+    dict of str to ndarray
+        ``weights`` and ``times`` in the order of its entries, if they were given.
     """
-    bounds = np.linspace(0, entries[0].size, available_threads() + 1).astype(np.int64)
-    shift = 0
-    while n_keys > 1 << shift:
-        counts = np.zeros((bounds.size - 1, DIGITS), np.int64)
-        _run(count_digits, bounds.size - 1, 1, entries[0], shift, bounds, counts)
-        by_digit = counts.T  # a digit's entries of the first part come before those of the second
-        starts = (np.cumsum(by_digit).reshape(by_digit.shape) - by_digit).T.copy()
-        _run(sort_by_digit, bounds.size - 1, 1, *entries, shift, bounds, starts, *spare)
-        entries, spare = spare, entries
-        shift += DIGITS.bit_length() - 1
-    return entries, spare
+    shape = (row_ids.size, col_ids.size)
+    check_limit(shape)
+    n = rows.size
+    entries = np.arange(n) if numbers else np.ones(n, np.float32)
+    matrix = sparse.coo_array((entries, (rows, cols)), shape=shape).tocsr()  # adds up, and sorts
+    if matrix.nnz == n:
+        merged = {kind: array[matrix.data] for kind, array in numbers.items()}
+    elif numbers:
+        matrix, merged = _merged(rows, cols, numbers, (row_ids, col_ids), duplicates)
+    else:
+        merged = {}
+        if duplicates == "error":
+            pair = pair_at(matrix.indptr, matrix.indices, row_ids, col_ids)
+            _refuse(pair(int(np.argmax(matrix.data > 1))), "", duplicates)
+        if duplicates == "keep-one":
+            matrix.data[:] = 1.0
+    if numbers:
+        values = merged.pop("value", None)
+        if values is None:
+            values = np.ones(matrix.nnz, np.float32)
+        matrix = with_data(matrix, values)
+    return matrix, {f"{kind}s": array for kind, array in merged.items()}
 
 
 def _merged(
-    data: NDArray[Any] | None,
-    weights: NDArray[np.float64] | None,
-    first: NDArray[np.int64],
-    n: int,
+    rows: NDArray[Any],
+    cols: NDArray[Any],
+    numbers: Mapping[str, NDArray[Any]],
+    ids: tuple[Ids, Ids],
     duplicates: Duplicates,
-    pair: Callable[[int], tuple[Any, Any]],
-) -> list[NDArray[Any] | None]:
-    """Return one value and one weight for each pair; raise if those of a pair cannot be merged."""
-    lengths = np.diff(first, append=n)
+) -> tuple[sparse.csr_array, dict[str, NDArray[Any]]]:
+    """Return the matrix of distinct pairs, and one number of each kind for each pair."""
+    shape = (ids[0].size, ids[1].size)
+    group = rows.astype(np.int64) * shape[1] + cols  # below 2^62
+    order = np.argsort(group, kind="stable")
+    group = group[order]
+    is_first = np.concatenate([[True], group[1:] != group[:-1]])
+    first = np.flatnonzero(is_first)
+    lengths = np.diff(first, append=rows.size)
+    rows, cols = rows[order[first]], cols[order[first]]
+
+    def refuse(clash: NDArray[np.bool_], kind: str) -> None:
+        if clash.any():
+            pair = int(np.argmax(clash))
+            _refuse((ids[0].item(rows[pair]), ids[1].item(cols[pair])), kind, duplicates)
+
     if duplicates == "error":
-        _refuse(pair(int(first[lengths > 1][0])), "", duplicates)
-    merged: list[NDArray[Any] | None] = []
-    for what, numbers in (("values", data), ("weights", weights)):
-        if numbers is None:
-            counts = duplicates == "count" and what == "values"
-            merged.append(lengths.astype(np.float32) if counts else None)
-            continue
-        if duplicates == "count":
-            one = _sums(numbers, first, lengths)
-            clash = first[~np.isfinite(one)]
+        refuse(lengths > 1, "")
+    merged = {}
+    for kind, array in numbers.items():
+        # In ascending order: sums do not depend on the order in which pairs are given.
+        ascending = array[np.lexsort((array, np.cumsum(is_first)[np.argsort(order)]))]
+        if kind == "time":
+            merged[kind] = ascending[first + lengths - 1]  # the latest
+        elif duplicates == "count":
+            with np.errstate(over="ignore", invalid="ignore"):
+                merged[kind] = np.add.reduceat(ascending, first)
+            refuse(~np.isfinite(merged[kind]), f"{kind}s")
         else:
-            one = numbers[first]
-            clash = np.flatnonzero(numbers != np.repeat(one, lengths))
-        if clash.size:
-            _refuse(pair(int(clash[0])), what, duplicates)
-        merged.append(one)
-    return merged
-
-
-def _sums(
-    data: NDArray[np.float64], first: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Add up the values of each pair, in ascending order."""
-    group = np.repeat(np.arange(first.size), lengths)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums: NDArray[np.float64] = np.add.reduceat(data[np.lexsort((data, group))], first)
-    return sums
+            merged[kind] = ascending[first]
+            refuse(merged[kind] != ascending[first + lengths - 1], f"{kind}s")
+    if duplicates == "count" and "value" not in merged:
+        merged["value"] = lengths.astype(np.float32)
+    return sparse.coo_array((np.ones(first.size), (rows, cols)), shape=shape).tocsr(), merged
 
 
 def _refuse(pair: tuple[Any, Any], what: str, duplicates: Duplicates) -> None:
@@ -246,3 +157,134 @@ def _refuse(pair: tuple[Any, Any], what: str, duplicates: Duplicates) -> None:
     raise InvalidInputError(
         f"the pair of row {pair[0]!r} and column {pair[1]!r} {reason}: {way_out}"
     )
+
+
+def as_csr(
+    matrix: Any, weights: Any = None, name: str = "matrix"
+) -> tuple[sparse.csr_array, NDArray[np.float64] | None]:
+    """Return a CSR array of any scipy sparse matrix, entry by entry, in float32 or float64.
+
+    Repeated entries stay repeated and stored zeros stay stored. Where nothing has to change, the
+    arrays are shared with the caller's matrix, so they must not be written to.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array
+        Of real numbers, not in BSR format.
+    weights : array_like or sparse matrix, optional
+        A number for each entry: in the order of ``matrix.data`` of a CSR matrix, or as a matrix
+        with the same stored entries.
+    name : str
+        Of the matrix, for messages.
+
+    Returns
+    -------
+    csr_array
+    ndarray of float64 or None
+        The weights in the order of its entries.
+
+    Raises
+    ------
+    InvalidInputError
+        If the matrix is dense, in BSR format, not 2-d, not of real numbers, or has an index outside
+        its shape; or the weights do not fit.
+    """
+    csr = _as_csr(matrix, name)
+    if weights is None:
+        return csr, None
+    if sparse.issparse(weights):
+        return csr, _weights_beside(csr, _as_csr(weights, "weights"))
+    if matrix.format != "csr":
+        raise InvalidInputError(
+            f"weights is an array, but the matrix is in {matrix.format.upper()} format, whose "
+            "entries have another order than those of CSR: give the weights as a sparse matrix "
+            "too, or the matrix in CSR format"
+        )
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"weights must be numbers, one for each entry: {error}") from error
+    if array.shape != (csr.nnz,):
+        raise InvalidInputError(
+            f"weights has shape {array.shape}, but the matrix has {csr.nnz} stored entries: give "
+            "one weight for each"
+        )
+    return csr, array
+
+
+def _weights_beside(csr: sparse.csr_array, beside: sparse.csr_array) -> NDArray[np.float64]:
+    """Return the data of a matrix with the same stored entries, in the order of these."""
+    data: NDArray[np.float64] = beside.data.astype(np.float64, copy=False)
+    same = beside.shape == csr.shape and np.array_equal(beside.indptr, csr.indptr)
+    if same and not np.array_equal(beside.indices, csr.indices):
+        rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+        theirs, ours = (np.lexsort((each.indices, rows)) for each in (beside, csr))
+        same = np.array_equal(beside.indices[theirs], csr.indices[ours])
+        order = np.empty_like(ours)
+        order[ours] = theirs
+        data = data[order]
+    if not same:
+        raise InvalidInputError(
+            f"weights has shape {beside.shape} and {beside.nnz} entries, the matrix has shape "
+            f"{csr.shape} and {csr.nnz}: both must have the same stored entries"
+        )
+    return data
+
+
+def _as_csr(matrix: Any, name: str) -> sparse.csr_array:
+    if not sparse.issparse(matrix):
+        raise InvalidInputError(
+            f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
+            "scipy.sparse.csr_array(...)"
+        )
+    if matrix.format == "bsr":
+        raise InvalidInputError(
+            f"{name} is in BSR format, whose blocks store zeros that are no entries: convert it "
+            "by tocsr() and call eliminate_zeros()"
+        )
+    if matrix.ndim != 2:
+        raise InvalidInputError(f"{name} has {matrix.ndim} dimensions: it must have 2")
+    kind, size = matrix.dtype.kind, matrix.dtype.itemsize
+    if kind not in "biuf":
+        raise InvalidInputError(f"{name} has dtype {matrix.dtype}: it must hold real numbers")
+    exact_in_32_bits = kind == "b" or size <= 2 or (kind == "f" and size == 4)
+    dtype = np.float32 if exact_in_32_bits else np.float64
+    if matrix.format in ("csr", "csc"):
+        _check_index(matrix, name)
+        csr = sparse.csr_array(matrix.tocsr())
+        if csr.nnz < max(csr.indices.size, csr.data.size):  # there is space behind the entries
+            stored = (csr.data[: csr.nnz], csr.indices[: csr.nnz], csr.indptr)
+            csr = sparse.csr_array(stored, shape=csr.shape)
+        if csr.dtype == dtype:
+            return csr
+        return sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
+    coo = matrix.tocoo()  # its own tocsr adds repeated entries up
+    for axis, positions in (("row", coo.row), ("column", coo.col)):
+        _check_range(positions, coo.shape[axis == "column"], axis, name)
+    order = np.argsort(coo.row, kind="stable")
+    indptr = np.zeros(coo.shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.bincount(coo.row, minlength=coo.shape[0]), out=indptr[1:])
+    return sparse.csr_array(
+        (coo.data[order].astype(dtype), coo.col[order], indptr), shape=coo.shape
+    )
+
+
+def _check_index(matrix: Any, name: str) -> None:
+    """Raise if a CSR or CSC matrix made by hand points outside itself: kernels do not check."""
+    ends = matrix.indptr
+    if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] > matrix.indices.size:
+        raise InvalidInputError(
+            f"{name} has an index pointer that does not ascend from 0 to its number of entries: "
+            "build it with scipy.sparse.coo_array((values, (rows, cols)))"
+        )
+    inner, axis = (1, "column") if matrix.format == "csr" else (0, "row")
+    _check_range(matrix.indices[: ends[-1]], matrix.shape[inner], axis, name)
+
+
+def _check_range(positions: NDArray[Any], size: int, axis: str, name: str) -> None:
+    if positions.size and not (positions.min() >= 0 and positions.max() < size):
+        entry = int(np.flatnonzero((positions < 0) | (positions >= size))[0])
+        raise InvalidInputError(
+            f"entry {entry} of {name} is in {axis} {positions[entry]}, but there are only {size} "
+            f"{axis}s, counted from 0"
+        )

@@ -1,7 +1,6 @@
 """`Pairings`: a sparse matrix that knows the names of its rows and columns."""
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -11,19 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property
-from twofold._common.checks import check_choice, check_names
-from twofold.data.archive import damage_explained
-from twofold.data.csr import Duplicates, build_csr, check_weights, encode, is_ascending, pair_at
-from twofold.data.frames import read_frame
-from twofold.data.mapped import read_mapped, write_mapped
-from twofold.data.report import ReadReport, reported
-from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique, index_of
+from twofold._common.checks import check_choice
+from twofold.data.builder import IdType, OnNull, PairBuilder
+from twofold.data.columns import ItemError, to_times
+from twofold.data.csr import Duplicates, as_csr, check_limit, is_ascending, pair_at, with_data
+from twofold.data.files import ZIP, damage_explained, read_file, write_file
+from twofold.data.frames import frame_chunks
+from twofold.data.report import ReadReport
+from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
-__all__ = ["Duplicates", "Pairings"]
+__all__ = ["Pairings"]
 
 
-_KIND, _VERSION = "pairings", 1  # of cache files
+_KIND, _VERSION = "pairings", 1  # of files
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,11 @@ class Pairings:
         out. An array has the order of ``matrix.data``, so the matrix must be CSR; a scipy sparse
         matrix or array has the stored entries of the matrix. They become an array of float64 in
         the order of the CSR matrix. By default there are none.
+    times : array_like, shape (n_pairs,), optional
+        When each pair was made: integers in any unit, or dates and times, which become datetime64
+        in microseconds. The matrix must be CSR; the order is that of ``matrix.data``.
     n_dropped_pairs : int, default 0
-        How many pairs `align` left out on the way here, because their column is unknown.
+        How many pairs `align` left out, because their column is unknown.
     n_dropped_cols : int, default 0
         How many different columns these pairs had.
     n_null_dropped : int, default 0
@@ -77,15 +80,14 @@ class Pairings:
     row_ids: Ids
     col_ids: Ids
     weights: NDArray[np.float64] | None = field(default=None, kw_only=True, repr=False)
+    times: NDArray[Any] | None = field(default=None, kw_only=True, repr=False)
     n_dropped_pairs: int = field(default=0, kw_only=True)
     n_dropped_cols: int = field(default=0, kw_only=True)
     n_null_dropped: int = field(default=0, kw_only=True)
     report: ReadReport | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        format_given = getattr(self.matrix, "format", "")
-        matrix = to_csr(self.matrix)
-        object.__setattr__(self, "matrix", matrix)
+        matrix, weights = as_csr(self.matrix, self.weights)
         for axis, name in enumerate(("row", "col")):
             ids = as_ids(getattr(self, f"{name}_ids"), f"{name}_ids")
             if ids.size != matrix.shape[axis]:
@@ -95,11 +97,21 @@ class Pairings:
                 )
             check_unique(ids, f"{name}_ids")
             object.__setattr__(self, f"{name}_ids", ids)
-        if self.weights is not None:
-            weights = _entry_weights(self.weights, matrix, format_given)
-            pair = pair_at(matrix.indptr, matrix.indices, self.row_ids, self.col_ids)
-            check_weights(weights, pair)
-            object.__setattr__(self, "weights", weights)
+        if weights is not None:
+            good = (weights >= 0) & (weights < np.inf)
+            if not good.all():
+                entry = int(np.argmin(good))
+                row, col = pair_at(matrix.indptr, matrix.indices, self.row_ids, self.col_ids)(entry)
+                raise InvalidInputError(
+                    f"the weight of row {row!r}, column {col!r} is {weights[entry]}: "
+                    "weights must be finite and >= 0"
+                )
+        if self.times is not None:
+            if self.matrix.format != "csr":
+                raise InvalidInputError("times need a matrix in CSR format, whose order they have")
+            object.__setattr__(self, "times", _times(self.times, matrix.nnz))
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "weights", weights)
 
     @staticmethod
     def from_arrays(
@@ -108,6 +120,8 @@ class Pairings:
         values: ArrayLike | None = None,
         *,
         weights: ArrayLike | None = None,
+        times: ArrayLike | None = None,
+        row_ids: ArrayLike | None = None,
         duplicates: Duplicates = "keep-one",
     ) -> "Pairings":
         """Build pairings from parallel arrays of ids, one entry for each pair.
@@ -115,15 +129,20 @@ class Pairings:
         Parameters
         ----------
         rows, cols : array_like, shape (n_pairs,)
-            The row id and the column id of each pair: integers or strings.
+            The row id and the column id of each pair: integers, strings or UUIDs, which become
+            strings.
         values : array_like, shape (n_pairs,), optional
             A finite number for each pair. Without it every stored value is 1.
         weights : array_like, shape (n_pairs,), optional
             A finite weight >= 0 for each pair, beside its value.
+        times : array_like, shape (n_pairs,), optional
+            When each pair was made: integers, or dates and times.
+        row_ids : array_like, optional
+            Ids of rows that exist, with or without a pair: the result has these rows, too.
         duplicates : {"keep-one", "count", "error"}, default "keep-one"
             What a pair that occurs several times becomes: one entry (with equal values and equal
             weights, otherwise an error); one entry that counts the occurrences, or adds up their
-            values, and adds up their weights; or an error.
+            values, and adds up their weights; or an error. It has the latest of their times.
 
         Returns
         -------
@@ -137,29 +156,24 @@ class Pairings:
             If the arrays differ in length, an id is neither an integer nor a string, a value or
             weight is not a finite number, a weight is below 0, or a duplicate is not allowed.
         """
-        check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
-        row_ids, row_index = encode(as_ids(rows, "rows"))
-        col_ids, col_index = encode(as_ids(cols, "cols"))
-        if row_index.size != col_index.size:
+        columns: list[Any] = [as_ids(rows, "rows"), as_ids(cols, "cols")]
+        n = columns[0].size
+        if columns[1].size != n:
             raise InvalidInputError(
-                f"rows has {row_index.size} entries but cols has {col_index.size}: "
+                f"rows has {n} entries but cols has {columns[1].size}: "
                 "they must be parallel arrays, one entry for each pair"
             )
-        data = None if values is None else _numbers(values, row_index.size, "values")
-        if data is not None:
-            bad = np.flatnonzero(~np.isfinite(data))
-            if bad.size:
-                raise InvalidInputError(
-                    f"the value of row {row_ids.item(row_index[bad[0]])!r}, "
-                    f"column {col_ids.item(col_index[bad[0]])!r} is {data[bad[0]]}: "
-                    "values must be finite"
-                )
-        if weights is not None:
-            weights = _numbers(weights, row_index.size, "weights")
-        matrix, merged = build_csr(
-            row_index, col_index, data, row_ids, col_ids, duplicates, weights
-        )
-        return Pairings(matrix, row_ids, col_ids, weights=merged)
+        names: dict[str, Any] = {}
+        for kind, numbers in (("value", values), ("weight", weights), ("time", times)):
+            if numbers is not None:
+                names[kind] = f"{kind}s"
+                of_each = _times if kind == "time" else _numbers
+                columns.append(of_each(numbers, n, f"{kind}s"))
+        builder = PairBuilder("rows", "cols", **names, duplicates=duplicates)
+        builder.noun = "array"
+        builder.add(columns)
+        existing = None if row_ids is None else as_ids(row_ids, "row_ids")
+        return Pairings(**builder.build("arrays", existing))
 
     @staticmethod
     def from_frame(
@@ -169,8 +183,10 @@ class Pairings:
         value: str | None = None,
         *,
         weight: str | None = None,
+        time: str | None = None,
         duplicates: Duplicates = "keep-one",
-        on_null: Literal["error", "drop"] = "error",
+        on_null: OnNull = "error",
+        id_type: IdType | None = None,
     ) -> "Pairings":
         """Build pairings from a data frame, one line for each pair; needs ``twofold[frames]``.
 
@@ -180,20 +196,24 @@ class Pairings:
             Of pandas (2.2 or newer), polars, pyarrow or any other library whose frames have
             ``__arrow_c_stream__``.
         row : str, default "pid"
-            The column of row ids: integers or text, also as categories. Whole numbers in a column
-            of floats or decimals count as integers, as pandas makes floats of integers where some
-            are missing.
+            The column of row ids: integers, text or UUIDs, also as categories. Whole numbers in a
+            column of floats or decimals count as integers, as pandas makes floats of integers where
+            some are missing.
         col : str, default "tid"
-            The column of column ids, likewise.
+            The column of column ids, likewise; or of lists of them, where a line is a row.
         value : str, optional
             The column with a finite number for each pair. Without it every stored value is 1.
         weight : str, optional
             The column with a finite weight >= 0 for each pair, beside its value.
+        time : str, optional
+            The column that says when a pair was made: integers, or dates and times.
         duplicates : {"keep-one", "count", "error"}, default "keep-one"
             What a pair that occurs several times becomes; see `from_arrays`.
         on_null : {"error", "drop"}, default "error"
             What to do with a pair whose row or column id is NULL, None or NaN: raise; or leave it
             out, and say how many in `n_null_dropped`.
+        id_type : {"text", "integer"}, optional
+            What ids become. By default integers stay integers and text stays text.
 
         Returns
         -------
@@ -213,24 +233,19 @@ class Pairings:
         >>> Pairings.from_frame(frame)
         <Pairings: 2 rows x 2 columns, 3 pairs>
         """
-        check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
-        check_choice(on_null, "on_null", ("error", "drop"))
-        check_names({"row": row, "col": col}, {"value": value, "weight": weight})
-        names = [name for name in (row, col, value, weight) if name is not None]
-        started = time.perf_counter()
-        ids, numbers, n_null = read_frame(frame, names, drop_nulls=on_null == "drop")
-        values = None if value is None else numbers[0]
-        weights = None if weight is None else numbers[-1]
-        (row_ids, rows), (col_ids, cols) = map(encode, ids)
-        matrix, weights = build_csr(rows, cols, values, row_ids, col_ids, duplicates, weights)
-        pairings = Pairings(matrix, row_ids, col_ids, weights=weights, n_null_dropped=n_null)
-        return reported(pairings, "arrow", rows.size + n_null, started)
+        builder = PairBuilder(
+            row, col, value, weight, time,
+            duplicates=duplicates, on_null=on_null, id_type=id_type,
+        )  # fmt: skip
+        for columns in frame_chunks(frame, builder.names):
+            builder.add(columns)
+        return Pairings(**builder.build("arrow"))
 
     @staticmethod
     def open(
         path: str | os.PathLike[str], mmap: bool = True, *, verify: bool = False
     ) -> "Pairings":
-        """Open a cache that `save` wrote, in milliseconds.
+        """Open a file that `save` wrote, in milliseconds.
 
         Mapped arrays stay in the file until something reads them, are shared by all processes that
         open it, and can be dropped by the system when memory is short. They are copy-on-write:
@@ -265,8 +280,8 @@ class Pairings:
         InvalidInputError
             If the file cannot be opened.
         """
-        parts = read_mapped(path, _KIND, _VERSION, mapped=mmap, verify=verify or not mmap)
-        with damage_explained(path):
+        parts = read_file(path, _KIND, _VERSION, mapped=mmap, verify=verify or not mmap)
+        with damage_explained(path, "pairings", ZIP):
             return from_parts(*parts)
 
     @property
@@ -279,6 +294,12 @@ class Pairings:
         """Number of stored pairs."""
         return int(self.matrix.nnz)
 
+    @property
+    def beside(self) -> dict[str, Any]:
+        """The weights and times of the pairs, by name, as far as there are any."""
+        named = {"weights": self.weights, "times": self.times}
+        return {name: numbers for name, numbers in named.items() if numbers is not None}
+
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__}: {self.shape[0]} rows x {self.shape[1]} columns, "
@@ -287,11 +308,11 @@ class Pairings:
 
     @cached_property
     def _rows(self) -> Vocabulary:
-        return Vocabulary(self.row_ids)
+        return Vocabulary(self.row_ids, "row")
 
     @cached_property
     def _cols(self) -> Vocabulary:
-        return Vocabulary(self.col_ids)
+        return Vocabulary(self.col_ids, "column")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the indexes out of pickles: they are built again."""
@@ -315,7 +336,7 @@ class Pairings:
         UnknownIdError
             If an id is not in `row_ids`.
         """
-        return index_of(ids, self._rows, "row")
+        return self._rows.positions(ids)
 
     def col_index(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Positions of the given column ids.
@@ -334,7 +355,7 @@ class Pairings:
         UnknownIdError
             If an id is not in `col_ids`.
         """
-        return index_of(ids, self._cols, "column")
+        return self._cols.positions(ids)
 
     def take_rows(self, positions: ArrayLike) -> "Pairings":
         """Return the rows at the given positions, in that order, with all columns.
@@ -366,10 +387,11 @@ class Pairings:
                 f"position {outside[0]} is not one of the {self.row_ids.size} rows, which are "
                 "counted from 0: for ids, see row_index"
             )
-        weights = None
-        if self.weights is not None:
-            weights = with_data(self.matrix, self.weights)[taken].data
-        return Pairings(self.matrix[taken], self.row_ids[taken], self.col_ids, weights=weights)
+        matrix, beside = self.matrix[taken], self.beside
+        if beside:
+            entries = with_data(self.matrix, np.arange(self.n_pairs))[taken].data
+            beside = {name: numbers[entries] for name, numbers in beside.items()}
+        return Pairings(matrix, self.row_ids[taken], self.col_ids, **beside)
 
     def align(
         self, col_ids: "ArrayLike | Pairings", *, unknown: Literal["drop", "error"] = "drop"
@@ -393,7 +415,8 @@ class Pairings:
         Raises
         ------
         InvalidInputError
-            If `col_ids` repeats an id, or `unknown` is neither of the two.
+            If `col_ids` repeats an id, they are integers and those of the pairings are strings (or
+            the other way round), or `unknown` is neither of the two.
         UnknownIdError
             If `unknown="error"` and a stored pair has a column that is not in `col_ids`.
         """
@@ -409,46 +432,40 @@ class Pairings:
             entries.matrix,
             self.row_ids,
             entries.col_ids,
-            weights=entries.weights,
+            **entries.beside,
             n_dropped_pairs=self.n_pairs - entries.indices.size,
             n_dropped_cols=entries.lost.size,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a cache that `open` maps into memory, atomically and without pickle.
+        """Write the pairings to a file that `open` maps into memory, atomically, without pickle.
 
-        It takes 8 bytes for each pair with float32 values, 12 with float64, and 8 more with
-        weights. Values are stored even where all of them are 1: as they are mapped too, they cost
-        neither time nor memory. Names of tracks and playlists are not part of it. Only a process
-        that is killed while it writes leaves something behind: a hidden file
+        The file is an uncompressed ``.npz``, which `numpy.load` reads, too. It takes 8 bytes for
+        each pair with float32 values, 12 with float64, and 8 more with weights or times each.
+        Values are stored even where all of them are 1. Names of tracks and playlists are not part
+        of it. Only a process that is killed while it writes leaves something behind: a hidden file
         ``.<name>.<letters>.tmp``.
 
         Parameters
         ----------
         path : str or path-like
-            The file, by custom with the ending ``.pairings``; none is added. One that exists is
+            The file, by custom with the ending ``.npz``; none is added. One that exists is
             replaced, and stays as it is if writing fails.
 
         Raises
         ------
         InvalidInputError
-            If the file cannot be written, or the matrix has more than 2^31 - 1 columns.
+            If the file cannot be written.
 
         Examples
         --------
         >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
-        >>> pairings.save("week.pairings")  # doctest: +SKIP
-        >>> Pairings.open("week.pairings")  # doctest: +SKIP
+        >>> pairings.save("week.npz")  # doctest: +SKIP
+        >>> Pairings.open("week.npz")  # doctest: +SKIP
         <Pairings: 2 rows x 2 columns, 3 pairs>
         """
-        if self.shape[1] > np.iinfo(np.int32).max:
-            raise InvalidInputError(
-                f"the matrix has {self.shape[1]} columns: a cache can have at most 2^31 - 1"
-            )
         arrays, meta = parts_of(self)
-        arrays["indptr"] = arrays["indptr"].astype(np.int64, copy=False)
-        arrays["indices"] = arrays["indices"].astype(np.int32, copy=False)
-        write_mapped(path, _KIND, _VERSION, arrays, meta)
+        write_file(path, _KIND, _VERSION, arrays, meta)
 
 
 def check_pairings(pairings: Any) -> None:
@@ -463,15 +480,15 @@ def check_pairings(pairings: Any) -> None:
 def parts_of(pairings: Pairings) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
     """Return what files keep of pairings: arrays, and numbers by name."""
     matrix = pairings.matrix
+    check_limit(matrix.shape)
     arrays = {
         "data": matrix.data[: matrix.nnz],
-        "indices": matrix.indices[: matrix.nnz],
+        "indices": matrix.indices[: matrix.nnz].astype(np.int32, copy=False),
         "indptr": matrix.indptr,
         "row_ids": pairings.row_ids,
         "col_ids": pairings.col_ids,
     }
-    if pairings.weights is not None:
-        arrays["weights"] = pairings.weights
+    arrays |= pairings.beside
     names = ("n_dropped_pairs", "n_dropped_cols", "n_null_dropped")
     return arrays, {name: int(getattr(pairings, name)) for name in names}
 
@@ -486,7 +503,8 @@ def from_parts(arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, int]) -> P
     parts: tuple[Any, ...] = (arrays["data"], indices, indptr)
     matrix = sparse.csr_array(parts, shape=(row_ids.size, col_ids.size))
     counts: dict[str, Any] = {name: int(count) for name, count in meta.items()}
-    return Pairings(matrix, row_ids, col_ids, weights=arrays.get("weights"), **counts)
+    beside: dict[str, Any] = {name: arrays.get(name) for name in ("weights", "times")}
+    return Pairings(matrix, row_ids, col_ids, **beside, **counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -497,7 +515,8 @@ class AlignedEntries:
     indptr: NDArray[np.integer]
     indices: NDArray[np.integer]
     data: NDArray[Any]
-    weights: NDArray[np.float64] | None
+    beside: dict[str, Any]
+    """Weights and times, as of `Pairings.beside`."""
     lost: NDArray[np.integer]
     """Columns of the pairings, in ascending order, that are not among the others."""
 
@@ -513,144 +532,66 @@ def aligned_entries(pairings: Pairings, col_ids: ArrayLike | Pairings) -> Aligne
     if isinstance(col_ids, Pairings):
         columns = col_ids._cols
     else:
-        columns = Vocabulary(as_ids(col_ids, "col_ids"))
-    matrix, weights = pairings.matrix, pairings.weights
-    indptr, data = matrix.indptr, matrix.data
-    indices = columns.find(pairings.col_ids)[matrix.indices]
+        columns = Vocabulary(as_ids(col_ids, "col_ids"), "column")
+    matrix = pairings.matrix
+    numbers = {"data": matrix.data, **pairings.beside}
+    indptr, indices = matrix.indptr, columns.find(pairings.col_ids)[matrix.indices]
     lost = matrix.indices[:0]
     known = indices >= 0
     if not known.all():
         lost = np.unique(matrix.indices[~known])
         indptr = np.concatenate([[0], np.cumsum(known, dtype=np.int64)])[indptr]
-        indices, data = indices[known], data[known]
-        weights = None if weights is None else weights[known]
+        indices = indices[known]
+        numbers = {name: array[known] for name, array in numbers.items()}
     if not is_ascending(indptr, indices):
-        places = np.arange(indices.size)
         order = sparse.csr_array(
-            (places, indices, indptr), shape=(indptr.size - 1, columns.ids.size)
+            (np.arange(indices.size), indices, indptr), shape=(indptr.size - 1, columns.ids.size)
         )
         order.sort_indices()
-        indices, data = order.indices, data[order.data]
-        weights = None if weights is None else weights[order.data]
-    return AlignedEntries(columns.ids, indptr, indices, data, weights, lost)
-
-
-def with_data(matrix: sparse.csr_array, data: NDArray[Any]) -> sparse.csr_array:
-    """Return a CSR array with the entries of another one, which it shares, and other numbers."""
-    return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        indices = order.indices
+        numbers = {name: array[order.data] for name, array in numbers.items()}
+    return AlignedEntries(columns.ids, indptr, indices, numbers.pop("data"), numbers, lost)
 
 
 def _numbers(values: Any, n: int, name: str) -> NDArray[np.float64]:
     """Return float64, or raise unless there is a number for each of n pairs."""
+    array = _flat(values, n, name)
+    if array.dtype.kind not in "biufO":
+        raise InvalidInputError(f"{name} holds {array.dtype}: give a finite number for each pair")
     try:
-        numbers = np.asarray(values, dtype=np.float64)
+        return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"{name} must be finite numbers, one for each pair: {error}"
         ) from error
-    if numbers.shape != (n,):
-        raise InvalidInputError(f"{name} has shape {numbers.shape}, but there are {n} pairs")
-    return numbers
 
 
-def _entry_weights(
-    weights: Any, matrix: sparse.csr_array, format_given: str
-) -> NDArray[np.float64]:
-    """Return weights in the order of the matrix, which was given in another format perhaps."""
-    if not sparse.issparse(weights):
-        if format_given != "csr":
-            raise InvalidInputError(
-                f"weights is an array, but the matrix is in {format_given.upper()} format, whose "
-                "entries have another order than those of CSR: give the weights as a sparse matrix "
-                "too, or the matrix in CSR format"
-            )
-        return _numbers(weights, matrix.nnz, "weights")
-    beside = to_csr(weights, "weights")
-    data: NDArray[np.float64] = beside.data.astype(np.float64, copy=False)
-    same = beside.shape == matrix.shape and np.array_equal(beside.indptr, matrix.indptr)
-    if same and not np.array_equal(beside.indices, matrix.indices):
-        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-        theirs, ours = (np.lexsort((each.indices, rows)) for each in (beside, matrix))
-        same = np.array_equal(beside.indices[theirs], matrix.indices[ours])
-        order = np.empty_like(ours)
-        order[ours] = theirs
-        data = data[order]
-    if not same:
+def _times(values: Any, n: int, name: str = "times") -> NDArray[Any]:
+    """Return int64 or datetime64 in microseconds, one for each of n pairs."""
+    array = _flat(values, n, name)
+    if array.dtype.kind == "O":
+        try:
+            array = to_times(array.tolist())
+        except ItemError as bad:
+            raise InvalidInputError(f"{name}[{bad.position}] cannot be used: {bad}") from bad
+    if array.dtype.kind == "M" and not np.isnat(array).any():
+        return array.astype("datetime64[us]", copy=False)
+    if array.size and array.dtype.kind not in "iu":
         raise InvalidInputError(
-            f"weights has shape {beside.shape} and {beside.nnz} entries, the matrix has shape "
-            f"{matrix.shape} and {matrix.nnz}: both must have the same stored entries"
+            f"{name} holds {array.dtype}: give integers, or dates and times without NaT"
         )
-    return data
+    return array.astype(np.int64, copy=False)
 
 
-def to_csr(matrix: Any, name: str = "matrix") -> sparse.csr_array:
-    """Return a CSR array of any scipy sparse matrix, entry by entry, in float32 or float64.
-
-    Repeated entries stay repeated and stored zeros stay stored. Where nothing has to change, the
-    arrays are shared with the caller's matrix, so they must not be written to.
-
-    Raises
-    ------
-    InvalidInputError
-        If the matrix is dense, in BSR format, not 2-d, or not of real numbers.
-    """
-    if not sparse.issparse(matrix):
+def _flat(values: Any, n: int, name: str) -> NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray):
         raise InvalidInputError(
-            f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
-            "scipy.sparse.csr_array(...)"
+            f"{name} is a masked array: leave the masked pairs out, or fill it, by {name}.filled()"
         )
-    if matrix.format == "bsr":
-        raise InvalidInputError(
-            f"{name} is in BSR format, whose blocks store zeros that are no entries: convert it "
-            "by tocsr() and call eliminate_zeros()"
-        )
-    if matrix.ndim != 2:
-        raise InvalidInputError(f"{name} has {matrix.ndim} dimensions: it must have 2")
-    kind, size = matrix.dtype.kind, matrix.dtype.itemsize
-    if kind not in "biuf":
-        raise InvalidInputError(f"{name} has dtype {matrix.dtype}: it must hold real numbers")
-    exact_in_32_bits = kind == "b" or size <= 2 or (kind == "f" and size == 4)
-    dtype = np.float32 if exact_in_32_bits else np.float64
-    if matrix.format in ("csr", "csc"):
-        _check_index(matrix, name)
-        csr = sparse.csr_array(matrix.tocsr())
-        if csr.nnz < max(csr.indices.size, csr.data.size):  # there is room behind the entries
-            stored = (csr.data[: csr.nnz], csr.indices[: csr.nnz], csr.indptr)
-            csr = sparse.csr_array(stored, shape=csr.shape)
-        if csr.dtype == dtype:
-            return csr
-        return sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
-    coo = matrix.tocoo()  # its own tocsr adds repeated entries up
-    for axis, positions in (("row", coo.row), ("column", coo.col)):
-        _check_range(positions, coo.shape[axis == "column"], axis, name)
-    order = np.argsort(coo.row, kind="stable")
-    arrays = (coo.data[order].astype(dtype), coo.col[order], _indptr(coo.row, coo.shape[0]))
-    return sparse.csr_array(arrays, shape=coo.shape)
-
-
-def _check_index(matrix: Any, name: str) -> None:
-    """Raise if a CSR or CSC matrix made by hand points outside itself: kernels do not look."""
-    ends = matrix.indptr
-    if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] > matrix.indices.size:
-        raise InvalidInputError(
-            f"{name} has an index pointer that does not ascend from 0 to its number of entries: "
-            "build it with scipy.sparse.coo_array((values, (rows, cols)))"
-        )
-    inner, axis = (1, "column") if matrix.format == "csr" else (0, "row")
-    _check_range(matrix.indices[: ends[-1]], matrix.shape[inner], axis, name)
-
-
-def _check_range(positions: NDArray[Any], size: int, axis: str, name: str) -> None:
-    if positions.size and not (positions.min() >= 0 and positions.max() < size):
-        entry = int(np.flatnonzero((positions < 0) | (positions >= size))[0])
-        raise InvalidInputError(
-            f"entry {entry} of {name} is in {axis} {positions[entry]}, but there are only {size} "
-            f"{axis}s, counted from 0"
-        )
-
-
-def _indptr(rows: NDArray[Any], n_rows: int) -> NDArray[np.int64]:
-    """Where each row starts among entries that are sorted by row."""
-    indptr = np.zeros(n_rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
-    return indptr
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InvalidInputError(f"{name} is nested unevenly: {error}") from error
+    if array.shape != (n,):
+        raise InvalidInputError(f"{name} has shape {array.shape}, but there are {n} pairs")
+    return array

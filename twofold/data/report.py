@@ -1,11 +1,11 @@
-"""What was read, and how fast: the `report` of `Pairings`."""
+"""`ReadReport`: what a reader read, and how fast."""
 
 import time
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["ReadReport", "reported"]
+__all__ = ["ReadReport"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +14,8 @@ class ReadReport:
 
     Parameters
     ----------
-    reader : {"sqlalchemy", "connectorx", "arrow", "csv", "parquet", "mpd"}
-        What read it: of databases SQLAlchemy or ConnectorX.
+    reader : {"sqlalchemy", "connectorx", "arrays", "arrow", "csv", "lists", "parquet", "mpd"}
+        Name of the reader; of databases SQLAlchemy or ConnectorX.
     n_read : int
         Pairs that came from the source.
     n_null_dropped : int

@@ -1,5 +1,6 @@
-"""Ids of rows and columns: int64, or object arrays of `str`."""
+"""Ids of rows and columns, int64 or object arrays of `str`, and the index that finds them."""
 
+import uuid
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,30 @@ from numpy.typing import ArrayLike, NDArray
 from twofold._common.cached import cached_property
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
-__all__ = ["Ids", "Vocabulary", "as_ids", "check_unique", "index_of"]
+__all__ = ["Ids", "Vocabulary", "as_ids", "as_text_array", "check_unique"]
 
 Ids = NDArray[Any]
 
 
+def as_text_array(texts: list[Any]) -> Ids:
+    """Return an object array of `str`."""
+    ids = np.empty(len(texts), dtype=object)
+    ids[:] = [text if type(text) is str else str(text) for text in texts]
+    return ids
+
+
 def as_ids(values: ArrayLike, name: str) -> Ids:
-    """Return ids as int64 or as an object array of `str`, or say which one is neither."""
+    """Return ids as int64 or as an object array of `str`.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the first item that is neither an integer of 64 bits, a string nor a UUID.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise InvalidInputError(
+            f"{name} is a masked array: leave the masked entries out, by {name}.compressed()"
+        )
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -25,19 +43,19 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
         raise InvalidInputError(f"{name} has {array.ndim} dimensions: ids must be a flat sequence")
     if array.dtype.kind == "i" or array.size == 0:
         return array.astype(np.int64, copy=False)
+    if array.dtype.kind in "mM":
+        raise InvalidInputError(f"{name} holds {array.dtype}: ids must be whole numbers or strings")
     limit = np.iinfo(np.int64)
     if array.dtype.kind == "u" and array.max() <= limit.max:
         return array.astype(np.int64)
     # A list that mixes numbers and text becomes text in np.asarray: look at the values themselves.
     items = array.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
-    kinds = set(map(type, items))
-    if all(issubclass(kind, str) for kind in kinds):
-        texts = np.empty(len(items), dtype=object)
-        texts[:] = items if kinds == {str} else [str(item) for item in items]
-        return texts
-    first_is_text = isinstance(items[0], str)
+    text_types = (str, uuid.UUID)
+    if all(issubclass(kind, text_types) for kind in set(map(type, items))):
+        return as_text_array(items)
+    first_is_text = isinstance(items[0], text_types)
     for position, item in enumerate(items):
-        is_text = isinstance(item, str)
+        is_text = isinstance(item, text_types)
         if not is_text and (not isinstance(item, int | np.integer) or isinstance(item, bool)):
             raise InvalidInputError(
                 f"{name}[{position}] is {item!r}: ids must be whole numbers or strings"
@@ -49,16 +67,26 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
             )
         if not is_text and not limit.min <= item <= limit.max:
             raise InvalidInputError(
-                f"{name}[{position}] is {item}, which is beyond 64-bit integers"
+                f"{name}[{position}] is {item}, which is beyond 64-bit integers: make strings of "
+                "the ids"
             )
     return np.array(items, dtype=np.int64)
 
 
 class Vocabulary:
-    """Ids with an index of them, which is built when it is first used."""
+    """The ids of one axis, with an index that is built when it is first used.
 
-    def __init__(self, ids: Ids) -> None:
+    Parameters
+    ----------
+    ids : ndarray, shape (n,)
+        As of `as_ids`.
+    name : {"row", "column"}
+        The axis, for messages.
+    """
+
+    def __init__(self, ids: Ids, name: str) -> None:
         self.ids = ids
+        self.name = name
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -72,10 +100,26 @@ class Vocabulary:
         return np.argsort(self.ids, kind="stable")
 
     def find(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the position of each id, or -1 where it is not there."""
-        own, order = self.ids, None
-        if ids.size == 0 or own.size == 0 or ids.dtype != own.dtype:
+        """Return the position of each id, or -1 where it is unknown.
+
+        Raises
+        ------
+        InvalidInputError
+            If these are integers and the own ones strings, or the other way round.
+        """
+        own = self.ids
+        if ids.size == 0 or own.size == 0:
             return np.full(ids.size, -1, dtype=np.int64)
+        if ids.dtype != own.dtype:
+            mine, theirs = (
+                f"{'strings' if each.dtype == object else 'integers'} such as {each.item(0)!r}"
+                for each in (own, ids)
+            )
+            kind = "text" if own.dtype == object else "integer"
+            raise InvalidInputError(
+                f"{self.name} ids are {theirs}, but the known ones are {mine}: give ids of the "
+                f'same type; readers make them by id_type="{kind}"'
+            )
         if ids.dtype == object:
             return np.array([self._places.get(text, -1) for text in ids.tolist()], dtype=np.int64)
         order = self._order
@@ -83,19 +127,25 @@ class Vocabulary:
         place = slot if order is None else order[slot]
         return np.where(own[place] == ids, place, -1).astype(np.int64)
 
+    def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Return the position of each id.
 
-def index_of(ids: ArrayLike, vocabulary: Vocabulary, name: str) -> NDArray[np.int64]:
-    """Position of each id in the vocabulary, or an error that names the first unknown id."""
-    wanted = as_ids(ids, f"{name} ids")
-    positions = vocabulary.find(wanted)
-    missing = np.flatnonzero(positions < 0)
-    if missing.size:
-        kind = "strings" if vocabulary.ids.dtype == object else "integers"
-        raise UnknownIdError(
-            f"{name} id {wanted.item(missing[0])!r} is unknown: it is not among the "
-            f"{vocabulary.ids.size} {name} ids, which are {kind}"
-        )
-    return positions
+        Raises
+        ------
+        UnknownIdError
+            Naming the first id that is unknown.
+        """
+        wanted = as_ids(ids, f"{self.name} ids")
+        is_known_type = wanted.dtype == self.ids.dtype
+        positions = self.find(wanted) if is_known_type else np.full(wanted.size, -1)
+        missing = np.flatnonzero(positions < 0)
+        if missing.size:
+            kind = "strings" if self.ids.dtype == object else "integers"
+            raise UnknownIdError(
+                f"{self.name} id {wanted.item(missing[0])!r} is unknown: it is not among the "
+                f"{self.ids.size} {self.name} ids, which are {kind}"
+            )
+        return positions
 
 
 def check_unique(ids: Ids, name: str) -> None:

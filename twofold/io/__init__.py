@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from twofold.io.mpd import MpdPairings, read_mpd
     from twofold.io.mpd_import import ImportedMpd, import_mpd
     from twofold.io.mtx import read_mtx, write_mtx
-    from twofold.io.npz import read_npz, write_npz
+    from twofold.io.npz import read_npz
     from twofold.io.results import write_factors, write_recommendations
     from twofold.io.sql_read import read_sql
     from twofold.io.sql_write import write_sql
-    from twofold.io.tabular import read_csv, read_parquet
+    from twofold.io.tabular import read_csv, read_lists, read_parquet
 
 __all__ = [
     "ImportedMpd",
     "MpdPairings",
     "import_mpd",
     "read_csv",
+    "read_lists",
     "read_mpd",
     "read_mtx",
     "read_npz",
@@ -29,7 +30,6 @@ __all__ = [
     "read_sql",
     "write_factors",
     "write_mtx",
-    "write_npz",
     "write_recommendations",
     "write_sql",
 ]
@@ -39,6 +39,7 @@ _MODULE_OF = {
     "MpdPairings": "mpd",
     "import_mpd": "mpd_import",
     "read_csv": "tabular",
+    "read_lists": "tabular",
     "read_mpd": "mpd",
     "read_mtx": "mtx",
     "read_npz": "npz",
@@ -46,7 +47,6 @@ _MODULE_OF = {
     "read_sql": "sql_read",
     "write_factors": "results",
     "write_mtx": "mtx",
-    "write_npz": "npz",
     "write_recommendations": "results",
     "write_sql": "sql_write",
 }

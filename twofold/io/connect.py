@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.orm import Session, scoped_session
 
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 
@@ -39,12 +40,16 @@ _PACKAGES = {
 
 
 @contextmanager
-def connected(source: Source, *, create: bool = False) -> Iterator[Connection]:
+def connected(
+    source: "Source | Session | scoped_session[Any]", *, create: bool = False
+) -> Iterator[Connection]:
     """Connect for the length of a ``with`` block; a caller's connection is passed on as it is.
 
     Errors of the database become `DatabaseReadError`. An SQLite file that does not exist is an
     error too, unless ``create``.
     """
+    if isinstance(source, Session | scoped_session):
+        source = source.connection()
     if isinstance(source, Connection):
         with _explained("use", source.engine.url):
             yield source
@@ -89,8 +94,7 @@ def _make_engine(source: str | URL) -> Engine:
     if not isinstance(source, str | URL):
         raise InvalidInputError(
             f"the database is given as a {type(source).__module__}.{type(source).__name__}: give a "
-            "URL such as "
-            '"sqlite:///my.db", or an Engine or Connection of SQLAlchemy'
+            'URL such as "sqlite:///my.db", or an Engine, Connection or Session of SQLAlchemy'
         )
     try:
         url = sa.make_url(source)
@@ -144,6 +148,9 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> dict[s
         columns: dict[str, Any] = {column["name"]: column["type"] for column in described}
     except NoSuchTableError:
         columns = {}
+    except (NotImplementedError, SQLAlchemyError):  # a dialect that cannot describe tables
+        query = sa.select(sa.text("*")).select_from(sa.table(table, schema=schema)).limit(0)
+        return dict.fromkeys(connection.execute(query).keys(), sa.types.NULLTYPE)
     if not columns:
         names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
         place = _shown(connection.engine.url) + (f", schema {schema!r}" if schema else "")
@@ -172,7 +179,7 @@ def find_column(name: str, columns: Collection[str], table: str) -> str:
     if len(similar) == 1:
         return similar[0]
     raise DatabaseReadError(
-        f"table {table!r} has no column {name!r}: {_listed(columns, 'its columns are')}"
+        f"{table} has no column {name!r}: {_listed(columns, 'its columns are')}"
     )
 
 

@@ -7,18 +7,16 @@ SQL text; and what is not in the URL may lead elsewhere.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io.connect import sqlite_file
-from twofold.io.decode import PairReader
 
 __all__ = ["ConnectorXQuery"]
 
@@ -26,6 +24,9 @@ _ID_TYPES: tuple[type, ...] = (sa.Integer, sa.String)
 _NUMBER_TYPES: tuple[type, ...] = (sa.Integer, sa.Double, sa.Float)
 # But not these, of four bytes or filled up with blanks; in SQLite all are the same.
 _OTHER_TYPES = (sa.Enum, sa.CHAR, sa.NCHAR, sa.REAL)
+
+
+_ROWS = 1 << 20  # of a chunk
 
 
 def _refuse(reason: str) -> InvalidInputError:
@@ -75,49 +76,32 @@ class ConnectorXQuery:
             if not isinstance(kind, wanted) or isinstance(kind, refused):
                 words = "integers or text" if axis < 2 else "integers or double precision"
                 raise _refuse(f"column {name!r} is declared as {kind!r}, not as {words}")
+        self.names = [name for name, _ in columns]
         self.url, self.password = _url(connection.engine.url), connection.engine.url.password
         make: Any = type(connection.dialect)
         dialect = make(paramstyle="named")  # where % is not written twice
         self.text = str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
-    def read(self, reader: PairReader) -> None:
-        """Give all that the query finds to the reader.
+    def chunks(self) -> Iterator[list[Any]]:
+        """Yield the columns, as arrays of pyarrow, some rows at a time.
 
         Raises
         ------
         DatabaseReadError
-            If ConnectorX cannot read it.
+            If ConnectorX cannot read them.
         InvalidInputError
-            If an id or number cannot be used, or ConnectorX is not installed.
+            If ConnectorX is not installed, or reads a column as another type.
         """
-        columns = self._columns()
-        null = np.zeros(len(columns[0]), np.bool_)
-        for axis, name in enumerate(reader.names):
-            if not _is_known(columns[axis].type, is_id=axis < 2):
-                raise _refuse(f"column {name!r} arrives as {columns[axis].type}")
-            if axis < 2:
-                null |= columns[axis].is_null().to_numpy()
-        if null.any():
-            if not reader.drop_nulls:
-                _name(reader, columns, int(np.argmax(null)))
-            columns = [column.filter(~null) for column in columns]
-        reader.n_read += null.size
-        reader.n_null += int(np.count_nonzero(null))
-        for parts, column in zip(reader.numbers, columns[2:], strict=True):
-            numbers = column.cast("float64").fill_null(np.nan).to_numpy()
-            if not np.isfinite(numbers).all():
-                _name(reader, columns, int(np.argmin(np.isfinite(numbers))))
-            parts.append(numbers)
-        del columns[2:]
-        for ids in reversed(reader.ids):
-            column = columns.pop()
-            if "string" in str(column.type):
-                ids.set_arrow(column)
-                continue
-            for chunk in column.chunks:
-                ids.add_integers(chunk.to_numpy())
+        table = self._table()
+        for axis, name in enumerate(self.names):
+            if not _is_known(table.column(axis).type, is_id=axis < 2):
+                raise _refuse(f"column {name!r} arrives as {table.column(axis).type}")
+        batches = table.to_batches(max_chunksize=_ROWS)
+        del table
+        while batches:  # each is freed when it has been used
+            yield list(batches.pop(0).columns)
 
-    def _columns(self) -> list[Any]:
+    def _table(self) -> Any:
         try:
             import connectorx
             import pyarrow as pa  # noqa: F401 - which ConnectorX hands its columns to
@@ -129,8 +113,7 @@ class ConnectorXQuery:
 
         def work() -> None:
             try:
-                table = connectorx.read_sql(self.url, self.text, return_type="arrow")
-                found.append([table.column(axis) for axis in range(table.num_columns)])
+                found.append(connectorx.read_sql(self.url, self.text, return_type="arrow"))
             except BaseException as error:  # its panics are no Exception
                 found.append(error)
 
@@ -144,7 +127,7 @@ class ConnectorXQuery:
             raise DatabaseReadError(
                 f'ConnectorX cannot read it: {reason}; use engine="sqlalchemy"'
             ) from answer
-        return list(answer)
+        return answer
 
 
 def _url(url: URL) -> str:
@@ -173,8 +156,3 @@ def _is_known(kind: Any, *, is_id: bool) -> bool:
     name = str(kind)
     integers = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"}
     return name in integers | ({"string", "large_string"} if is_id else {"double"})
-
-
-def _name(reader: PairReader, columns: list[Any], place: int) -> None:
-    """Let the reader name what is wrong with a row."""
-    reader.add([tuple(column[place].as_py() for column in columns)])

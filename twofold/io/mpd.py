@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from twofold._common.checks import check_choice
+from twofold.data import Duplicates, Pairings
 from twofold.data.csr import build_csr
-from twofold.data.pairings import Duplicates, Pairings
 from twofold.data.report import reported
 from twofold.io.mpd_files import Paths, find_slices
 from twofold.io.mpd_slices import (
@@ -138,7 +138,7 @@ class _Merged:
         row_ids = np.array(self.playlists["pid"], dtype=np.int64)
         cols = np.concatenate(self.entries, dtype=np.int32)
         rows = np.repeat(np.arange(row_ids.size, dtype=np.int32), np.concatenate(self.lengths))
-        matrix, _ = build_csr(rows, cols, None, row_ids, tracks["uri"], duplicates)
+        matrix, _ = build_csr(rows, cols, {}, row_ids, tracks["uri"], duplicates)
         return MpdPairings(matrix, row_ids, tracks["uri"], tracks=tracks, playlists=playlists)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from scipy import io, sparse
 
 from twofold._common.checks import check_choice
-from twofold.data.archive import damage_explained, replaced
 from twofold.data.csr import Duplicates, build_csr
-from twofold.data.pairings import Pairings, check_pairings, to_csr
+from twofold.data.files import damage_explained, kind_of_file, replaced
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = ["read_mtx", "write_mtx"]
@@ -21,6 +22,9 @@ __all__ = ["read_mtx", "write_mtx"]
 _AS_ARRAY: dict[str, Any] = (
     {"spmatrix": False} if "spmatrix" in inspect.signature(io.mmread).parameters else {}
 )
+
+GZIP = "a file compressed by gzip"
+_FORTRAN = re.compile(rb"^[^%].*[0-9.][dD][+-]?[0-9]+\s*$")
 
 
 def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
@@ -48,25 +52,34 @@ def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
         allowed.
     """
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
-    with damage_explained(path, "a Matrix Market file"):
-        with open(path, "rb"):  # scipy's message for a missing file depends on its version
-            matrix = io.mmread(os.fspath(path), **_AS_ARRAY)
-        if not sparse.issparse(matrix):
-            raise FileFormatError(
-                f"{str(path)!r} holds a dense matrix: it must be in coordinate format"
-            )
-    matrix = to_csr(matrix, f"the matrix in {str(path)!r}").tocoo()
-    row_ids, col_ids = (np.arange(1, size + 1) for size in matrix.shape)
-    bad = np.flatnonzero(~np.isfinite(matrix.data))
-    if bad.size:
-        row, col = matrix.row[bad[0]] + 1, matrix.col[bad[0]] + 1
+    with damage_explained(path, "a Matrix Market file", "a Matrix Market file", GZIP):
+        with (gzip.open if kind_of_file(path) == GZIP else open)(path, "rb") as file:
+            for line in file:  # scipy reads 1.5D+02, as Fortran writes 150, as 1.5
+                if _FORTRAN.match(line):
+                    raise FileFormatError(
+                        f"{str(path)!r} has the number {line.split()[-1].decode()!r}, with an "
+                        "exponent of Fortran: write it with E"
+                    )
+        matrix = io.mmread(os.fspath(path), **_AS_ARRAY)
+    if not sparse.issparse(matrix):
+        raise FileFormatError(
+            f"{str(path)!r} holds a dense matrix: it must be in coordinate format"
+        )
+    if matrix.dtype.kind not in "biuf":
         raise InvalidInputError(
-            f"{str(path)!r} holds {matrix.data[bad[0]]} in row {row}, column {col}: values must be "
+            f"the matrix in {str(path)!r} has dtype {matrix.dtype}: it must hold real numbers"
+        )
+    coo = matrix.tocoo()
+    row_ids, col_ids = (np.arange(1, size + 1) for size in coo.shape)
+    bad = np.flatnonzero(~np.isfinite(coo.data))
+    if bad.size:
+        row, col = coo.row[bad[0]] + 1, coo.col[bad[0]] + 1
+        raise InvalidInputError(
+            f"{str(path)!r} holds {coo.data[bad[0]]} in row {row}, column {col}: values must be "
             "finite"
         )
-    rows, cols = matrix.row.astype(np.int32), matrix.col.astype(np.int32)
-    values = None if (matrix.data == 1.0).all() else matrix.data.astype(np.float64)
-    merged, _ = build_csr(rows, cols, values, row_ids, col_ids, duplicates)
+    numbers = {} if (coo.data == 1.0).all() else {"value": coo.data.astype(np.float64)}
+    merged, _ = build_csr(coo.row, coo.col, numbers, row_ids, col_ids, duplicates)
     return Pairings(merged, row_ids, col_ids)
 
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_names, check_whole
-from twofold.data.archive import replaced
-from twofold.data.frames import import_pyarrow
+from twofold.data.columns import import_pyarrow
+from twofold.data.files import replaced
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.sql_write import (

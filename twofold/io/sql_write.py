@@ -239,7 +239,7 @@ def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) 
     if exists and if_exists == "append":
         there = columns_of(connection, table.name, table.schema)
         for column in table.columns:
-            find_column(column.name, there, table.name)
+            find_column(column.name, there, f"table {table.name!r}")
         return table
     if exists:
         table.drop(connection)

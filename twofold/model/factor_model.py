@@ -12,8 +12,14 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property
 from twofold._common.checks import check_whole
-from twofold.data.archive import read_archive, write_archive
-from twofold.data.pairings import AlignedEntries, Pairings, aligned_entries
+from twofold.data.files import read_file, write_file
+from twofold.data.pairings import (
+    AlignedEntries,
+    Pairings,
+    aligned_entries,
+    from_parts,
+    parts_of,
+)
 from twofold.exceptions import (
     DivergenceWarning,
     FileFormatError,
@@ -212,7 +218,7 @@ class FactorModel:
         known = aligned_entries(pairings, fitted.pairings)
         problem = Problem.of_arrays(
             fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
-            known.indices, known.data, known.weights,
+            known.indices, known.data, known.beside.get("weights"),
         )  # fmt: skip
         factors = fold_rows_in(fitted.system, problem, self.solver.n_threads)
         n_dropped = pairings.n_pairs - known.indices.size
@@ -361,28 +367,22 @@ class FactorModel:
             If the model is not fitted or the file cannot be written.
         """
         fitted = self._get_fitted()
-        solution, matrix = fitted.solution, fitted.pairings.matrix
-        arrays = {
-            "row_factors": solution.row_factors,
-            "col_factors": solution.col_factors,
-            "row_ids": fitted.pairings.row_ids,
-            "col_ids": fitted.pairings.col_ids,
-            "indptr": matrix.indptr,
-            "indices": matrix.indices,
-            "data": matrix.data,
-        }
-        if fitted.pairings.weights is not None:
-            arrays["weights"] = fitted.pairings.weights
+        solution = fitted.solution
+        arrays, counts = parts_of(fitted.pairings)
+        arrays |= {"row_factors": solution.row_factors, "col_factors": solution.col_factors}
         arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
         meta = {
             "objective": describe(fitted.objective),
             "solver": describe(self.solver),
             "solution": solution.to_meta(),
+            "pairings": counts,
         }
-        write_archive(path, "model", _VERSION, arrays, meta)
+        write_file(path, "model", _VERSION, arrays, meta)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, classes: Iterable[type] = ()) -> Self:
+    def load(
+        cls, path: str | os.PathLike[str], *, classes: Iterable[type] = (), mmap: bool = False
+    ) -> Self:
         """Read a model that `save` wrote.
 
         Parameters
@@ -392,6 +392,9 @@ class FactorModel:
         classes : iterable of type, optional
             Losses, regularisers and solvers of your own that the model was made with. A file
             never names code to import.
+        mmap : bool, default False
+            Map the arrays into memory, copy-on-write, instead of reading and verifying them: see
+            `Pairings.open`. Processes that serve the same model share its memory then.
 
         Returns
         -------
@@ -404,20 +407,15 @@ class FactorModel:
         InvalidInputError
             If it cannot be opened.
         """
-        arrays, meta = read_archive(path, "model", _VERSION)
+        arrays, meta = read_file(path, "model", _VERSION, mapped=mmap, verify=not mmap)
         try:
             model = cls(
                 restore_objective(meta["objective"], classes),
                 restore_solver(meta["solver"], classes),
             )
             solution = Solution.from_arrays(arrays, meta["solution"])
-            shape = (arrays["row_ids"].size, arrays["col_ids"].size)
-            matrix = sparse.csr_array(
-                (arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape
-            )
-            weights = arrays.get("weights")
-            pairings = Pairings(matrix, arrays["row_ids"], arrays["col_ids"], weights=weights)
-            problem = Problem.of(model.objective, matrix, weights)
+            pairings = from_parts(arrays, meta["pairings"])
+            problem = Problem.of(model.objective, pairings.matrix, pairings.weights)
             problem.check_factors(solution.row_factors, solution.col_factors)
             model._fitted = _Fitted(model.objective, solution, pairings)
         except (KeyError, TypeError, ValueError) as error:

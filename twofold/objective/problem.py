@@ -11,8 +11,7 @@ from scipy import sparse
 from twofold._common.cached import cached_property
 from twofold._kernels import evaluate, formulas
 from twofold._kernels.arguments import Entries, LossCall, PenaltyCall
-from twofold.data.csr import is_ascending
-from twofold.data.pairings import to_csr
+from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
@@ -58,20 +57,15 @@ class Problem:
             0 is left out.
         weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
             A weight >= 0 for each stored entry, with ``data="ones"`` or ``"targets"``: a matrix of
-            the same entries, or numbers in the order of the entries of ``matrix.tocsr()``.
+            the same entries, or numbers in the order of the entries of a CSR matrix.
 
         Raises
         ------
         InvalidInputError
             If a value or a weight cannot be used, naming its row and column.
         """
-        csr = to_csr(matrix)
-        if max(csr.shape) > np.iinfo(np.int32).max:
-            raise InvalidInputError(
-                f"the matrix has shape {csr.shape}: at most 2^31 - 1 rows and columns are possible"
-            )
-        if weights is not None:
-            weights = _entry_weights(csr, weights)
+        csr, weights = as_csr(matrix, weights)
+        check_limit(csr.shape)
         n = int(csr.indptr[-1])
         return cls.of_arrays(
             objective, csr.shape, csr.indptr, csr.indices[:n], csr.data[:n], weights
@@ -240,29 +234,6 @@ def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str
         raise InvalidInputError(
             f"{label}[{row}, {factor}] is {factors[row, factor]}: factors must be finite"
         )
-
-
-def _entry_weights(csr: sparse.csr_array, weights: Any) -> Array:
-    """Return weights beside the matrix, one for each entry of its CSR form."""
-    if sparse.issparse(weights):
-        other = to_csr(weights, "weights")
-        same = other.shape == csr.shape and np.array_equal(other.indptr, csr.indptr)
-        if not same or not np.array_equal(other.indices, csr.indices):
-            raise InvalidInputError(
-                "weights must have the same stored entries as the matrix, in the same order"
-            )
-        weights = other.data
-    try:
-        array = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"weights must be numbers, one for each entry: {error}") from error
-    n = int(csr.indptr[-1])
-    if array.shape != (n,):
-        raise InvalidInputError(
-            f"weights has shape {array.shape}, but the matrix has {n} stored entries: give one "
-            "weight for each"
-        )
-    return array
 
 
 def _sorted(

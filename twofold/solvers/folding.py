@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold._kernels.fold import fold_rows
 from twofold._kernels.threads import check_n_threads, run
-from twofold.data.pairings import to_csr
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import Objective, Problem
 from twofold.objective.problem import check_factors
@@ -74,14 +73,14 @@ def fold_in(
     Q = np.asarray(col_factors)
     if Q.ndim != 2 or Q.dtype.kind not in "fiu":
         raise InvalidInputError("col_factors must be a 2-d array of numbers, (cols, factors)")
-    csr = to_csr(matrix)
-    if csr.shape[1] != Q.shape[0]:
-        swapped = ": are rows and columns swapped?" if csr.shape[0] == Q.shape[0] else ""
+    problem = Problem.of(objective, matrix, weights)
+    n_rows, n_cols = problem.shape
+    if n_cols != Q.shape[0]:
+        swapped = ": are rows and columns swapped?" if n_rows == Q.shape[0] else ""
         raise InvalidInputError(
-            f"the matrix has {csr.shape[1]} cols, but col_factors has {Q.shape[0]} rows{swapped}"
+            f"the matrix has {n_cols} cols, but col_factors has {Q.shape[0]} rows{swapped}"
         )
-    problem = Problem.of(objective, csr, weights)
-    check_factors(Q, "col", csr.shape[1], csr.shape[0])
+    check_factors(Q, "col", n_cols, n_rows)
     if not Q.shape[1]:
         raise InvalidInputError("col_factors has no columns: give at least one factor")
     Q = Q.astype(np.float32 if Q.dtype == np.float32 else np.float64, copy=False)

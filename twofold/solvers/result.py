@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from twofold.data.archive import read_archive, write_archive
+from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
 
@@ -116,7 +116,7 @@ class Solution:
         """
         arrays = {"row_factors": self.row_factors, "col_factors": self.col_factors}
         arrays |= {f"memory.{name}": array for name, array in self.memory.items()}
-        write_archive(path, "solution", 1, arrays, self.to_meta())
+        write_file(path, "solution", 1, arrays, self.to_meta())
 
     def to_meta(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON."""
@@ -132,7 +132,7 @@ class Solution:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """Put a solution together again from an archive's arrays and `to_meta`."""
+        """Put a solution together again from the arrays of a file and `to_meta`."""
         memory = {
             name.removeprefix("memory."): array
             for name, array in arrays.items()
@@ -166,7 +166,7 @@ class Solution:
         InvalidInputError
             If it cannot be opened.
         """
-        arrays, meta = read_archive(path, "solution", 1)
+        arrays, meta = read_file(path, "solution", 1)
         try:
             return cls.from_arrays(arrays, meta)
         except (KeyError, TypeError, ValueError) as error:

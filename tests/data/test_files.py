@@ -1,7 +1,11 @@
+"""The one file format, and how files are replaced."""
+
 import json
 import os
+import signal
 import stat
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from twofold.data.archive import read_archive, replaced, write_archive
+from twofold.data.files import kind_of_file, read_arrays, read_file, replaced, write_file
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int32, np.int64, np.uint8, np.bool_])
-arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=4))
+arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=40))
 metas = st.dictionaries(
     st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 )
@@ -26,138 +30,174 @@ def texts_of(*texts: str) -> np.ndarray:
     return array
 
 
+def read(path, *, kind="thing", version=1, mapped=True, verify=False):
+    return read_file(path, kind, version, mapped=mapped, verify=verify)
+
+
 @settings(max_examples=50, deadline=None)
-@given(arrays, st.lists(st.text(), min_size=1, max_size=5), metas)
-def test_round_trip(tmp_path_factory, array, texts, meta):
-    path = tmp_path_factory.mktemp("archive") / "a.twofold"
-    write_archive(path, "thing", 1, {"a": array, "texts": texts_of(*texts)}, meta)
-    found, found_meta = read_archive(path, "thing", 1)
-    assert sorted(found) == ["a", "texts"]
-    assert found["a"].dtype == array.dtype
-    np.testing.assert_array_equal(found["a"], array)
-    assert found["texts"].tolist() == texts
+@given(st.lists(arrays, max_size=3), st.lists(st.text(), max_size=5), metas, st.booleans())
+def test_round_trip(tmp_path_factory, several, texts, meta, mapped):
+    path = tmp_path_factory.mktemp("file") / "a.twofold"
+    written = {str(position): array for position, array in enumerate(several)}
+    write_file(path, "thing", 1, {**written, "texts": texts_of(*texts)}, meta)
+    found, found_meta = read_file(path, "thing", 1, mapped=mapped)
     assert found_meta == meta
+    assert found.pop("texts").tolist() == texts
+    assert list(found) == list(written)
+    with np.load(path, allow_pickle=False) as plain:  # numpy reads the same
+        for name, array in written.items():
+            assert found[name].dtype == plain[name].dtype == array.dtype
+            np.testing.assert_array_equal(found[name], array)
+            np.testing.assert_array_equal(plain[name], array)
+
+
+def test_arrays_are_aligned_writeable_and_private(tmp_path):
+    path = tmp_path / "a"
+    long = {f"a name of {n} letters" + n * "é": np.arange(n) for n in range(20)}
+    write_file(path, "thing", 1, {"a": np.arange(3), "b": np.arange(5.0), **long}, {})
+    found, _ = read(path)
+    assert {array.ctypes.data % 64 for array in found.values()} == {0}
+    found["a"][:] = 7
+    assert read(path)[0]["a"].tolist() == [0, 1, 2]
+    write_file(path, "thing", 1, {"a": np.zeros(3)}, {})  # replaces what is mapped
+    assert found["b"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_no_texts_at_all(tmp_path):
-    write_archive(tmp_path / "a", "thing", 1, {"texts": texts_of()}, {})
-    assert read_archive(tmp_path / "a", "thing", 1)[0]["texts"].tolist() == []
+    write_file(tmp_path / "a", "thing", 1, {"texts": texts_of()}, {})
+    assert read(tmp_path / "a")[0]["texts"].tolist() == []
 
 
 def test_lone_surrogates_survive(tmp_path):
-    write_archive(tmp_path / "a", "thing", 1, {"texts": texts_of("\udcff", "ok")}, {})
-    assert read_archive(tmp_path / "a", "thing", 1)[0]["texts"].tolist() == ["\udcff", "ok"]
-
-
-def test_nothing_is_pickled(tmp_path):
-    path = tmp_path / "a"
-    write_archive(path, "thing", 1, {"texts": texts_of("x"), "a": np.ones(2)}, {})
-    with np.load(path, allow_pickle=False) as file:
-        assert all(file[name].dtype != object for name in file.files)
+    write_file(tmp_path / "a", "thing", 1, {"texts": texts_of("\udcff", "ok")}, {})
+    assert read(tmp_path / "a")[0]["texts"].tolist() == ["\udcff", "ok"]
 
 
 def test_kind_and_version_are_checked(tmp_path):
     path = tmp_path / "a"
-    write_archive(path, "thing", 2, {}, {})
-    assert read_archive(path, "thing", 3) == ({}, {})
+    write_file(path, "thing", 2, {}, {})
+    assert read(path, version=3) == ({}, {})
     with pytest.raises(FileFormatError, match="holds a twofold thing, not a model"):
-        read_archive(path, "model", 2)
+        read(path, kind="model", version=2)
     with pytest.raises(FileFormatError, match=r"version 2, .* up to 1: upgrade"):
-        read_archive(path, "thing", 1)
+        read(path, version=1)
 
 
-def test_truncated_files(tmp_path):
+@pytest.mark.parametrize("verify", [True, False])
+def test_truncated_files(verify, tmp_path):
     path = tmp_path / "a"
-    write_archive(path, "thing", 1, {"a": np.arange(500)}, {})
+    write_file(path, "thing", 1, {"a": np.arange(500)}, {})
     whole = path.read_bytes()
     for end in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:end])
-        with pytest.raises(FileFormatError, match=repr(str(path))):
-            read_archive(path, "thing", 1)
+        with pytest.raises(FileFormatError, match=r"truncated or damaged|empty file|text file"):
+            read(path, verify=verify)
 
 
-def test_a_flipped_byte_in_an_array_is_noticed(tmp_path):
-    path = tmp_path / "a"
-    data = np.arange(500)
-    write_archive(path, "thing", 1, {"a": data}, {})
+def test_verify_compares_the_checksums(tmp_path):
+    path, data = tmp_path / "a", np.arange(500)
+    write_file(path, "thing", 1, {"a": data}, {})
     damaged = bytearray(path.read_bytes())
     damaged[damaged.index(data.tobytes()) + 40] ^= 1
     path.write_bytes(damaged)
+    assert read(path)[0]["a"].size == 500
+    for mapped in (True, False):
+        with pytest.raises(FileFormatError, match=r"'a' in .* its checksum differs: write"):
+            read(path, mapped=mapped, verify=True)
+
+
+def with_header(path, change):
+    """Write a file whose header is changed, with the right checksum."""
+    write_file(path, "thing", 1, {"a": np.arange(500)}, {})
+    with zipfile.ZipFile(path) as file:
+        header = json.loads(file.read("twofold.json"))
+        members = {info.filename: file.read(info) for info in file.infolist()}
+    members["twofold.json"] = change(header)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "|O"}, {"dtype": "<U4"}, {"shape": [-1]}, {"shape": [50_001]},
+        {"shape": [2**62, 9]}, {"offset": -64}, {"offset": 2**70}, {"shape": "x"},
+    ],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(tmp_path, change):
+    """Arrays cannot reach outside of the file."""
+
+    def changed(header):
+        header["arrays"]["a"] |= change
+        return json.dumps(header)
+
+    with_header(tmp_path / "a", changed)
     with pytest.raises(FileFormatError, match="damaged"):
-        read_archive(path, "thing", 1)
+        read(tmp_path / "a")
 
 
 @pytest.mark.parametrize("header", [b"", b"not JSON", b"[]", b"{}", b'{"kind": "thing"}'])
 def test_damaged_headers(tmp_path, header):
-    with (tmp_path / "a").open("wb") as file:
-        np.savez(file, twofold=np.frombuffer(header, dtype=np.uint8))
-    with pytest.raises(FileFormatError):
-        read_archive(tmp_path / "a", "thing", 1)
+    with_header(tmp_path / "a", lambda _: header)
+    with pytest.raises(FileFormatError, match="damaged"):
+        read(tmp_path / "a")
 
 
 def test_text_without_its_ends(tmp_path):
-    header = json.dumps({"kind": "thing", "version": 1, "meta": {}}).encode()
-    with (tmp_path / "a").open("wb") as file:
-        text = {"t.utf8": np.zeros(3, dtype=np.uint8)}
-        np.savez(file, twofold=np.frombuffer(header, dtype=np.uint8), **text)
+    write_file(tmp_path / "a", "thing", 1, {"t.utf8": np.zeros(3, np.uint8)}, {})
     with pytest.raises(FileFormatError, match=r"t\.ends"):
-        read_archive(tmp_path / "a", "thing", 1)
+        read(tmp_path / "a")
 
 
 def test_foreign_files(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.ones(2))
     np.save(tmp_path / "single.npy", np.ones(2))
-    for name in ("other.npz", "single.npy"):
-        with pytest.raises(FileFormatError, match=r"not a (file that twofold wrote|twofold file)"):
-            read_archive(tmp_path / name, "thing", 1)
+    (tmp_path / "a.csv").write_text("pid,tid\n1,2\n")
+    for name, message in (
+        ("other.npz", "is not a file that twofold wrote"),
+        ("single.npy", "is a single array of numpy, not a file of twofold"),
+        ("a.csv", "is a text file, not a file of twofold"),
+    ):
+        with pytest.raises(FileFormatError, match=message):
+            read(tmp_path / name)
+    assert kind_of_file(tmp_path) == "a folder"
+    assert kind_of_file(tmp_path / "missing") is None
 
 
 def test_files_that_cannot_be_opened(tmp_path):
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(InvalidInputError, match="cannot read"):
-            read_archive(path, "thing", 1)
+            read(path)
     with pytest.raises(InvalidInputError, match=r"cannot write .*folder"):
-        write_archive(tmp_path / "none" / "a", "thing", 1, {}, {})
+        write_file(tmp_path / "none" / "a", "thing", 1, {}, {})
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch):
     path = tmp_path / "a"
-    write_archive(path, "thing", 1, {"a": np.array([1])}, {})
+    write_file(path, "thing", 1, {"a": np.array([1])}, {})
 
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(InvalidInputError, match="No space left"):
-        write_archive(path, "thing", 1, {"a": np.array([2])}, {})
-    assert read_archive(path, "thing", 1)[0]["a"].tolist() == [1]
+        write_file(path, "thing", 1, {"a": np.array([2])}, {})
+    assert read(path)[0]["a"].tolist() == [1]
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("field", ["method", "flags"])
-def test_alien_compression_and_encryption_are_damage(field, tmp_path):
-    """zipfile raises NotImplementedError and RuntimeError for these."""
-    path = tmp_path / "file"
-    write_archive(path, "thing", 1, {"a": np.arange(4)}, {})
-    content = bytearray(path.read_bytes())
-    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        start = 0
-        while (start := content.find(signature, start)) >= 0:
-            if field == "flags":
-                content[start + at] |= 1
-            else:
-                content[start + at + 2] = 99
-            start += 4
-    path.write_bytes(content)
-    with pytest.raises(FileFormatError, match="damaged"):
-        read_archive(path, "thing", 1)
+def read_a(path):
+    with zipfile.ZipFile(path) as file:
+        return read_arrays(file, ["a"])
 
 
 @pytest.mark.parametrize("n", [4, 1000])
-def test_every_flipped_bit_in_the_header_of_an_array_is_noticed(n, tmp_path):
+def test_every_flipped_bit_in_the_header_of_an_array_of_numpy_is_noticed(n, tmp_path):
     """zipfile compares checksums after 4 KB, when numpy has parsed the header as Python."""
     path = tmp_path / "a"
-    write_archive(path, "thing", 1, {"a": np.arange(n)}, {})
+    with path.open("wb") as file:
+        np.savez(file, a=np.arange(n))
     whole = path.read_bytes()
     start = whole.index(b"\x93NUMPY")
     for at in range(start, whole.index(b"\n", start) + 1):
@@ -166,7 +206,7 @@ def test_every_flipped_bit_in_the_header_of_an_array_is_noticed(n, tmp_path):
             damaged[at] ^= 1 << bit
             path.write_bytes(damaged)
             with pytest.raises(FileFormatError, match="damaged"):
-                read_archive(path, "thing", 1)
+                read_a(path)
 
 
 @pytest.mark.parametrize(
@@ -178,25 +218,24 @@ def test_every_flipped_bit_in_the_header_of_an_array_is_noticed(n, tmp_path):
         "{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999999999,), }",
         "{'descr': [('a', '<i8', 3, 4)], 'fortran_order': False, 'shape': (4,), }",
         "(" * 300 + ")" * 300,
-        "{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+        "{'descr': '|V3', 'fortran_order': False, 'shape': (4,), }",
     ],
 )
 def test_headers_that_numpy_cannot_parse_although_the_checksum_is_right(header, tmp_path):
-    path = tmp_path / "a"
-    write_archive(path, "thing", 1, {}, {})
     text = header.encode() + b"\n"
-    with zipfile.ZipFile(path, "a") as file:
+    with zipfile.ZipFile(tmp_path / "a", "w") as file:
         file.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
     with pytest.raises(FileFormatError, match=r"'a' in .* damaged"):
-        read_archive(path, "thing", 1)
+        read_a(tmp_path / "a")
 
 
 def test_an_array_that_ends_before_its_data_is_compared_to_the_end(tmp_path):
     path = tmp_path / "a"
-    write_archive(path, "thing", 1, {"a": np.arange(100_000)}, {})
+    with path.open("wb") as file:
+        np.savez(file, a=np.arange(100_000))
     path.write_bytes(path.read_bytes().replace(b"(100000,)", b"(000000,)"))
     with pytest.raises(FileFormatError, match="damaged"):
-        read_archive(path, "thing", 1)
+        read_a(path)
 
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs modes and links of POSIX")
@@ -296,3 +335,23 @@ def test_what_cannot_be_replaced_is_named_and_stays(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert circle.is_symlink()
     assert lost.is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # between open, with
+def test_ctrl_c_at_any_moment_is_a_keyboard_interrupt(tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    rng = np.random.default_rng(0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(400):
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 2e-3))
+                write_file(tmp_path / "a", "thing", 1, {"a": np.arange(9), "b": np.arange(9)}, {})
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(list(tmp_path.iterdir())) <= 1

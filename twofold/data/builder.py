@@ -1,0 +1,385 @@
+"""`PairBuilder`: chunks of columns, from any reader, become `Pairings`."""
+
+import time as clock
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._common.checks import check_choice, check_names
+from twofold.data.columns import (
+    ItemError,
+    is_integer_text,
+    item_of,
+    masked,
+    null_mask,
+    to_ids,
+    to_numbers,
+    to_times,
+)
+from twofold.data.csr import Duplicates, build_csr
+from twofold.data.report import ReadReport
+from twofold.data.vocabulary import Ids, as_text_array
+from twofold.exceptions import InvalidInputError
+
+__all__ = ["IdType", "OnNull", "PairBuilder"]
+
+OnNull = Literal["error", "drop"]
+IdType = Literal["text", "integer"]
+
+_GATHERED = 1 << 20  # ids that are gathered before they are stored in fewer bytes
+_MANY_TEXTS = 50_000  # from here on pyarrow saves more time than importing it takes
+_SMALL_SPAN = 1 << 22  # ids in so small a range are looked up in a table, however few there are
+
+
+class PairBuilder:
+    """Makes `Pairings` of chunks of columns.
+
+    Parameters
+    ----------
+    row, col : str
+        Names of the columns of ids, for messages.
+    value, weight, time : str, optional
+        Names of the columns of values, weights and times. A chunk has the columns that have a name,
+        in this order.
+    duplicates : {"keep-one", "count", "error"}, default "keep-one"
+        As for `Pairings.from_arrays`.
+    on_null : {"error", "drop"}, default "error"
+        Raise if an id is NULL, or leave the pair out and count it.
+    id_type : {"text", "integer", "infer"}, optional
+        What ids become. By default integers stay integers and text stays text; ``"infer"`` makes
+        integers of text if all ids of a column are written as integers.
+
+    Raises
+    ------
+    InvalidInputError
+        If a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        row: str,
+        col: str,
+        value: str | None = None,
+        weight: str | None = None,
+        time: str | None = None,
+        *,
+        duplicates: Duplicates = "keep-one",
+        on_null: OnNull = "error",
+        id_type: IdType | Literal["infer"] | None = None,
+    ) -> None:
+        self.started = clock.perf_counter()
+        check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
+        check_choice(on_null, "on_null", ("error", "drop"))
+        if id_type is not None:
+            check_choice(id_type, "id_type", ("text", "integer", "infer"))
+        numbers = {"value": value, "weight": weight, "time": time}
+        check_names({"row": row, "col": col}, numbers)
+        self.names = [row, col, *(name for name in numbers.values() if name is not None)]
+        """Of the columns of a chunk."""
+        self.texts = [row, col] + ([] if time is None else [time])
+        """Names of those that may be text."""
+        self.float_bytes = [8, 8]
+        """Bytes of the floats that the ids of rows and columns may come from."""
+        self.noun = "column"
+        """What the names are of, in messages."""
+        self.n_read = self.n_null = 0
+        self._duplicates, self._on_null, self._id_type = duplicates, on_null, id_type
+        self._ids = (_IdColumn(), _IdColumn())
+        self._numbers: dict[str, list[NDArray[Any]]] = {
+            kind: [] for kind, name in numbers.items() if name is not None
+        }
+
+    def add(self, columns: Sequence[Any]) -> None:
+        """Append a chunk: parallel columns, see `twofold.data.columns`.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the column and the pair that cannot be used.
+        """
+        columns = list(columns)
+        self.n_read += len(columns[0])
+        masks = [null_mask(column) for column in columns[:2]]
+        if any(mask is not None for mask in masks):
+            null = np.zeros(len(columns[0]), np.bool_)
+            for mask in masks:
+                null |= False if mask is None else mask
+            if self._on_null == "error":
+                bad = ItemError(int(np.argmax(null)), 'use on_null="drop" to leave such pairs out')
+                is_row = masks[0] is not None and masks[0][bad.position]
+                self._fail(0 if is_row else 1, columns, bad)
+            self.n_null += int(np.count_nonzero(null))
+            columns = [masked(column, ~null) for column in columns]
+        if not len(columns[0]):
+            return
+        found = []
+        for axis, kind in enumerate(["id", "id", *self._numbers]):
+            try:
+                found.append(self._checked(axis, kind, columns[axis]))
+            except ItemError as bad:
+                self._fail(axis, columns, bad)
+        for axis in (0, 1):
+            self._ids[axis].add(found[axis])
+        for parts, numbers in zip(self._numbers.values(), found[2:], strict=True):
+            parts.append(numbers)
+
+    def _checked(self, axis: int, kind: str, column: Any) -> Any:
+        if kind == "id":
+            as_text = self._id_type == "text"
+            ids = to_ids(column, as_text=as_text, n_bytes=self.float_bytes[axis])
+            self._ids[axis].check_kind(ids)
+            return ids
+        if kind == "time":
+            return to_times(column)
+        advice = f"{kind}s must be finite" + (" and >= 0" if kind == "weight" else " numbers")
+        numbers = to_numbers(column, advice)
+        if kind == "weight" and (numbers < 0).any():
+            raise ItemError(int(np.argmax(numbers < 0)), advice)
+        return numbers
+
+    def _fail(self, axis: int, columns: Sequence[Any], bad: ItemError) -> NoReturn:
+        shown = [
+            _shown(item_of(column, bad.position), is_id=place < 2)
+            for place, column in enumerate(columns)
+        ]
+        others = " and ".join(
+            f"{self.names[other]} is {shown[other]}" for other in (0, 1) if other != axis
+        )
+        raise InvalidInputError(
+            f"{self.noun} {self.names[axis]!r} holds {shown[axis]} where {others}: {bad}"
+        ) from bad
+
+    def build(self, reader: str, row_ids: Any = None) -> dict[str, Any]:
+        """Return the parameters of `Pairings` of all chunks: `Pairings(**builder.build("csv"))`.
+
+        Ids are in ascending order.
+
+        Parameters
+        ----------
+        reader : str
+            Name of the reader, for the report.
+        row_ids : column of ids, optional
+            Rows that exist, whether or not they have a pair.
+
+        Raises
+        ------
+        InvalidInputError
+            If ids are not of the type asked for, or a duplicate is not allowed.
+        """
+        n_pairs = self.n_read - self.n_null
+        if row_ids is not None and len(row_ids):
+            self._ids[0].add(to_ids(row_ids, as_text=self._id_type == "text"))
+        encoded: list[Any] = []
+        for axis, column in enumerate(self._ids):
+            ids, places = column.encoded()
+            encoded += _typed(ids, places[:n_pairs], self._id_type, self.names[axis])
+        rows, cols = encoded[1], encoded[3]
+        numbers = {}
+        for kind, parts in self._numbers.items():
+            numbers[kind] = np.concatenate(parts) if parts else np.empty(0)
+            parts.clear()
+        row_ids, col_ids = encoded[0], encoded[2]
+        matrix, beside = build_csr(rows, cols, numbers, row_ids, col_ids, self._duplicates)
+        report = ReadReport(
+            reader=reader,
+            n_read=self.n_read,
+            n_null_dropped=self.n_null,
+            n_duplicates=n_pairs - matrix.nnz,
+            n_pairs=matrix.nnz,
+            n_rows=row_ids.size,
+            n_cols=col_ids.size,
+            seconds=clock.perf_counter() - self.started,
+        )
+        made = {"matrix": matrix, "row_ids": row_ids, "col_ids": col_ids, **beside}
+        return {**made, "n_null_dropped": self.n_null, "report": report}
+
+
+def _shown(item: Any, *, is_id: bool) -> str:
+    if item is None or (is_id and item != item):
+        return "NULL"
+    return repr(item) if isinstance(item, str | int | float) else str(item)
+
+
+class _IdColumn:
+    """The ids of one column: integers in as few bytes as they need, or the numbers of texts.
+
+    Texts are numbered by pyarrow where it is installed and there are many of them, and by a
+    dictionary otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.first: Any = None
+        self._parts: list[Any] = []
+        self._gathered: list[Any] = []
+        self._n_gathered = self._n_seen = 0
+        self._texts: dict[str, int] = defaultdict(count().__next__)
+        self._thread: ThreadPoolExecutor | None = None
+        self._without_arrow = False
+
+    def check_kind(self, ids: Any) -> None:
+        """Raise ItemError unless these are integers or texts as the ids before are."""
+        if not len(ids):
+            return
+        first = item_of(ids, 0)
+        if self.first is None:
+            self.first = first
+        if isinstance(first, str) != isinstance(self.first, str):
+            raise ItemError(
+                0,
+                f"another id is {self.first!r}; ids must be all integers or all text: "
+                'id_type="text" reads all as text',
+            )
+
+    def add(self, ids: Any) -> None:
+        """Append integers, texts of pyarrow, or a list of texts."""
+        self._n_seen += len(ids)
+        if isinstance(ids, list) and self._n_seen >= _MANY_TEXTS:
+            ids = self._arrow(ids)
+        self._gathered.append(ids)
+        self._n_gathered += len(ids)
+        if self._n_gathered >= _GATHERED:
+            self._store()
+
+    def _arrow(self, texts: list[str]) -> Any:
+        """Return an array of pyarrow, or the list if that is not possible."""
+        if not self._without_arrow:
+            try:
+                import pyarrow as pa
+
+                return pa.array(texts, pa.large_string())
+            except (ImportError, UnicodeEncodeError):  # a lone surrogate
+                self._without_arrow = True
+        return texts
+
+    def _store(self) -> None:
+        parts, self._gathered, self._n_gathered = self._gathered, [], 0
+        if not parts:
+            return
+        if isinstance(parts[0], np.ndarray):
+            self._parts.append(_narrow(np.concatenate(parts)))
+            return
+        if any(not isinstance(part, list) for part in parts):
+            parts = [self._arrow(part) if isinstance(part, list) else part for part in parts]
+        if any(isinstance(part, list) for part in parts):
+            parts = [part if isinstance(part, list) else part.to_pylist() for part in parts]
+            self._parts.append(self._numbers([text for part in parts for text in part]))
+        else:  # pyarrow works without the interpreter's lock, while the reader continues
+            self._thread = self._thread or ThreadPoolExecutor(1)
+            self._parts.append(self._thread.submit(_dictionary_encoded, parts))
+
+    def _numbers(self, texts: list[str]) -> NDArray[np.int32]:
+        return np.fromiter(map(self._texts.__getitem__, texts), np.int32, len(texts))
+
+    def encoded(self) -> tuple[Ids, NDArray[np.int32]]:
+        """Return the distinct ids in ascending order and the position of each; forget them."""
+        self._store()
+        parts, self._parts = self._parts, []
+        if self._thread is not None:
+            self._thread.shutdown()
+            parts = [part.result() if isinstance(part, Future) else part for part in parts]
+            if not self._texts:
+                return _merged_dictionaries(parts)
+            parts = [
+                part
+                if isinstance(part, np.ndarray)
+                else self._numbers(part.dictionary.to_pylist())[part.indices.to_numpy()]
+                for part in parts
+            ]
+        if not self._texts:
+            return encode_integers(parts)
+        texts = list(self._texts)
+        order = np.array(sorted(range(len(texts)), key=texts.__getitem__))
+        return _in_order(as_text_array(texts), order, np.concatenate(parts))
+
+
+def _narrow(ids: NDArray[Any]) -> NDArray[Any]:
+    limit = np.iinfo(np.int32)
+    is_narrow = ids.size and ids.min() >= limit.min and ids.max() <= limit.max
+    return ids.astype(np.int32 if is_narrow else np.int64, copy=False)
+
+
+def _in_order(ids: Ids, order: NDArray[Any], numbers: Any) -> tuple[Ids, NDArray[np.int32]]:
+    """Return the ids in another order, and what becomes of each position among them."""
+    places = np.empty(order.size, np.int32)
+    places[order] = np.arange(order.size, dtype=np.int32)
+    return ids[order], places[numbers]
+
+
+def _dictionary_encoded(parts: list[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.chunked_array(parts).combine_chunks().dictionary_encode()
+
+
+def _merged_dictionaries(parts: list[Any]) -> tuple[Ids, NDArray[np.int32]]:
+    """Encode the chunks of a column by one sorted dictionary.
+
+    UTF-8 has the order of Unicode's characters, and so of Python's texts.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunks = pa.chunked_array(parts).unify_dictionaries().chunks
+    texts = chunks[-1].dictionary
+    ids = texts.to_numpy(zero_copy_only=False)
+    numbers = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    return _in_order(ids, pc.array_sort_indices(texts).to_numpy(), numbers)
+
+
+def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
+    """Distinct integers in ascending order, and the position of each given one among them.
+
+    ``parts`` is emptied on the way, so that each is freed when its positions are known. Ids in a
+    range that is not much larger than their number are looked up in a table; others are sorted.
+    """
+    parts[:] = [part for part in parts if part.size]
+    n = sum(part.size for part in parts)
+    if not n:
+        return np.empty(0, np.int64), np.empty(0, np.int32)
+    low, high = min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+    span = high - low + 1
+    if span > max(2 * n, _SMALL_SPAN):
+        whole = np.concatenate(parts)
+        parts.clear()
+        sorted_, inverse = np.unique(whole, return_inverse=True)
+        return sorted_.astype(np.int64, copy=False), inverse.astype(np.int32)
+    present = np.zeros(span, dtype=np.bool_)
+    for part in parts:
+        present[np.subtract(part, low, dtype=np.int64)] = True
+    number = np.cumsum(present, dtype=np.int32)
+    number -= 1
+    places, end = np.empty(n, np.int32), n
+    while parts:
+        part = parts.pop()
+        places[end - part.size : end] = number[np.subtract(part, low, dtype=np.int64)]
+        end -= part.size
+    return np.flatnonzero(present).astype(np.int64, copy=False) + low, places
+
+
+def _typed(
+    ids: Ids, places: NDArray[np.int32], id_type: str | None, name: str
+) -> tuple[Ids, NDArray[np.int32]]:
+    """Turn text into integers where that is asked for; the position of each id may change."""
+    if ids.dtype != object or id_type in (None, "text"):
+        return ids, places
+    texts = ids.tolist()
+    if id_type == "infer" and not all(map(is_integer_text, texts)):
+        return ids, places
+    whole = np.empty(len(texts), np.int64)
+    for position, text in enumerate(texts):
+        digits = text[1:] if text[:1] in "+-" else text
+        try:
+            if not (digits.isascii() and digits.isdigit()):
+                raise ValueError
+            whole[position] = int(text)
+        except (OverflowError, ValueError):
+            raise InvalidInputError(
+                f'column {name!r} holds {text!r}, which is not a 64-bit integer: use id_type="text"'
+            ) from None
+    distinct, inverse = np.unique(whole, return_inverse=True)
+    return distinct, inverse.astype(np.int32)[places]
