@@ -1,5 +1,6 @@
 """How commands end: interrupts, full disks, closed pipes."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from twofold import FactorModel
 from twofold.cli import main
+from twofold.solvers import ALS
 
 INTERRUPTED = "twofold: error: interrupted; nothing is left half-written\n"
 FULL = Path("/dev/full")
@@ -47,6 +49,22 @@ def test_an_interrupt_while_reading_or_writing_exits_130(words, twofold, monkeyp
     result = twofold(*words)
     assert result.code == 130
     assert result.err == INTERRUPTED
+
+
+def test_an_interrupted_search_prints_what_has_finished_and_exits_130(twofold, url, monkeypatch):
+    solve = ALS.solve
+
+    def interrupted(self, *arguments, **options):
+        if self.n_factors == 3:
+            raise KeyboardInterrupt
+        return solve(self, *arguments, **options)
+
+    monkeypatch.setattr(ALS, "solve", interrupted)
+    words = ("tune", url, "--max-epochs", 1, "--grid", "n-factors=2,3,4", "--quiet")
+    result = twofold(*words)
+    assert (result.code, result.err) == (130, INTERRUPTED)
+    assert "Interrupted: these are the trials that had finished." in result.out
+    assert len(json.loads(twofold(*words, "--json").out)["trials"]) == 1
 
 
 def test_an_interrupt_reaches_a_process_that_reads(tmp_path, start):

@@ -98,7 +98,7 @@ def tune(
     """Try every combination of a grid; print them best first.
 
     Each one is trained on most of the playlists; the validation playlists are folded in and scored
-    by the objective. Ctrl-C prints what has finished.
+    by the objective. Ctrl-C prints the trials that have finished.
 
     Parameters
     ----------
@@ -137,8 +137,9 @@ def tune(
     trials = [dict(vars(trial)) for trial in result]
     trials = [trial.pop("parameters") | trial for trial in trials]
     report.finish({"complete": result.complete, "trials": trials})
-    if result.complete:
-        _ = result.best  # an error if no trial succeeded
+    if not result.complete:
+        raise KeyboardInterrupt
+    _ = result.best  # an error if no trial succeeded
 
 
 def _grid(items: list[str], solver: Solver, objective: Objective) -> dict[str, list[Any]]:
