@@ -10,11 +10,6 @@ MAX_PARAMETERS, MAX_LINES, MAX_DEPTH = 12, 60, 4
 BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try)
 # Readers with many options that are keywords, and what is to be rebuilt.
 OLD = {
-    "cli/apply.py evaluate",
-    "cli/apply.py fold_in",
-    "cli/demo.py demo",
-    "cli/train.py fit",
-    "cli/train.py tune",
     "io/sql_read.py read_sql",
     "io/tabular.py read_csv",
     "io/sql_write.py write_sql",

@@ -1,23 +1,25 @@
-"""The ``twofold`` command line: `app` puts together one module for each group of commands."""
+"""The ``twofold`` command line."""
 
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Run the command line; without typer, say how to get it."""
-    try:
-        import typer  # noqa: F401 - an extra, so it may not be there
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0, 2 after an error, 130 after Ctrl-C.
 
-        from twofold.cli.app import run
-    except KeyboardInterrupt:  # while modules are loaded
-        sys.exit(130)
-    except ImportError as error:
-        if error.name != "typer":
-            raise
-        sys.stderr.write(
-            "twofold: error: the command line needs typer: pip install 'twofold[cli]'\n"
-        )
-        sys.exit(2)
-    run()
+    Parameters
+    ----------
+    words : sequence of str, optional
+        The command and its arguments; default ``sys.argv[1:]``.
+    """
+    try:
+        from twofold.cli.app import run  # here, so that Ctrl-C is expected from the beginning
+
+        code = run(sys.argv[1:] if words is None else words)
+    except KeyboardInterrupt:
+        sys.stderr.write("twofold: error: interrupted; nothing is left half-written\n")
+        code = 130
+    sys.exit(code)

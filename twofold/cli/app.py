@@ -1,92 +1,102 @@
-"""The ``twofold`` command: its parts, and how it ends."""
+"""The commands by name, and their exit codes. Modules are imported for the command that runs."""
 
+import importlib
+import os
 import sys
-from typing import Annotated
-
-import typer
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
 
 from twofold import __version__
-from twofold.cli.apply import evaluate, fold_in
-from twofold.cli.demo import demo
-from twofold.cli.load import import_mpd
-from twofold.cli.output import say
-from twofold.cli.train import fit, tune
-from twofold.cli.warm_up import warm_up
 from twofold.exceptions import TwofoldError
 
-app = typer.Typer(
-    name="twofold",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Factorise playlists: train on (playlist, track) pairs from SQL, fold new playlists in, "
-    "complete them.\n\nStart with: twofold demo",
-)
-for name, command in (
-    ("demo", demo),
-    ("fit", fit),
-    ("fold-in", fold_in),
-    ("evaluate", evaluate),
-    ("tune", tune),
-    ("import-mpd", import_mpd),
-    ("warm-up", warm_up),
-):
-    app.command(name)(command)
+__all__ = ["COMMANDS", "run"]
+
+COMMANDS = {
+    "demo": "Make playlists, train on them and complete new ones.",
+    "fit": "Train a model on pairs and write it to a file.",
+    "fold-in": "Fold playlists into a model and recommend tracks for them.",
+    "evaluate": "Score a model by pairs that were held out.",
+    "tune": "Try every combination of a grid of parameters.",
+    "import-mpd": "Import the Million Playlist Dataset into a database.",
+    "warm-up": "Compile all kernels in advance.",
+}
+_MODULES = {"fit": "train", "tune": "train", "fold-in": "apply", "evaluate": "apply"}
 
 
-_INTERRUPTED = 130
-
-
-def run() -> None:
-    """Run the command line: one line and exit code 2 for an error, 130 for an interrupt."""
+def run(words: Sequence[str]) -> int:
+    """Run a command; return its exit code. An error is one line on standard error."""
     try:
-        # An interrupt comes back as the code 130, and an exit of a command as its code.
-        code = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _dispatch(list(words))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what is printed may fail here
+        return code
+    except BrokenPipeError:  # the reader of the output has ended, as `| head` does
+        message, code = "", 141
     except TwofoldError as error:
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has gone, as `| head` does
-        code = 0
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors have one
-            raise
-        message = error.format_message()
-        if not message.strip():
-            sys.exit(2)  # the help was shown
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "twofold"
-        _fail(f"{message} ({command} --help shows how)", 2)
-    if code == _INTERRUPTED:
-        _fail("interrupted; nothing is left half-written", code)
-    if isinstance(code, int) and code:
-        sys.exit(code)
+        message, code = str(error), 2
+    except MemoryError as error:
+        message, code = f"there is not enough memory: {error}", 2
+    except OSError as error:
+        where = "write the output" if error.filename is None else f"use {error.filename!r}"
+        message, code = f"cannot {where}: {error.strerror or error}", 2
+    _drop_output()
+    if message:
+        show_error(message)
+    return code
 
 
-def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"twofold: error: {' '.join(message.split())}\n")
-    sys.exit(code)
+def show_error(message: str) -> None:
+    """Print one line, if there is standard error."""
+    with suppress(AttributeError, OSError):
+        sys.stderr.write(f"twofold: error: {' '.join(message.split())}\n")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(__version__)
-        raise typer.Exit
+def _drop_output() -> None:
+    """Keep Python from failing again at its exit, when it writes what is left of the output."""
+    try:
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        with suppress(AttributeError, OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@app.callback()
-def root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    """Options before the command."""
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return 0 if words else 2
+    name, *arguments = words
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 1)
+        advice = f"is it {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise TwofoldError(f"there is no command {name!r}: {advice}")
+    from twofold.cli.parser import run_command
+
+    identifier = name.replace("-", "_")
+    module = importlib.import_module(f"twofold.cli.{_MODULES.get(name, identifier)}")
+    with suppress(SystemExit):  # after --help
+        run_command(name, getattr(module, identifier), arguments)
+    return 0
+
+
+def _usage() -> str:
+    commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    return (
+        "usage: twofold COMMAND [options]\n\n"
+        "Factorise playlists: train on pairs of playlists and tracks, fold new\n"
+        "playlists in and complete them. Begin with: twofold demo\n\n"
+        f"Commands:\n{commands}\n\n"
+        "twofold COMMAND --help lists the options of a command, and twofold --version\n"
+        "prints the version."
+    )
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    sys.stderr.write(f"twofold: warning: {message}\n")

@@ -1,102 +1,121 @@
 """``twofold demo``: the whole path on a database that it makes itself."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
-from twofold.cli import options as opt
 from twofold.cli.output import (
     EXPLAIN,
+    Report,
     history_lines,
-    say,
     solution_json,
     stop_on_interrupt,
-    write_json,
 )
-from twofold.data.pairings import Pairings
+from twofold.cli.sources import database_url
+from twofold.data import Pairings
 from twofold.datasets import PlaylistData, make_playlists
 from twofold.exceptions import InvalidInputError
+from twofold.io import read_sql, write_sql
 from twofold.metrics import recall_at_k
 from twofold.model import FactorModel, Ranking
 from twofold.objective import L2, Objective
 from twofold.solvers import ALS
 from twofold.splits import split_pairs, split_rows
 
+__all__ = ["demo"]
+
 _HEARD = 20
 
 
 def demo(
-    folder: Annotated[
-        Path, typer.Option(help="Where demo.db and demo.twofold go; made if it is missing.")
-    ] = Path("twofold-demo"),
-    playlists: Annotated[int, typer.Option(help="How many playlists to make.")] = 2_000,
-    tracks: Annotated[int, typer.Option(help="How many tracks to make.")] = 1_000,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    n_threads: opt.Threads = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
+    report: Report,
+    *,
+    folder: Path = Path("twofold-demo"),
+    playlists: int = 2_000,
+    tracks: int = 1_000,
+    rng: int = 0,
+    n_threads: int | None = None,
 ) -> None:
-    """Make playlists with planted tastes, train on them from SQL, and complete new ones."""
-    from twofold.io import read_sql, write_sql
+    """Make playlists with planted tastes, train on them from SQL, and complete new ones.
 
-    tell = (lambda text="": None) if as_json else say
+    Parameters
+    ----------
+    folder : Path, default twofold-demo
+        Folder of demo.db and demo.twofold; made if it is missing.
+    playlists : int, default 2000
+        How many playlists to make.
+    tracks : int, default 1000
+        How many tracks to make.
+    rng : int, default 0
+        Seed of everything random.
+    n_threads : int, optional
+        Threads; by default all that the process may use.
+    """
+    made, pairings = _made(folder, playlists, tracks, rng, report)
+    parts = split_rows(pairings, validation=0.0, test=0.2, rng=rng)
+    report.say(
+        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are kept aside."
+    )
+    objective = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+    solver = ALS(
+        n_factors=16, max_epochs=10, rng=rng, n_threads=n_threads, progress=report.progress
+    )
+    model = FactorModel(objective, solver)
+    with stop_on_interrupt() as stop:
+        model.fit(parts.train, callback=stop)
+    report.say("3. Trained by exact alternating least squares. The objective after each epoch:")
+    report.say("\n".join(history_lines(model.solution)))
+    report.say(EXPLAIN)
+    scores = _completed(made, parts.train, parts.test, model, rng, report)
+    path, saved = folder / "demo.db", folder / "demo.twofold"
+    model.save(saved)
+    report.say(f"5. The model is in {saved}. Try:")
+    report.say(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
+    report.say(f"   twofold evaluate {saved} {path}")
+    report.finish(
+        {"database": str(path), "model": str(saved), **scores, **solution_json(model.solution)}
+    )
+
+
+def _made(
+    folder: Path, playlists: int, tracks: int, rng: int, report: Report
+) -> tuple[PlaylistData, Pairings]:
+    """Make the playlists and the database, and read it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInputError(f"cannot make the folder {str(folder)!r}: {error}") from error
-    made = make_playlists(playlists, tracks, rng=seed)
+    made = make_playlists(playlists, tracks, rng=rng)
     path = folder / "demo.db"
-    database = opt.source_url(str(path))
-    write_sql(made.pairings, database, if_exists="replace")
-    tell(f"1. Made {path}: {playlists:,} playlists, each with one or two of 8 planted tastes.")
+    url = database_url(str(path), create=True)
+    write_sql(made.pairings, url, if_exists="replace")
+    report.say(f"1. Made {path}: {playlists:,} playlists with one or two of 8 planted tastes each.")
+    return made, read_sql(url, progress=report.progress)
 
-    pairings = read_sql(database, progress=not quiet)
-    parts = split_rows(pairings, validation=0.0, test=0.2, rng=seed)
-    tell(
-        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are kept aside."
-    )
 
-    objective = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
-    solver = ALS(n_factors=16, max_epochs=10, rng=seed, n_threads=n_threads, progress=not quiet)
-    model = FactorModel(objective, solver)
-    with stop_on_interrupt() as stop:
-        model.fit(parts.train, callback=stop)
-    tell("3. Trained by exact alternating least squares. The objective after each epoch:")
-    tell("\n".join(history_lines(model.solution)))
-    tell(EXPLAIN)
-
-    seen, hidden = split_pairs(parts.test, fraction=0.2, rng=seed)
+def _completed(
+    made: PlaylistData,
+    train: Pairings,
+    test: Pairings,
+    model: FactorModel,
+    rng: int,
+    report: Report,
+) -> dict[str, float]:
+    """Complete playlists that were not trained on; return the scores."""
+    seen, hidden = split_pairs(test, fraction=0.2, rng=rng)
     ranking = model.recommend(seen, _HEARD)
-    relevant = hidden.align(model.col_ids).matrix
-    recall = recall_at_k(ranking.positions, relevant, _HEARD)
-    popular = _popular(parts.train, seen)
-    baseline = recall_at_k(popular, hidden.matrix, _HEARD)
+    recall = recall_at_k(ranking.positions, hidden.align(model.col_ids).matrix, _HEARD)
+    baseline = recall_at_k(_popular(train, seen), hidden.matrix, _HEARD)
     tastes = _share_of_taste(made, ranking)
-    tell(
+    report.say(
         f"4. Folded the {seen.shape[0]:,} kept playlists in, a fifth of each hidden. Among "
         f"{_HEARD} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
         f"tracks: {baseline:.0%}), and {tastes:.0%} are of the playlist's own tastes."
     )
-    _show_examples(made, seen, ranking, tell)
-    saved = folder / "demo.twofold"
-    model.save(saved)
-    tell(f"5. The model is in {saved}. Try:")
-    tell(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
-    tell(f"   twofold evaluate {saved} {path}")
-    if as_json:
-        write_json(
-            {
-                "database": str(path),
-                "model": str(saved),
-                "recall": recall,
-                "recall_of_popular": baseline,
-                "share_of_own_tastes": tastes,
-                **solution_json(model.solution),
-            }
-        )
+    _show_examples(made, seen, ranking, report)
+    return {
+        "recall": float(recall), "recall_of_popular": float(baseline), "share_of_own_tastes": tastes
+    }  # fmt: skip
 
 
 def _popular(train: Pairings, seen: Pairings) -> np.ndarray:
@@ -119,9 +138,7 @@ def _share_of_taste(made: PlaylistData, ranking: Ranking) -> float:
     return float(own[ranking.mask].mean())
 
 
-def _show_examples(
-    made: PlaylistData, seen: Pairings, ranking: Ranking, tell: Callable[[str], None]
-) -> None:
+def _show_examples(made: PlaylistData, seen: Pairings, ranking: Ranking, report: Report) -> None:
     for row in range(min(2, seen.shape[0])):
         playlist = int(seen.row_ids[row])
         tastes = "/".join(str(taste) for taste in np.unique(made.playlist_groups[playlist - 1]))
@@ -130,4 +147,4 @@ def _show_examples(
             for track in ranking.col_ids[row, :5].tolist()
             if track > 0
         ]
-        tell(f"   playlist {playlist} (taste {tastes}): {', '.join(found)}, ...")
+        report.say(f"   playlist {playlist} (taste {tastes}): {', '.join(found)}, ...")

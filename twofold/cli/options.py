@@ -1,219 +1,197 @@
-"""Options that several commands share, and the objects that they describe."""
+"""Options of the command line, made from the parameters of dataclasses and functions.
 
-import importlib
-import logging
-import sys
-from dataclasses import dataclass, fields
+Name, type and default come from the signature, the help text from the numpydoc docstring.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import typer
+from twofold.exceptions import TwofoldError
 
-from twofold.data.pairings import Pairings
-from twofold.exceptions import InvalidInputError
-from twofold.model import FactorModel
-from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Loss, Objective, SquaredLoss
-from twofold.solvers import Solver, available_solvers, get_solver
+__all__ = [
+    "Option", "OptionError", "check_owners", "documentation", "in_terms_of", "joined", "options_of",
+    "with_owners",
+]  # fmt: skip
 
-if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
-
-SOURCE_HELP = "SQLAlchemy URL (sqlite:///my.db), an SQLite file or a .npz file."
-
-Source = Annotated[str, typer.Argument(help=SOURCE_HELP, metavar="SOURCE")]
-Model = Annotated[Path, typer.Argument(help="Model file, as made by `fit`.", metavar="MODEL")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-
-
-def _silence(quiet: bool) -> bool:
-    if quiet:
-        logging.getLogger("twofold").setLevel(logging.WARNING)  # the line about compiling kernels
-    return quiet
+_TYPES: dict[type, tuple[str, str]] = {  # in the order in which they are tried
+    int: ("INT", "a whole number"), float: ("FLOAT", "a number"), Path: ("PATH", "a path"),
+    str: ("TEXT", "a text"),
+}  # fmt: skip
+_DEFAULTS = {"rng": 0}  # where the default is None: a command gives the same result every time
+_HELP = {"rng": "Seed of everything random."}  # a generator cannot be typed
+_BRIEF = 40  # characters that a help text has at least, if the docstring has more sentences
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", callback=_silence)]
-
-Classes = Annotated[
-    list[str] | None,
-    typer.Option("--class", help="module:Class of your own that the model needs; repeatable."),
-]
-
-_SQL, _OBJECTIVE, _SOLVER = "Reading from SQL", "Objective", "Solver"
-
-
-def _sql(help: str, *names: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=_SQL)
-
-
-def _objective(help: str, *names: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=_OBJECTIVE)
-
-
-def _solver(help: str, *names: str) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=_SOLVER)
-
-
-Table = Annotated[str, _sql("Table or view that holds the pairs.")]
-Row = Annotated[str, _sql("Column with the playlist (row) id.")]
-Col = Annotated[str, _sql("Column with the track (column) id.")]
-Value = Annotated[str | None, _sql("Column with a value of each pair; none by default.")]
-Where = Annotated[str | None, _sql("SQL condition, such as 'pid < 10000'.")]
-MaxRows = Annotated[int | None, _sql("Read only this many playlists, by ascending id.")]
-Duplicates = Annotated[str, _sql("A pair that occurs again: keep-one, count or error.")]
-OnNull = Annotated[str, _sql("A NULL id: error or drop.")]
-
-LossName = Annotated[str, _objective("squared, huber or logistic.", "--loss")]
-Delta = Annotated[float, _objective("Where the Huber loss becomes a line.")]
-RegularizerName = Annotated[str, _objective("l2 or l1.", "--regularizer")]
-Weight = Annotated[float, _objective("Regularizer weight (lam), >= 0.", "--weight")]
-Exponent = Annotated[float, _objective("Power of the row's weight in its penalty; 1 = by count.")]
-Data = Annotated[str, _objective("How stored values are read: ones, targets or weights.")]
-A0 = Annotated[float, _objective("Weight of unobserved cells (a0), >= 0.", "--unobserved-weight")]
-Unobserved = Annotated[str, _objective("Which cells these are: all or missing.")]
-
-SolverName = Annotated[
-    str, _solver(f"{', '.join(available_solvers())} or module:Class.", "--solver")
-]
-NFactors = Annotated[int | None, _solver("Rank of the factorisation. (default: 64)")]
-MaxEpochs = Annotated[int | None, _solver("Epochs at most. (default: 15; gd 100)")]
-LearningRate = Annotated[
-    float | None,
-    _solver("Step of sgd and gd. (default: from the scale of the data for sgd; gd finds it)"),
-]
-Tol = Annotated[float | None, _solver("Stop below this relative decrease; 0 runs all epochs.")]
-Seed = Annotated[int, _solver("Seed of everything random.")]
-Threads = Annotated[int | None, _solver("Threads. (default: all)")]
-Dtype = Annotated[str | None, _solver("float32 or float64. (default: float32)")]
-Set = Annotated[
-    list[str] | None, _solver("Any other field of the solver, as NAME=VALUE; repeatable.", "--set")
-]
+class OptionError(TwofoldError):
+    """An option that does not exist, lacks its value, or has a value that cannot be used."""
 
 
 @dataclass(frozen=True)
-class SqlOptions:
-    """Where and how to read pairs from a database."""
+class Option:
+    """An option for one parameter."""
 
-    table: str = "pairings"
-    row: str = "pid"
-    col: str = "tid"
-    value: str | None = None
-    where: str | None = None
-    max_rows: int | None = None
-    duplicates: str = "keep-one"
-    on_null: str = "error"
+    name: str
+    flag: str
+    choices: Mapping[str, Any]
+    """Values by their texts; those of a switch include "true"."""
+    types: tuple[type, ...]
+    many: Literal["", "commas", "repeat"]
+    """Whether there are several values, separated by commas or given by repeating the option."""
+    default: Any
+    help: str
+    owners: tuple[str, ...] = ()
+    """What has the option, such as names of solvers; empty if there are no alternatives."""
 
+    @property
+    def metavar(self) -> str:
+        """The value in the help text."""
+        listed = "{" + ",".join(text for text in self.choices if text != "none") + "}"
+        return (
+            _TYPES[self.types[-1]][0] + ",..." * (self.many == "commas") if self.types else listed
+        )
 
-def read_source(source: str, sql: SqlOptions, *, progress: bool = False) -> Pairings:
-    """Read pairs from a URL, an SQLite file or a ``.npz`` file."""
-    from twofold.io import read_npz, read_sql
-
-    if source.endswith(".npz"):
-        plain = SqlOptions(duplicates=sql.duplicates, on_null=sql.on_null)
-        given = [
-            f"--{field.name.replace('_', '-')}"
-            for field in fields(sql)
-            if getattr(sql, field.name) != getattr(plain, field.name)
-        ]
-        if given:
-            raise InvalidInputError(f"{', '.join(given)}: for SQL only, and {source} is a file")
-        return read_npz(source)
-    return read_sql(
-        source_url(source),
-        sql.table,
-        sql.row,
-        sql.col,
-        sql.value,
-        where=sql.where,
-        max_rows=sql.max_rows,
-        duplicates=sql.duplicates,  # type: ignore[arg-type]  # read_sql checks it
-        on_null=sql.on_null,  # type: ignore[arg-type]  # read_sql checks it
-        progress=progress,
-    )
+    def parse(self, text: str) -> Any:
+        """Return the value that a text stands for; OptionError if there is none."""
+        if self.many == "commas":
+            return [replace(self, many="").parse(item.strip()) for item in text.split(",")]
+        if text in self.choices:
+            return self.choices[text]
+        for kind in self.types:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        words = [*self.choices, *(_TYPES[kind][1] for kind in self.types)]
+        raise OptionError(f"{self.flag} {text}: it must be {joined(words, 'or')}")
 
 
-def source_url(source: str) -> "str | URL":
-    """Return the URL of a source: a path of a file means SQLite."""
-    from sqlalchemy.engine import URL
+def options_of(
+    target: Callable[..., Any],
+    *,
+    skip: Collection[str] = (),
+    flags: Mapping[str, str] = {},
+    help: Mapping[str, str] = {},
+) -> dict[str, Option]:
+    """Return the options for the parameters of a dataclass or a function, by name.
 
-    return source if "://" in source else URL.create("sqlite", database=source)
-
-
-def make_objective(
-    loss: str,
-    delta: float,
-    regularizer: str,
-    weight: float,
-    exponent: float,
-    data: str,
-    unobserved_weight: float,
-    unobserved: str,
-) -> Objective:
-    """Make the objective that the options describe."""
-    losses: dict[str, Loss] = {
-        "squared": SquaredLoss(),
-        "huber": HuberLoss(delta),
-        "logistic": LogisticLoss(),
-    }
-    if loss not in losses:
-        raise InvalidInputError(f"--loss {loss}: it must be one of {', '.join(losses)}")
-    kinds = {"l2": L2, "l1": L1}
-    if regularizer not in kinds:
-        raise InvalidInputError(f"--regularizer {regularizer}: it must be one of l2, l1")
-    return Objective(
-        losses[loss],
-        kinds[regularizer](weight, exponent),
-        data=data,  # type: ignore[arg-type]  # Objective checks it
-        unobserved_weight=unobserved_weight,
-        unobserved=unobserved,  # type: ignore[arg-type]  # Objective checks it
-    )
+    There is none for a parameter whose type cannot be written on a command line. ``flags`` and
+    ``help`` replace what follows from the name and from the docstring.
+    """
+    try:
+        hints = get_type_hints(target)
+    except NameError:  # a type that is only imported for type checkers
+        hints = {}
+    texts = {name: _brief(text) for name, text in documentation(target).items()} | _HELP | {**help}
+    options = {}
+    for name, parameter in inspect.signature(target).parameters.items():
+        default = parameter.default
+        accepted = _accepted(hints.get(name, type(default)))
+        if name not in skip and accepted is not None:
+            flag = flags.get(name, "--" + name.replace("_", "-"))
+            default = _DEFAULTS.get(name) if default is None else default
+            options[name] = Option(name, flag, *accepted, default, texts.get(name, ""))
+    return options
 
 
-def make_solver(name: str, more: list[str] | None, **given: Any) -> Solver:
-    """Make the solver that the options describe; None leaves a field at its default."""
-    kind = get_solver(_importable(name))
-    known = {field.name for field in fields(kind)}
-    values = {key: value for key, value in given.items() if value is not None}
-    for item in more or []:
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise InvalidInputError(f"--set {item}: write it as NAME=VALUE")
-        values[key.replace("-", "_")] = parse_value(text)
-    for key in values:
-        if key not in known:
-            raise InvalidInputError(
-                f"{kind.__name__} has no field {key!r}: it has {', '.join(sorted(known))}"
-            )
-    return kind(**values)
+def _accepted(hint: Any) -> tuple[dict[str, Any], tuple[type, ...], Any] | None:
+    """Return `choices`, `types` and `many` of an option; None for types without a text form."""
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    many = ""
+    for member in members:
+        origin = get_origin(member)
+        if isinstance(origin, type) and issubclass(origin, Sequence):
+            many = "repeat" if origin is list else "commas"
+            members = get_args(member)
+            break
+    literals = [get_args(member) for member in members if get_origin(member) is Literal]
+    choices = {str(choice): choice for choice in sum(literals, ())}
+    if bool in members:
+        choices |= {"true": True, "false": False}
+    types = tuple(kind for kind in _TYPES if kind in members)
+    if not types and not choices:
+        return None
+    if NoneType in members and not {str, Path} & {*types}:
+        choices["none"] = None
+    return choices, types, many
 
 
-def load_model(path: Path, classes: list[str] | None) -> FactorModel:
-    """Load a model, with the classes of the user's own that it needs."""
-    found = []
-    for name in classes or []:
-        module, colon, attribute = _importable(name).partition(":")
-        try:
-            found.append(getattr(importlib.import_module(module), attribute))
-        except (ImportError, AttributeError, ValueError) as error:
-            reason = error if colon else "write it as module:Class"
-            raise InvalidInputError(f"--class {name}: {reason}") from error
-    return FactorModel.load(path, classes=found)
+def documentation(target: Callable[..., Any]) -> dict[str, str]:
+    """Return the description of each parameter by name, and the paragraphs before them as ""."""
+    found: dict[str, str] = {}
+    for owner in reversed(target.__mro__) if isinstance(target, type) else [target]:
+        text = inspect.cleandoc(owner.__doc__ or "")
+        parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
+        found[""] = parts[0].strip()
+        section = dict(zip(parts[1::2], parts[2::2], strict=True)).get("Parameters", "")
+        for heads, body in re.findall(r"^(\S.*)\n((?:[ \t].*\n?|\n)+)", section, re.MULTILINE):
+            for name in re.split(r"\s*,\s*", heads.partition(":")[0].strip()):
+                # "As for every solver": the description of the base class is the one that helps.
+                if not (body.strip().startswith("As for ") and name in found):
+                    found[name] = body.strip()
+    return found
 
 
-def _importable(name: str) -> str:
-    """Let a module of the user's own be found in the current folder, as `python` does."""
-    if ":" in name and "" not in sys.path:
-        sys.path.insert(0, "")
-    return name
+def _brief(text: str) -> str:
+    """Return the first sentences, without references and marks of Python."""
+    text = " ".join(text.partition("\n\n")[0].replace("`", "").split())
+    text = re.sub(r"; see [\w. ]+?(?=\.?$|\. )", "", text)
+    text = re.sub(r"\bNone\b", "the default", re.sub(r"(^|\. )None\b", r"\1The default", text))
+    ends = [end.start() for end in re.finditer(r"(?<=\.) (?=[A-Z\"])", text)]
+    return text[: next((end for end in ends if end >= _BRIEF), None)]
 
 
-def parse_value(text: str) -> Any:
-    """Read a number, true, false, none, or else the text itself."""
-    plain = {"true": True, "false": False, "none": None}
-    if text.lower() in plain:
-        return plain[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def with_owners(tables: Mapping[str, Mapping[str, Option]]) -> dict[str, Option]:
+    """Merge the options of several owners; the first description of each option stays."""
+    merged: dict[str, Option] = {}
+    for owner, options in tables.items():
+        for name, option in options.items():
+            first = merged.setdefault(name, option)
+            merged[name] = replace(first, owners=(*first.owners, owner))
+    return merged
+
+
+def check_owners(options: Mapping[str, Option], given: Iterable[str], owner: str, why: str) -> None:
+    """Raise OptionError if the owner does not have one of the given options."""
+    for option in map(options.__getitem__, given):
+        if owner not in option.owners:
+            raise OptionError(f"{option.flag} is for {joined(option.owners)} only, and {why}")
+
+
+def joined(words: Sequence[str], conjunction: str = "and") -> str:
+    """Join words as in a sentence."""
+    return f" {conjunction} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+@contextmanager
+def in_terms_of(options: Iterable[Option]) -> Iterator[None]:
+    """Let errors inside the block name options where they name parameters of Python."""
+    try:
+        yield
+    except OptionError:
+        raise
+    except TwofoldError as error:
+        raise TwofoldError(_translated(str(error), options)) from error
+
+
+def _translated(message: str, options: Iterable[Option]) -> str:
+    for pattern, text in (
+        (r"FactorModel\.load\(path, classes=\[(\w+)\]\)", r"by --class module:\1"),
+        ('if_exists="replace"', "--replace"),
+        ("^fraction is", "--hide is"),
+        ("^n_processes=", "--processes "),
+    ):
+        message = re.sub(pattern, text, message)
+    for option in options:
+        name, flag = option.name, option.flag
+        message = re.sub(rf"(?<![\w.-]){name}=True\b", flag, message)
+        message = re.sub(rf"(?<![\w.-]){name}=([\"']?)([^\s\"';,:()]*)\1", rf"{flag} \2", message)
+        message = re.sub(rf"`{name}`|^(the regularizer's )?{name}(?= is )", flag, message)
+        if "_" in name:  # no English word
+            message = re.sub(rf"(?<![\w.'\"-]){name}(?![\w'\"=])", flag, message)
+    return message

@@ -1,30 +1,23 @@
 """What the commands print, and how they end."""
 
 import json
+import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
-
-import typer
 
 from twofold.exceptions import InvalidInputError
 from twofold.solvers import Solution
 
 __all__ = [
-    "EXPLAIN",
-    "Stop",
-    "check_folder",
-    "history_lines",
-    "say",
-    "solution_json",
+    "EXPLAIN", "Report", "Stop", "check_folder", "history_lines", "solution_json",
     "stop_on_interrupt",
-    "write_json",
-]
+]  # fmt: skip
 
 _PARTS = ("loss", "unobserved", "penalty", "total")
 EXPLAIN = (
@@ -33,18 +26,43 @@ EXPLAIN = (
 )
 
 
-def say(text: str = "") -> None:
-    """Print a line."""
-    typer.echo(text)
+@dataclass(frozen=True)
+class Report:
+    """Prints the result of a command: as text, or as one JSON object.
 
+    Parameters
+    ----------
+    json : bool, default False
+        Print one JSON object instead of text.
+    quiet : bool, default False
+        Show no progress bars.
+    """
 
-def write_json(values: dict[str, Any]) -> None:
-    """Print one JSON object; what is not finite becomes null."""
-    typer.echo(json.dumps(_plain(values), allow_nan=False))
+    json: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quiet:
+            logging.getLogger("twofold").setLevel(logging.WARNING)  # the line about compiling
+
+    @property
+    def progress(self) -> bool:
+        """Whether progress bars are shown."""
+        return not self.quiet
+
+    def say(self, text: str) -> None:
+        """Print a line of text."""
+        if not self.json:
+            print(text)
+
+    def finish(self, values: Mapping[str, Any]) -> None:
+        """Print the JSON object; what is not finite becomes null."""
+        if self.json:
+            print(json.dumps(_plain(values), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
@@ -82,7 +100,7 @@ class Stop:
     asked = False
 
     def __call__(self, epoch: int, solution: Solution) -> bool:
-        """Tell whether to stop."""
+        """Return whether to stop."""
         return self.asked
 
 
@@ -105,7 +123,7 @@ def stop_on_interrupt() -> Iterator[Stop]:
 
 
 def check_folder(output: Path) -> None:
-    """Say that the folder is missing before the work is done, not after."""
+    """Raise before the work is done if a file cannot be written after it."""
     if not output.parent.is_dir():
         raise InvalidInputError(f"the folder {str(output.parent)!r} does not exist: make it first")
     if output.is_dir():
