@@ -126,7 +126,6 @@ def test_options_of_readers_name_the_sources_that_have_them():
         ("does not support nonnegative=True: GD would do", "not support --nonnegative: GD would"),
         ("has no pairs that `where` leaves", "has no pairs that --where leaves"),
         ("column 'on_null' has no weight", "column 'on_null' has no weight"),
-        ("Object arrays cannot be loaded when allow_pickle=False", "it holds Python objects"),
         ("FactorModel.load(path, classes=[Mine])", "by --class module:Mine"),
         ('drop it by if_exists="replace"', "drop it by --replace"),
     ],

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
 
 from twofold.cli.output import (
     EXPLAIN,
@@ -25,6 +27,7 @@ from twofold.splits import split_pairs, split_rows
 __all__ = ["demo"]
 
 _HEARD = 20
+_TASTES = ("rock", "pop", "jazz", "folk", "soul", "metal", "disco", "blues")
 
 
 def demo(
@@ -89,8 +92,29 @@ def _made(
     path = folder / "demo.db"
     url = database_url(str(path), create=True)
     write_sql(made.pairings, url, if_exists="replace")
+    _write_names(made, url)
     report.say(f"1. Made {path}: {playlists:,} playlists with one or two of 8 planted tastes each.")
     return made, read_sql(url, progress=report.progress)
+
+
+def _name(made: PlaylistData, track: int) -> str:
+    return f"{_TASTES[made.track_groups[track - 1]]} {track}"
+
+
+def _write_names(made: PlaylistData, url: URL) -> None:
+    """Write the table tracks(tid, name)."""
+    tracks = sa.Table(
+        "tracks", sa.MetaData(), sa.Column("tid", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, nullable=False),
+    )  # fmt: skip
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        tracks.drop(connection, checkfirst=True)
+        tracks.create(connection)
+        tids = made.pairings.col_ids.tolist()
+        names = [{"tid": tid, "name": _name(made, tid)} for tid in tids]
+        connection.execute(sa.insert(tracks), names)
+    engine.dispose()
 
 
 def _completed(
@@ -141,10 +165,6 @@ def _share_of_taste(made: PlaylistData, ranking: Ranking) -> float:
 def _show_examples(made: PlaylistData, seen: Pairings, ranking: Ranking, report: Report) -> None:
     for row in range(min(2, seen.shape[0])):
         playlist = int(seen.row_ids[row])
-        tastes = "/".join(str(taste) for taste in np.unique(made.playlist_groups[playlist - 1]))
-        found = [
-            f"{track} (taste {made.track_groups[track - 1]})"
-            for track in ranking.col_ids[row, :5].tolist()
-            if track > 0
-        ]
-        report.say(f"   playlist {playlist} (taste {tastes}): {', '.join(found)}, ...")
+        tastes = "/".join(_TASTES[taste] for taste in np.unique(made.playlist_groups[playlist - 1]))
+        found = [_name(made, track) for track in ranking.col_ids[row, :5].tolist() if track > 0]
+        report.say(f"   playlist {playlist} ({tastes}): {', '.join(found)}, ...")

@@ -31,7 +31,7 @@ __all__ = ["IdType", "OnNull", "PairBuilder"]
 OnNull = Literal["error", "drop"]
 IdType = Literal["text", "integer"]
 
-_GATHERED = 1 << 20  # ids that are gathered before they are stored in fewer bytes
+_GATHERED = 1 << 21  # ids that are gathered before they are stored in fewer bytes
 _MANY_TEXTS = 50_000  # from here on pyarrow saves more time than importing it takes
 _SMALL_SPAN = 1 << 22  # ids in so small a range are looked up in a table, however few there are
 

@@ -17,7 +17,7 @@ Ids = NDArray[Any]
 def as_text_array(texts: list[Any]) -> Ids:
     """Return an object array of `str`."""
     ids = np.empty(len(texts), dtype=object)
-    ids[:] = [text if type(text) is str else str(text) for text in texts]
+    ids[:] = texts if set(map(type, texts)) <= {str} else list(map(str, texts))
     return ids
 
 
@@ -51,7 +51,10 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
     # A list that mixes numbers and text becomes text in np.asarray: look at the values themselves.
     items = array.tolist() if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
     text_types = (str, uuid.UUID)
-    if all(issubclass(kind, text_types) for kind in set(map(type, items))):
+    kinds = set(map(type, items))
+    if kinds == {str} and array.dtype == object:
+        return array
+    if all(issubclass(kind, text_types) for kind in kinds):
         return as_text_array(items)
     first_is_text = isinstance(items[0], text_types)
     for position, item in enumerate(items):

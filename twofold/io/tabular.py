@@ -54,16 +54,9 @@ def read_csv(
     ----------
     path : str or path-like
         The file, which may be compressed by gzip, bzip2, xz or Zstandard.
-    row : str, default "pid"
-        The column of row ids. An empty field is NULL; any other text, also ``NA``, is an id.
-    col : str, default "tid"
-        The column of column ids, likewise.
-    value : str, optional
-        The column with a finite number for each pair. Without it every stored value is 1.
-    weight : str, optional
-        The column with a finite weight >= 0 for each pair, beside its value.
-    time : str, optional
-        The column that says when a pair was made: integers, or dates and times in ISO 8601.
+    row, col, value, weight, time
+        Names of columns, as for `Pairings.from_frame`. An empty field is NULL; any other text, also
+        ``NA``, is an id. Times are integers, or dates and times in ISO 8601.
     delimiter : str, optional
         What separates fields, by default a comma: a character such as a tab, or several, such
         as ``"::"``.
@@ -78,11 +71,8 @@ def read_csv(
         Any encoding that Python knows, such as ``"latin-1"``.
     names : sequence of str, optional
         Names of all columns, for a file without a line of names.
-    duplicates : {"keep-one", "count", "error"}, default "keep-one"
-        What a pair that occurs several times becomes; see `Pairings.from_arrays`.
-    on_null : {"error", "drop"}, default "error"
-        What to do with a pair with an empty id: raise; or leave it out, and say how many in
-        `n_null_dropped`.
+    duplicates, on_null
+        As for `Pairings.from_frame`.
     id_type : {"text", "integer"}, optional
         What ids become. By default those of a column are integers if each of them is written as an
         integer that fits 64 bits, and text otherwise: so with one ``007`` or ``+7`` among them they
