@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from twofold.io.mpd_import import ImportedMpd, import_mpd
     from twofold.io.mtx import read_mtx, write_mtx
     from twofold.io.npz import read_npz, write_npz
-    from twofold.io.results import write_factors, write_recommendations
     from twofold.io.sql_read import read_sql
     from twofold.io.sql_write import write_sql
     from twofold.io.tabular import read_csv, read_parquet
@@ -27,10 +26,8 @@ __all__ = [
     "read_npz",
     "read_parquet",
     "read_sql",
-    "write_factors",
     "write_mtx",
     "write_npz",
-    "write_recommendations",
     "write_sql",
 ]
 
@@ -44,10 +41,8 @@ _MODULE_OF = {
     "read_npz": "npz",
     "read_parquet": "tabular",
     "read_sql": "sql_read",
-    "write_factors": "results",
     "write_mtx": "mtx",
     "write_npz": "npz",
-    "write_recommendations": "results",
     "write_sql": "sql_write",
 }
 
