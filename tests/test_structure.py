@@ -16,7 +16,6 @@ OLD = {
     "cli/train.py fit",
     "cli/train.py tune",
     "io/sql_read.py read_sql",
-    "io/sql_write.py write_sql",
 }
 
 

@@ -164,9 +164,8 @@ def test_import_mpd(twofold, tmp_path):
     assert twofold("import-mpd", "mpd*.json", "mpd.db", "--replace", "--quiet").code == 0
     more = [{**playlist, "pid": 9} for playlist in lists[:1]]
     (tmp_path / "mpd.slice.9-9.json").write_text(json.dumps({"playlists": more}))
-    result = twofold("import-mpd", "mpd*.json", "mpd.db", "--workers", 2, "--quiet")
+    result = twofold("import-mpd", "mpd*.json", "mpd.db", "--quiet")
     assert "4 playlists, 3 tracks, 7 pairs are in mpd.db, from 2 slices (1 new)" in result.out
-    failed(twofold("import-mpd", "mpd*.json", "mpd.db", "--workers", 0), "n_workers")
     write_sql(Pairings.from_arrays([1], [2]), f"sqlite:///{tmp_path / 'other.db'}")
     failed(twofold("import-mpd", "mpd*.json", "other.db", "--quiet"), "'pairings' exists")
     (tmp_path / "cut.json").write_text(json.dumps({"playlists": lists})[:100])

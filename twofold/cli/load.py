@@ -15,24 +15,21 @@ def import_mpd(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Slices (mpd.slice.*.json or .json.gz), folders or patterns.", metavar="FILES..."
+            help="Slices, folders, patterns, or the zip archive of the dataset.", metavar="FILES..."
         ),
     ],
     url: Annotated[str, typer.Argument(help="Database to write.", metavar="URL")],
     replace: Annotated[
         bool,
-        typer.Option(help="Drop tables of these names, whatever they hold, and start anew."),
+        typer.Option(help="Drop existing tables of these names first."),
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that parse files.", show_default="all CPUs")
-    ] = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Import slices of the Million Playlist Dataset into a database.
 
     Writes the tables pairings (pid, tid, pos), tracks, playlists and imported_slices, each slice in
-    one transaction. The same command once more goes on after an interrupt, or adds what is new.
+    one transaction. The same command continues after an interrupt, and adds new slices.
     """
     from twofold.io import import_mpd
 
@@ -40,7 +37,6 @@ def import_mpd(
         files,
         opt.source_url(url),
         if_exists="replace" if replace else "resume",
-        n_workers=workers,
         progress=not quiet,
     )
     values = {"playlists": done.n_playlists, "tracks": done.n_tracks, "pairs": done.n_pairs}
