@@ -4,8 +4,7 @@
 
 generates slices of the dataset's shape (1000 playlists of 66 tracks with all fields, 33 MB each) in
 a temporary folder, and prints the megabytes a second of the best repeat: by the standard library's
-json and by orjson, in this process and by two workers, and the import into a new SQLite file. The
-files are in the cache of the system, and starting the workers is part of the time.
+json and by orjson, and the import into a new SQLite file. The files are in the cache of the system.
 """
 
 import argparse
@@ -13,14 +12,13 @@ import contextlib
 import json
 import random
 import string
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.machine import machine
-from twofold.io import import_mpd, mpd_slices, read_mpd
+from twofold.io import import_mpd, json_documents, read_mpd
 
 _TRACKS_EACH = 66
 _PLAYLISTS_EACH = 1000
@@ -95,18 +93,13 @@ def make_slices(folder: Path, megabytes: float) -> list[Path]:
 
 
 @contextlib.contextmanager
-def without_orjson(folder: Path) -> Iterator[None]:
-    """Hide orjson from this process and from the workers, which have its path."""
-    hiding = folder / "hiding"
-    hiding.mkdir()
-    (hiding / "orjson.py").write_text("raise ImportError")
-    found, mpd_slices.orjson = mpd_slices.orjson, None
-    sys.path.insert(0, str(hiding))
+def without_orjson() -> Iterator[None]:
+    """Hide orjson."""
+    found, json_documents.orjson = json_documents.orjson, None
     try:
         yield
     finally:
-        sys.path.remove(str(hiding))
-        mpd_slices.orjson = found
+        json_documents.orjson = found
 
 
 def best(run: Callable[[], object], repeats: int) -> float:
@@ -131,24 +124,19 @@ def main() -> None:
         files = make_slices(folder, words.megabytes)
         size = sum(file.stat().st_size for file in files) / 1e6
         print(f"{len(files)} slices, {size:.0f} MB; MB/s:\n")
-        print("parser   workers    read  SQLite")
-        parsers = {"json": without_orjson(folder)}
-        if mpd_slices.orjson is not None:
+        print("parser      read  SQLite")
+        parsers = {"json": without_orjson()}
+        if json_documents.orjson is not None:
             parsers["orjson"] = contextlib.nullcontext()
         for parser_name, chosen in parsers.items():
             with chosen:
-                for n_workers in (1, 2):
-
-                    def read(n_workers: int = n_workers) -> None:
-                        read_mpd(files, n_workers=n_workers)
-
-                    def write(n_workers: int = n_workers) -> None:
-                        url = f"sqlite:///{folder / 'mpd.db'}"
-                        import_mpd(files, url, if_exists="replace", n_workers=n_workers)
-
-                    speeds = [size / best(run, words.repeats) for run in (read, write)]
-                    shown = "".join(f"{speed:8.0f}" for speed in speeds)
-                    print(f"{parser_name:<8}{n_workers:>8}{shown}", flush=True)
+                url = f"sqlite:///{folder / 'mpd.db'}"
+                runs = (
+                    lambda: read_mpd(files),
+                    lambda url=url: import_mpd(files, url, if_exists="replace"),
+                )
+                shown = "".join(f"{size / best(run, words.repeats):8.0f}" for run in runs)
+                print(f"{parser_name:<8}{shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 import signal
+from collections.abc import Iterator
 
 import hypothesis
 import numpy as np
 import pytest
+import servers
+import sqlalchemy as sa
 from scipy import sparse
 
 from twofold.datasets import PlaylistData, make_playlists
@@ -28,3 +31,23 @@ def small() -> sparse.csr_array:
     rng = np.random.default_rng(0)
     stored = rng.random((30, 20)) < 0.2
     return sparse.csr_array(np.where(stored, rng.integers(1, 4, size=(30, 20)), 0).astype(float))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a PostgreSQL server for this session only, or skip."""
+    pytest.importorskip("psycopg")
+    with servers.postgresql() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database."""
+    yield postgres_server
+    engine = sa.create_engine(postgres_server)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("DROP SCHEMA IF EXISTS other CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    engine.dispose()

@@ -20,10 +20,10 @@ from twofold.io import (
     read_npz,
     read_parquet,
     read_sql,
-    write_factors,
     write_mtx,
     write_sql,
 )
+from twofold.model import write_factors
 from twofold.solvers import ALS, GD, SGD, Solution
 
 KINDS = ["pairings", "texts", "npz", "model"]
@@ -215,7 +215,8 @@ import json, resource, sys
 import numpy as np
 from twofold import FactorModel, Pairings
 from twofold.exceptions import TwofoldError
-from twofold.io import write_factors, write_mtx, write_sql
+from twofold.io import write_mtx, write_sql
+from twofold.model import write_factors
 folder = sys.argv[1]
 ids = np.arange(20_000)
 pairings, model = Pairings.from_arrays(ids, ids), FactorModel.load(folder + "/model")

@@ -144,7 +144,7 @@ def test_all_names_of_the_package_load_and_unknown_ones_say_so():
     for name in twofold.__all__:
         assert getattr(twofold, name) is not None
     assert set(twofold.__all__) <= set(dir(twofold))
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="No twofold attribute nothing"):
         _ = twofold.nothing
 
 

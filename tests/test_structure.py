@@ -12,7 +12,6 @@ BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try)
 OLD = {
     "io/sql_read.py read_sql",
     "io/tabular.py read_csv",
-    "io/sql_write.py write_sql",
 }
 
 

@@ -52,22 +52,6 @@ def _track(uri: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """URL of a PostgreSQL server for this session only, or skip."""
-    pytest.importorskip("psycopg")
-    with servers.postgresql() as url:
-        yield url
-
-
-@pytest.fixture
-def postgres(postgres_server: str) -> Iterator[str]:
-    """URL of an empty PostgreSQL database."""
-    yield postgres_server
-    _run(postgres_server, "DROP SCHEMA public CASCADE", "DROP SCHEMA IF EXISTS other CASCADE",
-         "CREATE SCHEMA public")  # fmt: skip
-
-
-@pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[str]:
     """URL of a MariaDB server for this session only, or skip."""
     pytest.importorskip("pymysql")

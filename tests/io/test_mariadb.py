@@ -3,7 +3,7 @@ import sqlalchemy as sa
 
 from twofold import Pairings
 from twofold.exceptions import InvalidInputError
-from twofold.io import import_mpd, read_mpd, read_sql, write_sql
+from twofold.io import import_mpd, read_mpd, read_sql, write_mpd_sql, write_sql
 
 
 @pytest.fixture
@@ -59,5 +59,5 @@ def test_slices(mariadb, make_slice):
     assert import_mpd([first, second], mariadb).n_new_slices == 1
     found = read_sql(mariadb)
     assert found.n_pairs == read_mpd([first, second]).n_pairs == 5
-    write_sql(read_mpd(first), mariadb, if_exists="replace")
+    write_mpd_sql(read_mpd(first), mariadb, if_exists="replace")
     assert read_sql(mariadb).n_pairs == 3

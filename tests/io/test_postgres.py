@@ -3,7 +3,7 @@ import sqlalchemy as sa
 
 from twofold import Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import read_mpd, read_sql, write_sql
+from twofold.io import read_mpd, read_sql, write_mpd_sql, write_sql
 
 
 @pytest.fixture
@@ -105,8 +105,8 @@ def test_autocommit(engine):
 
 def test_slices(postgres, make_slice):
     mpd = read_mpd(make_slice({0: ["t:a", "t:b"], 1: []}))
-    write_sql(mpd, postgres)
-    write_sql(mpd, postgres, if_exists="replace")
+    write_mpd_sql(mpd, postgres)
+    write_mpd_sql(mpd, postgres, if_exists="replace")
     assert read_sql(postgres).n_pairs == 2
     assert read_sql(postgres, "tracks", "uri", "name").n_pairs == 2
     engine = sa.create_engine(postgres)

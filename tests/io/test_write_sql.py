@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy import sparse
 
 from twofold import Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import MpdPairings, read_mpd, read_sql, write_sql
+from twofold.io import read_sql, write_sql
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -175,63 +174,6 @@ def test_the_callers_transaction_is_the_callers(tmp_path):
         assert not connection.in_transaction()
     assert read_sql(engine).n_pairs == 1
     engine.dispose()
-
-
-def test_the_notebooks_tables_from_a_slice(make_slice, tmp_path):
-    url = f"sqlite:///{tmp_path / 'a.db'}"
-    mpd = read_mpd(make_slice({4: ["t:b", "t:a"], 3: ["t:a"], 9: []}))
-    write_sql(mpd, url)
-    assert rows_of(url, "SELECT tid, uri, name FROM tracks") == [
-        (0, "t:b", "name of t:b"),
-        (1, "t:a", "name of t:a"),
-    ]
-    assert rows_of(url, "SELECT pid, name, num_followers FROM playlists") == [
-        (3, "list 3", None),
-        (4, "list 4", None),
-        (9, "list 9", None),
-    ]
-    joined = "SELECT pid, uri FROM pairings JOIN tracks USING (tid) ORDER BY pid, tid"
-    assert rows_of(url, joined) == [(3, "t:a"), (4, "t:b"), (4, "t:a")]
-    assert read_sql(url).col_ids.tolist() == [0, 1]
-    plain = f"sqlite:///{tmp_path / 'plain.db'}"
-    write_sql(mpd, plain, tracks=None, playlists=None)
-    assert tables_of(plain) == ["ix_pairings_pid", "pairings"]
-    assert_same(read_sql(plain).align(mpd.col_ids), mpd.take_rows([1, 0]))
-
-
-@pytest.mark.parametrize("table", ["tracks", "Playlists"])
-def test_the_three_tables_have_different_names(make_slice, table):
-    with pytest.raises(InvalidInputError, match="the tables are named"):
-        write_sql(read_mpd(make_slice({0: ["t:a"]})), "sqlite://", table, if_exists="replace")
-
-
-def test_slices_without_names(tmp_path):
-    url = f"sqlite:///{tmp_path / 'a.db'}"
-    write_sql(MpdPairings(sparse.csr_array([[0, 1]]), [5], ["t:a", "t:b"]), url)
-    assert rows_of(url, "SELECT tid, uri, name FROM tracks") == [(0, "t:a", None), (1, "t:b", None)]
-    assert rows_of(url, "SELECT pid, name FROM playlists") == [(5, None)]
-    assert rows_of(url, "SELECT * FROM pairings") == [(5, 1)]
-
-
-def test_appended_slices_share_their_tracks(make_slice, tmp_path):
-    url = f"sqlite:///{tmp_path / 'a.db'}"
-    write_sql(read_mpd(make_slice({0: ["t:a", "t:b"]})), url)
-    more = read_mpd(make_slice({1: ["t:c", "t:b"]}))
-    write_sql(more, url, if_exists="append")
-    assert rows_of(url, "SELECT tid, uri FROM tracks") == [(0, "t:a"), (1, "t:b"), (2, "t:c")]
-    assert rows_of(url, "SELECT * FROM pairings ORDER BY 1, 2") == [(0, 0), (0, 1), (1, 1), (1, 2)]
-    with pytest.raises(DatabaseReadError, match=r"UNIQUE constraint failed: playlists\.pid"):
-        write_sql(more, url, if_exists="append")
-    assert len(rows_of(url, "SELECT * FROM pairings")) == 4
-
-
-def test_lone_surrogates_of_a_slice_are_explained(make_slice, tmp_path):
-    path = make_slice({0: ["t:a"]})
-    content = json.loads(path.read_text())
-    content["playlists"][0]["name"] = "\ud83d"
-    path.write_text(json.dumps(content))
-    with pytest.raises(InvalidInputError, match="cannot be encoded"):
-        write_sql(read_mpd(path), f"sqlite:///{tmp_path / 'a.db'}")
 
 
 def test_what_is_no_pairings_or_no_name_is_refused(tmp_path):

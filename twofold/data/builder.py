@@ -185,16 +185,7 @@ class PairBuilder:
             parts.clear()
         row_ids, col_ids = encoded[0], encoded[2]
         matrix, beside = build_csr(rows, cols, numbers, row_ids, col_ids, self._duplicates)
-        report = ReadReport(
-            reader=reader,
-            n_read=self.n_read,
-            n_null_dropped=self.n_null,
-            n_duplicates=n_pairs - matrix.nnz,
-            n_pairs=matrix.nnz,
-            n_rows=row_ids.size,
-            n_cols=col_ids.size,
-            seconds=clock.perf_counter() - self.started,
-        )
+        report = ReadReport.of(matrix, reader, self.n_read, self.n_null, self.started)
         made = {"matrix": matrix, "row_ids": row_ids, "col_ids": col_ids, **beside}
         return {**made, "n_null_dropped": self.n_null, "report": report}
 

@@ -1,9 +1,9 @@
 """`ReadReport`: what a reader read, and how fast."""
 
 import time
-from copy import copy
 from dataclasses import dataclass
-from typing import Any, TypeVar
+
+from scipy import sparse
 
 __all__ = ["ReadReport"]
 
@@ -37,6 +37,23 @@ class ReadReport:
     n_cols: int
     seconds: float
 
+    @classmethod
+    def of(
+        cls, matrix: sparse.csr_array, reader: str, n_read: int, n_null: int, started: float
+    ) -> "ReadReport":
+        """Report of a matrix that was read since `time.perf_counter` was ``started``."""
+        n_rows, n_cols = matrix.shape
+        return cls(
+            reader=reader,
+            n_read=n_read,
+            n_null_dropped=n_null,
+            n_duplicates=n_read - n_null - matrix.nnz,
+            n_pairs=matrix.nnz,
+            n_rows=n_rows,
+            n_cols=n_cols,
+            seconds=time.perf_counter() - started,
+        )
+
     @property
     def pairs_per_second(self) -> float:
         """Pairs read in a second."""
@@ -57,26 +74,3 @@ class ReadReport:
             f"{self.n_cols:,} columns, {self.n_pairs:,} pairs"
             + "".join(f", {part}" for part in left_out)
         )
-
-
-AnyPairings = TypeVar("AnyPairings", bound=Any)
-
-
-def reported(pairings: AnyPairings, reader: str, n_read: int, started: float) -> AnyPairings:
-    """Return the same pairings with the report of a reader.
-
-    ``n_read`` pairs, those with a NULL id too, since `time.perf_counter` was ``started``.
-    """
-    result = copy(pairings)
-    report = ReadReport(
-        reader=reader,
-        n_read=n_read,
-        n_null_dropped=pairings.n_null_dropped,
-        n_duplicates=n_read - pairings.n_null_dropped - pairings.n_pairs,
-        n_pairs=pairings.n_pairs,
-        n_rows=pairings.shape[0],
-        n_cols=pairings.shape[1],
-        seconds=time.perf_counter() - started,
-    )
-    object.__setattr__(result, "report", report)  # which is frozen for others
-    return result

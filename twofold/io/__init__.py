@@ -1,62 +1,9 @@
 """Playlists in and out: SQL databases, the Million Playlist Dataset and files.
 
-A playlist is a row of the matrix and a track is a column. Names are loaded when first used, so that
-a process that only parses slices starts quickly.
+A playlist is a row of the matrix and a track is a column. The public names are listed in
+``__init__.pyi`` and loaded when first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from twofold.io.mpd import MpdPairings, read_mpd
-    from twofold.io.mpd_import import ImportedMpd, import_mpd
-    from twofold.io.mtx import read_mtx, write_mtx
-    from twofold.io.npz import read_npz
-    from twofold.io.results import write_factors, write_recommendations
-    from twofold.io.sql_read import read_sql
-    from twofold.io.sql_write import write_sql
-    from twofold.io.tabular import read_csv, read_lists, read_parquet
-
-__all__ = [
-    "ImportedMpd",
-    "MpdPairings",
-    "import_mpd",
-    "read_csv",
-    "read_lists",
-    "read_mpd",
-    "read_mtx",
-    "read_npz",
-    "read_parquet",
-    "read_sql",
-    "write_factors",
-    "write_mtx",
-    "write_recommendations",
-    "write_sql",
-]
-
-_MODULE_OF = {
-    "ImportedMpd": "mpd_import",
-    "MpdPairings": "mpd",
-    "import_mpd": "mpd_import",
-    "read_csv": "tabular",
-    "read_lists": "tabular",
-    "read_mpd": "mpd",
-    "read_mtx": "mtx",
-    "read_npz": "npz",
-    "read_parquet": "tabular",
-    "read_sql": "sql_read",
-    "write_factors": "results",
-    "write_mtx": "mtx",
-    "write_recommendations": "results",
-    "write_sql": "sql_write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"twofold.io.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module 'twofold.io' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

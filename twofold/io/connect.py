@@ -146,6 +146,8 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> dict[s
     try:
         described = inspector.get_columns(table, schema=schema)
         columns: dict[str, Any] = {column["name"]: column["type"] for column in described}
+        if connection.dialect.name in ("mysql", "mariadb"):  # SQLAlchemy leaves ` doubled
+            columns = {name.replace("``", "`"): kind for name, kind in columns.items()}
     except NoSuchTableError:
         columns = {}
     except (NotImplementedError, SQLAlchemyError):  # a dialect that cannot describe tables

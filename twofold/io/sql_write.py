@@ -8,19 +8,18 @@ from typing import Any, Literal
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from twofold._common.checks import check_choice, check_names
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
-from twofold.io.mpd import MpdPairings
-from twofold.io.mpd_slices import NUMBERS, PLAYLIST_FIELDS, TRACK_FIELDS
 
 __all__ = [
-    "ROW_NUMBER", "IfExists", "check_different", "id_type", "insert_columns", "named_table",
-    "new_file", "prepare_table", "transaction", "write_sql",
+    "ROW_NUMBER", "IfExists", "check_different", "check_lasting", "describe_table", "id_type",
+    "insert_columns", "new_file", "prepare_table", "transaction", "write_pairs", "write_sql",
 ]  # fmt: skip
 
 IfExists = Literal["error", "replace", "append"]
@@ -41,8 +40,6 @@ def write_sql(
     weight: str | None = None,
     schema: str | None = None,
     if_exists: IfExists = "error",
-    tracks: str | None = "tracks",
-    playlists: str | None = "playlists",
 ) -> None:
     """Write pairings to a table: one SQL row for each pair, with an index on the row ids.
 
@@ -50,10 +47,8 @@ def write_sql(
     cannot take back that a table was made or dropped). On a connection of the caller that is in a
     transaction already, the caller commits. Rows and columns without a pair are not stored.
 
-    What `read_mpd` returns is written as three tables: ``tracks(tid, uri, name, artist, album,
-    duration_ms)``, ``playlists(pid, name, ...)`` and the pairs, where ``tid`` numbers the tracks
-    from 0 in the order of `col_ids`. Joining ``tracks`` leads from a ``tid`` to its URI. With
-    ``if_exists="append"`` tracks that the table has already keep their ``tid``.
+    Of the Million Playlist Dataset the pairs are written, with the URIs of the tracks;
+    `write_mpd_sql` writes the tables of its playlists and tracks too.
 
     Parameters
     ----------
@@ -72,79 +67,81 @@ def write_sql(
     weight : str, optional
         Its column for the weights of the pairs. Without it the weights are not stored.
     schema : str, optional
-        The schema of the tables, which has to exist.
+        The schema of the table, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
         What to do with a table of this name: raise, leaving everything as it is; drop it; or add
         to it.
-    tracks : str or None, default "tracks"
-        For `MpdPairings`: the table of tracks. With None the pairs have the URIs themselves.
-    playlists : str or None, default "playlists"
-        For `MpdPairings`: the table of playlists. With None it is not written.
 
     Raises
     ------
     DatabaseReadError
         If the database cannot be reached, or refuses to be written to.
     InvalidInputError
-        If a table exists and `if_exists` is ``"error"``, a value is not finite, a text cannot be
-        encoded, there are no weights although `weight` is given, or the names of the columns or
-        tables are not different.
+        If the table exists and `if_exists` is ``"error"``, a value is not finite, a text cannot be
+        encoded, there are no weights although `weight` is given, or the names of the columns are
+        not different.
+
+    Examples
+    --------
+    >>> from twofold import Pairings
+    >>> pairings = Pairings.from_arrays([1, 1, 2], [7, 9, 7])
+    >>> write_sql(pairings, "sqlite:///music.db", if_exists="replace")  # doctest: +SKIP
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_pairings(pairings)
     check_names(
         {"table": table, "row": row, "col": col},
-        {
-            "value": value,
-            "weight": weight,
-            "tracks": tracks,
-            "playlists": playlists,
-            "schema": schema,
-        },
+        {"value": value, "weight": weight, "schema": schema},
     )
     check_different("columns", row, col, value, weight)
     if weight is not None and pairings.weights is None:
         raise InvalidInputError(f"weight is {weight!r}, but the pairings have no weights")
-    if isinstance(pairings, MpdPairings):
-        check_different("tables", table, tracks, playlists)
-    matrix = pairings.matrix
-    row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    if value is not None:
-        _check_finite(pairings, row_of_entry)
     with transaction(target) as connection:
-        col_ids = pairings.col_ids
-        if isinstance(pairings, MpdPairings) and playlists is not None:
-            made = prepare_table(
-                connection, named_table(playlists, schema, PLAYLIST_FIELDS), if_exists
-            )
-            insert_columns(connection, made, {"pid": pairings.row_ids, **pairings.playlists})
-        if isinstance(pairings, MpdPairings) and tracks is not None:
-            described = named_table(tracks, schema, TRACK_FIELDS)
-            made = prepare_table(connection, described, if_exists)
-            col_ids = _write_tracks(connection, made, {"uri": col_ids, **pairings.tracks})
-        columns: list[sa.Column[Any]] = [
-            sa.Column(row, id_type(pairings.row_ids), key="row", nullable=False, index=True),
-            sa.Column(col, id_type(col_ids), key="col", nullable=False),
-        ]
-        entries = {
-            "row": pairings.row_ids[row_of_entry],
-            "col": col_ids[matrix.indices[: matrix.nnz]],
-        }
-        numbers = {"value": (value, matrix.data), "weight": (weight, pairings.weights)}
-        for key, (name, data) in numbers.items():
-            if name is not None:
-                columns.append(sa.Column(name, sa.Double(), key=key, nullable=False))
-                entries[key] = data
-        made = prepare_table(
-            connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
-        )
-        insert_columns(connection, made, entries)
+        write_pairs(
+            connection, pairings, table, row, col, value, weight,
+            schema=schema, if_exists=if_exists,
+        )  # fmt: skip
+
+
+def write_pairs(
+    connection: Connection,
+    pairings: Pairings,
+    table: str,
+    row: str = "pid",
+    col: str = "tid",
+    value: str | None = None,
+    weight: str | None = None,
+    *,
+    schema: str | None,
+    if_exists: IfExists,
+) -> None:
+    """Write pairings as `write_sql` does, in the transaction of a connection."""
+    matrix = pairings.matrix
+    if value is not None:
+        _check_finite(pairings)
+    columns: list[sa.Column[Any]] = [
+        sa.Column(row, id_type(pairings.row_ids), key="row", nullable=False, index=True),
+        sa.Column(col, id_type(pairings.col_ids), key="col", nullable=False),
+    ]
+    entries = {
+        "row": pairings.row_ids[_rows(pairings)],
+        "col": pairings.col_ids[matrix.indices[: matrix.nnz]],
+    }
+    numbers = {"value": (value, matrix.data), "weight": (weight, pairings.weights)}
+    for key, (name, data) in numbers.items():
+        if name is not None:
+            columns.append(sa.Column(name, sa.Double(), key=key, nullable=False))
+            entries[key] = data
+    made = prepare_table(
+        connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
+    )
+    insert_columns(connection, made, entries)
 
 
 @contextmanager
 def transaction(target: Source) -> Iterator[Connection]:
     """Connect in a transaction; a file that was not there before does not survive a failure."""
-    new = None if isinstance(target, Connection) else new_file(target)
+    new = new_file(target)
     try:
         with connected(target, create=True) as connection:
             inside = connection.in_transaction()
@@ -164,24 +161,32 @@ def transaction(target: Source) -> Iterator[Connection]:
         raise
 
 
-def new_file(target: str | URL | Engine) -> Path | None:
-    """Return the SQLite file that connecting is going to make."""
+def new_file(target: Source) -> Path | None:
+    """Return the SQLite file that connecting is going to create, if it does not exist yet."""
+    if isinstance(target, Connection):
+        return None
     with suppress(SQLAlchemyError, ValueError):  # explained when connecting
         file = sqlite_file(target.url if isinstance(target, Engine) else sa.make_url(target))
         return file if file is not None and not file.exists() else None
     return None
 
 
-def is_in_memory(target: str | URL) -> bool:
-    """Whether a URL is one of an SQLite database without a file."""
+def check_lasting(target: Source) -> None:
+    """Raise if a database is in memory and ends with each connection."""
+    if isinstance(target, Connection | Engine):
+        return
+    in_memory = False
     with suppress(SQLAlchemyError, ValueError):  # explained when connecting
         url = sa.make_url(target)
-        return url.get_backend_name() == "sqlite" and sqlite_file(url) is None
-    return False
+        in_memory = url.get_backend_name() == "sqlite" and sqlite_file(url) is None
+    if in_memory:
+        raise InvalidInputError(
+            f"{str(target)!r} is in memory and ends with its connection: give an Engine or a file"
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Begin in earnest: Python's sqlite3 would do so at the first INSERT only."""
+    """Begin a transaction of SQLite now: Python's sqlite3 begins it at the first INSERT."""
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.dbapi_connection
         if not driver.in_transaction:
@@ -195,11 +200,12 @@ def check_different(what: str, *names: str | None) -> None:
         raise InvalidInputError(f"the {what} are named {given}: give each another name")
 
 
-def _check_finite(pairings: Pairings, row_of_entry: NDArray[Any]) -> None:
+def _check_finite(pairings: Pairings) -> None:
+    """Raise if a value of the matrix is not finite."""
     matrix = pairings.matrix
-    bad = np.flatnonzero(~np.isfinite(matrix.data[: row_of_entry.size]))
+    bad = np.flatnonzero(~np.isfinite(matrix.data[: matrix.nnz]))
     if bad.size:
-        row = pairings.row_ids.item(row_of_entry[bad[0]])
+        row = pairings.row_ids.item(_rows(pairings)[bad[0]])
         col = pairings.col_ids.item(matrix.indices[bad[0]])
         raise InvalidInputError(
             f"the value of row {row!r}, column {col!r} is {matrix.data[bad[0]]}: "
@@ -207,30 +213,38 @@ def _check_finite(pairings: Pairings, row_of_entry: NDArray[Any]) -> None:
         )
 
 
+def _rows(pairings: Pairings) -> NDArray[np.int64]:
+    """Return the row of each entry of the matrix."""
+    return np.repeat(np.arange(pairings.shape[0]), np.diff(pairings.matrix.indptr))
+
+
 def id_type(ids: NDArray[Any]) -> Any:
-    """Return the type of a column that has room for the ids."""
+    """Return the type of a column of these ids."""
     if ids.dtype != object:
         return sa.BigInteger()
     return sa.Unicode(max([255, *map(len, ids.tolist())]))
 
 
-def named_table(name: str, schema: str | None, fields: dict[str, str]) -> sa.Table:
-    """Table of tracks or playlists; numbers are numbers and all else is text."""
+def describe_table(
+    name: str, kinds: dict[str, Any], metadata: sa.MetaData, *, indexed: str = "", n_keys: int = 1
+) -> sa.Table:
+    """Describe a table by the types of its columns, the first of which are the primary key."""
     columns: list[sa.Column[Any]] = [
-        sa.Column(field, sa.BigInteger() if field in NUMBERS else sa.UnicodeText())
-        for field in fields
-        if field not in ("uri", "pid")
+        sa.Column(
+            column,
+            kind,
+            primary_key=position < n_keys,
+            autoincrement=False,
+            nullable=position >= n_keys and column != indexed,
+            index=column == indexed,
+        )
+        for position, (column, kind) in enumerate(kinds.items())
     ]
-    if "uri" in fields:
-        key = sa.Column("tid", ROW_NUMBER, primary_key=True, autoincrement=False)
-        columns = [key, sa.Column("uri", sa.Unicode(255), nullable=False, index=True), *columns]
-    else:
-        columns.insert(0, sa.Column("pid", ROW_NUMBER, primary_key=True, autoincrement=False))
-    return sa.Table(name, sa.MetaData(), *columns, schema=schema)
+    return sa.Table(name, metadata, *columns)
 
 
 def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) -> sa.Table:
-    """Make the table, or see to the one that exists."""
+    """Create the table or apply `if_exists`."""
     exists = sa.inspect(connection).has_table(table.name, schema=table.schema)
     if exists and if_exists == "error":
         raise InvalidInputError(
@@ -243,23 +257,21 @@ def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) 
         return table
     if exists:
         table.drop(connection)
+    if connection.dialect.name in ("mysql", "mariadb"):
+        _compare_exactly(
+            table, "nopad_bin" if getattr(connection.dialect, "is_mariadb", False) else "0900_bin"
+        )
     table.create(connection)
     return table
 
 
-def _write_tracks(
-    connection: Connection, table: sa.Table, columns: dict[str, NDArray[Any]]
-) -> NDArray[np.int64]:
-    """Write the tracks that the table does not have yet, and return the tid of each."""
-    rows = connection.execute(sa.select(table.c.uri, table.c.tid))
-    known = {row.uri: row.tid for row in rows}
-    start = max(known.values(), default=-1) + 1
-    is_new = np.array([uri not in known for uri in columns["uri"].tolist()], dtype=bool)
-    tids = np.array([known.get(uri, 0) for uri in columns["uri"].tolist()], dtype=np.int64)
-    tids[is_new] = start + np.arange(np.count_nonzero(is_new))
-    fresh = {name: column[is_new] for name, column in columns.items()}
-    insert_columns(connection, table, {"tid": tids[is_new], **fresh})
-    return tids
+def _compare_exactly(table: sa.Table, collation: str) -> None:
+    """Let MySQL distinguish ids as Python does: its default ignores case, accents, blanks."""
+    for column in table.columns:
+        if isinstance(column.type, sa.Unicode):
+            column.type = mysql.VARCHAR(
+                column.type.length, charset="utf8mb4", collation=f"utf8mb4_{collation}"
+            )
 
 
 def insert_columns(

@@ -1,6 +1,8 @@
-"""Fitted factors with ids: train, fold in, recommend, explain, save."""
+"""Fitted factors with ids: train, fold in, recommend, explain, save, export.
 
-from twofold.model.factor_model import FactorModel, FoldedRows
-from twofold.model.ranking import Ranking
+The public names are listed in ``__init__.pyi`` and loaded when first used.
+"""
 
-__all__ = ["FactorModel", "FoldedRows", "Ranking"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

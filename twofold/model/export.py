@@ -1,4 +1,4 @@
-"""`write_factors` and `write_recommendations`: what was learnt, by the user's own ids."""
+"""`write_factors` and `write_recommendations`: factors and rankings to databases and Parquet."""
 
 import os
 from collections.abc import Iterable
@@ -43,12 +43,11 @@ def write_factors(
 ) -> None:
     """Write the factors of one side: one line for each id.
 
-    In a database the line is the id, which is the primary key, and a column for each factor,
-    ``f0``, ``f1`` and so on: so a join with the table of playlists or tracks leads to one line, not
-    to one for each factor. In Parquet it is the id and ``factors``, a list of floats.
+    In a database a line has the id, which is the primary key, and a column for each factor, ``f0``,
+    ``f1`` and so on. In Parquet it has the id and ``factors``, a list of floats.
 
     A table is written in one transaction, as by `write_sql`, and a file appears under its name when
-    it is complete. For both sides or none, call it twice on a connection in a transaction.
+    it is complete. To write both sides in one transaction, give a connection that has begun one.
 
     Parameters
     ----------
@@ -66,15 +65,20 @@ def write_factors(
     schema : str, optional
         The schema of the table, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
-        What to do with a table or file of this name: raise; replace it; or, for a table, add to it.
+        What to do if the table or file exists: raise; replace it; or, for a table, add to it.
 
     Raises
     ------
     DatabaseReadError
-        If the database cannot be reached, or refuses, as with an id that the table has already.
+        If the database cannot be reached or written, or the table has one of the ids already.
     InvalidInputError
         If the model is not fitted or has no such side, the table or file exists and `if_exists` is
         ``"error"``, or the file cannot be written.
+
+    Examples
+    --------
+    >>> write_factors(model, "sqlite:///music.db", "col")  # doctest: +SKIP
+    >>> write_factors(model, "rows.parquet", "row", if_exists="replace")  # doctest: +SKIP
     """
     check_choice(side, "side", ("row", "col"))
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
@@ -134,35 +138,40 @@ def write_recommendations(
     Parameters
     ----------
     recommendations : Ranking or FactorModel
-        What `FactorModel.recommend` or `FactorModel.similar_cols` returned; or a fitted model, for
-        recommendations to all of its rows, a block of rows at a time.
+        The result of `FactorModel.recommend` or `FactorModel.similar_cols`; or a fitted model, of
+        which all rows are ranked, a block of rows at a time.
     target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
         The database, as for `write_sql`; or a path that ends in ``.parquet``, which needs
         ``twofold[frames]``.
     table : str, default "recommendations"
         The table.
     row : str, default "pid"
-        Its column for whom they are.
+        Its column for the row ids.
     col : str, default "tid"
-        Its column for what is recommended.
+        Its column for the ids of the recommended columns.
     place : str, default "place"
         Its column for the place in the ranking: 1 is the best.
     score : str, default "score"
         Its column for the prediction p . q.
     n : int, default 10
-        Of a model: how many for each row, >= 1.
+        Number of recommendations for each row of a model, >= 1.
     schema : str, optional
         The schema of the table, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
-        What to do with a table or file of this name: raise; replace it; or, for a table, add to it.
+        What to do if the table or file exists: raise; replace it; or, for a table, add to it.
 
     Raises
     ------
     DatabaseReadError
         If the database cannot be reached, or refuses to be written to.
     InvalidInputError
-        If there are neither a ranking nor a fitted model, the table or file exists and `if_exists`
+        If neither a ranking nor a fitted model is given, the table or file exists and `if_exists`
         is ``"error"``, or the file cannot be written.
+
+    Examples
+    --------
+    >>> ranking = model.recommend(pairings, n=10)  # doctest: +SKIP
+    >>> write_recommendations(ranking, "sqlite:///music.db")  # doctest: +SKIP
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_names(

@@ -1,13 +1,14 @@
-"""Damaged slices: a clear error or a right answer, the same by both parsers, whole or cut."""
+"""Damaged slices: a clear error or a right answer, the same by both parsers."""
 
 import json
 import random
+import zipfile
 
 import numpy as np
 import pytest
 
 from twofold.exceptions import FileFormatError, TwofoldError
-from twofold.io import import_mpd, mpd_slices, read_mpd
+from twofold.io import import_mpd, json_documents, read_mpd
 
 ODD_VALUES = [
     None, True, -0.0, 1.5, 1e300, 2**31, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30, -(10**30),
@@ -107,18 +108,13 @@ def test_damage_is_an_error_or_a_right_answer(tmp_path, monkeypatch, seed):
     path = tmp_path / "mpd.slice.0-3.json"
     blob = damaged(random.Random(seed))
     path.write_bytes(blob)
-    found = [outcome(path)]
-    monkeypatch.setattr(mpd_slices, "cut", lambda text: [])
-    found.append(outcome(path))
-    monkeypatch.setattr(mpd_slices, "orjson", None)
-    plain = outcome(path)  # the standard library, the whole slice at once
-    monkeypatch.undo()
-    monkeypatch.setattr(mpd_slices, "orjson", None)
-    assert [*found, outcome(path)] == [plain] * 3
+    found = outcome(path)
+    monkeypatch.setattr(json_documents, "orjson", None)
+    plain = outcome(path)
+    assert found == plain
     if plain[0] is FileFormatError:
         return
-    # Valid after all: as the standard library reads it, which has a limit for digits.
-    rows = json.loads(blob, parse_int=lambda digits: int(digits[:99]))["playlists"]
+    rows = json.loads(blob)["playlists"]
     assert plain[0] == [row["pid"] for row in rows]
     for row, line in zip(rows, plain[2], strict=True):
         uris = {track["track_uri"] for track in row["tracks"]}
@@ -131,43 +127,6 @@ def test_damage_is_an_error_or_a_right_answer(tmp_path, monkeypatch, seed):
         assert (done.n_playlists, done.n_pairs) == (len(rows), np.count_nonzero(plain[2]))
 
 
-def test_slices_are_cut_if_they_are_indented():
-    content = slice_of(random.Random(0))
-    content["playlists"][1]["tracks"] = []
-    content["playlists"][2]["name"] = "a ] [b] } {"
-    content["playlists"][3] = {"pid": 3, "tracks": [], "more": [{"a": [1]}, {}], "less": {}}
-    for indent in (1, 4, "\t"):
-        texts = mpd_slices.cut(json.dumps(content, indent=indent).encode())
-        assert [json.loads(bytes(text)) for text in texts] == content["playlists"]
-    assert mpd_slices.cut(json.dumps(content).encode()) == []
-    content["playlists"][2] = {"pid": 2}  # its end is not found: two texts in one, which is no JSON
-    texts = mpd_slices.cut(json.dumps(content, indent=4).encode())
-    assert len(texts) == 3
-    with pytest.raises(ValueError, match="Extra data"):
-        json.loads(bytes(texts[2]))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"a": {"playlists": [\n {"pid": 1, "tracks": []\n }]}, "playlists": []}',
-        '{"playlists": [\n {"pid": 1, "tracks": []\n }], "playlists": []}',
-        '{"playlists": [\n {"pid": 1, "tracks": []\n },, {"pid": 2, "tracks": []\n }]}',
-        '{"playlists": [\n {"pid": 1, "tracks": []\n } {"pid": 2, "tracks": []\n }]}',
-        '{"playlists": [\n {"pid": 1, "tracks": []\n }, 5]}',
-        '{"playlists": [\n {"pid": 1, "tracks": []\n }]',
-        '[{"playlists": [\n {"pid": 1, "tracks": []\n }]}]',
-        '{"twofold: playlist 0": 0, "playlists": [\n {"pid": 1, "tracks": []\n }]}',
-    ],
-)
-def test_what_is_around_the_playlists_counts(text):
-    try:
-        texts = mpd_slices.cut(text.encode())
-    except ValueError:
-        return
-    assert texts == []
-
-
 def test_the_damage_is_of_both_kinds():
     valid = 0
     for seed in range(200):
@@ -177,3 +136,31 @@ def test_the_damage_is_of_both_kinds():
         except (ValueError, RecursionError):
             pass
     assert 50 < valid < 150
+
+
+@pytest.mark.parametrize("kind", ["list", "lines", "zip"])
+@pytest.mark.parametrize("seed", range(60))
+def test_damage_of_other_sources(tmp_path, monkeypatch, kind, seed):
+    rng = random.Random(seed)
+    path = tmp_path / "mpd.slice.0-3.json"
+    lists = slice_of(rng)["playlists"]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("data/mpd.slice.0-3.json", json.dumps({"playlists": lists}))
+    elif kind == "list":
+        path.write_text(json.dumps(lists))
+    else:
+        path.write_text("".join(json.dumps(playlist) + "\n" for playlist in lists))
+    right = outcome(path)
+    blob = bytearray(path.read_bytes())
+    if seed % 3:
+        for _ in range(rng.randint(1, 3)):
+            blob[rng.randrange(len(blob))] ^= 1 << rng.randrange(8)
+    else:
+        del blob[rng.randrange(len(blob)) :]
+    path.write_bytes(blob)
+    found = outcome(path)
+    if kind == "zip":
+        assert found[0] is FileFormatError or found == right
+    monkeypatch.setattr(json_documents, "orjson", None)
+    assert outcome(path) == found

@@ -102,7 +102,8 @@ def test_a_file_that_is_not_json(tmp_path, text):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "no list 'playlists'"),
+        (5, "is not JSON, because it begins with '5'"),
+        ({}, "no list 'playlists'"),
         ({"playlists": 5}, "no list 'playlists'"),
         ({"playlists": [{"pid": 1, "tracks": []}, {}]}, "number 1 .*no 'pid'"),
         ({"playlists": ["x"]}, "number 0 .*no 'pid'"),

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import read_parquet, read_sql, write_factors, write_recommendations, write_sql
+from twofold.io import read_parquet, read_sql, write_sql
+from twofold.model import write_factors, write_recommendations
 from twofold.solvers import ALS
 
 integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5, unique=True)
@@ -130,7 +133,7 @@ def test_recommendations(url, model, pairings, monkeypatch):
     write_recommendations(ranking, url)
     query = "select * from recommendations order by pid, place"
     assert rows_of(url, query) == lines_of(ranking)
-    monkeypatch.setattr("twofold.io.results._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
     write_recommendations(model, url, n=3, if_exists="replace")
     assert rows_of(url, query) == lines_of(model.recommend(pairings.row_ids, n=3))
     similar = model.similar_cols(["t1"], n=2)
@@ -154,7 +157,7 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path, model, pairings, mon
             return model.recommend(rows, n)
 
     failing = Failing.load(_saved(model, tmp_path))
-    monkeypatch.setattr("twofold.io.results._BLOCK", 4)
+    monkeypatch.setattr("twofold.model.export._BLOCK", 4)
     for target in (url, f"sqlite:///{tmp_path / 'b.db'}", tmp_path / "b.parquet"):
         if target is not url and not isinstance(target, str):
             pytest.importorskip("pyarrow")
@@ -171,7 +174,7 @@ def _saved(model: FactorModel, folder: Path) -> Path:
 
 def test_parquet(tmp_path, model, pairings, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "twofold[frames]"')
-    monkeypatch.setattr("twofold.io.results._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
     write_factors(model, tmp_path / "rows.parquet", "row")
     write_factors(model, str(tmp_path / "cols.parquet"), "col", id_column="track")
     for name, key, ids, factors in (
@@ -225,3 +228,13 @@ def test_what_is_refused(tmp_path, model, pairings):
         write_factors(model, tmp_path / "a.csv", "row")
     with pytest.raises(DatabaseReadError, match="database URL"):
         write_factors(model, "a.csv", "row")
+
+
+def test_sqlalchemy_is_imported_only_to_write():
+    code = (
+        "import sys, twofold.model as model; print('sqlalchemy' in sys.modules); "
+        "print(set(model.__all__) <= set(dir(model)), hasattr(model, 'nothing')); "
+        "model.write_factors; print('sqlalchemy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "False", "True"]

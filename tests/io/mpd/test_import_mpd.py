@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from twofold import Pairings
 from twofold.exceptions import DatabaseReadError, FileFormatError, InvalidInputError
-from twofold.io import ImportedMpd, import_mpd, mpd_import, read_mpd, read_sql, write_sql
+from twofold.io import ImportedMpd, import_mpd, read_mpd, read_sql, write_sql
+from twofold.io.sql_write import transaction
 
 TABLES = ("playlists", "tracks", "pairings", "imported_slices")
 
@@ -75,13 +76,12 @@ def test_the_tables(make_slice, url, tmp_path):
 
 
 def run(url, statement):
-    with mpd_import.transaction(url) as connection:
+    with transaction(url) as connection:
         connection.exec_driver_sql(statement)
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_pairs_are_those_of_read_mpd(folder, url, n_workers):
-    done = import_mpd(folder, url, n_workers=n_workers)
+def test_the_pairs_are_those_of_read_mpd(folder, url):
+    done = import_mpd(folder, url)
     mpd = read_mpd(folder)
     assert (done.n_playlists, done.n_tracks, done.n_pairs) == (*mpd.shape, mpd.n_pairs)
     uris = [row[1] for row in content(url)["tracks"][1]]
@@ -96,7 +96,7 @@ def test_slices_are_added_and_none_is_imported_twice(folder, url, tmp_path):
     whole = f"sqlite:///{tmp_path / 'whole.db'}"
     import_mpd(files, whole)
     assert import_mpd(files[:5], url).n_new_slices == 5
-    done = import_mpd(files, url, n_workers=2)
+    done = import_mpd(files, url)
     assert (done.n_slices, done.n_new_slices) == (12, 7)
     assert content(url) == content(whole)
     assert import_mpd(folder, url).n_new_slices == 0
@@ -118,7 +118,7 @@ def attempt(url, seconds):
     if not child:
         threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
         try:
-            import_mpd(".", url, n_workers=2)
+            import_mpd(".", url)
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -172,10 +172,9 @@ def test_a_bad_slice_keeps_those_before_it(folder, url):
     bad = folder / "mpd.slice.60-79.json"
     whole = bad.read_bytes()
     bad.write_bytes(whole[:-9])
-    for n_workers in (1, 2):
-        with pytest.raises(FileFormatError, match=r"60-79\.json.*byte"):
-            import_mpd(folder, url, n_workers=n_workers)
-        assert len(content(url)["imported_slices"][1]) == 3
+    with pytest.raises(FileFormatError, match=r"60-79\.json.*byte"):
+        import_mpd(folder, url)
+    assert len(content(url)["imported_slices"][1]) == 3
     bad.write_bytes(whole)
     assert import_mpd(folder, url).n_new_slices == 9
 
@@ -202,7 +201,9 @@ def test_a_playlist_that_is_there_names_both_files(make_slice, url):
         FileFormatError, match=r"playlist 1199 is in 'a\.json' and again in .*b\.json"
     ):
         import_mpd(make_slice({pid: ["t:b"] for pid in range(1199, 3000)}, "b.json"), url)
-    with pytest.raises(FileFormatError, match=r"a\.json' is not the 'a\.json' .* playlist 7"):
+    with pytest.raises(
+        FileFormatError, match=r"playlist 7 is in 'a\.json' and again in .*/a\.json"
+    ):
         import_mpd(make_slice({7: ["t:b"]}, "a.json"), url)
     run(url, "INSERT INTO playlists (pid) VALUES (5000)")
     with pytest.raises(FileFormatError, match="playlist 5000 is in 'the database' and again"):
@@ -284,7 +285,7 @@ def test_postgres(folder, url, postgres):
         connection.exec_driver_sql("CREATE SCHEMA other")
     files = sorted(folder.glob("*.json"))
     import_mpd(files[:4], postgres, schema="other")
-    done = import_mpd(files, postgres, schema="other", n_workers=2)
+    done = import_mpd(files, postgres, schema="other")
     assert done.n_new_slices == 8
     import_mpd(files, url)
     with engine.connect() as connection:
@@ -298,3 +299,19 @@ def test_postgres(folder, url, postgres):
     copy.write_text(json.dumps(json.loads(files[0].read_text()), indent=1))
     with pytest.raises(FileFormatError, match=r"playlist 0 is in 'mpd\.slice\.0-19\.json' and"):
         import_mpd(copy, postgres, schema="other")
+
+
+def test_a_gap_in_the_tids_is_kept(make_slice, url):
+    import_mpd(make_slice({0: ["t:a", "t:b"]}, "a.json"), url)
+    run(url, "DELETE FROM tracks WHERE tid = 0")
+    done = import_mpd(make_slice({1: ["t:c", "t:a"]}, "b.json"), url)
+    assert done.n_tracks == 3
+    assert [row[:2] for row in content(url)["tracks"][1]] == [(1, "t:b"), (2, "t:c"), (3, "t:a")]
+
+
+def test_playlists_in_any_order(make_slice, url):
+    import_mpd(make_slice({9: ["t:a"], 2: ["t:b", "t:a"], 500: []}, "a.json"), url)
+    assert content(url)["pairings"][1] == [(2, 0, 1), (2, 1, 0), (9, 0, 0)]
+    import_mpd(make_slice({-4: ["t:b"], 300: ["t:a"]}, "b.json"), url)
+    with pytest.raises(FileFormatError, match=r"playlist 9 is in 'a\.json' and again in .*c\.json"):
+        import_mpd(make_slice({-5: [], 9: [], 600: []}, "c.json"), url)

@@ -7,9 +7,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from twofold import Pairings
+from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import read_sql
+from twofold.io import read_sql, write_sql
+from twofold.model import write_factors
+from twofold.solvers import ALS
 
 TABLES = (
     "CREATE TABLE pairings (pid BIGINT, tid BIGINT, added VARCHAR(30), kind VARCHAR(5))",
@@ -164,3 +166,39 @@ def test_a_dialect_that_cannot_describe_tables(engine, monkeypatch):
     assert pairs(read_sql(engine)) == ALL
     with pytest.raises(DatabaseReadError, match="no column 'song'"):
         read_sql(engine, col="song")
+
+
+TEXTS = ["Beyonce", "Beyoncé", "aB", "Ab", "a", "a ", "ß", "ss", "🎵", "🎶"]
+
+
+def test_ids_that_a_database_may_take_for_the_same(engine):
+    pairings = Pairings.from_arrays(TEXTS, TEXTS[::-1])
+    model = FactorModel(Objective(regularizer=L2(1.0)), ALS(n_factors=2, max_epochs=1, rng=0))
+    model.fit(pairings)
+    with engine.begin() as connection:
+        for table in ("col_factors", "exact"):
+            connection.execute(sa.text(f"DROP TABLE IF EXISTS {table}"))
+    write_factors(model, engine, "col")
+    write_sql(pairings, engine, "exact")
+    assert pairs(read_sql(engine, "exact")) == pairs(pairings)
+    for limit in range(1, len(TEXTS)):
+        found = read_sql(engine, "exact", max_rows=limit)
+        assert found.row_ids.tolist() == sorted(TEXTS)[:limit]
+    found = read_sql(engine, "col_factors", row="tid", col="tid")
+    assert found.row_ids.tolist() == sorted(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a%b", "a:b", "a`b", "a b", "größe", "select", "%(x)s", "a.b"]
+)
+def test_names_are_data(engine, name):
+    pairings = Pairings.from_arrays([1, 2], ["x", "y"], [0.5, 2.0])
+    other = f"{name}2"
+    write_sql(pairings, engine, name, name, other, value=f"{name}3", if_exists="replace")
+    found = read_sql(engine, name, name, other, f"{name}3", rows=name, max_rows=5)
+    assert pairs(found) == [(1, "x"), (2, "y")]
+    assert found.matrix.data.tolist() == [0.5, 2.0]
+    found = read_sql(engine, name, name, other, where=lambda c: c[name] > 1)
+    assert pairs(found) == [(2, "y")]
+    with engine.begin() as connection:
+        sa.Table(name, sa.MetaData()).drop(connection)

@@ -1,0 +1,13 @@
+from .mpd.database import ImportedMpd as ImportedMpd
+from .mpd.database import import_mpd as import_mpd
+from .mpd.database import write_mpd_sql as write_mpd_sql
+from .mpd.read import MpdPairings as MpdPairings
+from .mpd.read import read_mpd as read_mpd
+from .mtx import read_mtx as read_mtx
+from .mtx import write_mtx as write_mtx
+from .npz import read_npz as read_npz
+from .sql_read import read_sql as read_sql
+from .sql_write import write_sql as write_sql
+from .tabular import read_csv as read_csv
+from .tabular import read_lists as read_lists
+from .tabular import read_parquet as read_parquet

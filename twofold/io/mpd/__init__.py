@@ -1,0 +1,1 @@
+"""The Million Playlist Dataset: read into pairings, and written to databases."""
