@@ -1,6 +1,8 @@
 """The comparison itself: honest solvers agree, dishonest ones are shown as such."""
 
 import json
+import shlex
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import guard
+import benchmarks.__main__
+from benchmarks.__main__ import guard, main
 from benchmarks.compare import problems
 from benchmarks.compare.entries import all_entries
 from benchmarks.compare.figure import write_figure
@@ -21,9 +24,12 @@ from benchmarks.compare.worker import measure
 pytestmark = pytest.mark.smoke
 
 EXTRA = """
+import time
 import numpy as np
 from benchmarks.compare.entries import Entry, ours
 from twofold.solvers import ALS
+
+seen = []
 
 def lies(work, report):
     report(*work.init, claimed=1.0)
@@ -55,6 +61,14 @@ def descends(work, report):
         P, Q = P - 1e-4 * dP, Q - 1e-4 * dQ
         report(P, Q)
 
+def refitted(work):
+    def fit(n):
+        if not seen:
+            time.sleep(0.1)
+        seen.append(n)
+        return work.init[0] / n, work.init[1]
+    return fit
+
 def bad_fold(objective, matrix, Q, n_threads):
     return np.zeros((matrix.shape[0], Q.shape[1]))
 
@@ -62,7 +76,7 @@ ENTRIES = [
     ours("ALS again", ALS), Entry("liar", lies), Entry("fast liar", lies_of_time),
     Entry("early", returns_early), Entry("crash", crashes), Entry("nan", explodes),
     Entry("transposed", transposed), Entry("missing package", misses), Entry("mine", descends),
-    Entry("bad fold", fold=bad_fold),
+    Entry("bad fold", fold=bad_fold), Entry("refitted", refit=refitted),
 ]
 """
 
@@ -104,6 +118,13 @@ def test_every_solver_of_ours_lowers_each_problem_that_it_is_asked(name, request
             assert answer["status"] == "finished", answer["message"]
             totals = [point[2] for point in answer["points"]]
             assert totals[-1] < totals[0]
+
+
+def test_a_refitted_entry_has_a_point_for_each_fit(request_for):
+    answer = measure(request_for("refitted", max_epochs=6))
+    assert [point[0] for point in answer["points"]] == [1, 2, 4, 6]
+    assert answer["wall"] is None
+    assert 0.05 < answer["start_up"] < 0.5  # it sleeps at its first call
 
 
 @pytest.mark.parametrize(
@@ -248,8 +269,6 @@ def test_the_guard_compares_two_files(request_for, tmp_path, capsys):
                 store.add(request, answer, "a machine")
     assert guard(tmp_path / "old.db", tmp_path / "new.db")
     assert "worse: mine" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no such file"):
-        guard(tmp_path / "none.db", tmp_path / "new.db")
 
 
 def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path):
@@ -266,8 +285,31 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
         [*words, "--solver", "mine"], capture_output=True, text=True, check=False
     )
     assert "0 runs to do, 1 are there" in again.stdout
-    wrong = subprocess.run(
-        [*words, "--solver", "none"], capture_output=True, text=True, check=False
-    )
-    assert wrong.returncode == 2
-    assert "there is no solver 'none'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--solver 'twofold ASL'", "there is no 'twofold ASL'"),
+        ("--problem al", "invalid choice: 'al'"),
+        ("--data smal", "'smal' is none of small, medium, mpd, a .npz file or an SQLAlchemy URL"),
+        ("--data none.npz", "none.npz: there is no such file"),
+        ("--data sqlite:///none.db", "sqlite:///none.db: there is no such file"),
+        ("--data sqlite:///empty.db", "no such table: pairings"),
+        ("--data nosuch://host/x", "nosuch"),
+        ("--solver LIBMF --problem all", "no --solver of these solves any --problem"),
+        ("--entries none.py", "there is no such Python file"),
+        ("--compare none.db", "there is no such file"),
+    ],
+)
+def test_a_typo_is_refused_before_anything_runs(words, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sqlite3.connect("empty.db").close()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "run", *shlex.split(words)])
+    monkeypatch.setattr(benchmarks.__main__, "run", pytest.fail)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert not (tmp_path / "benchmarks.db").exists()

@@ -19,8 +19,8 @@ def _run(solver: str, problem: str, totals: list[float], **more: object) -> Run:
     given = {
         "solver": solver, "data": "some <data>", "problem": problem, "n_factors": 8, "n_threads": 2,
         "max_epochs": 3, "budget": 9.0, "seed": 0, "repeat": 0, "status": "finished", "message": "",
-        "n_pairs": 1000, "metric_name": "Recall@20", "optimum": None, "wall": 1.0, "peak_mb": 5.0,
-        "machine": "a machine", "points": points,
+        "n_pairs": 1000, "metric_name": "Recall@20", "optimum": None, "wall": 1.0, "start_up": 0.3,
+        "peak_mb": 5.0, "machine": "a machine", "points": points,
     }  # fmt: skip
     return Run(**(given | more))
 
