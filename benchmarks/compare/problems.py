@@ -20,7 +20,10 @@ from twofold.metrics import recall_at_k
 from twofold.solvers import ALS
 from twofold.splits import split_rows
 
-SIZES = {"small": (5_000, 3_000), "medium": (50_000, 20_000), "mpd": (1_000_000, 2_262_292)}
+SIZES = {
+    "tiny": (200, 120), "small": (5_000, 3_000), "medium": (50_000, 20_000),
+    "mpd": (1_000_000, 2_262_292),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
