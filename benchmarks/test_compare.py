@@ -21,8 +21,6 @@ from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown, summaries
 from benchmarks.compare.worker import measure
 
-pytestmark = pytest.mark.smoke
-
 EXTRA = """
 import time
 import numpy as np
@@ -89,10 +87,7 @@ def entries_file(tmp_path):
 
 
 @pytest.fixture
-def request_for(entries_file, monkeypatch):
-    monkeypatch.setitem(problems.SIZES, "tiny", (200, 120))
-    problems.task.cache_clear()
-
+def request_for(entries_file):
     def make(solver, problem="all", **more):
         return {
             "solver": solver, "data": "tiny", "problem": problem, "n_factors": 4, "seed": 0,
@@ -100,8 +95,7 @@ def request_for(entries_file, monkeypatch):
             "entries": str(entries_file),
         } | more  # fmt: skip
 
-    yield make
-    problems.task.cache_clear()
+    return make
 
 
 def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
@@ -272,9 +266,10 @@ def test_the_guard_compares_two_files(request_for, tmp_path, capsys):
 
 
 def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path):
-    words = [sys.executable, "-m", "benchmarks", "run", "--entries", entries_file, "--solver",
-             "crash", "mine", "--problem", "all", "--n-factors", "2", "--epochs", "1", "--results",
-             tmp_path / "r.db", "--output", tmp_path / "out"]  # fmt: skip
+    words = [sys.executable, "-m", "benchmarks", "run", "--entries", entries_file, "--data",
+             "tiny", "--solver", "crash", "mine", "--problem", "all", "--n-factors", "2",
+             "--epochs", "1", "--results", tmp_path / "r.db",
+             "--output", tmp_path / "out"]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "2 runs to do" in done.stdout
@@ -292,7 +287,10 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
     [
         ("--solver 'twofold ASL'", "there is no 'twofold ASL'"),
         ("--problem al", "invalid choice: 'al'"),
-        ("--data smal", "'smal' is none of small, medium, mpd, a .npz file or an SQLAlchemy URL"),
+        (
+            "--data smal",
+            "'smal' is none of tiny, small, medium, large, mpd, a .npz file or an SQLAlchemy URL",
+        ),
         ("--data none.npz", "none.npz: there is no such file"),
         ("--data sqlite:///none.db", "sqlite:///none.db: there is no such file"),
         ("--data sqlite:///empty.db", "no such table: pairings"),

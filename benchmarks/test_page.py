@@ -11,8 +11,6 @@ from benchmarks.compare.page import write_page
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import markdown
 
-pytestmark = pytest.mark.smoke
-
 
 def _run(solver: str, problem: str, totals: list[float], **more: object) -> Run:
     points = [(epoch, 0.1 * epoch, total, 0.1 * epoch) for epoch, total in enumerate(totals)]

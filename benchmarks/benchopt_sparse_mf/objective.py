@@ -6,7 +6,7 @@ import benchmark_utils  # noqa: F401 - makes the package benchmarks importable
 import numpy as np
 from benchopt import BaseObjective
 
-from benchmarks.compare.problems import make_task, start
+from benchmarks.compare.problems import PROBLEMS, make_task, start
 from benchmarks.compare.worker import REST
 
 
@@ -30,7 +30,13 @@ class Objective(BaseObjective):
     test_dataset_name = "generated"
     test_config = {"n_factors": 4, "n_threads": 1}
 
+    @classmethod
+    def get_all_parameter_values(cls, name):
+        return "all" if name == "problem" else None  # a problem, not benchopt's "all values"
+
     def skip(self, pairings):
+        if self.problem not in PROBLEMS:
+            return True, f"there is no problem {self.problem!r}: choose from {', '.join(PROBLEMS)}"
         if pairings is None:
             return True, "no file or URL is given"
         return False, None

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.compare.entries import Entry, Factors, Fit, Report, Work
 from twofold import Objective
@@ -57,7 +58,8 @@ def _implicit(use_cg: bool) -> Callable[[Work, Report], None]:
             report(model.user_factors, model.item_factors, seconds=total)
 
         weights = _implicit_weights(work.objective, work.matrix)
-        model.fit(weights, show_progress=False, callback=watch)
+        with threadpool_limits(1, "blas"):  # As implicit recommends: it has threads of its own.
+            model.fit(weights, show_progress=False, callback=watch)
 
     return run
 
@@ -66,7 +68,8 @@ def _implicit_fold(objective: Objective, matrix: Any, Q: Factors, n_threads: int
     model = _implicit_model(objective, Q.shape[1], n_threads)
     model.item_factors = Q
     weights = _implicit_weights(objective, matrix)
-    return np.asarray(model.recalculate_user(np.arange(matrix.shape[0]), weights))
+    with threadpool_limits(1, "blas"):
+        return np.asarray(model.recalculate_user(np.arange(matrix.shape[0]), weights))
 
 
 # -- irspack: loss_type IALSPP is our formula with U = all cells -------------------------------
@@ -262,7 +265,7 @@ def _spark(work: Work) -> Fit:
 _OWN_START = " Own initial factors; refitted for each point."
 _IMPLICIT = (
     "Missing cells have weight 1, so ours is divided by a0: confidence 1/a0, regularization "
-    "lam/a0. float32."
+    "lam/a0. One BLAS thread, as it recommends. float32."
 )
 _IRSPACK = "loss_type IALSPP: alpha0 = a0, reg = lam, nu = exponent. float32."
 _CMFREC = (

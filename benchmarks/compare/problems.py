@@ -22,7 +22,7 @@ from twofold.splits import split_rows
 
 SIZES = {
     "tiny": (200, 120), "small": (5_000, 3_000), "medium": (50_000, 20_000),
-    "mpd": (1_000_000, 2_262_292),
+    "large": (200_000, 100_000), "mpd": (1_000_000, 2_262_292),
 }  # fmt: skip
 
 
