@@ -42,7 +42,12 @@ def _implicit_model(objective: Objective, n_factors: int, n_threads: int, **opti
     )
 
 
+# As implicit recommends, as it has threads of its own.
+_one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
 def _implicit(use_cg: bool) -> Callable[[Work, Report], None]:
+    @_one_blas_thread
     def run(work: Work, report: Report) -> None:
         model = _implicit_model(
             work.objective, work.init[0].shape[1], work.n_threads, use_cg=use_cg,
@@ -58,18 +63,17 @@ def _implicit(use_cg: bool) -> Callable[[Work, Report], None]:
             report(model.user_factors, model.item_factors, seconds=total)
 
         weights = _implicit_weights(work.objective, work.matrix)
-        with threadpool_limits(1, "blas"):  # As implicit recommends: it has threads of its own.
-            model.fit(weights, show_progress=False, callback=watch)
+        model.fit(weights, show_progress=False, callback=watch)
 
     return run
 
 
+@_one_blas_thread
 def _implicit_fold(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -> Factors:
     model = _implicit_model(objective, Q.shape[1], n_threads)
     model.item_factors = Q
     weights = _implicit_weights(objective, matrix)
-    with threadpool_limits(1, "blas"):
-        return np.asarray(model.recalculate_user(np.arange(matrix.shape[0]), weights))
+    return np.asarray(model.recalculate_user(np.arange(matrix.shape[0]), weights))
 
 
 # -- irspack: loss_type IALSPP is our formula with U = all cells -------------------------------
