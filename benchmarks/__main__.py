@@ -28,8 +28,8 @@ def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
         todo = [request for request in requests if not store.has(request)]
         print(f"{len(todo)} runs to do, {len(requests) - len(todo)} are there.", flush=True)
         for number, request in enumerate(todo, start=1):
-            told = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
-            print(f"[{number}/{len(todo)}] {told.format(**request)}", end=" ", flush=True)
+            text = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
+            print(f"[{number}/{len(todo)}] {text.format(**request)}", end=" ", flush=True)
             answer = _in_a_process(request, chosen.timeout)
             store.add(request, answer, machine())
             text = f"-> {answer['status']} {answer['message']}".rstrip()

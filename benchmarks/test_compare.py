@@ -105,7 +105,7 @@ def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
 
 
 @pytest.mark.parametrize("name", ["twofold ALS", "twofold SGD", "twofold GD"])
-def test_every_solver_of_ours_lowers_each_problem_that_it_is_asked(name, request_for):
+def test_every_solver_of_ours_lowers_each_of_its_problems(name, request_for):
     for problem in problems.PROBLEMS:
         if all_entries()[name].solves(problem):
             answer = measure(request_for(name, problem))

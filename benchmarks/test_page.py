@@ -59,7 +59,7 @@ def page(browser, tmp_path: Path):
     shown.on("request", lambda request: said.append(request.url))
     shown.goto(path.as_uri())
     yield shown
-    # The page itself and its empty icon are all that was asked for, and nothing was complained of.
+    # The only requests are for the page and its empty icon, and there is no message.
     assert [text for text in said if not text.startswith(("file://", "data:"))] == []
 
 

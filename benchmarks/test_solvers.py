@@ -117,10 +117,10 @@ def notebook_loop(pairs, P, Q, alpha, lam, n_iterations):
     return P, Q
 
 
-@pytest.mark.parametrize("who", ["notebook", "GD"])
+@pytest.mark.parametrize("way", ["notebook", "GD"])
 @pytest.mark.parametrize("tail", ["long tail", "short tail"])
 @pytest.mark.benchmark(group="GD beside the notebook's loop")
-def test_gd_beside_the_notebook(measure, size, n_threads, tail, who):
+def test_gd_beside_the_notebook(measure, size, n_threads, tail, way):
     """Ten epochs of a given rate, k = 10; GD with the evaluation after each of them."""
     n_rows, n_cols, n_pairs = {
         "long tail": (15_000, 218_000, 1_000_000), "short tail": (10_000, 20_000, 134_000),
@@ -132,7 +132,7 @@ def test_gd_beside_the_notebook(measure, size, n_threads, tail, who):
     P, Q = (rng.normal(0.0, 0.1, (n, 10)) for n in matrix.shape)
     solver = GD(n_factors=10, max_epochs=n_epochs, learning_rate=alpha / 2, n_threads=n_threads)
     work = {"epochs": n_epochs}
-    if who == "notebook":
+    if way == "notebook":
         found = measure(notebook_loop, pairs, P, Q, alpha, 0.05, n_epochs, rounds=5, work=work)
     else:
         history = solver.solve(ONES, matrix, (P, Q)).history
@@ -159,10 +159,10 @@ def long_tailed(n_rows, n_cols, n_pairs):
                             shape=(n_rows, n_cols))  # fmt: skip
 
 
-@pytest.mark.parametrize("who", ["notebook", "fold_in"])
+@pytest.mark.parametrize("way", ["notebook", "fold_in"])
 @pytest.mark.parametrize("k", [10, 64])
 @pytest.mark.benchmark(group="fold-in of many playlists")
-def test_fold_in(measure, pairings, n_threads, k, who):
+def test_fold_in(measure, pairings, n_threads, k, way):
     """At most 500 playlists, for given columns."""
     Q = np.random.default_rng(0).normal(0.0, 0.3, (pairings.shape[1], k)).astype(np.float32)
     R, objective = pairings.matrix[:500], Objective(regularizer=L2(0.1))
@@ -175,7 +175,7 @@ def test_fold_in(measure, pairings, n_threads, k, who):
         return fold_in(objective, R, Q, n_threads=n_threads)
 
     work = {"playlists": R.shape[0]}
-    if who == "notebook":
+    if way == "notebook":
         np.testing.assert_allclose(measure(notebook, rounds=1, work=work), ours(), atol=1e-4)
     else:
         measure(ours, work=work)

@@ -1,4 +1,4 @@
-"""What is compared. An entry minimises an objective and reports its factors after each epoch.
+"""The entries. An entry minimises an objective and reports its factors after each epoch.
 
 A solver of your own needs one file, named on the command line::
 
@@ -33,19 +33,19 @@ Fit = Callable[[int], tuple[Factors, Factors]]
 
 @dataclass(frozen=True)
 class Work:
-    """What a training run gets."""
+    """The arguments of a training run."""
 
     objective: Objective
     matrix: Any
     """csr_array of the training pairs."""
     init: tuple[Factors, Factors]
-    """The factors that every solver starts from, float32; copies of your own."""
+    """The initial factors, the same for every solver; float32, copies."""
     max_epochs: int
     n_threads: int
 
 
 class Report(Protocol):
-    """Takes factors after an epoch and scores them; the clock stands still meanwhile."""
+    """Takes factors after an epoch and scores them outside the time."""
 
     def __call__(
         self,
@@ -78,9 +78,9 @@ class Entry:
     """``fold(objective, matrix, Q, n_threads)`` returns the best rows for fixed columns."""
     problems: tuple[str, ...] = tuple(PROBLEMS)
     notes: str = ""
-    """How its parameters map to the formula, and every deviation."""
+    """The mapping of its parameters to the formula, and every deviation."""
     epochs: int = 1
-    """Epochs that it gets for each one of the others, where an epoch costs much less."""
+    """Epochs for each epoch of the others, for a solver with much cheaper epochs."""
 
     def solves(self, problem: str) -> bool:
         """Whether the entry solves a problem."""

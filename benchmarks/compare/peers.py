@@ -1,4 +1,4 @@
-"""Other packages, run on our objective. Nothing here is imported unless it is asked for.
+"""Other packages, run on our objective. A package is imported when an entry runs.
 
 Each entry says how its parameters map to
 

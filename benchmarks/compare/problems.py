@@ -13,12 +13,11 @@ import numpy as np
 import sqlalchemy as sa
 from scipy import sparse
 
-from twofold import L2, Objective, Pairings, split_pairs
+from twofold import L2, Objective, Pairings, split_pairs, split_rows
 from twofold.datasets import make_playlists
 from twofold.io import read_npz, read_sql
 from twofold.metrics import recall_at_k
 from twofold.solvers import ALS
-from twofold.splits import split_rows
 
 SIZES = {
     "tiny": (200, 120), "small": (5_000, 3_000), "medium": (50_000, 20_000),

@@ -91,7 +91,7 @@ class Store:
         self.connection.close()
 
     def has(self, request: dict[str, Any]) -> bool:
-        """Tell whether a run is there; one that failed or was not installed is tried again."""
+        """Return whether a run is stored; one that failed or was not installed is run again."""
         found = self.connection.execute(
             f"SELECT status FROM runs WHERE {_SAME}", [request[key] for key in _KEY]
         ).fetchone()

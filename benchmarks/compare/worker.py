@@ -30,7 +30,7 @@ class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
 
 
 class Scorer:
-    """The ``report`` that entries call: scores factors while the clock stands still."""
+    """The ``report`` that entries call: scores factors outside the time."""
 
     def __init__(self, chosen: Task, budget: float) -> None:
         self.task, self.budget = chosen, budget
@@ -194,5 +194,4 @@ def start_up_seconds(entry: Entry, problem: str, n_factors: int, n_threads: int)
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    sys.stdout.write("\n" + json.dumps(measure(asked)))
+    sys.stdout.write("\n" + json.dumps(measure(json.loads(sys.argv[1]))))
