@@ -18,10 +18,10 @@ def test_start_up_prints_medians_of_new_processes(capsys, monkeypatch):
     figures = {"imported": 0.5, "first": 0.3, "again": 0.1, "cpu_solve": 2.0, "cpu_process": 3.0}
     child = f"import json, twofold; print(json.dumps({figures} | {{'file': twofold.__file__}}))"
     monkeypatch.setattr(start_up, "_CHILD", child)
-    for what, row in (("warm", "0.700 | 0.500 | 0.300 | 0.100"), ("cold", "2.000 | 3.000")):
-        monkeypatch.setattr(sys, "argv", ["start_up", what, "--repeats", "1"])
-        start_up.main()
-        assert f"| {Path(start_up.__file__).parents[1]} | {row} |" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["start_up", "warm", "--repeats", "1"])
+    start_up.main()
+    row = f"| {Path(start_up.__file__).parents[1]} | 0.700 | 0.500 | 0.300 | 0.100 |"
+    assert row in capsys.readouterr().out
 
 
 def times(q1, median, q3, rounds=5):
