@@ -1,1 +1,1 @@
-"""Measurements. ``python -m benchmarks.spine URL`` and ``pytest benchmarks``."""
+"""Benchmarks: ``pytest benchmarks`` and ``python -m benchmarks``, see docs/benchmarks.md."""

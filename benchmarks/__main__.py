@@ -1,7 +1,7 @@
 """Compare solvers and packages on one objective.
 
-``python -m benchmarks run`` measures what is not yet in the results file, each run in a process of
-its own, and writes the page, the tables and the plot; ``report`` only writes them again.
+``python -m benchmarks run`` measures the runs that the results file lacks, each in a process of its
+own, and writes the page, the tables and the plot; ``report`` only writes them again.
 """
 
 import argparse
@@ -10,10 +10,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.compare.entries import Entry, all_entries
 from benchmarks.compare.page import order, write_page
-from benchmarks.compare.problems import PROBLEMS, SIZES
+from benchmarks.compare.problems import PROBLEMS, SIZES, check_data
 from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown
@@ -21,14 +22,14 @@ from benchmarks.machine import child_environment, machine
 
 
 def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
-    """Run what is not in the results file yet, and store each run when it ends."""
+    """Run the requests that the results file lacks, and store each run when it ends."""
     requests = list(_requests(chosen, entries))
     with Store(chosen.results) as store:
         todo = [request for request in requests if not store.has(request)]
         print(f"{len(todo)} runs to do, {len(requests) - len(todo)} are there.", flush=True)
         for number, request in enumerate(todo, start=1):
-            told = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
-            print(f"[{number}/{len(todo)}] {told.format(**request)}", end=" ", flush=True)
+            text = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
+            print(f"[{number}/{len(todo)}] {text.format(**request)}", end=" ", flush=True)
             answer = _in_a_process(request, chosen.timeout)
             store.add(request, answer, machine())
             text = f"-> {answer['status']} {answer['message']}".rstrip()
@@ -39,7 +40,7 @@ def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
 
 
 def _requests(chosen: argparse.Namespace, entries: dict[str, Entry]) -> list[dict[str, object]]:
-    """Return everything that is asked for; repeats come last, so that time spreads over them."""
+    """Return all runs; repeats are the outermost loop, so that they are spread over time."""
     return [
         {
             "solver": name, "data": data, "problem": problem, "n_factors": n_factors,
@@ -95,9 +96,7 @@ def report(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
 
 
 def guard(old: Path, new: Path) -> bool:
-    """Print what got slower or worse than in an older file; tell whether anything did."""
-    if not old.exists():
-        raise SystemExit(f"--compare {old}: there is no such file")
+    """Print what got slower or worse than in an older file; return whether anything did."""
     with Store(old) as old_store, Store(new) as new_store:
         findings = compare(old_store.runs(), new_store.runs())
     for finding in findings:
@@ -108,8 +107,16 @@ def guard(old: Path, new: Path) -> bool:
     return bool(bad)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message; exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m benchmarks", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="problems:\n" + "\n".join(
@@ -136,13 +143,13 @@ def _options() -> argparse.ArgumentParser:
     option("--budget", type=float, default=15.0, metavar="S",
            help="seconds of work after which a run ends with the epoch that it is in")
     option("--timeout", type=float, default=900.0, metavar="S",
-           help="seconds after which a run that says nothing is ended and counts as failed")
+           help="seconds after which a run without an answer is ended and counts as failed")
     option("--results", type=Path, default=Path("benchmarks.db"), metavar="FILE",
-           help="what is there is not run again")
+           help="runs in this file are not repeated")
     option("--output", type=Path, default=Path("benchmarks"), metavar="NAME",
            help="NAME.html, .md, .svg and .png are written")
     option("--compare", type=Path, metavar="OLD.db",
-           help="say what is slower or worse than in an older file, and exit with 1 if anything is")
+           help="print what is slower or worse than in an older file; exit with 1 if anything is")
     # fmt: on
     return parser  # fmt: skip
 
@@ -154,21 +161,42 @@ def _positive(text: str) -> int:
     return number
 
 
-def main() -> None:
-    """Read the command line and do what it says."""
-    parser = _options()
-    chosen = parser.parse_args()
+def _check(chosen: argparse.Namespace) -> dict[str, Entry]:
+    """Return the entries; raise ValueError if anything named does not exist."""
     entries = all_entries(chosen.entries)
     for name in chosen.solver or ():
         if name not in entries:
-            parser.error(f"there is no solver {name!r}: there are {', '.join(entries)}")
-    if chosen.command == "report" and not chosen.results.exists():
-        parser.error(f"there is no file {chosen.results}: use run first")
+            raise ValueError(f"--solver: there is no {name!r}: choose from {', '.join(entries)}")
+    if chosen.compare is not None and not chosen.compare.exists():
+        raise ValueError(f"--compare {chosen.compare}: there is no such file")
+    if chosen.command == "report":
+        if not chosen.results.exists():
+            raise ValueError(f"there is no file {chosen.results}: use run first")
+        return entries
+    for data in chosen.data:
+        try:
+            check_data(data)
+        except ValueError as error:
+            raise ValueError(f"--data: {error}") from None
+    if not any(entries[name].solves(problem)
+               for name in chosen.solver or entries for problem in chosen.problem):  # fmt: skip
+        raise ValueError("no --solver of these solves any --problem of these")
+    return entries
+
+
+def main() -> None:
+    """Read the command line; run and report."""
+    parser = _options()
+    chosen = parser.parse_args()
+    try:
+        entries = _check(chosen)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         if chosen.command == "run":
             run(chosen, entries)
     except KeyboardInterrupt:
-        print("\nInterrupted: what has finished is kept, and the same command goes on.")
+        print("\nInterrupted: finished runs are stored, and the same command resumes.")
         sys.exit(130)
     report(chosen, entries)
     if chosen.compare is not None and guard(chosen.compare, chosen.results):

@@ -1,56 +1,138 @@
-"""Problems in three sizes, and what is stored beside every time."""
+"""Options, data, and the measurement: what is stored beside every time."""
 
+import statistics
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
-from benchmarks.machine import facts
-from twofold.data.pairings import Pairings
-from twofold.datasets import make_playlists
+from benchmarks.compare.problems import SIZES, load
+from benchmarks.machine import facts, forget_peak, memory_mb
+from twofold import Pairings
 
-SIZES = {"tiny": (200, 120), "medium": (20_000, 10_000), "large": (100_000, 50_000)}
+collect_ignore = ["benchopt_sparse_mf"]  # tested by benchopt, see test_benchopt.py
+_LINES: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("twofold benchmarks")
+    group.addoption("--size", choices=SIZES, default="small", help="size of the generated data")
+    group.addoption("--threads", type=int, default=int(facts()["threads"]), help="default: all")
+    group.addoption("--postgres", metavar="URL", help="of a database for a temporary table")
+
+
+class BeyondNoise:
+    """The check of ``--benchmark-compare``: a median grew by more than 10% and by more than noise.
+
+    It did if the quartiles do not overlap: three quarters of the new times are above three quarters
+    of the old ones. Of less than three rounds the noise is unknown, and nothing is said.
+    """
+
+    def fails(self, current: dict[str, float], compared: dict[str, float]) -> str | None:
+        """Return what got slower, None if nothing did."""
+        if min(current["rounds"], compared["rounds"]) < 3 or current["q1"] <= compared["q3"]:
+            return None
+        ratio = current["median"] / compared["median"]
+        return f"the median is {ratio:.2f} times the old one" if ratio > 1.1 else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """``-m smoke`` runs the checks at the tiny size, without timing."""
-    if config.option.markexpr == "smoke":
-        config.option.benchmark_disable = True
+    """Let ``--benchmark-compare`` fail if something got slower, unless limits are given."""
+    if config.option.benchmark_compare and not config.option.benchmark_compare_fail:
+        config.option.benchmark_compare_fail = [BeyondNoise()]
 
 
-@cache
-def pairings_of(size: str) -> Pairings:
-    """Return generated playlists, the same in every run."""
-    n_playlists, n_tracks = SIZES[size]
-    return make_playlists(
-        n_playlists, n_tracks, n_groups=max(4, n_tracks // 500), mean_length=40, rng=0
-    ).pairings
+@pytest.fixture(scope="session")
+def size(request: pytest.FixtureRequest) -> str:
+    return request.config.getoption("--size")
 
 
-@pytest.fixture(params=[pytest.param("tiny", marks=pytest.mark.smoke), "medium", "large"])
-def pairings(request: pytest.FixtureRequest) -> Pairings:
-    """Return the pairs of a size."""
-    return pairings_of(request.param)
+@pytest.fixture(scope="session")
+def n_threads(request: pytest.FixtureRequest) -> int:
+    return request.config.getoption("--threads")
+
+
+@pytest.fixture(scope="session")
+def pairings(size: str) -> Pairings:
+    """Generated playlists, the same in every run."""
+    return load(size)
 
 
 @pytest.fixture
-def note(benchmark) -> Callable[..., None]:
-    """Store what a time depends on beside it."""
+def measure(benchmark: Any, size: str, n_threads: int, request: pytest.FixtureRequest) -> Callable:
+    """Time a call; keep the seconds of the first call, rates, peak memory and the machine.
 
-    def store(pairings: Pairings, **more: object) -> None:
-        benchmark.extra_info.update(
-            **facts(),
-            playlists=pairings.shape[0],
-            tracks=pairings.shape[1],
-            pairs=pairings.n_pairs,
-            **{key: value.item() if isinstance(value, np.generic) else value
-               for key, value in more.items()},
-        )  # fmt: skip
+    ``work`` maps units to the amount of a call, and ``peak`` units to what the machine does in a
+    second; ``info`` is stored as it is.
+    """
 
-    return store
+    def timed(
+        function: Callable[..., Any], *arguments: Any, rounds: int | None = None,
+        work: dict[str, float] | None = None, peak: dict[str, Callable[[int], float]] | None = None,
+        **info: Any,
+    ) -> Any:  # fmt: skip
+        if benchmark.disabled:
+            return benchmark(function, *arguments)
+        forget_peak()
+        before, started = memory_mb("VmRSS"), time.perf_counter()
+        result = function(*arguments)
+        figures = {"first_call_s": time.perf_counter() - started, **info}
+        if before is not None:
+            figures["peak_mb"] = memory_mb("VmHWM") - before
+        if rounds is None:
+            benchmark(function, *arguments)
+        else:
+            benchmark.pedantic(function, arguments, rounds=rounds)
+        median = benchmark.stats.stats.median
+        figures |= {f"{unit}/s": amount / median for unit, amount in (work or {}).items()}
+        for unit, best in (peak or {}).items():
+            figures[f"share of {best.__name__}"] = figures[f"{unit}/s"] / best(n_threads)
+        benchmark.extra_info.update(facts(), size=size, n_threads=n_threads, **figures)
+        shown = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in figures.items()
+        )
+        _LINES.append(f"{request.node.name}: median {median:.4g} s, {shown}")
+        return result
+
+    return timed
 
 
-def is_tiny(pairings: Pairings) -> bool:
-    """Tell whether the slow reference can be asked."""
-    return pairings.shape[0] <= SIZES["tiny"][0]
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what pytest-benchmark stores in its file only."""
+    if _LINES:
+        terminalreporter.section("figures of the benchmarks")
+        terminalreporter.write_line(", ".join(f"{name} {text}" for name, text in facts().items()))
+        for line in _LINES:
+            terminalreporter.write_line(line)
+
+
+@cache
+def gemm(n_threads: int) -> float:
+    """Return GFLOP/s of single-precision GEMM, 1024 x 1024."""
+    A = np.random.default_rng(0).standard_normal((1024, 1024), dtype=np.float32)
+    with threadpool_limits(n_threads, "blas"):
+        return 2.0 * 1024**3 / _median_seconds(lambda: A @ A) / 1e9
+
+
+@cache
+def copying(n_threads: int) -> float:
+    """Return gigabytes a second, read and written, of threads that copy 256 MB."""
+    source, target = np.ones(1 << 25), np.empty(1 << 25)
+    parts = [np.array_split(array, n_threads) for array in (target, source)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return 2 * source.nbytes / _median_seconds(lambda: list(pool.map(np.copyto, *parts))) / 1e9
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(6):
+        started = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - started)
+    return statistics.median(spent[1:])

@@ -1,4 +1,4 @@
-"""What every figure depends on: versions, processor, BLAS and threads; and memory."""
+"""Versions, processor, BLAS and threads, on which every figure depends; and memory."""
 
 import os
 import platform
@@ -14,7 +14,6 @@ import scipy.linalg
 from threadpoolctl import threadpool_info
 
 import twofold
-from twofold._kernels.threads import available_threads
 
 
 @cache
@@ -31,7 +30,7 @@ def facts() -> dict[str, str]:
         "python": platform.python_version(),
         "blas": ", ".join(blas),
         "cpu": _processor(),
-        "threads": str(available_threads()),
+        "threads": str(_available_threads()),
     }
 
 
@@ -44,6 +43,11 @@ def child_environment(**changes: str) -> dict[str, str]:
     """Return the environment for a process that is measured: OpenBLAS chooses its own kernels."""
     left_out = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     return {name: text for name, text in os.environ.items() if name not in left_out} | changes
+
+
+def _available_threads() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -65,6 +69,6 @@ def memory_mb(name: str) -> float | None:
 
 
 def forget_peak() -> None:
-    """Begin a new peak, so that scoring is not in it (Linux, see proc(5), clear_refs)."""
+    """Reset the peak, so that it excludes scoring (Linux, see proc(5), clear_refs)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,15 +1,14 @@
-"""How long the first result takes: of a new process, and of one new playlist.
+"""The time to the first result of a new process.
 
     python -m benchmarks.start_up cold [--beside FOLDER] [--repeats 3]
     python -m benchmarks.start_up warm [--beside FOLDER] [--repeats 3]
-    python -m benchmarks.start_up fold-in [--columns 20000 200000] [--calls 300]
-    python -m benchmarks.start_up busy [--columns 20000] [--calls 300]
 
 ``cold`` is the CPU time (user and system) of the first `ALS.solve` in a new process with an empty
-NUMBA_CACHE_DIR; ``warm`` is the seconds of import and first solve in a process that finds the
-kernels on disk, less those of the same solve repeated there. Both take another checkout to run in
-turn with this one. ``fold-in`` is the milliseconds of `FactorModel.fold_in` for one new playlist of
-20 tracks; ``busy`` is the same in eight threads, alone and while another thread trains.
+NUMBA_CACHE_DIR; ``warm`` is the seconds of import and first solve in a process with the kernels on
+disk, less those of the same solve repeated there. Both can alternate with another checkout.
+
+This is no pytest benchmark: every measurement needs a new process, and another checkout its own
+import path; pytest-benchmark times calls in one process.
 """
 
 import argparse
@@ -18,27 +17,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
 
 import twofold
 from benchmarks.machine import child_environment, machine
-from twofold import L2, FactorModel, Objective, Pairings
-from twofold.datasets import make_playlists
-from twofold.solvers import ALS
 
-_OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
-_N_FACTORS = 64
-_N_THREADS = 8  # that fold playlists in at once, in `busy`
-_LENGTH = 20  # tracks of a new playlist
-
-# Of public names only, so that it runs with other versions too.
+# Public names only: it also runs with other versions.
 _CHILD = """
 import json, resource, time
 started = time.perf_counter()
@@ -85,7 +69,7 @@ def warm(beside: Path | None, repeats: int) -> None:
     """Print seconds of import and first solve, with compiled kernels on disk."""
     found: dict[Path, list[tuple[float, ...]]] = {folder: [] for folder in _checkouts(beside)}
     with tempfile.TemporaryDirectory() as name:
-        # All checkouts share the folder: each one's kernels have a folder of their own there.
+        # Checkouts can share the folder: their kernels are in different folders below it.
         for folder in found:
             _measured(folder, Path(name), Path(name))
         for _ in range(repeats):
@@ -109,7 +93,7 @@ def _measured(folder: Path, bytecode: Path, kernels: Path) -> dict[str, float]:
 
 
 def _run_child(folder: Path, bytecode: Path, code: str, kernels: Path | None = None) -> str:
-    """Run code with the twofold of a folder; Python's own compiling is kept out of the time."""
+    """Run code with the twofold of a folder; Python's bytecode is compiled beforehand."""
     environment = child_environment(
         PYTHONPATH=str(folder),
         PYTHONPYCACHEPREFIX=str(bytecode),
@@ -141,122 +125,18 @@ def _print_medians(titles: list[str], found: dict[Path, list[tuple[float, ...]]]
         print(f"{titles[0]}: {firsts[0] / firsts[1]:.2f} times that of the other checkout.")
 
 
-def fold_in(columns: list[int], n_playlists: int, n_calls: int) -> None:
-    """Print milliseconds of one new playlist, one thread."""
-    print("\n| columns | median ms | 99th percentile | slowest |")
-    print("|---" * 4 + "|")
-    for n_cols in columns:
-        model, new = _fitted(n_cols, n_playlists), _new_playlists(n_cols, n_calls)
-        print(f"| {n_cols:,} | {_shown(_call_milliseconds(model, new))} |", flush=True)
-    print(f"\n{n_calls} playlists of {_LENGTH} tracks, one by one; k = {_N_FACTORS}, one thread.")
-
-
-def busy(columns: list[int], n_playlists: int, n_calls: int) -> None:
-    """Print milliseconds of one new playlist in eight threads, alone and beside training."""
-    print("\n| columns | | median ms | 99th percentile | slowest |")
-    print("|---" * 5 + "|")
-    for n_cols in columns:
-        model, new = _fitted(n_cols, n_playlists), _new_playlists(n_cols, n_calls)
-        quiet = _milliseconds_of_threads(model, new)
-        with _training(model.pairings):
-            beside = _milliseconds_of_threads(model, new)
-        print(f"| {n_cols:,} | no training | {_shown(quiet)} |")
-        print(f"| {n_cols:,} | beside training | {_shown(beside)} |")
-        print(f"| {n_cols:,} | ratio | {_shown(beside, quiet)} |", flush=True)
-    print(f"\n{n_calls} playlists of {_LENGTH} tracks in each of {_N_THREADS} threads.")
-
-
-def _fitted(n_cols: int, n_playlists: int) -> FactorModel:
-    pairings = make_playlists(
-        n_playlists, n_cols, n_groups=max(4, n_cols // 500), mean_length=40, rng=0
-    ).pairings
-    solver = ALS(n_factors=_N_FACTORS, max_epochs=1, rng=0, n_threads=1)
-    return FactorModel(_OBJECTIVE, solver).fit(pairings)
-
-
-def _new_playlists(n_cols: int, n: int) -> list[Pairings]:
-    rng = np.random.default_rng(1)
-    return [
-        Pairings.from_arrays(
-            np.full(_LENGTH, playlist), 1 + rng.choice(n_cols, _LENGTH, replace=False)
-        )
-        for playlist in range(n)
-    ]
-
-
-def _call_milliseconds(model: FactorModel, playlists: list[Pairings]) -> list[float]:
-    """Time `fold_in` for each playlist, after three calls that prepare the columns."""
-    for pairings in playlists[:3]:
-        model.fold_in(pairings)
-    spent = []
-    for pairings in playlists:
-        started = time.perf_counter()
-        model.fold_in(pairings)
-        spent.append(1e3 * (time.perf_counter() - started))
-    return spent
-
-
-def _milliseconds_of_threads(model: FactorModel, playlists: list[Pairings]) -> list[float]:
-    with ThreadPoolExecutor(_N_THREADS) as pool:
-        jobs = [pool.submit(_call_milliseconds, model, playlists) for _ in range(_N_THREADS)]
-        return [spent for job in jobs for spent in job.result()]
-
-
-@contextmanager
-def _training(pairings: Pairings) -> Iterator[None]:
-    """Train in another thread of this process, with all threads, from its second epoch on."""
-    begun, ended = threading.Event(), threading.Event()
-
-    def watch(epoch: int, _: object) -> bool:
-        if epoch > 0:
-            begun.set()
-        return ended.is_set()
-
-    solver = ALS(n_factors=_N_FACTORS, max_epochs=1_000_000, rng=0)
-    with ThreadPoolExecutor(1) as pool:
-        job = pool.submit(solver.solve, _OBJECTIVE, pairings.matrix, None, watch)
-        job.add_done_callback(lambda _: begun.set())
-        begun.wait()
-        try:
-            yield
-        finally:
-            ended.set()
-        job.result()
-
-
-def _shown(spent: Sequence[float], base: Sequence[float] | None = None) -> str:
-    """Return median, 99th percentile and maximum, or their ratios to those of others."""
-    values = np.percentile(spent, [50, 99, 100])
-    if base is not None:
-        values = values / np.percentile(base, [50, 99, 100])
-    return " | ".join(f"{value:.3f}" for value in values)
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.start_up", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    commands = parser.add_subparsers(dest="what", required=True)
-    for name, function in (("cold", cold), ("warm", warm)):
-        command = commands.add_parser(name, help=function.__doc__)
-        command.add_argument("--beside", type=Path, metavar="FOLDER", help="another checkout")
-        command.add_argument("--repeats", type=int, default=3, metavar="N", help="processes each")
-    for name, function, columns in (
-        ("fold-in", fold_in, [20_000, 200_000]), ("busy", busy, [20_000]),
-    ):  # fmt: skip
-        command = commands.add_parser(name, help=function.__doc__)
-        command.add_argument("--columns", type=int, nargs="+", default=columns, metavar="N")
-        command.add_argument("--playlists", type=int, default=20_000, metavar="N", help="trained")
-        command.add_argument("--calls", type=int, default=300, metavar="N")
+    parser.add_argument("what", choices=["cold", "warm"])
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="another checkout")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="processes each")
     chosen = parser.parse_args()
     print(machine())
-    if chosen.what in ("cold", "warm"):
-        (cold if chosen.what == "cold" else warm)(chosen.beside, chosen.repeats)
-    else:
-        function = fold_in if chosen.what == "fold-in" else busy
-        function(chosen.columns, chosen.playlists, chosen.calls)
+    (cold if chosen.what == "cold" else warm)(chosen.beside, chosen.repeats)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The comparison itself: honest solvers agree, dishonest ones are shown as such."""
 
 import json
+import shlex
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import guard
+import benchmarks.__main__
+from benchmarks.__main__ import guard, main
 from benchmarks.compare import problems
 from benchmarks.compare.entries import all_entries
 from benchmarks.compare.figure import write_figure
@@ -18,12 +21,13 @@ from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown, summaries
 from benchmarks.compare.worker import measure
 
-pytestmark = pytest.mark.smoke
-
 EXTRA = """
+import time
 import numpy as np
 from benchmarks.compare.entries import Entry, ours
 from twofold.solvers import ALS
+
+seen = []
 
 def lies(work, report):
     report(*work.init, claimed=1.0)
@@ -55,6 +59,14 @@ def descends(work, report):
         P, Q = P - 1e-4 * dP, Q - 1e-4 * dQ
         report(P, Q)
 
+def refitted(work):
+    def fit(n):
+        if not seen:
+            time.sleep(0.1)
+        seen.append(n)
+        return work.init[0] / n, work.init[1]
+    return fit
+
 def bad_fold(objective, matrix, Q, n_threads):
     return np.zeros((matrix.shape[0], Q.shape[1]))
 
@@ -62,7 +74,7 @@ ENTRIES = [
     ours("ALS again", ALS), Entry("liar", lies), Entry("fast liar", lies_of_time),
     Entry("early", returns_early), Entry("crash", crashes), Entry("nan", explodes),
     Entry("transposed", transposed), Entry("missing package", misses), Entry("mine", descends),
-    Entry("bad fold", fold=bad_fold),
+    Entry("bad fold", fold=bad_fold), Entry("refitted", refit=refitted),
 ]
 """
 
@@ -75,10 +87,7 @@ def entries_file(tmp_path):
 
 
 @pytest.fixture
-def request_for(entries_file, monkeypatch):
-    monkeypatch.setitem(problems.SIZES, "tiny", (200, 120))
-    problems.task.cache_clear()
-
+def request_for(entries_file):
     def make(solver, problem="all", **more):
         return {
             "solver": solver, "data": "tiny", "problem": problem, "n_factors": 4, "seed": 0,
@@ -86,8 +95,7 @@ def request_for(entries_file, monkeypatch):
             "entries": str(entries_file),
         } | more  # fmt: skip
 
-    yield make
-    problems.task.cache_clear()
+    return make
 
 
 def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
@@ -97,13 +105,20 @@ def test_the_same_solver_under_two_names_has_the_same_curve(request_for):
 
 
 @pytest.mark.parametrize("name", ["twofold ALS", "twofold SGD", "twofold GD"])
-def test_every_solver_of_ours_lowers_each_problem_that_it_is_asked(name, request_for):
+def test_every_solver_of_ours_lowers_each_of_its_problems(name, request_for):
     for problem in problems.PROBLEMS:
         if all_entries()[name].solves(problem):
             answer = measure(request_for(name, problem))
             assert answer["status"] == "finished", answer["message"]
             totals = [point[2] for point in answer["points"]]
             assert totals[-1] < totals[0]
+
+
+def test_a_refitted_entry_has_a_point_for_each_fit(request_for):
+    answer = measure(request_for("refitted", max_epochs=6))
+    assert [point[0] for point in answer["points"]] == [1, 2, 4, 6]
+    assert answer["wall"] is None
+    assert 0.05 < answer["start_up"] < 0.5  # it sleeps at its first call
 
 
 @pytest.mark.parametrize(
@@ -248,14 +263,13 @@ def test_the_guard_compares_two_files(request_for, tmp_path, capsys):
                 store.add(request, answer, "a machine")
     assert guard(tmp_path / "old.db", tmp_path / "new.db")
     assert "worse: mine" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no such file"):
-        guard(tmp_path / "none.db", tmp_path / "new.db")
 
 
 def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path):
-    words = [sys.executable, "-m", "benchmarks", "run", "--entries", entries_file, "--solver",
-             "crash", "mine", "--problem", "all", "--n-factors", "2", "--epochs", "1", "--results",
-             tmp_path / "r.db", "--output", tmp_path / "out"]  # fmt: skip
+    words = [sys.executable, "-m", "benchmarks", "run", "--entries", entries_file, "--data",
+             "tiny", "--solver", "crash", "mine", "--problem", "all", "--n-factors", "2",
+             "--epochs", "1", "--results", tmp_path / "r.db",
+             "--output", tmp_path / "out"]  # fmt: skip
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "2 runs to do" in done.stdout
@@ -266,8 +280,34 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
         [*words, "--solver", "mine"], capture_output=True, text=True, check=False
     )
     assert "0 runs to do, 1 are there" in again.stdout
-    wrong = subprocess.run(
-        [*words, "--solver", "none"], capture_output=True, text=True, check=False
-    )
-    assert wrong.returncode == 2
-    assert "there is no solver 'none'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--solver 'twofold ASL'", "there is no 'twofold ASL'"),
+        ("--problem al", "invalid choice: 'al'"),
+        (
+            "--data smal",
+            "'smal' is none of tiny, small, medium, large, mpd, a .npz file or an SQLAlchemy URL",
+        ),
+        ("--data none.npz", "none.npz: there is no such file"),
+        ("--data sqlite:///none.db", "sqlite:///none.db: there is no such file"),
+        ("--data sqlite:///empty.db", "no such table: pairings"),
+        ("--data nosuch://host/x", "nosuch"),
+        ("--solver LIBMF --problem all", "no --solver of these solves any --problem"),
+        ("--entries none.py", "there is no such Python file"),
+        ("--compare none.db", "there is no such file"),
+    ],
+)
+def test_a_typo_is_refused_before_anything_runs(words, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sqlite3.connect("empty.db").close()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "run", *shlex.split(words)])
+    monkeypatch.setattr(benchmarks.__main__, "run", pytest.fail)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert not (tmp_path / "benchmarks.db").exists()

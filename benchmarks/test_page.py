@@ -11,16 +11,14 @@ from benchmarks.compare.page import write_page
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import markdown
 
-pytestmark = pytest.mark.smoke
-
 
 def _run(solver: str, problem: str, totals: list[float], **more: object) -> Run:
     points = [(epoch, 0.1 * epoch, total, 0.1 * epoch) for epoch, total in enumerate(totals)]
     given = {
         "solver": solver, "data": "some <data>", "problem": problem, "n_factors": 8, "n_threads": 2,
         "max_epochs": 3, "budget": 9.0, "seed": 0, "repeat": 0, "status": "finished", "message": "",
-        "n_pairs": 1000, "metric_name": "Recall@20", "optimum": None, "wall": 1.0, "peak_mb": 5.0,
-        "machine": "a machine", "points": points,
+        "n_pairs": 1000, "metric_name": "Recall@20", "optimum": None, "wall": 1.0, "start_up": 0.3,
+        "peak_mb": 5.0, "machine": "a machine", "points": points,
     }  # fmt: skip
     return Run(**(given | more))
 
@@ -61,7 +59,7 @@ def page(browser, tmp_path: Path):
     shown.on("request", lambda request: said.append(request.url))
     shown.goto(path.as_uri())
     yield shown
-    # The page itself and its empty icon are all that was asked for, and nothing was complained of.
+    # The only requests are for the page and its empty icon, and there is no message.
     assert [text for text in said if not text.startswith(("file://", "data:"))] == []
 
 

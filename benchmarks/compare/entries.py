@@ -1,4 +1,4 @@
-"""What is compared. An entry minimises an objective and reports its factors after each epoch.
+"""The entries. An entry minimises an objective and reports its factors after each epoch.
 
 A solver of your own needs one file, named on the command line::
 
@@ -28,23 +28,24 @@ from twofold import Objective
 from twofold.solvers import ALS, GD, SGD, Solution, Solver, fold_in
 
 Factors = np.ndarray
+Fit = Callable[[int], tuple[Factors, Factors]]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a training run gets."""
+    """The arguments of a training run."""
 
     objective: Objective
     matrix: Any
     """csr_array of the training pairs."""
     init: tuple[Factors, Factors]
-    """The factors that every solver starts from, float32; copies of your own."""
+    """The initial factors, the same for every solver; float32, copies."""
     max_epochs: int
     n_threads: int
 
 
 class Report(Protocol):
-    """Takes factors after an epoch and scores them; the clock stands still meanwhile."""
+    """Takes factors after an epoch and scores them outside the time."""
 
     def __call__(
         self,
@@ -70,19 +71,20 @@ class Entry:
     name: str
     run: Callable[[Work, Report], None] | None = None
     """Trains from ``work.init`` and reports after each epoch."""
+    refit: Callable[[Work], Fit] | None = None
+    """For packages without a callback: ``refit(work)(n)`` trains n epochs from the package's own
+    initial factors. It is called with 1, 2, 4, ... epochs."""
     fold: Callable[[Objective, Any, Factors, int], Factors] | None = None
     """``fold(objective, matrix, Q, n_threads)`` returns the best rows for fixed columns."""
     problems: tuple[str, ...] = tuple(PROBLEMS)
     notes: str = ""
-    """How its parameters map to the formula, and every deviation."""
+    """The mapping of its parameters to the formula, and every deviation."""
     epochs: int = 1
-    """Epochs that it gets for each one of the others, where an epoch costs much less."""
-    refits: bool = False
-    """Whether it fits again from the start for each point, as it cannot be watched."""
+    """Epochs for each epoch of the others, for a solver with much cheaper epochs."""
 
     def solves(self, problem: str) -> bool:
-        """Tell whether it can be asked for a problem."""
-        way = self.fold if PROBLEMS[problem].convex else self.run
+        """Whether the entry solves a problem."""
+        way = self.fold if PROBLEMS[problem].convex else self.run or self.refit
         return way is not None and problem in self.problems
 
 
@@ -110,7 +112,7 @@ def ours(
         for name, problem in PROBLEMS.items()
         if not problem.convex and not kind.supports.missing(problem.objective)
     )
-    return Entry(name, run, None, supported, notes, epochs)
+    return Entry(name, run, problems=supported, notes=notes, epochs=epochs)
 
 
 def _fold_in(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -> Factors:
@@ -139,10 +141,10 @@ def all_entries(extra: Path | None = None) -> dict[str, Entry]:
     if extra is not None:
         spec = importlib.util.spec_from_file_location("extra_entries", extra)
         if spec is None or spec.loader is None or not extra.exists():
-            raise SystemExit(f"--entries {extra}: there is no such Python file")
+            raise ValueError(f"--entries {extra}: there is no such Python file")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         if not hasattr(module, "ENTRIES"):
-            raise SystemExit(f"--entries {extra}: it must define a list named ENTRIES")
+            raise ValueError(f"--entries {extra}: it must define a list named ENTRIES")
         entries += module.ENTRIES
     return {entry.name: entry for entry in entries}

@@ -1,41 +1,23 @@
-"""Other packages, run on our objective. Nothing here is imported unless it is asked for.
+"""Other packages, run on our objective. A package is imported when an entry runs.
 
 Each entry says how its parameters map to
 
     sum w (r - p.q)^2 + a0 sum_U (p.q)^2 + lam (sum s_u |p_u|^2 + sum s_i |q_i|^2)
 
-Where a package cannot be watched or started from given factors, it is fitted again with 1, 2, 4, 8
-... epochs from its own start, and the time of a fit counts as it is.
+A package without a callback, or without initial factors as an argument, is refitted with 1, 2, 4,
+... epochs from its own initial factors; the seconds are those of the whole fit.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from benchmarks.compare.entries import Entry, Factors, Report, Work
+from benchmarks.compare.entries import Entry, Factors, Fit, Report, Work
 from twofold import Objective
-
-Fit = Callable[[int], tuple[Factors, Factors]]
-
-
-def _refit(report: Report, max_epochs: int, fit: Fit) -> None:
-    """Report fits of 1, 2, 4, ... epochs, each timed by itself."""
-    for n in _lengths(max_epochs):
-        started = time.perf_counter()
-        P, Q = fit(n)
-        report(P, Q, epoch=n, seconds=time.perf_counter() - started)
-
-
-def _lengths(max_epochs: int) -> Iterator[int]:
-    n = 1
-    while n < max_epochs:
-        yield n
-        n *= 2
-    yield max_epochs
-
 
 # -- implicit: weight 1 for missing cells, so everything is divided by a0 ----------------------
 
@@ -60,7 +42,12 @@ def _implicit_model(objective: Objective, n_factors: int, n_threads: int, **opti
     )
 
 
+# As implicit recommends, as it has threads of its own.
+_one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
 def _implicit(use_cg: bool) -> Callable[[Work, Report], None]:
+    @_one_blas_thread
     def run(work: Work, report: Report) -> None:
         model = _implicit_model(
             work.objective, work.init[0].shape[1], work.n_threads, use_cg=use_cg,
@@ -81,6 +68,7 @@ def _implicit(use_cg: bool) -> Callable[[Work, Report], None]:
     return run
 
 
+@_one_blas_thread
 def _implicit_fold(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -> Factors:
     model = _implicit_model(objective, Q.shape[1], n_threads)
     model.item_factors = Q
@@ -136,8 +124,8 @@ def _irspack_fold(solver: str) -> Callable[..., Factors]:
 # -- cmfrec ------------------------------------------------------------------------------------
 
 
-def _cmfrec(use_cg: bool) -> Callable[[Work, Report], None]:
-    def run(work: Work, report: Report) -> None:
+def _cmfrec(use_cg: bool) -> Callable[[Work], Fit]:
+    def refit(work: Work) -> Fit:
         import cmfrec
 
         objective, a0 = work.objective, work.objective.unobserved_weight
@@ -164,9 +152,9 @@ def _cmfrec(use_cg: bool) -> Callable[[Work, Report], None]:
             model.fit(entries)
             return model.A_, model.B_
 
-        _refit(report, work.max_epochs, fit)
+        return fit
 
-    return run
+    return refit
 
 
 # -- lenskit -----------------------------------------------------------------------------------
@@ -207,7 +195,7 @@ def _lenskit(work: Work, report: Report) -> None:
 # -- LIBMF -------------------------------------------------------------------------------------
 
 
-def _libmf(work: Work, report: Report) -> None:
+def _libmf(work: Work) -> Fit:
     import warnings
 
     with warnings.catch_warnings():
@@ -233,13 +221,13 @@ def _libmf(work: Work, report: Report) -> None:
             raise FloatingPointError("all its factors are nan: it divides by the values' deviation")
         return padded(P, work.matrix.shape[0]), padded(Q, work.matrix.shape[1])
 
-    _refit(report, work.max_epochs, fit)
+    return fit
 
 
 # -- Spark MLlib -------------------------------------------------------------------------------
 
 
-def _spark(work: Work, report: Report) -> None:
+def _spark(work: Work) -> Fit:
     import pandas as pd
     from pyspark.ml.recommendation import ALS
     from pyspark.sql import SparkSession
@@ -260,35 +248,28 @@ def _spark(work: Work, report: Report) -> None:
         pd.DataFrame({"user": entries.row, "item": entries.col, "rating": values})
     ).cache()
     frame.count()
+    k = work.init[0].shape[1]
 
-    def spread(factors: Any, n: int, k: int) -> Factors:
+    def collected(factors: Any, n: int) -> Factors:
         table, full = factors.toPandas(), np.zeros((n, k), dtype=np.float32)
         full[table["id"].to_numpy()] = np.stack(table["features"].to_numpy())
         return full
 
-    def fit(n: int) -> Any:
-        return ALS(
-            rank=work.init[0].shape[1], maxIter=n, regParam=work.objective.regularizer.weight,
+    def fit(n: int) -> tuple[Factors, Factors]:
+        model = ALS(
+            rank=k, maxIter=n, regParam=work.objective.regularizer.weight,
             numUserBlocks=work.n_threads, numItemBlocks=work.n_threads, seed=0,
         ).fit(frame)  # fmt: skip
+        n_rows, n_cols = work.matrix.shape
+        return collected(model.userFactors, n_rows), collected(model.itemFactors, n_cols)
 
-    for n in _lengths(work.max_epochs):
-        started = time.perf_counter()
-        model = fit(n)
-        model.userFactors.count()  # Spark is lazy
-        seconds = time.perf_counter() - started
-        k = work.init[0].shape[1]
-        report(
-            spread(model.userFactors, work.matrix.shape[0], k),
-            spread(model.itemFactors, work.matrix.shape[1], k),
-            epoch=n, seconds=seconds,
-        )  # fmt: skip
+    return fit
 
 
-_OWN_START = " Its own start; fitted again for each point."
+_OWN_START = " Own initial factors; refitted for each point."
 _IMPLICIT = (
     "Missing cells have weight 1, so ours is divided by a0: confidence 1/a0, regularization "
-    "lam/a0. float32."
+    "lam/a0. One BLAS thread, as it recommends. float32."
 )
 _IRSPACK = "loss_type IALSPP: alpha0 = a0, reg = lam, nu = exponent. float32."
 _CMFREC = (
@@ -298,25 +279,27 @@ _CMFREC = (
 _EXPLICIT = ("missing", "observed", "ratings")
 
 PEERS = [
-    Entry("implicit CG", _implicit(True), None, ("missing",), _IMPLICIT + " 3 CG steps."),
-    Entry("implicit Cholesky", _implicit(False), None, ("missing",), _IMPLICIT),
-    Entry("implicit recalculate_user", None, _implicit_fold, ("fold-missing",), _IMPLICIT),
-    Entry("irspack CG", _irspack("CG"), None, ("all",), _IRSPACK + " 3 CG steps."),
-    Entry("irspack Cholesky", _irspack("CHOLESKY"), _irspack_fold("CHOLESKY"),
-          ("all", "fold-all"), _IRSPACK),
-    Entry("irspack iALS++", _irspack("IALSPP"), None, ("all",), _IRSPACK + " Blocks of 64."),
-    Entry("irspack transform_user CG", None, _irspack_fold("CG"), ("fold-all",),
-          _IRSPACK + " 3 CG steps from zero."),
-    Entry("cmfrec CG", _cmfrec(True), None, _EXPLICIT, _CMFREC + " 3 CG steps." + _OWN_START,
-          refits=True),
-    Entry("cmfrec Cholesky", _cmfrec(False), None, _EXPLICIT, _CMFREC + _OWN_START, refits=True),
-    Entry("lenskit ImplicitMF", _lenskit, None, ("missing",),
-          "weight = 1/a0 - 1, regularization = lam/a0. float32."),
-    Entry("LIBMF", _libmf, None, ("observed", "ratings"),
-          "lambda_p2 = lambda_q2 = lam, for each pair as with exponent 1; eta = 0.1. The PyPI "
-          "binding, built without AVX, which takes 1.3 to 1.9 times as long as an AVX build." +
-          _OWN_START, refits=True),
-    Entry("Spark MLlib ALS", _spark, None, ("observed", "ratings"),
-          "regParam = lam, which it multiplies by the number of pairs as exponent 1 does. A local "
-          "session; float32." + _OWN_START, refits=True),
+    Entry("implicit CG", _implicit(True), problems=("missing",), notes=_IMPLICIT + " 3 CG steps."),
+    Entry("implicit Cholesky", _implicit(False), problems=("missing",), notes=_IMPLICIT),
+    Entry("implicit recalculate_user", fold=_implicit_fold, problems=("fold-missing",),
+          notes=_IMPLICIT),
+    Entry("irspack CG", _irspack("CG"), problems=("all",), notes=_IRSPACK + " 3 CG steps."),
+    Entry("irspack Cholesky", _irspack("CHOLESKY"), fold=_irspack_fold("CHOLESKY"),
+          problems=("all", "fold-all"), notes=_IRSPACK),
+    Entry("irspack iALS++", _irspack("IALSPP"), problems=("all",),
+          notes=_IRSPACK + " Blocks of 64."),
+    Entry("irspack transform_user CG", fold=_irspack_fold("CG"), problems=("fold-all",),
+          notes=_IRSPACK + " 3 CG steps from zero."),
+    Entry("cmfrec CG", refit=_cmfrec(True), problems=_EXPLICIT,
+          notes=_CMFREC + " 3 CG steps." + _OWN_START),
+    Entry("cmfrec Cholesky", refit=_cmfrec(False), problems=_EXPLICIT, notes=_CMFREC + _OWN_START),
+    Entry("lenskit ImplicitMF", _lenskit, problems=("missing",),
+          notes="weight = 1/a0 - 1, regularization = lam/a0. float32."),
+    Entry("LIBMF", refit=_libmf, problems=("observed", "ratings"),
+          notes="lambda_p2 = lambda_q2 = lam, for each pair as with exponent 1; eta = 0.1. The "
+          "PyPI binding, built without AVX, takes 1.3 to 1.9 times as long as an AVX build." +
+          _OWN_START),
+    Entry("Spark MLlib ALS", refit=_spark, problems=("observed", "ratings"),
+          notes="regParam = lam, multiplied by the number of pairs as with exponent 1. A local "
+          "session; float32." + _OWN_START),
 ]  # fmt: skip

@@ -1,25 +1,28 @@
-"""What is solved: data, an objective, and pairs that are held out for the metric.
+"""The problems: data, an objective, and held-out pairs for the metric.
 
 The training problems are not convex: their best known value is the lowest that any solver reached.
-The fold-in problems fix the columns, so each row is a convex problem whose optimum is known.
+The fold-in problems fix the columns: each row is a convex problem with a known optimum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from scipy import sparse
 
-from twofold import L2, Objective, Pairings, split_pairs
+from twofold import L2, Objective, Pairings, split_pairs, split_rows
 from twofold.datasets import make_playlists
 from twofold.io import read_npz, read_sql
 from twofold.metrics import recall_at_k
-from twofold.model.ranking import best_columns
 from twofold.solvers import ALS
-from twofold.splits import split_rows
 
-SIZES = {"small": (5_000, 3_000), "medium": (50_000, 20_000), "mpd": (1_000_000, 2_262_292)}
+SIZES = {
+    "tiny": (200, 120), "small": (5_000, 3_000), "medium": (50_000, 20_000),
+    "large": (200_000, 100_000), "mpd": (1_000_000, 2_262_292),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ PROBLEMS = {
     "missing": Problem(_MISSING, "every pair is 1, every other cell 0 with weight 0.1; lam = 1"),
     "observed": Problem(
         Objective(regularizer=L2(0.05, exponent=1.0)),
-        "every pair is 1, other cells are not looked at; lam = 0.05 for each pair",
+        "every pair is 1, other cells do not count; lam = 0.05 for each pair",
     ),
     "ratings": Problem(
         Objective(regularizer=L2(0.05, exponent=1.0), data="targets"),
@@ -80,7 +83,7 @@ class Task:
             truth = self.heldout[rows].tocoo()
             predicted = np.einsum("ek,ek->e", P[truth.row], col_factors[truth.col])
             return float(np.sqrt(np.mean((predicted - truth.data) ** 2)))
-        found, _ = best_columns(P, col_factors, 20, self.matrix[rows])
+        found = _best_columns(P, col_factors, self.matrix[rows])
         return float(recall_at_k(found, self.heldout[rows], 20))
 
     @cached_property
@@ -95,6 +98,13 @@ class Task:
         """Return the objective in float64, without what is constant."""
         return self.objective.value(self.matrix, P, Q).total - self.constant
 
+    def gradient_norm(self, P: np.ndarray, Q: np.ndarray) -> float:
+        """Return the Euclidean norm of the gradient in float64; fixed columns have none."""
+        P, Q = (np.asarray(factors, dtype=np.float64) for factors in (P, Q))
+        parts = self.objective.gradient(self.matrix, P, Q)
+        free = parts if self.col_factors is None else parts[:1]
+        return float(np.sqrt(sum(np.sum(part**2) for part in free)))
+
     @cached_property
     def optimum(self) -> float | None:
         """Return the lowest value that there is, if the problem is convex."""
@@ -106,13 +116,16 @@ class Task:
 
 @cache
 def task(data: str, problem: str, n_factors: int) -> Task:
-    """Make a task of data (a size, a URL or a .npz file) and the name of a problem."""
+    """Make a task of data (see `load`) and the name of a problem."""
+    return make_task(load(data), problem, n_factors)
+
+
+def make_task(pairings: Pairings, problem: str, n_factors: int) -> Task:
+    """Make a task of pairs and the name of a problem."""
     chosen = PROBLEMS[problem]
-    pairings = load(data)
-    if chosen.objective.data == "targets":
-        seen, heldout = split_pairs(_with_ratings(pairings), fraction=0.2, rng=0)
-        return Task(chosen.objective, seen.matrix, heldout.matrix)
     if not chosen.convex:
+        if chosen.objective.data == "targets":
+            pairings = _with_ratings(pairings)
         seen, heldout = split_pairs(pairings, fraction=0.2, rng=0)
         return Task(chosen.objective, seen.matrix, heldout.matrix)
     parts = split_rows(pairings, validation=0.0, test=0.2, rng=0)
@@ -124,7 +137,7 @@ def task(data: str, problem: str, n_factors: int) -> Task:
 
 
 def load(data: str) -> Pairings:
-    """Return the pairs: of a size from the generator, else of a SQL table or a file."""
+    """Return the pairs of a size (generated), a ``.npz`` file or the SQL table ``pairings``."""
     if data in SIZES:
         n_playlists, n_tracks = SIZES[data]
         return make_playlists(
@@ -133,10 +146,46 @@ def load(data: str) -> Pairings:
     return read_npz(data) if data.endswith(".npz") else read_sql(data)
 
 
+def check_data(data: str) -> None:
+    """Raise ValueError unless `load` would find the data; nothing is loaded."""
+    if data in SIZES:
+        return
+    if data.endswith(".npz"):
+        if not Path(data).is_file():
+            raise ValueError(f"{data}: there is no such file")
+        return
+    try:
+        url = sa.make_url(data)
+    except sa.exc.ArgumentError:
+        raise ValueError(
+            f"{data!r} is none of {', '.join(SIZES)}, a .npz file or an SQLAlchemy URL"
+        ) from None
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise ValueError(f"{data}: there is no such file")
+    columns = [sa.column("pid"), sa.column("tid")]
+    try:
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            connection.execute(sa.select(*columns).select_from(sa.table("pairings")).limit(1))
+        engine.dispose()
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0]
+        raise ValueError(f"{data}: pairings(pid, tid) cannot be read: {reason}") from None
+
+
+def _best_columns(P: np.ndarray, Q: np.ndarray, seen: Any, n: int = 20) -> np.ndarray:
+    """Return the n columns with the highest scores of each row, without those seen, unordered."""
+    found = []
+    for first in range(0, len(P), 50):
+        scores = P[first : first + 50] @ Q.T
+        entries = seen[first : first + 50].tocoo()
+        scores[entries.row, entries.col] = -np.inf
+        found.append(np.argpartition(scores, -n, axis=1)[:, -n:])
+    return np.concatenate(found)
+
+
 def _with_ratings(pairings: Pairings) -> Pairings:
     """Give each pair x_u . y_i + noise, for seeded normal x and y of rank 8."""
-    from dataclasses import replace
-
     matrix, rng = pairings.matrix, np.random.default_rng(8)
     rows, cols = (rng.standard_normal((n, 8)) / 8**0.25 for n in matrix.shape)
     row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY,
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS runs (
     n_threads INTEGER NOT NULL, max_epochs INTEGER NOT NULL, budget REAL NOT NULL,
     seed INTEGER NOT NULL, repeat INTEGER NOT NULL,
     status TEXT NOT NULL, message TEXT NOT NULL, n_pairs INTEGER, metric_name TEXT NOT NULL,
-    optimum REAL, wall REAL, peak_mb REAL, machine TEXT NOT NULL,
+    optimum REAL, wall REAL, start_up REAL, peak_mb REAL, machine TEXT NOT NULL,
     UNIQUE (solver, data, problem, n_factors, n_threads, max_epochs, budget, seed, repeat)
 );
 CREATE TABLE IF NOT EXISTS points (
@@ -25,11 +25,14 @@ CREATE TABLE IF NOT EXISTS points (
 _KEY = (
     "solver", "data", "problem", "n_factors", "n_threads", "max_epochs", "budget", "seed", "repeat",
 )  # fmt: skip
-_FOUND = ("status", "message", "n_pairs", "metric_name", "optimum", "wall", "peak_mb", "machine")
+_FOUND = (
+    "status", "message", "n_pairs", "metric_name", "optimum", "wall", "start_up", "peak_mb",
+    "machine",
+)  # fmt: skip
 _SAME = " AND ".join(f"{key} = ?" for key in _KEY)
 NOTHING: dict[str, Any] = {
     "points": [], "n_pairs": None, "metric_name": "", "optimum": None, "wall": None,
-    "peak_mb": None,
+    "start_up": None, "peak_mb": None,
 }  # fmt: skip
 
 
@@ -52,6 +55,7 @@ class Run:
     metric_name: str
     optimum: float | None
     wall: float | None
+    start_up: float | None
     peak_mb: float | None
     machine: str
     points: list[tuple[int, float, float, float]]
@@ -87,7 +91,7 @@ class Store:
         self.connection.close()
 
     def has(self, request: dict[str, Any]) -> bool:
-        """Tell whether a run is there; one that failed or was not installed is tried again."""
+        """Return whether a run is stored; one that failed or was not installed is run again."""
         found = self.connection.execute(
             f"SELECT status FROM runs WHERE {_SAME}", [request[key] for key in _KEY]
         ).fetchone()

@@ -31,6 +31,8 @@ class Row:
     pairs_per_s: float | None
     wall: float | None
     """The whole run with set-up and the solver's own evaluations, without our scoring."""
+    start_up: float | None
+    """Importing, and compiling kernels or loading them from disk; in no other time."""
     peak_mb: float | None
     noise: float | None
     """(largest - smallest) / median of epoch_s over repeats and seeds, None of a single run."""
@@ -130,7 +132,7 @@ def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
     drawn = [run for run in runs if run.points and run.points[-1][0] > 0]
     if not drawn:
         none = (None,) * len(TARGETS)
-        return Row(first.solver, first.n_threads, bad.status, note, none, *[None] * 9)
+        return Row(first.solver, first.n_threads, bad.status, note, none, *[None] * 10)
     arrivals: list[float | None] = []
     for gap in TARGETS:
         times = [time_to(run, _best(run, best) + gap * abs(_best(run, best))) for run in drawn]
@@ -140,8 +142,6 @@ def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
     total = median(run.points[-1][2] for run in drawn)
     seconds = [each for each in map(epoch_seconds, drawn) if each]
     epoch_s = median(seconds) if seconds else None
-    walls = [run.wall for run in drawn if run.wall is not None]
-    peaks = [run.peak_mb for run in drawn if run.peak_mb is not None]
     alone = single.get(first.solver)
     return Row(
         first.solver, first.n_threads, bad.status, note, tuple(arrivals),
@@ -150,11 +150,17 @@ def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
         metric=median(run.points[-1][3] for run in drawn),
         epoch_s=epoch_s,
         pairs_per_s=first.n_pairs / epoch_s if epoch_s and first.n_pairs else None,
-        wall=median(walls) if walls else None,
-        peak_mb=median(peaks) if peaks else None,
+        wall=_median(run.wall for run in drawn),
+        start_up=_median(run.start_up for run in drawn),
+        peak_mb=_median(run.peak_mb for run in drawn),
         noise=(max(seconds) - min(seconds)) / epoch_s if epoch_s and len(seconds) > 1 else None,
         speedup=alone / epoch_s if alone and epoch_s and first.n_threads > 1 else None,
     )  # fmt: skip
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def markdown(runs: Iterable[Run]) -> str:
@@ -166,8 +172,8 @@ def markdown(runs: Iterable[Run]) -> str:
             f"**{summary.name}**: {summary.text} ({kind} {summary.best:.6g})",
             "",
             f"| solver | threads | s to {1 + TARGETS[1]:g} x best | gap at the end | s an epoch "
-            f"| M pairs/s | {summary.metric_name} | MB | note |",
-            "|---|---|---|---|---|---|---|---|---|",
+            f"| M pairs/s | start-up, s | {summary.metric_name} | MB | note |",
+            "|---" * 10 + "|",
         ]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in summary.rows]
         lines.append("")
@@ -205,7 +211,7 @@ def glance(runs: Iterable[Run], names: Iterable[str]) -> str:
 def _cells(row: Row) -> list[str]:
     note = row.note.replace("|", "\\|")
     if not row.ran:
-        return [row.solver, str(row.n_threads), *[""] * 6, note]
+        return [row.solver, str(row.n_threads), *[""] * 7, note]
     arrival = row.arrivals[1]
     shown = "disqualified" if row.status == "wrong" else "not reached"
     return [
@@ -215,6 +221,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.gap:.1e}",
         "" if row.epoch_s is None else f"{row.epoch_s:.3g}",
         "" if row.pairs_per_s is None else f"{row.pairs_per_s / 1e6:.3g}",
+        "" if row.start_up is None else f"{row.start_up:.2f}",
         f"{row.metric:.3f}",
         "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
         note,

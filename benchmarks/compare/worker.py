@@ -1,22 +1,24 @@
-"""One run in a process of its own, so that a crash is a row and memory is its own."""
+"""One run in a process of its own: a crash becomes a row, and memory is measured separately."""
 
 import json
 import statistics
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.compare.entries import Entry, Work, all_entries
-from benchmarks.compare.problems import PROBLEMS, Task, start, task
+from benchmarks.compare.entries import Entry, Report, Work, all_entries
+from benchmarks.compare.problems import PROBLEMS, Task, make_task, start, task
 from benchmarks.machine import forget_peak, memory_mb
 from twofold.datasets import make_playlists
 
 _TOLERANCE = 1e-4  # between the objective that a solver claims and the one it has
 _FOLDS = 5  # repetitions of a fold-in, of which the median counts
+REST = 0.05  # seconds, so that the threads of the scoring's BLAS no longer spin
 
 
 class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
@@ -27,11 +29,8 @@ class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
         self.status, self.message = status, message
 
 
-_REST = 0.05  # seconds until the threads of the scoring's BLAS have stopped to wait for more
-
-
 class Scorer:
-    """The ``report`` that entries call: scores factors while the clock stands still."""
+    """The ``report`` that entries call: scores factors outside the time."""
 
     def __init__(self, chosen: Task, budget: float) -> None:
         self.task, self.budget = chosen, budget
@@ -44,7 +43,7 @@ class Scorer:
 
     @property
     def wall(self) -> float:
-        """Seconds since the run began, without scoring."""
+        """Seconds since the start of the run, without scoring."""
         return time.perf_counter() - self._started - self._excluded
 
     def __call__(
@@ -81,7 +80,7 @@ class Scorer:
         if wall > self.budget:
             raise Judged("finished", f"the budget of {self.budget:g} s ended it at epoch {epoch}")
         forget_peak()
-        time.sleep(_REST)
+        time.sleep(REST)
         self._excluded += time.perf_counter() - entered
 
     def _check_shapes(self, P: np.ndarray, Q: np.ndarray) -> None:
@@ -102,7 +101,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     extra = request["entries"]
     entry = all_entries(Path(extra) if extra else None)[request["solver"]]
     n_factors, n_threads = request["n_factors"], request["n_threads"]
-    _warm_up(entry, request["problem"], n_factors, n_threads)
+    start_up = start_up_seconds(entry, request["problem"], n_factors, n_threads)
     chosen = task(request["data"], request["problem"], n_factors)
     optimum = chosen.optimum
     init = start(chosen.matrix.shape, n_factors, request["seed"])
@@ -113,8 +112,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if entry.fold is not None and chosen.col_factors is not None:
             _fold(entry, work, chosen, scorer)
-        elif entry.run is not None:
-            entry.run(work, scorer)
+        else:
+            train(entry, work, scorer)
             last = scorer.points[-1][0] if scorer.points else 0
             if last < max_epochs:
                 status, message = "stopped early", f"after {last} of {max_epochs} epochs"
@@ -128,9 +127,29 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         message = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
     return {
         "status": status, "message": message, "points": scorer.points, "optimum": optimum,
-        "peak_mb": scorer.peak_mb, "wall": None if entry.refits else scorer.wall,
-        "n_pairs": int(chosen.matrix.nnz), "metric_name": chosen.metric_name,
+        "peak_mb": scorer.peak_mb, "wall": None if entry.refit else scorer.wall,
+        "start_up": start_up, "n_pairs": int(chosen.matrix.nnz), "metric_name": chosen.metric_name,
     }  # fmt: skip
+
+
+def train(entry: Entry, work: Work, report: Report) -> None:
+    """Run an entry, or refit it with 1, 2, 4, ... epochs."""
+    if entry.run is not None:
+        entry.run(work, report)
+    elif entry.refit is not None:
+        fit = entry.refit(work)
+        for n in _lengths(work.max_epochs):
+            started = time.perf_counter()
+            P, Q = fit(n)
+            report(P, Q, epoch=n, seconds=time.perf_counter() - started)
+
+
+def _lengths(max_epochs: int) -> Iterator[int]:
+    n = 1
+    while n < max_epochs:
+        yield n
+        n *= 2
+    yield max_epochs
 
 
 def _fold(entry: Entry, work: Work, chosen: Task, scorer: Scorer) -> None:
@@ -146,24 +165,33 @@ def _fold(entry: Entry, work: Work, chosen: Task, scorer: Scorer) -> None:
     scorer(P, Q, epoch=1, seconds=statistics.median(spent))
 
 
-def _warm_up(entry: Entry, problem: str, n_factors: int, n_threads: int) -> None:
-    """Compile and load everything on a small problem, so that no time is lost to it later."""
-    chosen = PROBLEMS[problem]
-    matrix = make_playlists(300, 200, rng=0).pairings.matrix
+def start_up_seconds(entry: Entry, problem: str, n_factors: int, n_threads: int) -> float | None:
+    """Run an entry twice on a small problem; return what the first run took more.
+
+    These are the seconds of importing, and of compiling kernels or loading them from disk. None if
+    the entry fails: the measured run fails in the same way and says why.
+    """
+    chosen, pairings = PROBLEMS[problem], make_playlists(300, 200, rng=0).pairings
+    # A task of a fold-in problem would train columns, and so compile kernels beforehand.
+    matrix = pairings.matrix if chosen.convex else make_task(pairings, problem, n_factors).matrix
     init = start(matrix.shape, n_factors, 0)
+    spent = []
 
     def ignore(P: np.ndarray, Q: np.ndarray, **_: Any) -> None:
         pass
 
     try:
-        if chosen.convex and entry.fold is not None:
-            entry.fold(chosen.objective, matrix, init[1], n_threads)
-        elif entry.run is not None:
-            entry.run(Work(chosen.objective, matrix, init, 1, n_threads), ignore)
+        for _ in range(2):
+            started = time.perf_counter()
+            if chosen.convex and entry.fold is not None:
+                entry.fold(chosen.objective, matrix, init[1], n_threads)
+            else:
+                train(entry, Work(chosen.objective, matrix, init, 1, n_threads), ignore)
+            spent.append(time.perf_counter() - started)
     except Exception:
-        pass  # it will fail again where that is written down
+        return None
+    return max(spent[0] - spent[1], 0.0)
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    sys.stdout.write("\n" + json.dumps(measure(asked)))
+    sys.stdout.write("\n" + json.dumps(measure(json.loads(sys.argv[1]))))

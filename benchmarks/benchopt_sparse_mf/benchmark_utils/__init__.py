@@ -1,0 +1,8 @@
+"""Shared code of this benchmark; makes the package ``benchmarks`` of the clone importable."""
+
+import sys
+from pathlib import Path
+
+_CLONE = str(Path(__file__).resolve().parents[3])
+if _CLONE not in sys.path:
+    sys.path.insert(0, _CLONE)

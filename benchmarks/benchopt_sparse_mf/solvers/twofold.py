@@ -1,0 +1,7 @@
+from benchmark_utils.entry_solver import EntrySolver
+
+
+class Solver(EntrySolver):
+    name = "twofold"
+    requirements = []
+    parameters = {"variant": ["ALS", "ALS cg", "SGD", "GD", "fold_in"]}
