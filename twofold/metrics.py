@@ -79,28 +79,20 @@ def recall_at_k(
 
     Parameters
     ----------
-    recommended : array_like of int, shape (n_rows, n)
-        Positions of the recommended columns, best first, each at most once in a row; -1 where
-        there is no recommendation.
-    relevant : scipy sparse matrix or array, shape (n_rows, n_cols)
-        The held-out pairs. Every stored entry counts, whatever its value.
-    k : int
-        Length of the list that is judged, from 1 to n.
+    recommended, relevant, k, per_row
+        As for `precision_at_k`.
     truncated : bool, default False
         Whether to divide by min(k, |H|) instead of |H|.
-    per_row : bool, default False
-        Whether to return the score of each row instead of the mean.
 
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        The mean over the rows that have a relevant column; or all rows, NaN where there is none.
+        As of `precision_at_k`.
 
     Raises
     ------
     InvalidInputError
-        If shapes do not fit, a position or k is out of range, a row recommends a column twice, or
-        there is nothing to take a mean of.
+        As for `precision_at_k`.
 
     References
     ----------
@@ -131,26 +123,18 @@ def ndcg_at_k(
 
     Parameters
     ----------
-    recommended : array_like of int, shape (n_rows, n)
-        Positions of the recommended columns, best first, each at most once in a row; -1 where
-        there is no recommendation.
-    relevant : scipy sparse matrix or array, shape (n_rows, n_cols)
-        The held-out pairs. Every stored entry counts, whatever its value.
-    k : int
-        Length of the list that is judged, from 1 to n.
-    per_row : bool, default False
-        Whether to return the score of each row instead of the mean.
+    recommended, relevant, k, per_row
+        As for `precision_at_k`.
 
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        The mean over the rows that have a relevant column; or all rows, NaN where there is none.
+        As of `precision_at_k`.
 
     Raises
     ------
     InvalidInputError
-        If shapes do not fit, a position or k is out of range, a row recommends a column twice, or
-        there is nothing to take a mean of.
+        As for `precision_at_k`.
 
     References
     ----------
@@ -177,18 +161,13 @@ def r_precision(recommended: ArrayLike, relevant: Any, *, per_row: bool = False)
 
     Parameters
     ----------
-    recommended : array_like of int, shape (n_rows, n)
-        Positions of the recommended columns, best first, each at most once in a row; -1 where
-        there is no recommendation. n must be at least the largest |H|.
-    relevant : scipy sparse matrix or array, shape (n_rows, n_cols)
-        The held-out pairs. Every stored entry counts, whatever its value.
-    per_row : bool, default False
-        Whether to return the score of each row instead of the mean.
+    recommended, relevant, per_row
+        As for `precision_at_k`.
 
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        The mean over the rows that have a relevant column; or all rows, NaN where there is none.
+        As of `precision_at_k`.
 
     Raises
     ------

@@ -100,24 +100,10 @@ def _write_array(
 def read_file(
     path: Path_, kind: str, version: int, *, mapped: bool = False, verify: bool = True
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read a file of `write_file`.
+    """Read a file of `write_file` of a kind, up to a version; see `Pairings.open` for its errors.
 
-    Parameters
-    ----------
-    path, kind, version
-        The file, its kind and the newest version that the caller reads.
-    mapped : bool, default False
-        Map the arrays, copy-on-write: writing to them does not change the file. Otherwise they are
-        read into memory. Strings are read in either case.
-    verify : bool, default True
-        Compare the checksums of the arrays; that of the header is always compared.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is truncated, damaged, of another kind, or of a newer version.
-    InvalidInputError
-        If the file cannot be opened.
+    Arrays are mapped copy-on-write, or read into memory; strings are read in either case. Without
+    ``verify`` only the checksum of the header is compared.
     """
     name = str(path)
     with damage_explained(path, "a file of twofold", ZIP), open(path, "rb") as file:

@@ -320,40 +320,22 @@ class Pairings:
         return {name: value for name, value in self.__dict__.items() if name in kept}
 
     def row_index(self, ids: ArrayLike) -> NDArray[np.int64]:
-        """Positions of the given row ids.
+        """Positions of the given row ids, shape (n,); `UnknownIdError` if there is no such id.
 
         Parameters
         ----------
         ids : array_like, shape (n,)
             Row ids.
-
-        Returns
-        -------
-        ndarray of int64, shape (n,)
-
-        Raises
-        ------
-        UnknownIdError
-            If an id is not in `row_ids`.
         """
         return self._rows.positions(ids)
 
     def col_index(self, ids: ArrayLike) -> NDArray[np.int64]:
-        """Positions of the given column ids.
+        """Positions of the given column ids, shape (n,); `UnknownIdError` if there is no such id.
 
         Parameters
         ----------
         ids : array_like, shape (n,)
             Column ids.
-
-        Returns
-        -------
-        ndarray of int64, shape (n,)
-
-        Raises
-        ------
-        UnknownIdError
-            If an id is not in `col_ids`.
         """
         return self._cols.positions(ids)
 

@@ -26,7 +26,7 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
         ``values``, ``weights``, ``times`` and ``row_ids`` as for `Pairings.from_arrays`; or of
         ``scipy.sparse.save_npz``, where the positions in the matrix become the ids.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
-        What a pair that occurs several times in ``rows`` and ``cols`` becomes; see
+        What a pair becomes that occurs several times in ``rows`` and ``cols``, as for
         `Pairings.from_arrays`. The other two kinds of file are read entry by entry.
 
     Returns
@@ -35,10 +35,9 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
 
     Raises
     ------
-    FileFormatError
-        If the file is truncated, damaged, of another kind, or has arrays of other names.
-    InvalidInputError
-        If the file cannot be opened, or its ids, values or weights cannot be used.
+    FileFormatError, InvalidInputError
+        As for `Pairings.open`; also if there are arrays of other names, or ids, values or weights
+        that cannot be used.
     """
     with damage_explained(path, "a .npz file", ZIP):
         with zipfile.ZipFile(path) as file:

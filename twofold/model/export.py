@@ -155,10 +155,8 @@ def write_recommendations(
         Its column for the prediction p . q.
     n : int, default 10
         Number of recommendations for each row of a model, >= 1.
-    schema : str, optional
-        The schema of the table, which has to exist.
-    if_exists : {"error", "replace", "append"}, default "error"
-        What to do if the table or file exists: raise; replace it; or, for a table, add to it.
+    schema, if_exists
+        As for `write_factors`.
 
     Raises
     ------

@@ -354,12 +354,12 @@ class FactorModel:
         return list(zip(ids.tolist(), terms[order].tolist(), strict=True))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to a file, atomically and without pickle.
+        """Write the model to a file; the format is that of `Pairings.save`.
 
         Parameters
         ----------
         path : str or path-like
-            By custom ``*.twofold``.
+            The file, by custom ``*.twofold``.
 
         Raises
         ------

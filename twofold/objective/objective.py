@@ -115,16 +115,8 @@ class Objective(Terms):
 
         Parameters
         ----------
-        matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
-            The stored entries.
-        row_factors : array_like, shape (n_rows, n_factors)
-            P.
-        col_factors : array_like, shape (n_cols, n_factors)
-            Q.
-        weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
-            A weight >= 0 for each stored entry, as for `Solver.solve`.
-        n_threads : int, optional
-            Default: all.
+        matrix, row_factors, col_factors, weights, n_threads
+            As for `value`.
 
         Returns
         -------

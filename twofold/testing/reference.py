@@ -140,14 +140,8 @@ def gradient(
 
     Parameters
     ----------
-    objective : Objective
-        What to differentiate.
-    matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
-        The stored entries.
-    P, Q : array_like, shape (n_rows, k) and (n_cols, k)
-        Factors.
-    weights : array_like, shape (n_entries,), optional
-        As for `entries`.
+    objective, matrix, P, Q, weights
+        As for `value`.
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
