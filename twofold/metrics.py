@@ -87,7 +87,7 @@ def recall_at_k(
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        As of `precision_at_k`.
+        The mean recall, or that of each row, as for `precision_at_k`.
 
     Raises
     ------
@@ -129,12 +129,12 @@ def ndcg_at_k(
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        As of `precision_at_k`.
+        The mean NDCG, or that of each row, as for `precision_at_k`.
 
     Raises
     ------
     InvalidInputError
-        As for `precision_at_k`.
+        As for `precision_at_k` of the same lists.
 
     References
     ----------
@@ -167,7 +167,7 @@ def r_precision(recommended: ArrayLike, relevant: Any, *, per_row: bool = False)
     Returns
     -------
     float or ndarray of float64, shape (n_rows,)
-        As of `precision_at_k`.
+        The mean R-precision, or that of each row, as for `precision_at_k`.
 
     Raises
     ------
