@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +187,9 @@ def test_what_is_no_pairings_or_no_name_is_refused(tmp_path):
     with pytest.raises(InvalidInputError, match="row is ''"):
         read_sql(f"sqlite:///{tmp_path / 'a.db'}", row="")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_writer_does_not_depend_on_a_dataset():
+    code = "import sys, twofold.io.sql_write; print([m for m in sys.modules if '.mpd' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
