@@ -89,7 +89,7 @@ def test_texts_are_numbered_alike_by_pyarrow_and_by_a_dictionary(many, gathered,
     """Also where the first surrogate, which pyarrow cannot encode, comes late."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "_MANY_TEXTS", many)
-        patch.setattr(builder, "_GATHERED", gathered)
+        patch.setattr(builder, "_GATHERED_TEXTS", gathered)
         if any(batches):
             check(batches, encoded(batches))
 

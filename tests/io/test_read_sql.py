@@ -274,7 +274,7 @@ def test_text_that_is_not_utf8(make_db):
 def test_a_file_that_is_no_database(tmp_path: Path):
     path = tmp_path / "notes.db"
     path.write_text("no database at all, but long enough to have a header of a hundred bytes" * 9)
-    with pytest.raises(DatabaseReadError, match="not a database"):
+    with pytest.raises(DatabaseReadError, match="is a text file, not an SQLite database"):
         read_sql(f"sqlite:///{path}")
 
 

@@ -111,12 +111,12 @@ def evaluate(
     """
     check_whole(k, "k", 1)
     seen, relevant = _split(model, read, report, heldout_table, hide, rng)
-    known = seen.align(model.col_ids)
-    folded = model.fold_in(seen)
+    known = seen.align(model.pairings)  # once: ids are not looked up again below
+    folded = model.fold_in(known)
     objective = model.objective.value(
         known.matrix, folded.row_factors, model.col_factors, weights=known.weights
     )
-    positions = model.recommend(seen, k).positions
+    positions = model.recommend(known, k).positions
     longest = int(np.diff(relevant.indptr).max(initial=1))
     trained = set(model.row_ids.tolist())
     values = {
@@ -132,7 +132,7 @@ def evaluate(
         f"recall@{k}": recall_at_k(positions, relevant, k),
         f"ndcg@{k}": ndcg_at_k(positions, relevant, k),
         f"precision@{k}": precision_at_k(positions, relevant, k),
-        "r-precision": r_precision(model.recommend(seen, longest).positions, relevant),
+        "r-precision": r_precision(model.recommend(known, longest).positions, relevant),
     }
     for name, score in values.items():
         shown = f"{score:,.6g}" if isinstance(score, float) else f"{score:,}"

@@ -31,7 +31,8 @@ __all__ = ["IdType", "OnNull", "PairBuilder"]
 OnNull = Literal["error", "drop"]
 IdType = Literal["text", "integer"]
 
-_GATHERED = 1 << 21  # ids that are gathered before they are stored in fewer bytes
+_GATHERED = 1 << 20  # integers that are gathered before they are stored in fewer bytes
+_GATHERED_TEXTS = 1 << 23  # more: each part has a dictionary of its own, which have to be merged
 _MANY_TEXTS = 50_000  # from here on pyarrow saves more time than importing it takes
 _SMALL_SPAN = 1 << 22  # ids in so small a range are looked up in a table, however few there are
 
@@ -175,6 +176,8 @@ class PairBuilder:
         if row_ids is not None and len(row_ids):
             self._ids[0].add(to_ids(row_ids, as_text=self._id_type == "text"))
         encoded: list[Any] = []
+        for column in self._ids:
+            column.store()  # both at the same time
         for axis, column in enumerate(self._ids):
             ids, places = column.encoded()
             encoded += _typed(ids, places[:n_pairs], self._id_type, self.names[axis])
@@ -233,8 +236,8 @@ class _IdColumn:
             ids = self._arrow(ids)
         self._gathered.append(ids)
         self._n_gathered += len(ids)
-        if self._n_gathered >= _GATHERED:
-            self._store()
+        if self._n_gathered >= (_GATHERED if isinstance(ids, np.ndarray) else _GATHERED_TEXTS):
+            self.store()
 
     def _arrow(self, texts: list[str]) -> Any:
         """Return an array of pyarrow, or the list if that is not possible."""
@@ -247,7 +250,8 @@ class _IdColumn:
                 self._without_arrow = True
         return texts
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Store what was gathered; pyarrow encodes it in a thread."""
         parts, self._gathered, self._n_gathered = self._gathered, [], 0
         if not parts:
             return
@@ -268,7 +272,7 @@ class _IdColumn:
 
     def encoded(self) -> tuple[Ids, NDArray[np.int32]]:
         """Return the distinct ids in ascending order and the position of each; forget them."""
-        self._store()
+        self.store()
         parts, self._parts = self._parts, []
         if self._thread is not None:
             self._thread.shutdown()
@@ -285,7 +289,7 @@ class _IdColumn:
             return encode_integers(parts)
         texts = list(self._texts)
         order = np.array(sorted(range(len(texts)), key=texts.__getitem__))
-        return _in_order(as_text_array(texts), order, np.concatenate(parts))
+        return as_text_array(texts)[order], _places(order, np.concatenate(parts))
 
 
 def _narrow(ids: NDArray[Any]) -> NDArray[Any]:
@@ -294,11 +298,12 @@ def _narrow(ids: NDArray[Any]) -> NDArray[Any]:
     return ids.astype(np.int32 if is_narrow else np.int64, copy=False)
 
 
-def _in_order(ids: Ids, order: NDArray[Any], numbers: Any) -> tuple[Ids, NDArray[np.int32]]:
-    """Return the ids in another order, and what becomes of each position among them."""
+def _places(order: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int32]:
+    """Return what becomes of positions when that of number order[i] is i."""
     places = np.empty(order.size, np.int32)
     places[order] = np.arange(order.size, dtype=np.int32)
-    return ids[order], places[numbers]
+    of_each: NDArray[np.int32] = places[numbers]
+    return of_each
 
 
 def _dictionary_encoded(parts: list[Any]) -> Any:
@@ -317,9 +322,10 @@ def _merged_dictionaries(parts: list[Any]) -> tuple[Ids, NDArray[np.int32]]:
 
     chunks = pa.chunked_array(parts).unify_dictionaries().chunks
     texts = chunks[-1].dictionary
-    ids = texts.to_numpy(zero_copy_only=False)
+    order = pc.array_sort_indices(texts)
+    ids = texts.take(order).to_numpy(zero_copy_only=False)
     numbers = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
-    return _in_order(ids, pc.array_sort_indices(texts).to_numpy(), numbers)
+    return ids, _places(order.to_numpy(), numbers)
 
 
 def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:

@@ -517,7 +517,9 @@ def aligned_entries(pairings: Pairings, col_ids: ArrayLike | Pairings) -> Aligne
         columns = Vocabulary(as_ids(col_ids, "col_ids"), "column")
     matrix = pairings.matrix
     numbers = {"data": matrix.data, **pairings.beside}
-    indptr, indices = matrix.indptr, columns.find(pairings.col_ids)[matrix.indices]
+    indptr, indices = matrix.indptr, matrix.indices
+    if pairings.col_ids is not columns.ids:  # not aligned already
+        indices = columns.find(pairings.col_ids)[indices]
     lost = matrix.indices[:0]
     known = indices >= 0
     if not known.all():

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session
 
+from twofold.data.files import kind_of_file
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 
 __all__ = [
@@ -61,6 +62,17 @@ def connected(
             raise DatabaseReadError(f"there is no SQLite file {str(file)!r}: check the path")
         if file is not None and not file.parent.exists():
             raise DatabaseReadError(f"there is no folder {str(file.parent)!r}: make it first")
+        kind = None if file is None else kind_of_file(file)
+        if kind not in (
+            None,
+            "an empty file",
+            "an SQLite database",
+            "a binary file of an unknown kind",
+        ):
+            raise DatabaseReadError(
+                f"{str(file)!r} is {kind}, not an SQLite database: for files there are "
+                "read_csv, read_parquet and read_npz"
+            )
         refusals = (SQLAlchemyError, TypeError, ValueError, OSError)
         with _explained("connect to", engine.url, refusals):
             connection = engine.connect()

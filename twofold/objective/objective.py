@@ -57,6 +57,7 @@ class Objective(Terms):
     >>> import numpy as np
     >>> from scipy import sparse
     >>> R = sparse.csr_array(np.array([[1.0, 0.0], [1.0, 1.0]]))
+    >>> from twofold import L2
     >>> P, Q = np.ones((2, 1)), np.full((2, 1), 0.5)
     >>> Objective(regularizer=L2(0.1)).value(R, P, Q)
     ObjectiveValue(loss=0.75, unobserved=0.0, penalty=0.25)

@@ -240,7 +240,7 @@ def test_the_challenge_set_is_not_read_beside_slices(make_slice, tmp_path):
         (b'{"pid": 1, "tracks": []}\n{}\n', "no list 'playlists'"),
         (b'{"playlists": []} {"playlists": []}', r"\(Extra data at byte 18 of 35\): give one"),
         (b'{"playlists": ' + b"1" * 5000 + b"}", r"cannot be parsed \(Exceeds the limit"),
-        (gzip.compress(b'{"playlists": ['), "byte 15 of 15 when unpacked"),
+        (gzip.compress(b'{"playlists": [', mtime=0), "byte 15 of 15 when unpacked"),
     ],
 )
 def test_messages_say_what_a_file_is(tmp_path, monkeypatch, blob, message):
