@@ -65,7 +65,8 @@ def fold_in(
     )
     for playlist, found in ranking:
         tracks = ", ".join(str(track) for track, _ in found)
-        report.say(f"playlist {playlist}: {tracks or 'no track of it is known'}")
+        nothing = "nothing, as no track of it is known or it has all of them"
+        report.say(f"playlist {playlist}: {tracks or nothing}")
     if output is not None:
         report.say(f"The factors are in {output}.")
     report.finish(

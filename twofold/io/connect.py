@@ -20,7 +20,6 @@ __all__ = [
     "columns_of",
     "connected",
     "find_column",
-    "is_view",
     "sqlite_file",
 ]
 
@@ -149,12 +148,14 @@ def sqlite_file(url: URL) -> Path | None:
 def columns_of(connection: Connection, table: str, schema: str | None) -> dict[str, Any]:
     """Names of the columns of a table or view, and SQLAlchemy's types of them.
 
+    A connection outside of a transaction is so afterwards, too.
+
     Raises
     ------
     DatabaseReadError
         If there is no such table, listing those that exist.
     """
-    inspector = sa.inspect(connection)
+    inspector, is_outside = sa.inspect(connection), not connection.in_transaction()
     try:
         described = inspector.get_columns(table, schema=schema)
         columns: dict[str, Any] = {column["name"]: column["type"] for column in described}
@@ -163,20 +164,19 @@ def columns_of(connection: Connection, table: str, schema: str | None) -> dict[s
     except NoSuchTableError:
         columns = {}
     except (NotImplementedError, SQLAlchemyError):  # a dialect that cannot describe tables
+        if is_outside:
+            connection.rollback()  # which the error may have aborted
         query = sa.select(sa.text("*")).select_from(sa.table(table, schema=schema)).limit(0)
-        return dict.fromkeys(connection.execute(query).keys(), sa.types.NULLTYPE)
+        columns = dict.fromkeys(connection.execute(query).keys(), sa.types.NULLTYPE)
     if not columns:
         names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
         place = _shown(connection.engine.url) + (f", schema {schema!r}" if schema else "")
         raise DatabaseReadError(
             f"there is no table or view {table!r} in {place}: {_listed(names, 'it has')}"
         )
+    if is_outside:
+        connection.rollback()
     return columns
-
-
-def is_view(connection: Connection, table: str, schema: str | None) -> bool:
-    """Whether this is not the name of a table."""
-    return table not in sa.inspect(connection).get_table_names(schema)
 
 
 def find_column(name: str, columns: Collection[str], table: str) -> str:

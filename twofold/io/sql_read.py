@@ -3,7 +3,7 @@
 import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal
@@ -137,23 +137,24 @@ def read_sql(
         row, col, value, weight, time, duplicates=duplicates, on_null=on_null, id_type=id_type
     )
     what = "the query" if query is not None else f"table {table!r}"
-    with connected(source) as connection, _undisturbed(connection):
+    with connected(source) as connection, ExitStack() as stack:
         quick, existing = None, None
+        # Before the transaction, which some databases abort if they cannot describe tables.
+        types = {} if query is not None else columns_of(connection, table, schema)
+        listed = {} if rows is None else columns_of(connection, rows, schema)
+        stack.enter_context(_undisturbed(connection))
         if query is not None:
             _refuse_beside_query(where=where, max_rows=max_rows, engine=engine)
             selected = query if isinstance(query, sa.ClauseElement) else sa.text(_escaped(query))
         else:
-            types = columns_of(connection, table, schema)
             builder.names = [find_column(name, types, what) for name in builder.names]
             columns = _columns(connection, table, schema, types, builder)
             condition = None if where is None else _condition(columns, where, table)
             selected = _select(connection, columns, types, builder.names, condition, max_rows)
         if rows is not None:
-            name = find_column(row, columns_of(connection, rows, schema), f"table {rows!r}")
-            listed: Any = sa.select(sa.column(name)).select_from(sa.table(rows, schema=schema))
-            existing = [found[0] for found in connection.execute(listed.where(
-                sa.column(name).is_not(None)
-            ))]  # fmt: skip
+            key: Any = sa.column(find_column(row, listed, f"table {rows!r}"))
+            all_rows = sa.select(key).select_from(sa.table(rows, schema=schema))
+            existing = list(connection.scalars(all_rows.where(key.is_not(None))))
         selected = _with_plain_parameters(selected)
         if engine == "connectorx":
             kinds = [(name, types[name]) for name in builder.names]
