@@ -314,3 +314,18 @@ def test_files_of_a_folder_with_other_types(tmp_path):
     write("2.parquet", pid=[3], x=[1])
     with pytest.raises(InvalidInputError, match=r"2\.parquet' has no column 'tid'"):
         read_parquet(tmp_path, on_null="drop")
+
+
+@pytest.mark.parametrize("odd", ["007", "x", str(2**63), "-0", "+1"])
+def test_one_text_after_many_integers_makes_all_of_them_text(tmp_path, monkeypatch, odd):
+    """Integers are stored as such until then, in chunks."""
+    monkeypatch.setattr("twofold.data.builder._GATHERED", 50)
+    monkeypatch.setattr("twofold.io.tabular._LONGEST", 1 << 10)
+    ids = [str(number) for number in range(-500, 500)]
+    lines = "".join(f"{name},{number % 7}\n" for number, name in enumerate([*ids, odd, *ids]))
+    found = read_text(tmp_path, "pid,tid\n" + lines, duplicates="count")
+    assert found.row_ids.tolist() == sorted([*ids, odd])
+    assert found.col_ids.tolist() == list(range(7))
+    assert found.matrix.sum() == 2001
+    whole = read_text(tmp_path, "pid,tid\n" + lines.replace(f"{odd},", "12,"))
+    assert whole.row_ids.tolist() == list(range(-500, 500))

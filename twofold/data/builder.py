@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twofold._common.checks import check_choice, check_names
 from twofold.data.columns import (
     ItemError,
+    is_arrow,
     is_integer_text,
     item_of,
     masked,
@@ -20,6 +21,7 @@ from twofold.data.columns import (
     to_ids,
     to_numbers,
     to_times,
+    whole_numbers,
 )
 from twofold.data.csr import Duplicates, build_csr
 from twofold.data.report import ReadReport
@@ -90,7 +92,7 @@ class PairBuilder:
         """What the names are of, in messages."""
         self.n_read = self.n_null = 0
         self._duplicates, self._on_null, self._id_type = duplicates, on_null, id_type
-        self._ids = (_IdColumn(), _IdColumn())
+        self._ids = tuple(_IdColumn(infer=id_type == "infer") for _ in range(2))
         self._numbers: dict[str, list[NDArray[Any]]] = {
             kind: [] for kind, name in numbers.items() if name is not None
         }
@@ -206,8 +208,9 @@ class _IdColumn:
     dictionary otherwise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, infer: bool = False) -> None:
         self.first: Any = None
+        self._infer = infer
         self._parts: list[Any] = []
         self._gathered: list[Any] = []
         self._n_gathered = self._n_seen = 0
@@ -232,12 +235,28 @@ class _IdColumn:
     def add(self, ids: Any) -> None:
         """Append integers, texts of pyarrow, or a list of texts."""
         self._n_seen += len(ids)
+        if self._infer and is_arrow(ids):
+            ids = self._inferred(ids)
         if isinstance(ids, list) and self._n_seen >= _MANY_TEXTS:
             ids = self._arrow(ids)
         self._gathered.append(ids)
         self._n_gathered += len(ids)
         if self._n_gathered >= (_GATHERED if isinstance(ids, np.ndarray) else _GATHERED_TEXTS):
             self.store()
+
+    def _inferred(self, texts: Any) -> Any:
+        """Return texts as integers, as long as all so far are written as integers."""
+        integers = whole_numbers(texts)
+        if integers is not None:
+            return integers
+        import pyarrow as pa
+
+        self._infer = False
+        self.store()
+        parts, self._parts = self._parts, []
+        for part in parts:  # which are written as before
+            self.add(pa.array(part).cast("large_string"))
+        return texts
 
     def _arrow(self, texts: list[str]) -> Any:
         """Return an array of pyarrow, or the list if that is not possible."""

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from twofold.exceptions import InvalidInputError
 
 __all__ = [
-    "ItemError", "import_pyarrow", "is_integer_text", "is_text", "item_of", "masked", "null_mask",
-    "to_ids", "to_numbers", "to_times",
+    "ItemError", "import_pyarrow", "is_arrow", "is_integer_text", "is_text", "item_of", "masked",
+    "null_mask", "to_ids", "to_numbers", "to_times", "whole_numbers",
 ]  # fmt: skip
 
 IDS = "ids must be 64-bit integers or text"
@@ -55,15 +55,25 @@ def is_integer_text(text: str) -> bool:
     return bool(_WHOLE.fullmatch(text)) and _INT64.min <= int(text) <= _INT64.max
 
 
-def _is_arrow(column: Any) -> bool:
+def is_arrow(column: Any) -> bool:
+    """Tell whether a column is an array of pyarrow."""
     return hasattr(column, "is_null")
+
+
+def whole_numbers(texts: Any) -> Any:
+    """Return texts of pyarrow as integers if `is_integer_text` holds for all, or None."""
+    try:
+        integers = texts.cast("int64")
+    except ValueError:
+        return None
+    return integers.to_numpy() if integers.cast("large_string").equals(texts) else None
 
 
 def item_of(column: Any, position: int) -> Any:
     """Return an item as a Python object."""
     if isinstance(column, np.ndarray):
         return column.item(position)
-    if not _is_arrow(column):
+    if not is_arrow(column):
         return column[position]
     try:
         return column[position].as_py()
@@ -73,7 +83,7 @@ def item_of(column: Any, position: int) -> Any:
 
 def null_mask(column: Any) -> NDArray[np.bool_] | None:
     """Tell which items are NULL or NaN; None if none is."""
-    if _is_arrow(column):
+    if is_arrow(column):
         nan = column.is_null(nan_is_null=True)
         null: NDArray[np.bool_] = np.asarray(nan.to_numpy(zero_copy_only=False))
     elif isinstance(column, np.ndarray):
@@ -91,7 +101,7 @@ def masked(column: Any, kept: NDArray[np.bool_]) -> Any:
     """Return the items to keep."""
     if isinstance(column, np.ndarray):
         return column[kept]
-    if _is_arrow(column):
+    if is_arrow(column):
         return column.filter(import_pyarrow().array(kept))
     return [item for item, keep in zip(column, kept.tolist(), strict=True) if keep]
 
@@ -119,7 +129,7 @@ def to_ids(column: Any, *, as_text: bool = False, n_bytes: int = 8) -> Any:
     ItemError
         If an item is neither an integer of 64 bits nor text.
     """
-    if _is_arrow(column):
+    if is_arrow(column):
         ids = _arrow_ids(column, as_text)
     elif isinstance(column, np.ndarray):
         ids = column if column.dtype != object else column.tolist()
@@ -205,7 +215,7 @@ def _arrow_ids(column: Any, as_text: bool) -> Any:
 
 def to_numbers(column: Any, advice: str) -> NDArray[np.float64]:
     """Return float64, or raise ItemError unless each item is a finite number."""
-    if _is_arrow(column):
+    if is_arrow(column):
         types, kind = import_pyarrow().types, column.type
         tests = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean)
         if not types.is_null(kind) and not any(test(kind) for test in tests):
@@ -239,10 +249,10 @@ def to_times(column: Any) -> NDArray[Any]:
     advice = "times must be integers, or dates and times"
     if isinstance(column, np.ndarray):
         return column
-    if _is_arrow(column) and is_text(column.type):
+    if is_arrow(column) and is_text(column.type):
         with suppress(ValueError):
             column = column.cast("int64")
-    items = column.to_pylist() if _is_arrow(column) else list(column)
+    items = column.to_pylist() if is_arrow(column) else list(column)
     kinds = set(map(type, items))
     if kinds <= {int}:
         with suppress(OverflowError):

@@ -148,7 +148,7 @@ def _csv_chunks(
     with lines.explained():
         stream = lines.stream()
         for batch in arrow.open_csv(stream, **layout, convert_options=options):
-            if quoting and not newlines_in_fields:
+            if stream.n_quotes and quoting and not newlines_in_fields:
                 _check_newlines(lines.path, batch)
             yield arrow_chunk(batch, builder.names)
         if quoting and stream.n_quotes % 2:
