@@ -34,7 +34,7 @@ def precision_at_k(
         Positions of the recommended columns, best first, each at most once in a row; -1 where
         there is no recommendation.
     relevant : scipy sparse matrix or array, shape (n_rows, n_cols)
-        The held-out pairs. Every stored entry counts, whatever its value.
+        The held-out pairs. Every stored entry counts; its value does not matter.
     k : int
         Length of the list that is judged, from 1 to n.
     per_row : bool, default False

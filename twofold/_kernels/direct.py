@@ -45,7 +45,7 @@ from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import gather_transposed
 from twofold._kernels.vectors.tasks import next_task
 
-_PANEL = 64  # entries gathered at a time: they stay in the first cache, whatever the row's length
+_PANEL = 64  # entries gathered at a time: they fit into the first cache
 
 # Measured, as DUAL_ERROR: the error of the primal way, and that by (rounding unit) x (size of the
 # terms of the right-hand side, which may cancel, relative to the solution).

@@ -30,7 +30,7 @@ def fold_in(
 ) -> None:
     """Fold the playlists of SOURCE into a model and recommend tracks for them.
 
-    The model does not change. Tracks that it does not know are left out and counted; a playlist
+    The model does not change. Tracks that are not in it are left out and counted; a playlist
     without a known track gets zeros.
 
     Parameters

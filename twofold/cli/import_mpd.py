@@ -20,7 +20,7 @@ def import_mpd(files: list[str], url: str, report: Report, *, replace: bool = Fa
     url : str
         Database to write: an SQLAlchemy URL, or the path of an SQLite file.
     replace : bool, default False
-        Drop tables of these names, whatever they hold, and start anew.
+        Drop tables of these names with all of their content, and start anew.
     """
     target = database_url(url, create=True)
     done = io.import_mpd(

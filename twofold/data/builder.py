@@ -172,7 +172,7 @@ class PairBuilder:
         Raises
         ------
         InvalidInputError
-            If ids are not of the type asked for, or a duplicate is not allowed.
+            If ids are not of the type `id_type`, or a duplicate is not allowed.
         """
         n_pairs = self.n_read - self.n_null
         if row_ids is not None and len(row_ids):
@@ -380,7 +380,7 @@ def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:
 def _typed(
     ids: Ids, places: NDArray[np.int32], id_type: str | None, name: str
 ) -> tuple[Ids, NDArray[np.int32]]:
-    """Turn text into integers where that is asked for; the position of each id may change."""
+    """Turn text into integers if `id_type` says so; the position of each id may change."""
     if ids.dtype != object or id_type in (None, "text"):
         return ids, places
     texts = ids.tolist()

@@ -84,6 +84,8 @@ def item_of(column: Any, position: int) -> Any:
 def null_mask(column: Any) -> NDArray[np.bool_] | None:
     """Tell which items are NULL or NaN; None if none is."""
     if is_arrow(column):
+        if str(column.type) == "halffloat":  # in which older pyarrow does not find NaN
+            column = column.cast("float32")
         nan = column.is_null(nan_is_null=True)
         null: NDArray[np.bool_] = np.asarray(nan.to_numpy(zero_copy_only=False))
     elif isinstance(column, np.ndarray):

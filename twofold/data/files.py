@@ -278,7 +278,7 @@ def kind_of_file(path: Path_) -> str | None:
 def replaced(path: Path_) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name when the block ends without an error.
 
-    A file that is replaced hands on its mode and, where permitted, its owner and group. Of a
+    The new file gets the mode of the old one and, where permitted, its owner and group. Of a
     symbolic link the target is written, and the link stays.
 
     Raises

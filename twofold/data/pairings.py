@@ -1,4 +1,4 @@
-"""`Pairings`: a sparse matrix that knows the names of its rows and columns."""
+"""`Pairings`: a sparse matrix with the ids of its rows and columns."""
 
 import os
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 UNBUFFERED = {"stream_results": False, "yield_per": None}
-"""Options for who takes rows from the driver's cursor: SQLAlchemy must not have some already."""
+"""Options for taking rows from the driver's cursor: SQLAlchemy must not fetch any before."""
 
 Source = str | URL | Engine | Connection
 

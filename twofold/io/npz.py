@@ -53,13 +53,14 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
             if is_plain or is_scipy:
                 arrays = read_arrays(file, names)  # notices damage that scipy does not
         if is_scipy and not is_plain:
+            if arrays["shape"].size != 2:
+                raise FileFormatError(
+                    f"{str(path)!r} holds an array of scipy with {arrays['shape'].size} "
+                    "dimension: it must have 2"
+                )
             matrix = sparse.load_npz(path)
-            if matrix.ndim == 2:
-                return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
-            raise FileFormatError(
-                f"{str(path)!r} holds an array of scipy with {matrix.ndim} dimension: it must "
-                "have 2"
-            )
     if is_plain:
         return Pairings.from_arrays(**arrays, duplicates=duplicates)
+    if is_scipy:
+        return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
     return Pairings.open(path, mmap=False)

@@ -68,7 +68,7 @@ def read_csv(
     comment : str, optional
         Lines that begin with this text are left out.
     encoding : str, default "utf-8"
-        Any encoding that Python knows, such as ``"latin-1"``.
+        Any encoding of Python, such as ``"latin-1"``.
     names : sequence of str, optional
         Names of all columns, for a file without a line of names.
     duplicates, on_null

@@ -1,4 +1,4 @@
-"""`FactorModel`: factors that know the ids of their rows and columns."""
+"""`FactorModel`: factors with the ids of their rows and columns."""
 
 import os
 import warnings
@@ -205,7 +205,7 @@ class FactorModel:
         Parameters
         ----------
         pairings : Pairings
-            New rows. Pairs with columns that the model does not know are left out and counted.
+            New rows. Pairs with columns that are not in the model are left out and counted.
 
         Returns
         -------

@@ -122,7 +122,7 @@ def best_columns(
 
 
 def _scores(P: NDArray[Any], Q: NDArray[Any], transposed: NDArray[Any] | None) -> NDArray[Any]:
-    """Return P Q', whose elements have the same bits whatever else is computed with them.
+    """Return P Q'. The bits of an element do not depend on the other rows and columns.
 
     For a few rows, Q is not transposed before but the product after.
     """

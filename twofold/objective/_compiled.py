@@ -1,7 +1,7 @@
 """Machine-code addresses of a user's own formulas, for the kernels' `EXTERNAL` code.
 
 The method is compiled with `self` replaced by a named tuple of the dataclass's numbers, because
-numba knows named tuples and not arbitrary objects.
+numba supports named tuples and not arbitrary objects.
 """
 
 from collections import namedtuple

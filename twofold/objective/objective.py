@@ -72,7 +72,7 @@ class Objective(Terms):
         weights: Any = None,
         n_threads: int | None = None,
     ) -> ObjectiveValue:
-        """Evaluate F, accumulated in float64 whatever the factors' dtype.
+        """Evaluate F, accumulated in float64 for any dtype of the factors.
 
         The bits are the same at any number of threads.
 

@@ -18,7 +18,7 @@ _BUILT_IN: dict[str, type[Solver]] = {"als": ALS, "sgd": SGD, "gd": GD}
 
 
 def available_solvers() -> list[str]:
-    """Return the names that `get_solver` knows: built-in first, then the installed plug-ins.
+    """Return the names that `get_solver` accepts: built-in first, then the installed plug-ins.
 
     Returns
     -------

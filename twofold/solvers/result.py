@@ -25,7 +25,7 @@ class Status(StrEnum):
     MAX_EPOCHS = "max_epochs"
     """All epochs were run."""
     STOPPED = "stopped"
-    """The callback asked for it."""
+    """The callback returned True."""
     DIVERGED = "diverged"
     """The objective grew beyond its start or stopped being finite."""
 

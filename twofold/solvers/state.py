@@ -21,7 +21,7 @@ class State:
     Parameters
     ----------
     point : Point
-        The factors, and the objective where the solver knows it.
+        The factors, and the objective if the solver has evaluated it.
     epoch : int
         Epochs done.
     seed : int

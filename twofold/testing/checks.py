@@ -178,7 +178,7 @@ def _twice_is_a_weight_of_two(s: Subject) -> None:
 
 
 def _dtype_is_kept(s: Subject) -> None:
-    """Factors come in the dtype asked for, whatever the dtype and format of the matrix."""
+    """Factors have the dtype of the solver, for every dtype and format of the matrix."""
     objective = s.objectives[0]
     for dtype in ("float32", "float64"):
         for matrix in (
