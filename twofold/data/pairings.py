@@ -252,7 +252,7 @@ class Pairings:
         writing to them changes neither the file nor what others see.
 
         That every index is inside the matrix and that the ids are unique is checked in any case,
-        as solvers rely on it, so the column indices are read through once (0.03 s for 63 million
+        as solvers rely on it, so the column indices are read through once (0.07 s for 63 million
         pairs, or as long as the disk takes). Weights are checked and read through likewise. Text
         ids are read into memory, and with 2^31 pairs or more scipy copies the column indices, as
         it wants them in 64 bits then. Another process must not write into the file while it is
