@@ -1,0 +1,310 @@
+"""Metrics by name, and their computation over batches of rows."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twofold.exceptions import InvalidInputError
+from twofold.metrics import rows
+from twofold.metrics.judged import Judged
+from twofold.metrics.lists import mean_of
+from twofold.metrics.rows import PerRow, with_nan
+from twofold.metrics.table import coverage, gini, novelty, recommendation_counts
+
+__all__ = ["Metric", "RowMetric", "RowTally", "TableMetric", "TableTally", "available", "get"]
+
+
+class _Entry(NamedTuple):
+    """What the registry holds of a name."""
+
+    formula: Callable[..., Any]
+    of_table: bool = False
+    has_k: bool = True
+    needs: tuple[str, ...] = ()
+
+
+_REGISTRY = {
+    "precision": _Entry(rows.precision),
+    "recall": _Entry(rows.recall),
+    "recall-min": _Entry(partial(rows.recall, truncated=True)),
+    "ndcg": _Entry(rows.ndcg),
+    "ndcg-k": _Entry(partial(rows.ndcg, ideal="k")),
+    "map": _Entry(rows.average_precision),
+    "map-min": _Entry(partial(rows.average_precision, divisor="min")),
+    "map-hits": _Entry(partial(rows.average_precision, divisor="hits")),
+    "mrr": _Entry(rows.reciprocal_rank),
+    "hit-rate": _Entry(rows.hit_rate),
+    "r-precision": _Entry(rows.r_precision, has_k=False),
+    "mpd-r-precision": _Entry(rows.mpd_r_precision, has_k=False, needs=("artists",)),
+    "mpd-ndcg": _Entry(rows.mpd_ndcg),
+    "clicks": _Entry(rows.clicks),
+    "coverage": _Entry(coverage, of_table=True),
+    "novelty": _Entry(novelty, of_table=True, needs=("col_counts", "n_train_rows")),
+    "gini": _Entry(gini, of_table=True),
+}
+
+
+class Tally(Protocol):
+    """What both kinds of metrics have in common while rows are added."""
+
+    def add(self, judged: Judged) -> None:
+        """Add the rows of a judged table."""
+
+    def value(self) -> float:
+        """Return the score of all rows that were added."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Metric:
+    """A metric with its list length; made by `get`.
+
+    Attributes
+    ----------
+    name : str
+        Canonical text, such as "recall@20".
+    k : int or None
+        Length of the list, None for a metric without one.
+    needs : tuple of str
+        What `given` must be told before a value can be computed.
+    """
+
+    name: str
+    k: int | None
+    needs: tuple[str, ...] = ()
+    _formula: Callable[..., Any] = field(repr=False)
+    _facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def given(
+        self,
+        *,
+        col_counts: ArrayLike | None = None,
+        n_train_rows: int | None = None,
+        artists: ArrayLike | None = None,
+    ) -> Self:
+        """Return the metric with what it needs; what it does not need is ignored.
+
+        Parameters
+        ----------
+        col_counts : array_like of int, shape (n_cols,), optional
+            Number of training rows that have each column; for novelty.
+        n_train_rows : int, optional
+            Number of training rows; for novelty.
+        artists : array_like, shape (n_cols,), optional
+            The artist of each column; for mpd-r-precision.
+
+        Returns
+        -------
+        RowMetric or TableMetric
+            The same metric, which can be computed if nothing is missing.
+        """
+        facts = {"col_counts": col_counts, "n_train_rows": n_train_rows, "artists": artists}
+        known = {name: facts[name] for name in self.needs if facts[name] is not None}
+        return replace(self, _facts={**self._facts, **known})
+
+    def list_length(self, n_relevant: ArrayLike) -> int:
+        """Return how many columns must be recommended to each row.
+
+        Parameters
+        ----------
+        n_relevant : array_like of int, shape (n_rows,)
+            Number of relevant columns of each row.
+
+        Returns
+        -------
+        int
+            k, or the largest number of relevant columns for a metric without k, at least 1.
+        """
+        return self.k or int(np.max(n_relevant, initial=1))
+
+    def start(self) -> Tally:
+        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        raise NotImplementedError
+
+    def _checked_facts(self) -> Mapping[str, Any]:
+        missing = [name for name in self.needs if name not in self._facts]
+        if missing:
+            raise InvalidInputError(
+                f'"{self.name}" needs {" and ".join(missing)}: call given() of the metric with them'
+            )
+        return self._facts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowMetric(Metric):
+    """A metric with a value for each row; its score is their mean."""
+
+    def per_row(self, judged: Judged) -> PerRow:
+        """Return the value of each row, NaN where there is no relevant column.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge`, with lists as long as `list_length` says.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            The values.
+
+        Raises
+        ------
+        InvalidInputError
+            If lists are too short, or something that the metric needs was not given.
+        """
+        at = () if self.k is None else (self.k,)
+        return with_nan(self._formula(judged, *at, **self._checked_facts()), judged)
+
+    def start(self) -> "RowTally":
+        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        self._checked_facts()
+        return RowTally(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TableMetric(Metric):
+    """A metric of how often each column is recommended in the whole table."""
+
+    def value(self, counts: ArrayLike) -> float:
+        """Return the score from the counts of `recommendation_counts`.
+
+        Parameters
+        ----------
+        counts : array_like of int, shape (n_cols,)
+            Number of rows that have each column among their first k recommendations.
+
+        Returns
+        -------
+        float
+            The score.
+
+        Raises
+        ------
+        InvalidInputError
+            If nothing is recommended, or something that the metric needs was not given.
+        """
+        return float(self._formula(counts, **self._checked_facts()))
+
+    def start(self) -> "TableTally":
+        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        self._checked_facts()
+        return TableTally(self)
+
+
+class RowTally:
+    """The values of the rows that were added; made by `RowMetric.start`.
+
+    Parameters
+    ----------
+    metric : RowMetric
+        The metric.
+    """
+
+    def __init__(self, metric: RowMetric) -> None:
+        self.metric = metric
+        self._parts: list[PerRow] = []
+
+    def add(self, judged: Judged) -> None:
+        """Add the rows of a judged table."""
+        self._parts.append(self.metric.per_row(judged))
+
+    def per_row(self) -> PerRow:
+        """Return the values of all rows in the order in which they were added."""
+        return np.concatenate(self._parts) if self._parts else np.empty(0)
+
+    def value(self) -> float:
+        """Return the mean over the rows with relevant columns."""
+        return mean_of(self.per_row())
+
+
+class TableTally:
+    """The counts of recommendations of the rows that were added; made by `TableMetric.start`.
+
+    Parameters
+    ----------
+    metric : TableMetric
+        The metric.
+    """
+
+    def __init__(self, metric: TableMetric) -> None:
+        self.metric = metric
+        self._counts: NDArray[np.int64] | None = None
+
+    def add(self, judged: Judged) -> None:
+        """Add the rows of a judged table."""
+        counts = recommendation_counts(judged, judged.n_cols, self.metric.k or 1)
+        self._counts = counts if self._counts is None else self._counts + counts
+
+    def value(self) -> float:
+        """Return the score of all rows that were added."""
+        if self._counts is None:
+            raise InvalidInputError(f'"{self.metric.name}" has no rows: add a judged table first')
+        return self.metric.value(self._counts)
+
+
+def available() -> list[str]:
+    """Return the names that `get` accepts, with "@k" where a length of the list belongs to them.
+
+    Returns
+    -------
+    list of str
+        For example "recall@k" and "r-precision"; the table in `twofold.metrics` has the formulas.
+    """
+    return [name + "@k" * entry.has_k for name, entry in _REGISTRY.items()]
+
+
+def get(text: str) -> RowMetric | TableMetric:
+    """Return the metric of a text such as "recall@20".
+
+    Parameters
+    ----------
+    text : str
+        A name from `available` in any case, with a whole number >= 1 for k.
+
+    Returns
+    -------
+    RowMetric or TableMetric
+        A metric of each row, or of the whole table.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such metric, k is missing, or k is given to a metric without one.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold.metrics import judge
+    >>> judged = judge([[0, 2], [3, 1]], sparse.csr_array([[1, 0, 0, 1], [0, 1, 0, 0]]))
+    >>> get("recall@2").per_row(judged).tolist()
+    [0.5, 1.0]
+    >>> tally = get("coverage@2").start()
+    >>> tally.add(judged)
+    >>> tally.value()
+    1.0
+    """
+    if not isinstance(text, str):
+        raise InvalidInputError(f"the metric's name is {text!r}: give a str")
+    name, at, number = text.strip().lower().partition("@")
+    if name not in _REGISTRY:
+        near = get_close_matches(name, _REGISTRY, n=1)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise InvalidInputError(
+            f"there is no metric {text!r}: {hint}There are {', '.join(available())}"
+        )
+    entry = _REGISTRY[name]
+    if not entry.has_k and at:
+        raise InvalidInputError(f'"{name}" has no length of the list: write it without "@{number}"')
+    if entry.has_k and not re.fullmatch("[1-9][0-9]*", number):
+        raise InvalidInputError(
+            f'{text!r} has no length of the list, a whole number >= 1: write "{name}@20", for '
+            "example"
+        )
+    kind = TableMetric if entry.of_table else RowMetric
+    k = int(number) if entry.has_k else None
+    return kind(name=name + at + number, k=k, needs=entry.needs, _formula=entry.formula)
