@@ -12,6 +12,6 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 
-_MODULES = {"data", "datasets", "io", "metrics", "model", "solvers", "testing", "tuning"}
+_MODULES = {"data", "datasets", "io", "metrics", "model", "solvers", "splits", "testing", "tuning"}
 # Not modules: `from twofold import *` would hide Python's own `io`.
 __all__ = sorted(set(_names) - _MODULES)

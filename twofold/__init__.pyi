@@ -4,6 +4,7 @@ from . import io as io
 from . import metrics as metrics
 from . import model as model
 from . import solvers as solvers
+from . import splits as splits
 from . import testing as testing
 from . import tuning as tuning
 from .data import Pairings as Pairings
@@ -19,7 +20,10 @@ from .objective import ObjectiveValue as ObjectiveValue
 from .objective import Regularizer as Regularizer
 from .objective import SquaredLoss as SquaredLoss
 from .solvers import fold_in as fold_in
+from .splits import split_challenge as split_challenge
+from .splits import split_last as split_last
 from .splits import split_pairs as split_pairs
 from .splits import split_rows as split_rows
+from .splits import split_time as split_time
 
 __version__: str

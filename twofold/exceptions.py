@@ -11,6 +11,7 @@ __all__ = [
     "FileFormatError",
     "InvalidInputError",
     "KernelCacheWarning",
+    "LeakWarning",
     "SingularRowError",
     "TwofoldError",
     "UnknownIdError",
@@ -64,3 +65,7 @@ class ConvergenceWarning(UserWarning):
 
 class KernelCacheWarning(UserWarning):
     """Compiled kernels cannot be kept on disk; every process compiles them again."""
+
+
+class LeakWarning(UserWarning):
+    """Parts of a split have rows in common, or rows or columns that training does not have."""

@@ -128,8 +128,9 @@ def _completed(
     """Complete playlists that were not trained on; return the scores."""
     seen, hidden = split_pairs(test, fraction=0.2, rng=rng)
     ranking = model.recommend(seen, _HEARD)
-    recall = recall_at_k(ranking.positions, hidden.align(model.col_ids).matrix, _HEARD)
-    baseline = recall_at_k(_popular(train, seen), hidden.matrix, _HEARD)
+    relevant = hidden.align(train).matrix
+    recall = recall_at_k(ranking.positions, relevant, _HEARD)
+    baseline = recall_at_k(_popular(train, seen.align(train)), relevant, _HEARD)
     tastes = _share_of_taste(made, ranking)
     report.say(
         f"4. Folded the {seen.shape[0]:,} kept playlists in, a fifth of each hidden. Among "

@@ -375,6 +375,30 @@ class Pairings:
             beside = {name: numbers[entries] for name, numbers in beside.items()}
         return Pairings(matrix, self.row_ids[taken], self.col_ids, **beside)
 
+    def drop_empty_cols(self) -> "Pairings":
+        """Return the same pairs and rows without the columns that have no stored pair.
+
+        Returns
+        -------
+        Pairings
+            The other columns keep their order.
+
+        Examples
+        --------
+        >>> pairings = Pairings.from_arrays(["mon", "tue"], [7, 9]).take_rows([1])
+        >>> pairings.drop_empty_cols().col_ids
+        array([9])
+        """
+        indices = self.matrix.indices
+        has_pair = np.zeros(self.col_ids.size, dtype=bool)
+        has_pair[indices] = True
+        positions = (np.cumsum(has_pair) - 1).astype(indices.dtype)
+        matrix = sparse.csr_array(
+            (self.matrix.data, positions[indices], self.matrix.indptr),
+            shape=(self.row_ids.size, np.count_nonzero(has_pair)),
+        )
+        return Pairings(matrix, self.row_ids, self.col_ids[has_pair], **self.beside)
+
     def align(
         self, col_ids: "ArrayLike | Pairings", *, unknown: Literal["drop", "error"] = "drop"
     ) -> "Pairings":

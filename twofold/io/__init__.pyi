@@ -3,6 +3,7 @@ from .mpd.database import import_mpd as import_mpd
 from .mpd.database import write_mpd_sql as write_mpd_sql
 from .mpd.read import MpdPairings as MpdPairings
 from .mpd.read import read_mpd as read_mpd
+from .mpd.submission import write_submission as write_submission
 from .mtx import read_mtx as read_mtx
 from .mtx import write_mtx as write_mtx
 from .npz import read_npz as read_npz

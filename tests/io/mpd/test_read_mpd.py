@@ -153,3 +153,17 @@ def test_no_playlists_at_all(make_slice):
     assert isinstance(mpd, MpdPairings)
     assert mpd.shape == (0, 0)
     np.testing.assert_array_equal(mpd.matrix.indptr, [0])
+
+
+def test_positions_are_the_first_of_each_track(make_slice):
+    path = make_slice({7: ["t:c", "t:a", "t:c", "t:b"], 2: [], 5: ["t:b", "t:b", "t:a"]})
+    for duplicates in ("keep-one", "count"):
+        mpd = read_mpd(path, duplicates=duplicates, positions=True)
+        plain = read_mpd(path, duplicates=duplicates)
+        assert plain.times is None
+        np.testing.assert_array_equal(mpd.matrix.toarray(), plain.matrix.toarray())
+        assert mpd.matrix.dtype == plain.matrix.dtype
+        dense = np.full(mpd.shape, -1)
+        rows = np.repeat(np.arange(3), np.diff(mpd.matrix.indptr))
+        dense[rows, mpd.matrix.indices] = mpd.times
+        assert dense.tolist() == [[0, 1, 3], [-1, -1, -1], [-1, 2, 0]]

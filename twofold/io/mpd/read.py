@@ -39,7 +39,11 @@ class MpdPairings(Pairings):
 
 
 def read_mpd(
-    paths: Paths, *, duplicates: Duplicates = "keep-one", progress: bool = False
+    paths: Paths,
+    *,
+    duplicates: Duplicates = "keep-one",
+    positions: bool = False,
+    progress: bool = False,
 ) -> MpdPairings:
     """Read slices of the Million Playlist Dataset (``mpd.slice.0-999.json`` and so on).
 
@@ -55,6 +59,9 @@ def read_mpd(
         if there are none; each of these in the order of the numbers in their names.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
         What a track that a playlist repeats becomes: one entry; one that counts; or an error.
+    positions : bool, default False
+        Keep the first position of each track in its playlist, from 0, as `Pairings.times`, for
+        `split_last` and `split_challenge`.
     progress : bool, default False
         Show a progress bar on standard error.
 
@@ -83,8 +90,16 @@ def read_mpd(
             read.add(read_content(file), str(file))
     playlists, tracks = as_table(read.playlists), as_table(read.tracks)
     row_ids, uris = playlists["pid"].astype(np.int64), tracks["uri"]
-    rows = np.repeat(np.arange(row_ids.size, dtype=np.int32), np.asarray(read.lengths))
+    lengths = np.asarray(read.lengths)
+    rows = np.repeat(np.arange(row_ids.size, dtype=np.int32), lengths)
     cols = np.array(read.entries, dtype=np.int32)
-    matrix, _ = build_csr(rows, cols, {}, row_ids, uris, duplicates)
+    numbers, times = {}, None
+    if positions:  # negative, because the largest number of a repeated pair is kept
+        numbers["time"] = np.repeat(np.cumsum(lengths) - lengths, lengths) - np.arange(rows.size)
+    matrix, beside = build_csr(rows, cols, numbers, row_ids, uris, duplicates)
+    if positions:
+        times = -beside["times"]
     report = ReadReport.of(matrix, "mpd", len(read.entries), 0, started)
-    return MpdPairings(matrix, row_ids, uris, tracks=tracks, playlists=playlists, report=report)
+    return MpdPairings(
+        matrix, row_ids, uris, times=times, tracks=tracks, playlists=playlists, report=report
+    )

@@ -1,0 +1,11 @@
+from .by_order import split_last as split_last
+from .by_pair import split_pairs as split_pairs
+from .by_row import split_rows as split_rows
+from .by_time import split_time as split_time
+from .challenge import CHALLENGE_TASKS as CHALLENGE_TASKS
+from .challenge import ChallengeSplit as ChallengeSplit
+from .challenge import ChallengeTask as ChallengeTask
+from .challenge import split_challenge as split_challenge
+from .parts import PairSplit as PairSplit
+from .parts import RowSplit as RowSplit
+from .parts import Unknown as Unknown
