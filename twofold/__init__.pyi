@@ -8,10 +8,13 @@ from . import splits as splits
 from . import testing as testing
 from . import tuning as tuning
 from .data import Pairings as Pairings
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
 from .model import FactorModel as FactorModel
 from .model.warm_up import warm_up as warm_up
 from .objective import L1 as L1
 from .objective import L2 as L2
+from .objective import Balanced as Balanced
 from .objective import HuberLoss as HuberLoss
 from .objective import LogisticLoss as LogisticLoss
 from .objective import Loss as Loss

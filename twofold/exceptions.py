@@ -55,6 +55,10 @@ class DivergenceWarning(UserWarning):
     """A fit diverged; the last finite factors were kept."""
 
 
+class IgnoredValuesWarning(UserWarning):
+    """Stored values differ from each other, but the objective does not read them."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written; the run continued without it."""
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from twofold._common.progress import progress_bar
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 from twofold.metrics import recall_at_k
 from twofold.model.ranking import best_columns
-from twofold.objective import Objective
+from twofold.objective import Balanced, Objective
 from twofold.solvers import Solver, Status, fold_in
 from twofold.splits import split_pairs
 
@@ -92,7 +92,7 @@ class SearchResult(Sequence[Trial]):
 
 def grid_search(
     solver: Solver,
-    objective: Objective,
+    objective: Objective | Balanced,
     train: Pairings | Any,
     validation: Pairings | Any,
     grid: Mapping[str, Sequence[Any]],
@@ -112,7 +112,7 @@ def grid_search(
     solver : Solver
         With the fields that do not vary. Every trial starts from the same seed: give ``rng`` an
         int.
-    objective : Objective
+    objective : Objective or Balanced
         With the fields that do not vary.
     train, validation : Pairings or scipy sparse matrix
         Different rows over the same columns. Pairings are aligned: pairs of tracks that do not
@@ -147,13 +147,14 @@ def grid_search(
     if isinstance(solver.rng, np.random.Generator):
         solver = replace(solver, rng=int(solver.rng.integers(1 << 62)))
     train_matrix, validation_matrix = _matrices(train, validation)
+    objective = objective.for_data(train_matrix)
     # All combinations are made before the first is trained: a misspelt name costs no time.
     combinations = list(_combinations(grid))
     _check_names(solver, objective, grid)
     trials: list[Trial] = []
     complete = False
     try:
-        for parameters in tqdm(combinations, desc="grid search", disable=not progress):
+        for parameters in progress_bar(combinations, desc="grid search", shown=progress):
             trial = _run(solver, objective, train_matrix, validation_matrix, parameters, score)
             trials.append(trial)
             if callback is not None:

@@ -336,7 +336,8 @@ def test_engines_and_connections_stay_usable():
     engine.dispose()
 
 
-def test_progress_goes_to_standard_error(make_db, capsys):
+def test_progress_goes_to_standard_error(make_db, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     read_sql(make_db(*THREE), progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -223,7 +223,8 @@ def test_init_scale_sets_the_first_predictions():
         assert solution.col_factors.std() == pytest.approx(scale / 4, rel=0.02)
 
 
-def test_the_progress_bar_shows_the_objective(small, capsys):
+def test_the_progress_bar_shows_the_objective(small, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     ALS(n_factors=3, max_epochs=2, rng=0, progress=True).solve(OBJECTIVE, small)
     shown = capsys.readouterr().err
     assert "ALS" in shown

@@ -1,20 +1,21 @@
 """``twofold fold-in`` and ``twofold evaluate``: a model and playlists."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from twofold._common.checks import check_whole
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
-from twofold.cli.sources import Reading
-from twofold.data import Pairings
+from twofold.cli.sources import Reading, check_is_model
 from twofold.data.files import replaced
+from twofold.evaluation import evaluate as judge_models
 from twofold.exceptions import InvalidInputError
-from twofold.metrics import ndcg_at_k, precision_at_k, r_precision, recall_at_k
 from twofold.model import FactorModel
-from twofold.splits import split_pairs
+from twofold.splits import PairSplit, split_pairs
 
 __all__ = ["evaluate", "fold_in"]
 
@@ -89,82 +90,79 @@ def evaluate(
     read: Reading,
     report: Report,
     *,
+    beside: list[Path] | None = None,
+    metrics: Sequence[str] = ("recall", "ndcg", "precision", "hit-rate", "r-precision"),
+    k: int = 20,
+    unknown: Literal["miss", "leave-out"] = "miss",
     heldout_table: str | None = None,
     hide: float = 0.2,
-    k: int = 20,
     rng: int = 0,
 ) -> None:
-    """Score a model: fold the playlists of SOURCE in and look for the pairs that were held out.
+    """Score models: fold the playlists of SOURCE in and look for the pairs that were held out.
 
-    Prints the objective of the folded-in playlists and, of the held-out pairs, Recall, NDCG and
-    precision at k and R-precision.
+    Prints a line for each model and one for the most popular tracks, and the objective of the
+    folded-in playlists.
 
     Parameters
     ----------
+    beside : list of Path, optional
+        Another model to score on the same playlists; can be repeated.
+    metrics : sequence of str, default recall,ndcg,precision,hit-rate,r-precision
+        What to print, such as recall@20,map-min@10,coverage@20; a name without @ is taken at --k.
+    k : int, default 20
+        Length of the lists that are scored.
+    unknown : {"miss", "leave-out"}, default "miss"
+        What becomes of held-out tracks that a model does not have, and of playlists without a
+        known track: misses and zeros; or in no denominator.
     heldout_table : str, optional
         Table of SOURCE, a database, with the pairs to find. By default some are hidden.
     hide : float, default 0.2
         Share of each playlist's pairs to hide.
-    k : int, default 20
-        Length of the lists that are scored.
     rng : int, default 0
         Seed of what is hidden.
     """
-    check_whole(k, "k", 1)
-    seen, relevant = _split(model, read, report, heldout_table, hide, rng)
-    known = seen.align(model.pairings)  # once: ids are not looked up again below
-    folded = model.fold_in(known)
-    objective = model.objective.value(
-        known.matrix, folded.row_factors, model.col_factors, weights=known.weights
+    models = {"model": model}
+    for path in beside or []:
+        check_is_model(path)
+        models[path.name if path.name not in models else str(path)] = FactorModel.load(path)
+    split = _split(read, report, heldout_table, hide, rng)
+    judged = judge_models(models, split, metrics, k, unknown=unknown)
+    value = model.value(split.seen)
+    ids = set(model.row_ids.tolist())
+    n_trained = sum(row in ids for row in split.seen.row_ids.tolist())
+    report.say(str(judged))
+    report.say(
+        f"Objective of the folded-in playlists: loss {value.loss:,.6g}, unobserved "
+        f"{value.unobserved:,.6g}, penalty {value.penalty:,.6g}, total {value.total:,.6g}."
     )
-    positions = model.recommend(known, k).positions
-    longest = int(np.diff(relevant.indptr).max(initial=1))
-    trained = set(model.row_ids.tolist())
-    values = {
-        "playlists": seen.shape[0],
-        "trained_on": sum(row in trained for row in seen.row_ids.tolist()),
-        "dropped_pairs": known.n_dropped_pairs,
-        "empty_playlists": folded.n_empty_rows,
-        "heldout_pairs": int(relevant.nnz),
-        "loss": objective.loss,
-        "unobserved": objective.unobserved,
-        "penalty": objective.penalty,
-        "total": objective.total,
-        f"recall@{k}": recall_at_k(positions, relevant, k),
-        f"ndcg@{k}": ndcg_at_k(positions, relevant, k),
-        f"precision@{k}": precision_at_k(positions, relevant, k),
-        "r-precision": r_precision(model.recommend(known, longest).positions, relevant),
-    }
-    for name, score in values.items():
-        shown = f"{score:,.6g}" if isinstance(score, float) else f"{score:,}"
-        report.say(f"{name:>16}  {shown}")
-    if values["trained_on"]:
-        report.say(
-            "The model was trained on some of these playlists (by their ids): see trained_on."
-        )
-    report.finish(values)
+    if n_trained:
+        report.say(f"The model was trained on {n_trained:,} of these playlists, by their ids.")
+    report.finish(
+        {
+            "playlists": split.seen.shape[0],
+            "trained_on": n_trained,
+            "objective": {**asdict(value), "total": value.total},
+            "models": [
+                {"model": name} | scores | asdict(judged.counts[name])
+                for name, scores in judged.scores.items()
+            ],
+        }
+    )
 
 
 def _split(
-    model: FactorModel,
-    read: Reading,
-    report: Report,
-    heldout_table: str | None,
-    hide: float,
-    rng: int,
-) -> tuple[Pairings, Any]:
-    """Return the pairs that are shown to the model, and the matrix of those to find."""
+    read: Reading, report: Report, heldout_table: str | None, hide: float, rng: int
+) -> PairSplit:
+    """Return the pairs that are given to the model, and those to find."""
     pairings = read(progress=report.progress)
     if heldout_table is None:
-        seen, heldout = split_pairs(pairings, fraction=hide, rng=rng)
-        return seen, heldout.align(model.col_ids).matrix
+        return split_pairs(pairings, fraction=hide, rng=rng)
     try:
         heldout = read(progress=report.progress, table=heldout_table, max_rows=None)
     except OptionError as error:
         raise OptionError(str(error).replace("--table", "--heldout-table")) from error
-    heldout = heldout.align(model.col_ids)
     both = np.intersect1d(pairings.row_ids, heldout.row_ids)
     if not both.size:
         raise InvalidInputError("the held-out table has no playlist that is in the other table")
-    seen = pairings.take_rows(pairings.row_index(both))
-    return seen, heldout.take_rows(heldout.row_index(both)).matrix
+    parts = (part.take_rows(part.row_index(both)) for part in (pairings, heldout))
+    return PairSplit(*parts)

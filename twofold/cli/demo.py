@@ -16,17 +16,16 @@ from twofold.cli.output import (
 from twofold.cli.sources import database_url
 from twofold.data import Pairings
 from twofold.datasets import PlaylistData, make_playlists
+from twofold.evaluation import POPULAR, evaluate
 from twofold.exceptions import InvalidInputError
 from twofold.io import read_sql, write_sql
-from twofold.metrics import recall_at_k
 from twofold.model import FactorModel, Ranking
-from twofold.objective import L2, Objective
 from twofold.solvers import ALS
 from twofold.splits import split_pairs, split_rows
 
 __all__ = ["demo"]
 
-_HEARD = 20
+_LENGTH = 20  # of the lists of recommendations
 _TASTES = ("rock", "pop", "jazz", "folk", "soul", "metal", "disco", "blues")
 
 
@@ -59,17 +58,16 @@ def demo(
     report.say(
         f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are kept aside."
     )
-    objective = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
     solver = ALS(
         n_factors=16, max_epochs=10, rng=rng, n_threads=n_threads, progress=report.progress
     )
-    model = FactorModel(objective, solver)
+    model = FactorModel(solver=solver)
     with stop_on_interrupt() as stop:
         model.fit(parts.train, callback=stop)
     report.say("3. Trained by exact alternating least squares. The objective after each epoch:")
     report.say("\n".join(history_lines(model.solution)))
     report.say(EXPLAIN)
-    scores = _completed(made, parts.train, parts.test, model, rng, report)
+    scores = _completed(made, parts.test, model, rng, report)
     path, saved = folder / "demo.db", folder / "demo.twofold"
     model.save(saved)
     report.say(f"5. The model is in {saved}. Try:")
@@ -118,41 +116,21 @@ def _write_names(made: PlaylistData, url: URL) -> None:
 
 
 def _completed(
-    made: PlaylistData,
-    train: Pairings,
-    test: Pairings,
-    model: FactorModel,
-    rng: int,
-    report: Report,
+    made: PlaylistData, test: Pairings, model: FactorModel, rng: int, report: Report
 ) -> dict[str, float]:
     """Complete playlists that were not trained on; return the scores."""
-    seen, hidden = split_pairs(test, fraction=0.2, rng=rng)
-    ranking = model.recommend(seen, _HEARD)
-    relevant = hidden.align(train).matrix
-    recall = recall_at_k(ranking.positions, relevant, _HEARD)
-    baseline = recall_at_k(_popular(train, seen.align(train)), relevant, _HEARD)
+    split = split_pairs(test, fraction=0.2, rng=rng)
+    judged = evaluate(model, split, ["recall"], _LENGTH)
+    recall, popular = judged["recall@20"], judged[POPULAR, "recall@20"]
+    ranking = model.recommend(split.seen, _LENGTH)
     tastes = _share_of_taste(made, ranking)
     report.say(
-        f"4. Folded the {seen.shape[0]:,} kept playlists in, a fifth of each hidden. Among "
-        f"{_HEARD} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
-        f"tracks: {baseline:.0%}), and {tastes:.0%} are of the playlist's own tastes."
+        f"4. Folded the {test.shape[0]:,} kept playlists in, a fifth of each hidden. Among "
+        f"{_LENGTH} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
+        f"tracks: {popular:.0%}), and {tastes:.0%} are of the playlist's own tastes."
     )
-    _show_examples(made, seen, ranking, report)
-    return {
-        "recall": float(recall), "recall_of_popular": float(baseline), "share_of_own_tastes": tastes
-    }  # fmt: skip
-
-
-def _popular(train: Pairings, seen: Pairings) -> np.ndarray:
-    """Positions of the most popular tracks that each playlist does not have, padded with -1."""
-    counts = np.bincount(train.matrix.indices, minlength=train.shape[1])
-    order = np.argsort(-counts, kind="stable")
-    lists = np.full((seen.shape[0], _HEARD), -1)
-    for row in range(seen.shape[0]):
-        has = seen.matrix.indices[seen.matrix.indptr[row] : seen.matrix.indptr[row + 1]]
-        fresh = order[~np.isin(order, has)][:_HEARD]
-        lists[row, : fresh.size] = fresh
-    return lists
+    _show_examples(made, split.seen, ranking, report)
+    return {"recall": recall, "recall_of_popular": popular, "share_of_own_tastes": tastes}
 
 
 def _share_of_taste(made: PlaylistData, ranking: Ranking) -> float:

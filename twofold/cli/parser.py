@@ -25,7 +25,8 @@ from twofold.cli.options import (
 from twofold.cli.output import Report
 from twofold.cli.sources import SOURCE_HELP, Reading, check_is_model, read_source, reader_options
 from twofold.model import FactorModel
-from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
+from twofold.objective import L1, L2, Balanced, HuberLoss, LogisticLoss, Objective, SquaredLoss
+from twofold.objective.objective import PUBLISHED
 from twofold.solvers import ALS, GD, SGD, Solver, available_solvers, get_solver
 
 __all__ = ["run_command"]
@@ -183,12 +184,46 @@ REGULARIZER = Choice(
 )
 
 
+PRESETS: dict[str, Callable[..., Objective | Balanced]] = {
+    "balanced": Balanced,
+    "notebook": Objective.notebook,
+    **{name: partial(Objective.rendle2021, name) for name in PUBLISHED},
+}
+_PRESET = (
+    "Objective by name: balanced derives its weights from the sizes of the data, notebook has the "
+    "stored pairs only, the others are those of Rendle et al. 2021 for these data sets. Default: "
+    "balanced; the plain formula if another option of the objective is given."
+)
+
+
 def _objective(parser: Parser, words: Sequence[str]) -> Maker:
+    choices = {name: name for name in PRESETS}
+    preset = Option("preset", "--preset", choices, (), "", None, _PRESET)
+    balanced = options_of(Balanced)
+    sizes = {name: balanced[name] for name in ("ratio", "shrinkage")}
+    parser.offer("preset", {"preset": preset} | sizes, "objective")
     parts = {choice.name: choice.offer(parser, words) for choice in (LOSS, REGULARIZER)}
     parser.offer("objective", options_of(Objective), "objective")
-    return lambda typed: Objective(
-        **{name: make(typed) for name, make in parts.items()}, **typed["objective"]
-    )
+
+    def make(typed: Typed) -> Objective | Balanced:
+        given = dict(typed["preset"])
+        name = given.pop("preset", "balanced" if given else "")
+        typed_too = [(part, key) for part in (*parts, "objective") for key in typed[part]]
+        if not name and typed_too:
+            made = {part: make_part(typed) for part, make_part in parts.items()}
+            return Objective(**made, **typed["objective"])
+        for part, key in typed_too:
+            if name != "balanced" or part != "objective" or key not in balanced:
+                flag = parser.offered[part][key].flag
+                raise OptionError(
+                    f"{flag}: --preset {name} gives the objective already; leave one of them out"
+                )
+            given[key] = typed[part][key]
+        if given and name not in ("", "balanced"):
+            raise OptionError(f"--{next(iter(given))} is for --preset balanced only")
+        return PRESETS[name or "balanced"](**given)
+
+    return make
 
 
 def _report(parser: Parser, words: Sequence[str]) -> Maker:
@@ -210,7 +245,7 @@ def _source(parser: Parser, words: Sequence[str]) -> Maker:
 
 # In the order in which they offer options: one whose name is taken by then is renamed.
 _PARTS: dict[Any, Callable[[Parser, Sequence[str]], Maker]] = {
-    Report: _report, FactorModel: _model, Objective: _objective, Solver: SOLVER.offer,
+    Report: _report, FactorModel: _model, Objective | Balanced: _objective, Solver: SOLVER.offer,
     Reading: _source,
 }  # fmt: skip
 

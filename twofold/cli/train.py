@@ -19,7 +19,8 @@ from twofold.cli.output import (
 from twofold.cli.sources import Reading, check_is_model
 from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.model import FactorModel
-from twofold.objective import Objective
+from twofold.model.description import describe
+from twofold.objective import Balanced, Objective
 from twofold.solvers import Solution, Solver, Status
 from twofold.splits import split_rows
 from twofold.tuning import grid_search
@@ -29,7 +30,7 @@ __all__ = ["fit", "tune"]
 
 def fit(
     read: Reading,
-    objective: Objective,
+    objective: Objective | Balanced,
     solver: Solver,
     report: Report,
     *,
@@ -51,7 +52,9 @@ def fit(
     resume : Path, optional
         Checkpoint to continue from, up to --max-epochs in all.
     """
-    solver.validate(objective)
+    model = FactorModel(objective, replace(solver, progress=report.progress))
+    if isinstance(objective, Objective):
+        solver.validate(objective)
     for path in filter(None, (output, checkpoint)):
         check_folder(path)
     init = None
@@ -59,7 +62,6 @@ def fit(
         check_is_model(resume)
         init = Solution.load(resume)
     pairings = read(progress=report.progress)
-    model = FactorModel(objective, replace(solver, progress=report.progress))
     with stop_on_interrupt() as stop, warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # an error below
         model.fit(pairings, init, stop, checkpoint=checkpoint)
@@ -70,23 +72,27 @@ def fit(
     counts = dict(zip(("playlists", "tracks"), pairings.shape, strict=True))
     counts["pairs"] = pairings.n_pairs
     report.say(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    used = objective.for_data(pairings.matrix, pairings.weights)
+    report.say(f"Objective: {used}")
     report.say("\n".join(history_lines(solution)))
     report.say(EXPLAIN)
     end = solution.message
     if stop.asked:
         end = f"Stopped by Ctrl-C after epoch {solution.n_epochs}."
     report.say(f"{end} The model is in {output}.")
-    if objective.data == "ones" and not objective.unobserved_weight:
+    if used.data == "ones" and not used.unobserved_weight:
         report.say(
             "Every pair counts as 1 and nothing says that others count less: for recommendations "
-            "try --unobserved-weight 0.1 --weight 1."
+            "use --preset balanced."
         )
-    report.finish({"model": str(output), **counts, **solution_json(solution)})
+    report.finish(
+        {"model": str(output), **counts, "terms": describe(used)} | solution_json(solution)
+    )
 
 
 def tune(
     read: Reading,
-    objective: Objective,
+    objective: Objective | Balanced,
     solver: Solver,
     report: Report,
     *,
@@ -113,7 +119,8 @@ def tune(
     test : float, default 0.15
         Share of the playlists to leave out.
     """
-    values = _grid(grid, solver, objective)
+    plain = objective if isinstance(objective, Objective) else Objective()
+    values = _grid(grid, solver, plain)
     pairings = read(progress=report.progress)
     if pairings.weights is not None:
         raise OptionError("--weight-column: tune does not use weights beside the values")

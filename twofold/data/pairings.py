@@ -16,6 +16,7 @@ from twofold.data.columns import ItemError, to_times
 from twofold.data.csr import Duplicates, as_csr, check_limit, is_ascending, pair_at, with_data
 from twofold.data.files import ZIP, damage_explained, read_file, write_file
 from twofold.data.frames import frame_chunks
+from twofold.data.make_frame import make_frame
 from twofold.data.report import ReadReport
 from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique
 from twofold.exceptions import InvalidInputError, UnknownIdError
@@ -442,6 +443,40 @@ class Pairings:
             n_dropped_pairs=self.n_pairs - entries.indices.size,
             n_dropped_cols=entries.lost.size,
         )
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return a data frame with a line for each pair, in the order of the matrix.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            Library of the frame; default: the first of these that is installed.
+
+        Returns
+        -------
+        DataFrame or Table
+            Columns ``row``, ``col``, ``value``, and ``weight`` and ``time`` if there are any.
+
+        Raises
+        ------
+        InvalidInputError
+            If narwhals or the library is not installed.
+
+        Examples
+        --------
+        >>> Pairings.from_arrays(["mon", "tue"], [7, 9]).to_frame()
+           row  col  value
+        0  mon    7    1.0
+        1  tue    9    1.0
+        """
+        matrix = self.matrix
+        columns = {
+            "row": np.repeat(self.row_ids, np.diff(matrix.indptr)),
+            "col": self.col_ids[matrix.indices],
+            "value": matrix.data[: matrix.nnz],
+        }
+        columns |= {name[:-1]: numbers for name, numbers in self.beside.items()}
+        return make_frame(columns, backend)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pairings to a file that `open` maps into memory, atomically, without pickle.

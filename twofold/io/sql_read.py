@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.operators import in_op
-from tqdm import tqdm
 
 from twofold._common.checks import check_choice, check_names, check_whole
+from twofold._common.progress import progress_bar
 from twofold.data import Duplicates, PairBuilder, Pairings
 from twofold.data.builder import IdType, OnNull
 from twofold.exceptions import DatabaseReadError, InvalidInputError
@@ -160,7 +160,7 @@ def read_sql(
             kinds = [(name, types[name]) for name in builder.names]
             quick = ConnectorXQuery(source, connection, selected, where, kinds)
         else:
-            with tqdm(unit=" pairs", unit_scale=True, disable=not progress) as bar:
+            with progress_bar(unit=" pairs", unit_scale=True, shown=progress) as bar:
                 for chunk in _chunks(connection, selected, chunk_size, builder.names, what):
                     builder.add(chunk)
                     bar.update(len(chunk[0]))

@@ -13,6 +13,7 @@ from scipy import sparse
 from twofold._common.cached import cached_property
 from twofold._common.checks import check_whole
 from twofold.data.files import read_file, write_file
+from twofold.data.make_frame import make_frame
 from twofold.data.pairings import (
     AlignedEntries,
     Pairings,
@@ -28,7 +29,7 @@ from twofold.exceptions import (
 )
 from twofold.model.description import describe, restore_objective, restore_solver
 from twofold.model.ranking import Ranking, best_columns
-from twofold.objective import Objective, Problem, Side
+from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
 from twofold.solvers.folding import fold_rows_in
 
@@ -61,6 +62,34 @@ class FoldedRows:
     n_dropped_cols: int
     n_empty_rows: int
 
+    def __repr__(self) -> str:
+        rows, k = self.row_factors.shape
+        return (
+            f"<FoldedRows: {rows} rows x {k} factors, {self.n_empty_rows} rows without a known "
+            f"column, {self.n_dropped_pairs} pairs dropped>"
+        )
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return a data frame with a line for each row.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            Library of the frame; default: the first of these that is installed.
+
+        Returns
+        -------
+        DataFrame or Table
+            Columns ``row`` and ``factor_0``, ``factor_1``, ...
+
+        Raises
+        ------
+        InvalidInputError
+            If narwhals or the library is not installed.
+        """
+        factors = {f"factor_{i}": column for i, column in enumerate(self.row_factors.T)}
+        return make_frame({"row": self.row_ids} | factors, backend)
+
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
@@ -81,13 +110,16 @@ class FactorModel:
 
     Parameters
     ----------
-    objective : Objective, optional
-        What to minimise; default ``Objective()``.
+    objective : Objective or Balanced, optional
+        What to minimise. The default, ``Balanced()``, makes an objective for recommendations of
+        the sizes of the data in `fit`.
     solver : Solver, optional
         How; default ``ALS()``.
 
     Attributes
     ----------
+    objective : Objective or Balanced
+        What `fit` minimised; before it, what was given.
     solution : Solution
         Factors, status and history of the fit.
     row_ids, col_ids : ndarray
@@ -97,13 +129,15 @@ class FactorModel:
     --------
     >>> from twofold import Pairings
     >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
-    >>> model = FactorModel(Objective(), ALS(n_factors=2, rng=0)).fit(pairings)
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
     >>> model.recommend(["a"], n=1).col_ids
     array([[3]])
     """
 
-    def __init__(self, objective: Objective | None = None, solver: Solver | None = None) -> None:
-        self.objective = Objective() if objective is None else objective
+    def __init__(
+        self, objective: Objective | Balanced | None = None, solver: Solver | None = None
+    ) -> None:
+        self._given = Balanced() if objective is None else objective
         self.solver = ALS() if solver is None else solver
         self._fitted: _Fitted | None = None
 
@@ -115,6 +149,11 @@ class FactorModel:
         if self._fitted is None:
             raise InvalidInputError("the model is not fitted: call fit(pairings) first")
         return self._fitted
+
+    @property
+    def objective(self) -> Objective | Balanced:
+        """What `fit` minimised; before it, what the model was made with."""
+        return self._given if self._fitted is None else self._fitted.objective
 
     @property
     def solution(self) -> Solution:
@@ -185,7 +224,13 @@ class FactorModel:
             )
         if not pairings.n_pairs:
             raise InvalidInputError("there are no pairs: nothing can be learnt from them")
-        objective = self.objective
+        objective = self._given.for_data(pairings.matrix, pairings.weights)
+        missing = self.solver.supports.missing(objective)
+        if missing and isinstance(self._given, Balanced):
+            raise UnsupportedObjectiveError(
+                f"{type(self.solver).__name__} does not support {missing}, which Balanced needs: "
+                "use ALS, or an objective of the stored pairs only, Objective.notebook()"
+            )
         solution = self.solver.solve(
             objective,
             pairings.matrix,
@@ -212,6 +257,28 @@ class FactorModel:
         FoldedRows
         """
         return self._folded(self._get_fitted(), pairings)[0]
+
+    def value(self, pairings: Pairings) -> ObjectiveValue:
+        """Evaluate the objective of new rows at their folded-in factors.
+
+        This is the validation error of the research notebook if the objective is its own. Pairs
+        with columns that are not in the model are left out, as in `fold_in`.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            New rows.
+
+        Returns
+        -------
+        ObjectiveValue
+            Of the new rows and the trained columns.
+        """
+        fitted = self._get_fitted()
+        folded, known = self._folded(fitted, pairings)
+        P, Q = folded.row_factors, fitted.solution.col_factors
+        weights = known.beside.get("weights")
+        return fitted.objective.value(known.matrix, P, Q, weights=weights)
 
     def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
@@ -409,15 +476,13 @@ class FactorModel:
         """
         arrays, meta = read_file(path, "model", _VERSION, mapped=mmap, verify=not mmap)
         try:
-            model = cls(
-                restore_objective(meta["objective"], classes),
-                restore_solver(meta["solver"], classes),
-            )
+            objective = restore_objective(meta["objective"], classes)
+            model = cls(objective, restore_solver(meta["solver"], classes))
             solution = Solution.from_arrays(arrays, meta["solution"])
             pairings = from_parts(arrays, meta["pairings"])
-            problem = Problem.of(model.objective, pairings.matrix, pairings.weights)
+            problem = Problem.of(objective, pairings.matrix, pairings.weights)
             problem.check_factors(solution.row_factors, solution.col_factors)
-            model._fitted = _Fitted(model.objective, solution, pairings)
+            model._fitted = _Fitted(objective, solution, pairings)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):
                 raise

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._kernels.threads import available_threads
+from twofold.data.make_frame import make_frame
 from twofold.objective.evaluation import multiplied
 from twofold.objective.point import padded_factors
 
@@ -50,6 +51,33 @@ class Ranking:
             self.row_ids.tolist(), self.col_ids, self.scores, self.mask, strict=True
         ):
             yield row, list(zip(ids[mask].tolist(), scores[mask].tolist(), strict=True))
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return a data frame with a line for each recommendation, without the padding.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            Library of the frame; default: the first of these that is installed.
+
+        Returns
+        -------
+        DataFrame or Table
+            Columns ``row``, ``rank`` (from 1), ``col`` and ``score``.
+
+        Raises
+        ------
+        InvalidInputError
+            If narwhals or the library is not installed.
+        """
+        row, place = np.nonzero(self.mask)
+        columns = {"row": self.row_ids[row], "rank": place + 1}
+        columns |= {"col": self.col_ids[self.mask], "score": self.scores[self.mask]}
+        return make_frame(columns, backend)
+
+    def __repr__(self) -> str:
+        rows, n = self.mask.shape
+        return f"<Ranking: {n} columns for each of {rows} rows, {(~self.mask).sum()} of padding>"
 
     @classmethod
     def of(

@@ -1,5 +1,6 @@
 """The objective, its losses and its regularisers."""
 
+from twofold.objective.balanced import Balanced
 from twofold.objective.losses import HuberLoss, LogisticLoss, Loss, SquaredLoss
 from twofold.objective.objective import Objective
 from twofold.objective.point import ObjectiveValue, Point
@@ -11,6 +12,7 @@ from twofold.objective.terms import Terms
 __all__ = [
     "L1",
     "L2",
+    "Balanced",
     "HuberLoss",
     "LogisticLoss",
     "Loss",

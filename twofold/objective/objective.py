@@ -1,16 +1,26 @@
 """The objective: one formula that every solver minimises and every comparison is scored by."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.checks import check_choice
 from twofold.objective.point import ObjectiveValue
 from twofold.objective.problem import Problem
+from twofold.objective.regularizers import L2
 from twofold.objective.terms import Terms
 
-__all__ = ["Objective"]
+__all__ = ["PUBLISHED", "Objective"]
+
+PUBLISHED = {
+    "ml-20m": (0.1, 0.003),
+    "msd": (0.02, 0.002),
+    "ml-1m": (0.3, 0.007),
+    "pinterest": (0.007, 0.02),
+}
+"""Data sets of Rendle et al. 2021 with the weights a0 and lam of their objectives."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,63 @@ class Objective(Terms):
     >>> Objective(regularizer=L2(0.1)).value(R, P, Q)
     ObjectiveValue(loss=0.75, unobserved=0.0, penalty=0.25)
     """
+
+    @classmethod
+    def notebook(cls, weight: float = 0.005, exponent: float = 0.0) -> Self:
+        """Return the objective of the research notebook: squared loss of the stored pairs only.
+
+        It is also what ``Objective()`` is. Since nothing tells it that missing pairs are less
+        likely, it does not recommend; see `Balanced`.
+
+        Parameters
+        ----------
+        weight : float, default 0.005
+            lam >= 0.
+        exponent : float, default 0.0
+            0 as in the notebook's ``error_function_l2``, or 1 as in its gradient descent.
+
+        Returns
+        -------
+        Objective
+        """
+        return cls(regularizer=L2(weight, exponent))
+
+    @classmethod
+    def rendle2021(cls, data_set: str) -> Self:
+        """Return the objective that was published for a benchmark data set.
+
+        Parameters
+        ----------
+        data_set : {"ml-20m", "msd", "ml-1m", "pinterest"}
+            MovieLens 20M, Million Song Dataset, MovieLens 1M or Pinterest.
+
+        Returns
+        -------
+        Objective
+            With exponent 1.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such data set.
+
+        References
+        ----------
+        Rendle, Krichene, Zhang and Koren, "Revisiting the Performance of iALS on Item
+        Recommendation Benchmarks", 2021, arXiv 2110.14037, and the code published with it.
+
+        Examples
+        --------
+        >>> Objective.rendle2021("ml-20m").unobserved_weight
+        0.1
+        """
+        check_choice(data_set, "data_set", tuple(PUBLISHED))
+        a0, weight = PUBLISHED[data_set]
+        return cls(regularizer=L2(weight, exponent=1.0), unobserved_weight=a0)
+
+    def for_data(self, matrix: Any, weights: Any = None) -> Self:
+        """Return this objective, which does not depend on the data as `Balanced` does."""
+        return self
 
     def value(
         self,

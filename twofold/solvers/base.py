@@ -21,6 +21,7 @@ import hashlib
 import inspect
 import math
 import os
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_real, check_whole, seed_of
 from twofold._kernels.threads import check_n_threads
-from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
+from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, Run
 from twofold.solvers.result import Record, Solution
@@ -61,6 +62,21 @@ class Support:
         if objective.nonnegative and not self.nonnegative:
             return "nonnegative=True"
         return ""
+
+
+def _warn_of_ignored_values(objective: Objective, matrix: Any) -> None:
+    values = matrix.data
+    if objective.data != "ones" or not values.size or values.dtype == object:
+        return
+    low, high = values.min(), values.max()
+    if low < high:
+        warnings.warn(
+            f"the stored values, which are between {low:g} and {high:g}, are ignored: the "
+            'objective has data="ones". Give it data="targets" (ratings), data="weights" (counts, '
+            "confidences), or store ones",
+            IgnoredValuesWarning,
+            stacklevel=3,
+        )
 
 
 def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
@@ -210,9 +226,12 @@ class Solver(ABC):
         -----
         CheckpointWarning
             If a checkpoint after the first one cannot be written.
+        IgnoredValuesWarning
+            If stored values differ from each other, but the objective has ``data="ones"``.
         """
         self.validate(objective)
         problem = Problem.of(objective, matrix, weights)
+        _warn_of_ignored_values(objective, matrix)
         fingerprint = self._fingerprint(problem)
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
             state, history = self._continued(problem, init)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from twofold._common.progress import progress_bar
 from twofold._kernels.jit import compile_seconds
 from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.objective import Point, Problem
@@ -73,12 +73,12 @@ class Run:
                 return self.finish(
                     Status.STOPPED, "The callback stopped it before the first epoch."
                 )
-        with tqdm(
+        with progress_bar(
             total=self.solver.max_epochs,
             initial=self.state.epoch,
             desc=type(self.solver).__name__,
             unit="epoch",
-            disable=not self.solver.progress,
+            shown=self.solver.progress,
         ) as bar:
             return self.epochs(bar)
 

@@ -286,7 +286,8 @@ def test_the_callers_engine_and_connection(folder):
     engine.dispose()
 
 
-def test_progress_goes_to_standard_error(folder, url, capsys):
+def test_progress_goes_to_standard_error(folder, url, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     import_mpd(folder, url, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -141,7 +141,8 @@ def test_a_file_that_cannot_be_opened(three, monkeypatch):
         read_mpd(three)
 
 
-def test_progress_goes_to_standard_error(three, capsys):
+def test_progress_goes_to_standard_error(three, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     read_mpd(three, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
-from tqdm import tqdm
 
 from twofold._common.checks import check_choice, check_names
+from twofold._common.progress import progress_bar
 from twofold.data.pairings import Pairings
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io import sql_write as sql
@@ -161,7 +161,7 @@ def import_mpd(
             with sql.transaction(target) as connection:
                 tables.load(connection)
         n_before = len(tables.names)
-        for file in tqdm(files, unit=" files", disable=not progress):
+        for file in progress_bar(files, unit=" files", shown=progress):
             tables.add(target, file)
     with sql.transaction(target) as connection:
         for index in [*tables.tracks.indexes, *tables.pairings.indexes]:

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from twofold._common.checks import check_choice
+from twofold._common.progress import progress_bar
 from twofold.data import Duplicates, Pairings, ReadReport
 from twofold.data.csr import build_csr
 from twofold.io.mpd.files import Paths, find_slices, read_content
@@ -86,7 +86,7 @@ def read_mpd(
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     read = Playlists({}, 0)
     with find_slices(paths) as files:
-        for file in tqdm(files, unit=" files", disable=not progress):
+        for file in progress_bar(files, unit=" files", shown=progress):
             read.add(read_content(file), str(file))
     playlists, tracks = as_table(read.playlists), as_table(read.tracks)
     row_ids, uris = playlists["pid"].astype(np.int64), tracks["uri"]

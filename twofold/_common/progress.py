@@ -1,0 +1,29 @@
+"""Progress bars: one line in a terminal or a notebook, nothing in a file or a pipe."""
+
+import sys
+from typing import Any
+
+__all__ = ["progress_bar"]
+
+
+def progress_bar(items: Any = None, *, shown: bool, **options: Any) -> Any:
+    """Return a bar of tqdm, which shows nothing unless it is asked to and somebody can see it.
+
+    Parameters
+    ----------
+    items : iterable, optional
+        What to iterate over; without it the bar is moved by its ``update``.
+    shown : bool
+        Whether the caller asked for a bar.
+    **options
+        As for `tqdm.tqdm`.
+
+    Returns
+    -------
+    tqdm
+    """
+    from tqdm.auto import tqdm
+
+    is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    visible = is_widget or sys.stderr.isatty()
+    return tqdm(items, disable=not (shown and visible), **options)

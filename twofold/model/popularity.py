@@ -1,0 +1,143 @@
+"""`Popularity`: the most frequent columns for everyone, the baseline of every evaluation."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from twofold._common.checks import check_whole
+from twofold.data.pairings import Pairings, aligned_entries
+from twofold.exceptions import InvalidInputError
+from twofold.model.ranking import Ranking
+
+__all__ = ["Popularity", "most_popular"]
+
+
+class Popularity:
+    """Recommend to each row the columns that most rows have and that it does not have.
+
+    The score of a column is the number of its stored pairs; equal scores are ordered by position.
+
+    Examples
+    --------
+    >>> pairings = Pairings.from_arrays(["a", "a", "b", "c"], [1, 2, 2, 3])
+    >>> Popularity().fit(pairings).recommend(["a", "c"], n=2).col_ids
+    array([[ 3, -1],
+           [ 2,  1]])
+    """
+
+    def __init__(self) -> None:
+        self._pairings: Pairings | None = None
+
+    def __repr__(self) -> str:
+        fitted = "not fitted" if self._pairings is None else f"{self._pairings.shape[1]} columns"
+        return f"<Popularity: {fitted}>"
+
+    def fit(self, pairings: Pairings) -> Self:
+        """Count the pairs of each column.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            The training pairs.
+
+        Returns
+        -------
+        Popularity
+            Itself.
+        """
+        self._pairings = pairings
+        return self
+
+    @property
+    def pairings(self) -> Pairings:
+        """The pairs that were counted; InvalidInputError before `fit`."""
+        if self._pairings is None:
+            raise InvalidInputError("popularity is not counted: call fit(pairings) first")
+        return self._pairings
+
+    @property
+    def col_ids(self) -> NDArray[Any]:
+        """Ids of the columns, shape (n_cols,)."""
+        return self.pairings.col_ids
+
+    def recommend(
+        self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True
+    ) -> Ranking:
+        """Return the n most frequent columns for each row.
+
+        Parameters
+        ----------
+        rows : array_like of ids, or Pairings
+            Ids of counted rows, or new rows.
+        n : int, default 10
+            Columns for each row, >= 1; padded where there are no more.
+        exclude_known : bool, default True
+            Leave out the columns that the row has already.
+
+        Returns
+        -------
+        Ranking
+            With shape (n_rows, n) each.
+
+        Raises
+        ------
+        UnknownIdError
+            If a row id is not among the counted ones.
+        """
+        check_whole(n, "n", 1)
+        trained = self.pairings
+        if isinstance(rows, Pairings):
+            ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
+        else:
+            positions = trained.row_index(rows)
+            ids, known = trained.row_ids[positions], trained.matrix[positions]
+        if not exclude_known:
+            known = sparse.csr_array(known.shape, dtype=np.float32)
+        found, scores = most_popular(trained.matrix, known, n)
+        return Ranking.of(ids, trained.col_ids, found, scores)
+
+
+def most_popular(
+    trained: sparse.csr_array, known: sparse.csr_array, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the n most frequent columns that each row does not have, and their counts.
+
+    Parameters
+    ----------
+    trained : csr_array, shape (n_trained_rows, n_cols)
+        The pairs that are counted.
+    known : csr_array, shape (n_rows, n_cols)
+        The columns that a row has.
+    n : int
+        Columns for each row, >= 1.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_rows, n)
+        Positions (-1: padding) and counts (nan: padding).
+    """
+    n_rows, n_cols = known.shape
+    if not known.has_canonical_format:
+        known = known.copy()
+        known.sum_duplicates()
+    counts = np.bincount(trained.indices, minlength=n_cols)
+    order = np.argsort(-counts, kind="stable")
+    place = np.empty(n_cols, np.int64)
+    place[order] = np.arange(n_cols)
+
+    # Let x_0 < x_1 < ... be the places in `order` of the columns that a row has. Its i-th column
+    # stands at place i + #{j: x_j - j <= i}. The numbers x_j - j ascend in each row.
+    row = np.repeat(np.arange(n_rows), np.diff(known.indptr))
+    taken = row * n_cols + place[known.indices]
+    taken.sort()
+    taken -= np.arange(taken.size) - np.repeat(known.indptr[:-1], np.diff(known.indptr))
+    wanted = np.arange(n_rows)[:, None] * n_cols + np.minimum(np.arange(n), n_cols - 1)
+    before = np.searchsorted(taken, wanted, side="right") - known.indptr[:-1, None]
+    at = np.arange(n) + before
+    beyond = at >= n_cols
+    found = order[np.where(beyond, 0, at)] if n_cols else np.zeros((n_rows, n), np.int64)
+    scores = counts[found].astype(np.float64) if n_cols else np.zeros((n_rows, n))
+    found[beyond], scores[beyond] = -1, np.nan
+    return found, scores
