@@ -12,7 +12,7 @@ from twofold.cli.sources import Reading
 from twofold.data import Pairings
 from twofold.data.files import replaced
 from twofold.exceptions import InvalidInputError
-from twofold.metrics import ndcg_at_k, precision_at_k, r_precision, recall_at_k
+from twofold.metrics import judge, ndcg_at_k, precision_at_k, r_precision, recall_at_k
 from twofold.model import FactorModel
 from twofold.splits import split_pairs
 
@@ -117,8 +117,8 @@ def evaluate(
     objective = model.objective.value(
         known.matrix, folded.row_factors, model.col_factors, weights=known.weights
     )
-    positions = model.recommend(known, k).positions
-    longest = int(np.diff(relevant.indptr).max(initial=1))
+    longest = int(np.diff(relevant.indptr).max(initial=k))
+    judged = judge(model.recommend(known, longest).positions, relevant)
     trained = set(model.row_ids.tolist())
     values = {
         "playlists": seen.shape[0],
@@ -130,10 +130,10 @@ def evaluate(
         "unobserved": objective.unobserved,
         "penalty": objective.penalty,
         "total": objective.total,
-        f"recall@{k}": recall_at_k(positions, relevant, k),
-        f"ndcg@{k}": ndcg_at_k(positions, relevant, k),
-        f"precision@{k}": precision_at_k(positions, relevant, k),
-        "r-precision": r_precision(model.recommend(known, longest).positions, relevant),
+        f"recall@{k}": recall_at_k(judged, None, k),
+        f"ndcg@{k}": ndcg_at_k(judged, None, k),
+        f"precision@{k}": precision_at_k(judged, None, k),
+        "r-precision": r_precision(judged, None),
     }
     for name, score in values.items():
         shown = f"{score:,.6g}" if isinstance(score, float) else f"{score:,}"
