@@ -20,6 +20,7 @@ MODULES = [
     "twofold.io",
     "twofold.model",
     "twofold.metrics",
+    "twofold.metrics.statistics",
     "twofold.splits",
     "twofold.tuning",
     "twofold.datasets",

@@ -16,7 +16,7 @@ from scipy import sparse
 from twofold import L2, Objective, Pairings, split_pairs, split_rows
 from twofold.datasets import make_playlists
 from twofold.io import read_npz, read_sql
-from twofold.metrics import recall_at_k
+from twofold.metrics import recall_at_k, rmse
 from twofold.solvers import ALS
 
 SIZES = {
@@ -82,7 +82,7 @@ class Task:
         if self.metric_name == "RMSE":
             truth = self.heldout[rows].tocoo()
             predicted = np.einsum("ek,ek->e", P[truth.row], col_factors[truth.col])
-            return float(np.sqrt(np.mean((predicted - truth.data) ** 2)))
+            return rmse(predicted, truth.data)
         found = _best_columns(P, col_factors, self.matrix[rows])
         return float(recall_at_k(found, self.heldout[rows], 20))
 

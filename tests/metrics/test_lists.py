@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from judged_tables import rankings, relevant_of
 from scipy import sparse
 
@@ -123,21 +123,24 @@ NAIVE = {
 METRICS = [pytest.param(metric, id=name) for name, (metric, _) in NAIVE.items()]
 AT_K = METRICS[:-1]
 BEST_IS_1 = [each for each in METRICS if each.id != "clicks"]
-PAIRS = [pytest.param(*pair, id=name) for name, pair in NAIVE.items()]
 
 
-@pytest.mark.parametrize(("metric", "naive"), PAIRS)
 @given(ranking=rankings())
-def test_metric_is_its_formula(metric, naive, ranking):
+def test_metrics_are_their_formulas(ranking):
     lists, wanted, n_cols, k = ranking
-    relevant = relevant_of(wanted, n_cols)
-    expected = np.array(
-        [naive(row, cols, k) if cols else np.nan for row, cols in zip(lists, wanted, strict=True)]
-    )
-    np.testing.assert_allclose(metric(lists, relevant, k, per_row=True), expected, rtol=1e-14)
-    mean = metric(lists, relevant, k)
-    assert type(mean) is float
-    assert mean == pytest.approx(expected[~np.isnan(expected)].mean(), rel=1e-14)
+    judged = judge(lists, relevant_of(wanted, n_cols))
+    for name, (metric, naive) in NAIVE.items():
+        expected = np.array(
+            [
+                naive(row, cols, k) if cols else np.nan
+                for row, cols in zip(lists, wanted, strict=True)
+            ]
+        )
+        found = metric(judged, None, k, per_row=True)
+        np.testing.assert_allclose(found, expected, rtol=1e-14, err_msg=name)
+        mean = metric(judged, None, k)
+        assert type(mean) is float
+        assert mean == pytest.approx(expected[~np.isnan(expected)].mean(), rel=1e-14), name
 
 
 def test_values_worked_out_by_hand():
@@ -245,44 +248,45 @@ def test_r_precision_needs_a_list_as_long_as_the_relevant_columns():
         r_precision([[0, 1], [2, 3]], relevant_of([{1}, {0, 1, 2}], 4))
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @given(ranking=rankings())
-def test_a_judged_table_gives_the_same_values(metric, ranking):
+@settings(max_examples=20)
+def test_a_judged_table_gives_the_same_values(ranking):
     lists, wanted, n_cols, k = ranking
     relevant = relevant_of(wanted, n_cols)
     judged = judge(lists, relevant)
-    np.testing.assert_array_equal(
-        metric(judged, None, k, per_row=True), metric(lists, relevant, k, per_row=True)
-    )
+    for metric, _ in NAIVE.values():
+        np.testing.assert_array_equal(
+            metric(judged, None, k, per_row=True), metric(lists, relevant, k, per_row=True)
+        )
 
 
-@pytest.mark.parametrize("metric", BEST_IS_1)
 @given(ranking=rankings())
-def test_values_go_from_0_to_1(metric, ranking):
+def test_values_go_from_0_to_1(ranking):
     lists, wanted, n_cols, k = ranking
-    values = metric(lists, relevant_of(wanted, n_cols), k, per_row=True)
-    values = values[~np.isnan(values)]
-    assert (values >= 0).all()
-    assert (values <= 1 + 1e-12).all()
+    judged = judge(lists, relevant_of(wanted, n_cols))
+    for name in set(NAIVE) - {"clicks"}:
+        values = NAIVE[name][0](judged, None, k, per_row=True)
+        values = values[~np.isnan(values)]
+        assert (values >= 0).all(), name
+        assert (values <= 1 + 1e-12).all(), name
 
 
-@pytest.mark.parametrize("name", sorted(set(NAIVE) - {"map-hits", "mpd-ndcg"}))
 @given(ranking=rankings())
-def test_a_further_hit_never_makes_a_list_worse(name, ranking):
-    # The two that are left out divide by the number of hits.
+def test_a_further_hit_never_makes_a_list_worse(ranking):
     lists, wanted, n_cols, k = ranking
     relevant = relevant_of(wanted, n_cols)
-    lists = np.array(lists)
-    better = lists.copy()
+    better = np.array(lists)
     for row, cols in enumerate(wanted):
         unlisted = sorted(cols - set(lists[row]))
-        misses = [place for place in range(n_cols) if lists[row, place] not in cols]
+        misses = [place for place in range(n_cols) if lists[row][place] not in cols]
         if unlisted and misses:
             better[row, misses[0]] = unlisted[0]
-    metric = NAIVE[name][0]
-    change = metric(better, relevant, k, per_row=True) - metric(lists, relevant, k, per_row=True)
-    change = -change if name == "clicks" else change
-    assert (change[~np.isnan(change)] >= -1e-12).all()
+    before, after = judge(lists, relevant), judge(better, relevant)
+    for name in set(NAIVE) - {"map-hits", "mpd-ndcg"}:  # they divide by the number of hits
+        metric = NAIVE[name][0]
+        change = metric(after, None, k, per_row=True) - metric(before, None, k, per_row=True)
+        change = -change if name == "clicks" else change
+        assert (change[~np.isnan(change)] >= -1e-12).all(), name
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -17,20 +17,18 @@ SAME = {
 
 
 def measured(lists, relevant, measures):
-    """Return what trec_eval says of each row and measure; a list may be shorter than k."""
+    """Return the values of trec_eval by row and measure."""
     judgements = [
         ir_measures.Qrel(str(row), f"c{col}", 1)
         for row, col in zip(*relevant.nonzero(), strict=True)
     ]
-    # Ranks as scores, as trec_eval orders equal scores by the document's name. It leaves rows out
-    # that have no list, so every list ends with a document that is never relevant.
-    n = lists.shape[1]
+    # Ranks as scores, because trec_eval orders equal scores by the name of the document. Padding is a
+    # document that is never relevant.
     run = [
         ir_measures.ScoredDoc(str(row), f"c{col}" if col >= 0 else f"none{place}", float(-place))
         for row, cols in enumerate(lists)
-        for place, col in enumerate([*cols, -1])
+        for place, col in enumerate(cols)
     ]
-    assert len(run) == lists.shape[0] * (n + 1)
     return {
         (int(found.query_id), str(found.measure)): found.value
         for found in ir_measures.pytrec_eval.iter_calc(measures, judgements, run)

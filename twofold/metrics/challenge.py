@@ -118,7 +118,7 @@ def mpd_ndcg_at_k(
 def clicks_at_k(
     recommended: ArrayLike | Judged, relevant: Any, k: int, *, per_row: bool = False
 ) -> float | PerRow:
-    """Recommended songs clicks: how often ten other tracks are asked for until a hit is shown.
+    """Recommended songs clicks: refreshes of a list of ten tracks until it has a hit.
 
         clicks = floor((min{j <= k: hit_j = 1} - 1) / 10), k / 10 + 1 without hits
 

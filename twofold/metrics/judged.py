@@ -11,7 +11,9 @@ from twofold._common.cached import cached_property
 from twofold._common.checks import check_whole
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["Judged", "check_lists", "judge"]
+__all__ = [
+    "Judged", "check_length", "check_lists", "count_columns", "find_stored", "judge",
+]  # fmt: skip
 
 _MARKS = 1 << 20  # bytes of marks of a block of rows: they stay in the cache
 
@@ -53,6 +55,36 @@ class Judged:
         rows, ranks = np.divmod(np.flatnonzero(self.hits), self.hits.shape[1])
         return rows, ranks + 1
 
+    @cached_property
+    def _counts(self) -> dict[int, NDArray[np.int64]]:
+        """The results of `counts_within` by k."""
+        return {}
+
+    def counts_within(self, k: int) -> NDArray[np.int64]:
+        """Return how many rows have each column among their first k recommendations.
+
+        Parameters
+        ----------
+        k : int
+            Length of the lists that are counted, from 1 to n.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_cols,)
+            The counts, computed once for each k and read-only.
+
+        Raises
+        ------
+        InvalidInputError
+            If k is not a whole number from 1 to n.
+        """
+        check_length(k, self.recommended)
+        if k not in self._counts:
+            counts = count_columns(self.recommended[:, :k], self.n_cols)
+            counts.flags.writeable = False
+            self._counts[k] = counts
+        return self._counts[k]
+
     def hits_within(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the row and the rank of each hit among the first k recommendations.
 
@@ -73,15 +105,9 @@ class Judged:
         InvalidInputError
             If k is not a whole number from 1 to n.
         """
-        n = self.hits.shape[1]
-        check_whole(k, "k", 1)
-        if k > n:
-            raise InvalidInputError(
-                f"k is {k}, but recommended holds only {n} columns for each row: "
-                "recommend more or use a smaller k"
-            )
+        check_length(k, self.recommended)
         rows, ranks = self._places
-        if k == n:
+        if k == self.hits.shape[1]:
             return rows, ranks
         inside = ranks <= k
         return rows[inside], ranks[inside]
@@ -137,7 +163,7 @@ def judge(recommended: ArrayLike, relevant: Any, *, n_relevant: ArrayLike | None
         entries.sum_duplicates()
     stored = np.diff(entries.indptr).astype(np.int64)
     counts = stored if n_relevant is None else _check_counts(n_relevant, stored)
-    return Judged(lists, _find(lists, entries), counts, entries)
+    return Judged(lists, find_stored(lists, entries), counts, entries)
 
 
 def check_lists(recommended: ArrayLike, n_cols: int, source: str) -> NDArray[Any]:
@@ -165,6 +191,22 @@ def check_lists(recommended: ArrayLike, n_cols: int, source: str) -> NDArray[Any
     return lists if lists.dtype in (np.int32, np.int64) else lists.astype(np.int64)
 
 
+def check_length(k: int, lists: NDArray[Any]) -> None:
+    """Raise unless k is a whole number from 1 to the length of the lists."""
+    check_whole(k, "k", 1)
+    if k > lists.shape[1]:
+        raise InvalidInputError(
+            f"k is {k}, but recommended holds only {lists.shape[1]} columns for each row: "
+            "recommend more or use a smaller k"
+        )
+
+
+def count_columns(lists: NDArray[Any], n_cols: int) -> NDArray[np.int64]:
+    """Return how often each column stands in the lists."""
+    # Position -1 is counted first and left out.
+    return np.bincount(lists.ravel() + 1, minlength=n_cols + 1)[1:]
+
+
 def _check_counts(n_relevant: ArrayLike, stored: NDArray[np.int64]) -> NDArray[np.int64]:
     counts = np.asarray(n_relevant)
     if counts.shape != stored.shape or counts.dtype.kind not in "iu":
@@ -182,7 +224,7 @@ def _check_counts(n_relevant: ArrayLike, stored: NDArray[np.int64]) -> NDArray[n
     return counts.astype(np.int64)
 
 
-def _find(lists: NDArray[Any], entries: Any) -> NDArray[np.bool_]:
+def find_stored(lists: NDArray[Any], entries: Any) -> NDArray[np.bool_]:
     """Return which columns of the lists are stored in their row of entries.
 
     The relevant columns of a block of rows are marked in a dense table, which is reused. Its first

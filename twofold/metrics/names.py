@@ -15,13 +15,13 @@ from twofold.metrics import rows
 from twofold.metrics.judged import Judged
 from twofold.metrics.lists import mean_of
 from twofold.metrics.rows import PerRow, with_nan
-from twofold.metrics.table import coverage, gini, novelty, recommendation_counts
+from twofold.metrics.table import coverage, gini, novelty
 
 __all__ = ["Metric", "RowMetric", "RowTally", "TableMetric", "TableTally", "available", "get"]
 
 
 class _Entry(NamedTuple):
-    """What the registry holds of a name."""
+    """What a name stands for."""
 
     formula: Callable[..., Any]
     of_table: bool = False
@@ -51,7 +51,7 @@ _REGISTRY = {
 
 
 class Tally(Protocol):
-    """What both kinds of metrics have in common while rows are added."""
+    """The sums of either kind of metric over batches of rows."""
 
     def add(self, judged: Judged) -> None:
         """Add the rows of a judged table."""
@@ -71,7 +71,7 @@ class Metric:
     k : int or None
         Length of the list, None for a metric without one.
     needs : tuple of str
-        What `given` must be told before a value can be computed.
+        Keywords of `given` without which no value can be computed.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Metric:
         n_train_rows: int | None = None,
         artists: ArrayLike | None = None,
     ) -> Self:
-        """Return the metric with what it needs; what it does not need is ignored.
+        """Return the metric with the data that it needs; other data is ignored.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Metric:
         Returns
         -------
         RowMetric or TableMetric
-            The same metric, which can be computed if nothing is missing.
+            The same metric with the data.
         """
         facts = {"col_counts": col_counts, "n_train_rows": n_train_rows, "artists": artists}
         known = {name: facts[name] for name in self.needs if facts[name] is not None}
@@ -123,7 +123,7 @@ class Metric:
         return self.k or int(np.max(n_relevant, initial=1))
 
     def start(self) -> Tally:
-        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        """Return a tally without rows: add judged tables to it, then read its value."""
         raise NotImplementedError
 
     def _checked_facts(self) -> Mapping[str, Any]:
@@ -155,13 +155,13 @@ class RowMetric(Metric):
         Raises
         ------
         InvalidInputError
-            If lists are too short, or something that the metric needs was not given.
+            If lists are too short, or data that the metric needs is missing.
         """
         at = () if self.k is None else (self.k,)
         return with_nan(self._formula(judged, *at, **self._checked_facts()), judged)
 
     def start(self) -> "RowTally":
-        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        """Return a tally without rows: add judged tables to it, then read its value."""
         self._checked_facts()
         return RowTally(self)
 
@@ -186,12 +186,12 @@ class TableMetric(Metric):
         Raises
         ------
         InvalidInputError
-            If nothing is recommended, or something that the metric needs was not given.
+            If nothing is recommended, or data that the metric needs is missing.
         """
         return float(self._formula(counts, **self._checked_facts()))
 
     def start(self) -> "TableTally":
-        """Return a tally without rows: add judged tables to it, then ask for its value."""
+        """Return a tally without rows: add judged tables to it, then read its value."""
         self._checked_facts()
         return TableTally(self)
 
@@ -237,7 +237,7 @@ class TableTally:
 
     def add(self, judged: Judged) -> None:
         """Add the rows of a judged table."""
-        counts = recommendation_counts(judged, judged.n_cols, self.metric.k or 1)
+        counts = judged.counts_within(self.metric.k or 1)
         self._counts = counts if self._counts is None else self._counts + counts
 
     def value(self) -> float:

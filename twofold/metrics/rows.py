@@ -7,9 +7,10 @@ formulas are in the docstrings of `twofold.metrics.lists` and `twofold.metrics.c
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from twofold.exceptions import InvalidInputError
-from twofold.metrics.judged import Judged
+from twofold.metrics.judged import Judged, find_stored
 
 __all__ = [
     "PerRow", "average_precision", "clicks", "hit_rate", "mpd_ndcg", "mpd_r_precision", "ndcg",
@@ -91,16 +92,18 @@ def mpd_r_precision(judged: Judged, *, artists: ArrayLike, matches: str = "all")
             f"{judged.n_cols} columns"
         )
     names, codes = np.unique(labels, return_inverse=True)
-    listed = np.arange(judged.hits.shape[1]) < judged.n_relevant[:, None]
-    listed &= judged.recommended >= 0
+    n = int(judged.n_relevant.max(initial=0))
+    lists = judged.recommended[:, :n]
+    listed = (lists >= 0) & (np.arange(n) < judged.n_relevant[:, None])
     if matches == "missed":
-        listed &= ~judged.hits
-    rows, places = np.nonzero(listed)
-    relevant_rows = np.repeat(np.arange(judged.n_rows), np.diff(judged.relevant.indptr))
+        listed &= ~judged.hits[:, :n]
+    suggested = np.where(listed, codes[lists], -1)
+    pairs = judged.relevant
+    shape = (judged.n_rows, names.size)
+    wanted = sparse.csr_array((pairs.data, codes[pairs.indices], pairs.indptr), shape=shape)
+    rows, places = np.nonzero(find_stored(suggested, wanted))
     # A pair (row, artist) as one number.
-    suggested = rows * names.size + codes[judged.recommended[rows, places]]
-    wanted = relevant_rows * names.size + codes[judged.relevant.indices]
-    common = np.intersect1d(suggested, wanted) // max(names.size, 1)
+    common = np.unique(rows * names.size + suggested[rows, places]) // max(names.size, 1)
     n_common = np.bincount(common, minlength=judged.n_rows)
     return tracks + 0.25 * n_common / _at_least_1(judged)
 

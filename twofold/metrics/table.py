@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.checks import check_whole
 from twofold.exceptions import InvalidInputError
-from twofold.metrics.judged import Judged, check_lists
+from twofold.metrics.judged import Judged, check_length, check_lists, count_columns
 
 __all__ = ["coverage", "gini", "novelty", "recommendation_counts"]
 
@@ -31,7 +31,8 @@ def recommendation_counts(
     Returns
     -------
     ndarray of int64, shape (n_cols,)
-        The counts n_c. Those of two batches of rows add up to those of both.
+        The counts n_c. Those of two batches of rows add up to those of both. Those of a Judged are
+        read-only.
 
     Raises
     ------
@@ -44,22 +45,15 @@ def recommendation_counts(
     [1, 0, 2, 0]
     """
     check_whole(n_cols, "n_cols", 1)
-    check_whole(k, "k", 1)
     if isinstance(recommended, Judged):
-        lists = recommended.recommended
         if n_cols != recommended.n_cols:
             raise InvalidInputError(
                 f"n_cols is {n_cols}, but the judged table has {recommended.n_cols} columns"
             )
-    else:
-        lists = check_lists(recommended, n_cols, "there are")
-    if k > lists.shape[1]:
-        raise InvalidInputError(
-            f"k is {k}, but recommended holds only {lists.shape[1]} columns for each row: "
-            "recommend more or use a smaller k"
-        )
-    # Position -1 is counted first and left out.
-    return np.bincount(lists[:, :k].ravel() + 1, minlength=n_cols + 1)[1:]
+        return recommended.counts_within(k)
+    lists = check_lists(recommended, n_cols, "there are")
+    check_length(k, lists)
+    return count_columns(lists[:, :k], n_cols)
 
 
 def coverage(counts: ArrayLike) -> float:
