@@ -95,7 +95,7 @@ def test_a_wrong_grid_costs_no_time(parts, grid, message):
 
 
 def test_matrices_and_a_score_of_ones_own(parts):
-    train, validation = parts.train.matrix, parts.validation.matrix
+    train, validation = parts.train.matrix, parts.validation.align(parts.train).matrix
     result = grid_search(
         ALS(rng=np.random.default_rng(0), max_epochs=1), Objective(), train, validation,
         {"n_factors": [1, 3, 2]}, score=lambda objective, R, P, Q: -P.shape[1],

@@ -222,7 +222,7 @@ def _matrices(train: Any, validation: Any) -> tuple[Any, Any]:
     if train.shape[1] != validation.shape[1]:
         raise InvalidInputError(
             f"train has {train.shape[1]} columns, but validation has {validation.shape[1]}: "
-            "they must be the same columns"
+            "they must be the same columns; give Pairings, which are aligned by id"
         )
     return train, validation
 

@@ -6,7 +6,7 @@ from split_data import entries, make_pairings
 
 from twofold import Pairings
 from twofold.exceptions import InvalidInputError
-from twofold.splits import split_last
+from twofold.splits import parts, split_last
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 14), st.data())
@@ -25,6 +25,17 @@ def test_the_last_n_by_order_and_then_column(lengths, n, data):
         start += length
     assert entries(heldout) == expected
     assert entries(seen) == entries(pairings) - expected
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 1000])
+def test_rows_are_sorted_in_blocks_of_any_size(block, monkeypatch):
+    monkeypatch.setattr(parts, "_BLOCK", block)
+    lengths = [0, 0, 5, 0, 40, 1, 3, 0, 8, 2, 0]
+    keys = np.random.default_rng(0).integers(0, 4, sum(lengths))
+    expected = []
+    for row in np.split(keys, np.cumsum(lengths)[:-1]):
+        expected += np.argsort(np.argsort(row, kind="stable")).tolist()
+    assert parts.ranks(make_pairings(lengths).matrix, keys).tolist() == expected
 
 
 def test_times_are_the_default_order():

@@ -105,6 +105,17 @@ def test_columns_of_few_rows_stay_in_train():
         assert set(train.col_ids.tolist()) == {0, 1, 7, 8, 9}
 
 
+def test_a_row_is_longer_than_its_seeds():
+    lengths = [5, 5, 5, 6, 6, 7]
+    rows = np.repeat(np.arange(6), lengths)
+    cols = np.concatenate([np.arange(length) for length in lengths])
+    pairings = Pairings.from_arrays(rows, cols)
+    for seed in range(10):
+        split = split_challenge(pairings, 1, tasks=[3], order="values", rng=seed)
+        assert split.tasks[3].seen.row_ids.tolist() in ([3], [4])
+        assert split.tasks[3].heldout.n_pairs == 1
+
+
 def test_rows_are_chosen_equally_often():
     pairings = Pairings.from_arrays(np.repeat(np.arange(4), 2), [0, 1] * 4)
     n = 1000

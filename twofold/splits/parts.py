@@ -1,5 +1,6 @@
 """The results of splits, and the steps that several splits share."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["PairSplit", "RowSplit", "Unknown", "canonical", "order_of", "pair_split", "ranks"]
+
+_BLOCK = 1 << 14  # entries that are sorted at a time
 
 
 class Unknown(NamedTuple):
@@ -148,11 +151,18 @@ def order_of(pairings: Pairings, order: Any) -> NDArray[Any]:
 
 def ranks(matrix: sparse.csr_array, keys: NDArray[Any]) -> NDArray[np.int64]:
     """Return the rank of each entry in its row, from 0, by key and then by column position."""
-    lengths = np.diff(matrix.indptr)
-    rows = np.repeat(np.arange(lengths.size), lengths)
-    found = np.empty(rows.size, dtype=np.int64)
-    first = np.repeat(matrix.indptr[:-1], lengths)
-    found[np.lexsort((keys, rows))] = np.arange(rows.size) - first  # a stable sort
+    indptr = matrix.indptr
+    found = np.empty(keys.size, dtype=np.int64)
+    # Blocks of rows are sorted one by one, because sorting is slow beyond the size of the cache.
+    starts = np.searchsorted(indptr, np.arange(0, keys.size, _BLOCK))
+    bounds = np.unique([*starts, matrix.shape[0]])
+    for low, high in pairwise(bounds):
+        entries = slice(indptr[low], indptr[high])
+        lengths = np.diff(indptr[low : high + 1])
+        rows = np.repeat(np.arange(lengths.size), lengths)
+        first = np.repeat(indptr[low:high] - indptr[low], lengths)
+        ordered = np.lexsort((keys[entries], rows))  # a stable sort
+        found[entries][ordered] = np.arange(rows.size) - first
     return found
 
 
