@@ -46,7 +46,7 @@ def test_a_failure_names_the_kernels(monkeypatch):
 def test_no_folder_is_an_error():
     done = command(NUMBA_CACHE_DIR="", XDG_CACHE_HOME="/proc/none")
     assert done.returncode == 2
-    assert done.stderr.startswith("twofold: error: compiled kernels are not kept")
+    assert done.stderr.startswith("twofold: error: compiled kernels are not cached")
     assert done.stderr.count("\n") == 1
 
 

@@ -92,7 +92,7 @@ class RowReport:
     @property
     def unsettled(self) -> Rows:
         """Rows that an iterative way left before they were as accurate as promised."""
-        return np.flatnonzero(self.status == rows.UNSETTLED)
+        return np.flatnonzero(self.status == rows.NOT_CONVERGED)
 
     def check(self, side: Side, axis: str = "row") -> None:
         """Raise if a row has no solution.
@@ -298,7 +298,7 @@ class ColumnSystem:
         if directly.any():
             tasks = self._tasks(listed[directly], call, cost[directly])
             run(
-                direct.solve_directly, tasks.bounds.size - 1, call.threads, tasks,
+                direct.solve_direct, tasks.bounds.size - 1, call.threads, tasks,
                 side.entries, self._columns(np.empty(0)), solved, kernel_report,
             )  # fmt: skip
         is_left = report.status[listed] != rows.SOLVED
@@ -316,7 +316,7 @@ class ColumnSystem:
         side, threads = call.side, call.threads
         tolerance, n_steps = 0.0, call.cg_steps
         if call.way == "auto":
-            tolerance, n_steps = rows.ENOUGH, _CG_MOST
+            tolerance, n_steps = rows.ROW_TOLERANCE, _CG_MOST
         least, lengths = self._lengths
         run(
             cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
@@ -387,14 +387,14 @@ class ColumnSystem:
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
         tasks = self._tasks(listed, call, _cost(call.side.counts[listed], self.n_factors))
         run(
-            nonnegative.solve_nonnegatively, tasks.bounds.size - 1, call.threads, tasks,
+            nonnegative.solve_nonnegative, tasks.bounds.size - 1, call.threads, tasks,
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,
             Report(report.status, report.route, report.error),
         )  # fmt: skip
 
     def _solve_orthogonally(self, listed: Rows, call: "_Call", report: RowReport) -> None:
         run(
-            orthogonal.solve_orthogonally, listed.size, call.threads, listed, call.side.entries,
+            orthogonal.solve_orthogonal, listed.size, call.threads, listed, call.side.entries,
             self.col_factors, self._triangle, self.gram, report.row_factors,
             Report(report.status, report.route, report.error),
         )  # fmt: skip

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_real, check_whole
 from twofold._kernels.aligned import empty_aligned
-from twofold._kernels.evaluate import move_rows
+from twofold._kernels.evaluate import proximal_rows
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Margin, Objective, ObjectiveValue, Point, Problem, Side
@@ -166,7 +166,7 @@ class GD(Solver):
         def moved(side: Margin, factors: Array, gradient: Array) -> Array:
             out = empty_aligned(factors.shape, factors.dtype)
             run(
-                move_rows, side.bounds.size - 1, check_n_threads(self.n_threads), side.bounds,
+                proximal_rows, side.bounds.size - 1, check_n_threads(self.n_threads), side.bounds,
                 side.scale * share, problem.penalty_call, float(rate), factors, gradient, out,
             )  # fmt: skip
             return out

@@ -15,10 +15,10 @@ from twofold._kernels.sgd import (
     Order,
     Sums,
     count_pairs,
-    deal,
     pack,
     sgd_epoch,
     unpack,
+    write_blocks,
 )
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import InvalidInputError
@@ -182,8 +182,8 @@ class _Layout:
         self._current: Point | None = None
         start = np.zeros(_BLOCKS**2 + 1, np.int64)
         n = problem.n_entries
-        given = (entries.targets, entries.weights)
-        places = np.empty(n if any(values.size for values in given) else 0, np.int64)
+        stored_values = (entries.targets, entries.weights)
+        positions = np.empty(n if any(values.size for values in stored_values) else 0, np.int64)
         count_pairs(entries.indptr, entries.indices, row_block, col_block, _BLOCKS, start[1:])
         np.cumsum(start, out=start)
         decay = [
@@ -193,9 +193,11 @@ class _Layout:
         none = np.empty(0, dtype)
         blocks = Blocks(start, np.empty(n, np.int32), np.empty(n, np.int32), none, none, *decay)
         numbers = [_numbers(order) for order in self.orders]
-        deal(entries, row_block, col_block, *numbers, _BLOCKS, start[:-1].copy(), blocks, places)
+        write_blocks(
+            entries, row_block, col_block, *numbers, _BLOCKS, start[:-1].copy(), blocks, positions
+        )
         targets, weights = (
-            (values[places] if values.size else values).astype(dtype) for values in given
+            (values[positions] if values.size else values).astype(dtype) for values in stored_values
         )
         self.blocks = blocks._replace(targets=targets, weights=weights)
 
