@@ -123,7 +123,7 @@ def test_options_of_readers_name_the_sources_that_have_them():
         ("n_factors=3 needs max_epochs=2", "--n-factors 3 needs --max-epochs 2"),
         ("weight is -1", "--weight is -1"),
         ("the regularizer's weight is -1", "--weight is -1"),
-        ("does not support nonnegative=True: GD would do", "not support --nonnegative: GD would"),
+        ("does not support nonnegative=True: use GD", "not support --nonnegative: use GD"),
         ("has no pairs that `where` leaves", "has no pairs that --where leaves"),
         ("column 'on_null' has no weight", "column 'on_null' has no weight"),
         ("FactorModel.load(path, classes=[Mine])", "by --class module:Mine"),

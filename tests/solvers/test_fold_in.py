@@ -160,7 +160,7 @@ def test_wrong_columns_are_named(Q, sentence, small):
 
 
 def test_wrong_thread_counts_are_named(small):
-    with pytest.raises(InvalidInputError, match="n_threads=0"):
+    with pytest.raises(InvalidInputError, match="n_threads is 0"):
         fold_in(Objective(), small, columns(2), n_threads=0)
     fold_in(Objective(regularizer=L2(0.1)), small, columns(2), n_threads=np.int64(1))
 
@@ -178,7 +178,7 @@ class Flat(Regularizer):
 def test_rows_that_do_not_settle_are_warned_about():
     # Separable targets and no penalty: the logistic loss falls for ever.
     matrix = sparse.csr_array(np.ones((1, 2)))
-    with pytest.warns(ConvergenceWarning, match="row 0 and 0 others did not settle"):
+    with pytest.warns(ConvergenceWarning, match="row 0 and 0 others did not converge"):
         fold_in(Objective(LogisticLoss(), Flat()), matrix, np.array([[1.0, 1e-3], [1e-3, 1.0]]))
 
 

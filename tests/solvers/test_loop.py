@@ -240,7 +240,7 @@ def test_the_progress_bar_shows_the_objective(small, capsys):
         ({"evaluate_every": 0}, "evaluate_every is 0"),
         ({"tol": -1e-9}, "tol is -1e-09: it must be a finite number >= 0"),
         ({"init_scale": 0.0}, "init_scale is 0.0"),
-        ({"n_threads": 0}, "n_threads=0: give a whole number from 1, or None"),
+        ({"n_threads": 0}, "n_threads is 0: give a whole number >= 1, or None"),
         ({"dtype": "float16"}, '"float32", "float64"'),
         ({"rng": -3}, "rng is -3: give a whole number >= 0"),
         ({"rng": np.random.RandomState(0)}, "rng is RandomState"),
@@ -253,7 +253,7 @@ def test_wrong_parameters_are_named_when_solving(options, sentence, small):
 
 
 def test_an_unsupported_objective_is_refused_before_the_matrix_is_read():
-    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss: GD, SGD would do"):
+    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss: use GD or SGD"):
         ALS().solve(Objective(HuberLoss()), "not a matrix")
 
 

@@ -189,7 +189,7 @@ def test_the_cell_of_a_weight_of_zero_counts_as_missing():
         ({"Q": np.ones((4, 2), dtype=complex)}, "must be a 2-d array of numbers"),
         ({"matrix": np.ones((2, 4))}, "give a scipy sparse matrix"),
         ({"matrix": sparse.csr_array(np.ones((2, 4), dtype=complex))}, "real numbers"),
-        ({"n_threads": 0}, "n_threads=0"),
+        ({"n_threads": 0}, "n_threads is 0"),
     ],
 )
 def test_every_error_exit_names_its_place(change, sentence):

@@ -108,7 +108,7 @@ def test_unobserved_weight_is_refused_by_name():
     objective = Objective(unobserved_weight=0.1)
     with pytest.raises(
         UnsupportedObjectiveError,
-        match=r"SGD does not support unobserved_weight=0.1 \(only 0\): ALS, GD would do",
+        match=r"SGD does not support unobserved_weight=0.1 \(only 0\): use ALS or GD",
     ):
         SGD().solve(objective, signs())
 

@@ -46,7 +46,7 @@ def check_n_threads(n_threads: int | None) -> int:
     is_integer = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
     if not is_integer or n_threads < 1:
         raise InvalidInputError(
-            f"n_threads is {n_threads!r}: it must be an integer >= 1, or None for all threads"
+            f"n_threads is {n_threads!r}: give a whole number >= 1, or None for all threads"
         )
     return min(int(n_threads), available_threads())
 
