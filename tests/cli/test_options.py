@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from twofold.cli.app import COMMANDS
-from twofold.cli.options import Option, OptionError, in_terms_of, options_of
+from twofold.cli.options import Option, OptionError, options_of, translate_errors
 from twofold.cli.sources import reader_options
 from twofold.exceptions import InvalidInputError, TwofoldError
 from twofold.objective import L1, L2, HuberLoss, Objective
@@ -135,7 +135,7 @@ def test_errors_name_options_instead_of_parameters(message, words):
     options = [
         Option(name, "--" + name.replace("_", "-"), {}, (str,), "", None, "") for name in names
     ]
-    with pytest.raises(TwofoldError) as caught, in_terms_of(options):
+    with pytest.raises(TwofoldError) as caught, translate_errors(options):
         raise InvalidInputError(message)
     assert words in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""``twofold fold-in`` and ``twofold evaluate``: a model and playlists."""
+"""``twofold fold-in`` and ``twofold evaluate``."""
 
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,17 @@ def fold_in(
 ) -> None:
     """Fold the playlists of SOURCE into a model and recommend tracks for them.
 
-    The model does not change. Tracks that are not in it are left out and counted; a playlist
-    without a known track gets zeros.
+    The model is not changed. Tracks that it does not contain are dropped and counted. The factors
+    of a playlist without known tracks are zero.
 
     Parameters
     ----------
     output : Path, optional
         File (.npz) to write row_ids and row_factors to.
     top : int, default 10
-        How many tracks to recommend for each playlist.
+        Number of tracks to recommend for each playlist.
     show : int, default 5
-        For how many playlists to recommend tracks.
+        Number of playlists to recommend tracks for.
     """
     check_whole(top, "top", 0)
     check_whole(show, "show", 0)
@@ -56,9 +56,9 @@ def fold_in(
                 row_ids=ids.astype(str) if ids.dtype == object else ids,
                 row_factors=folded.row_factors,
             )
-    shown = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
-    ranking = list(model.recommend(shown, top)) if top and shown.shape[0] else []
-    report.say(
+    sample = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
+    ranking = list(model.recommend(sample, top)) if top and sample.shape[0] else []
+    report.show(
         f"{folded.row_ids.size:,} playlists folded in; {folded.n_dropped_pairs:,} pairs with "
         f"{folded.n_dropped_cols:,} unknown tracks left out; {folded.n_empty_rows:,} playlists "
         "have no known track and are zero"
@@ -66,10 +66,10 @@ def fold_in(
     for playlist, found in ranking:
         tracks = ", ".join(str(track) for track, _ in found)
         nothing = "nothing, as no track of it is known or it has all of them"
-        report.say(f"playlist {playlist}: {tracks or nothing}")
+        report.show(f"playlist {playlist}: {tracks or nothing}")
     if output is not None:
-        report.say(f"The factors are in {output}.")
-    report.finish(
+        report.show(f"The factors are in {output}.")
+    report.show_json(
         {
             "playlists": folded.row_ids.size,
             "dropped_pairs": folded.n_dropped_pairs,
@@ -94,36 +94,36 @@ def evaluate(
     k: int = 20,
     rng: int = 0,
 ) -> None:
-    """Score a model: fold the playlists of SOURCE in and look for the pairs that were held out.
+    """Evaluate a model: fold the playlists of SOURCE in and rank their held-out pairs.
 
-    Prints the objective of the folded-in playlists and, of the held-out pairs, Recall, NDCG and
-    precision at k and R-precision.
+    Prints the objective of the folded-in playlists, and recall, NDCG and precision at k and
+    R-precision of the held-out pairs.
 
     Parameters
     ----------
     heldout_table : str, optional
-        Table of SOURCE, a database, with the pairs to find. By default some are hidden.
+        Table of the database SOURCE with the held-out pairs. By default, random pairs are hidden.
     hide : float, default 0.2
-        Share of each playlist's pairs to hide.
+        Share of the pairs of each playlist to hide.
     k : int, default 20
-        Length of the lists that are scored.
+        Length of the recommendation lists.
     rng : int, default 0
-        Seed of what is hidden.
+        Seed for choosing the hidden pairs.
     """
     check_whole(k, "k", 1)
-    seen, relevant = _split(model, read, report, heldout_table, hide, rng)
-    known = seen.align(model.pairings)  # once: ids are not looked up again below
-    folded = model.fold_in(known)
+    visible, relevant = _split(model, read, report, heldout_table, hide, rng)
+    aligned = visible.align(model.pairings)  # Aligned once, so that ids are not converted again.
+    folded = model.fold_in(aligned)
     objective = model.objective.value(
-        known.matrix, folded.row_factors, model.col_factors, weights=known.weights
+        aligned.matrix, folded.row_factors, model.col_factors, weights=aligned.weights
     )
-    positions = model.recommend(known, k).positions
+    positions = model.recommend(aligned, k).positions
     longest = int(np.diff(relevant.indptr).max(initial=1))
-    trained = set(model.row_ids.tolist())
+    training_ids = set(model.row_ids.tolist())
     values = {
-        "playlists": seen.shape[0],
-        "trained_on": sum(row in trained for row in seen.row_ids.tolist()),
-        "dropped_pairs": known.n_dropped_pairs,
+        "playlists": visible.shape[0],
+        "trained_on": sum(row in training_ids for row in visible.row_ids.tolist()),
+        "dropped_pairs": aligned.n_dropped_pairs,
         "empty_playlists": folded.n_empty_rows,
         "heldout_pairs": int(relevant.nnz),
         "loss": objective.loss,
@@ -133,16 +133,16 @@ def evaluate(
         f"recall@{k}": recall_at_k(positions, relevant, k),
         f"ndcg@{k}": ndcg_at_k(positions, relevant, k),
         f"precision@{k}": precision_at_k(positions, relevant, k),
-        "r-precision": r_precision(model.recommend(known, longest).positions, relevant),
+        "r-precision": r_precision(model.recommend(aligned, longest).positions, relevant),
     }
     for name, score in values.items():
-        shown = f"{score:,.6g}" if isinstance(score, float) else f"{score:,}"
-        report.say(f"{name:>16}  {shown}")
+        sample = f"{score:,.6g}" if isinstance(score, float) else f"{score:,}"
+        report.show(f"{name:>16}  {sample}")
     if values["trained_on"]:
-        report.say(
+        report.show(
             "The model was trained on some of these playlists (by their ids): see trained_on."
         )
-    report.finish(values)
+    report.show_json(values)
 
 
 def _split(
@@ -153,18 +153,18 @@ def _split(
     hide: float,
     rng: int,
 ) -> tuple[Pairings, Any]:
-    """Return the pairs that are shown to the model, and the matrix of those to find."""
+    """Return the visible pairs and the matrix of the held-out pairs."""
     pairings = read(progress=report.progress)
     if heldout_table is None:
-        seen, heldout = split_pairs(pairings, fraction=hide, rng=rng)
-        return seen, heldout.align(model.col_ids).matrix
+        visible, heldout = split_pairs(pairings, fraction=hide, rng=rng)
+        return visible, heldout.align(model.col_ids).matrix
     try:
         heldout = read(progress=report.progress, table=heldout_table, max_rows=None)
     except OptionError as error:
         raise OptionError(str(error).replace("--table", "--heldout-table")) from error
     heldout = heldout.align(model.col_ids)
-    both = np.intersect1d(pairings.row_ids, heldout.row_ids)
-    if not both.size:
+    common_ids = np.intersect1d(pairings.row_ids, heldout.row_ids)
+    if not common_ids.size:
         raise InvalidInputError("the held-out table has no playlist that is in the other table")
-    seen = pairings.take_rows(pairings.row_index(both))
-    return seen, heldout.take_rows(heldout.row_index(both)).matrix
+    visible = pairings.take_rows(pairings.row_index(common_ids))
+    return visible, heldout.take_rows(heldout.row_index(common_ids)).matrix

@@ -70,9 +70,7 @@ class Run:
                 return self.diverged(self.state)
             self.record()
             if self.report_and_check_stop():
-                return self.finish(
-                    Status.STOPPED, "The callback stopped the run before the first epoch."
-                )
+                return self.finish(Status.STOPPED, "The callback stopped before the first epoch.")
         with tqdm(
             total=self.solver.max_epochs,
             initial=self.state.epoch,
@@ -99,9 +97,7 @@ class Run:
             self.record()
             bar.set_postfix(objective=f"{total:.6g}")
             if self.report_and_check_stop():
-                return self.finish(
-                    Status.STOPPED, f"The callback stopped the run at epoch {epoch}."
-                )
+                return self.finish(Status.STOPPED, f"The callback stopped after epoch {epoch}.")
             if self.converged():
                 return self.finish(
                     Status.CONVERGED,
@@ -127,9 +123,8 @@ class Run:
         """Raise unless the step returned valid factors, because kernels do not check shapes."""
         name = f"{type(self.solver).__name__}.step"
         if not isinstance(new_state, State):
-            raise InvalidInputError(
-                f"{name} returned a {type(new_state).__name__}: return state.moved(...)"
-            )
+            kind = type(new_state).__name__
+            raise InvalidInputError(f"{name} returned a {kind}: return state.moved(...)")
         for side in ("rows", "cols"):
             new, old = getattr(new_state.point, side), getattr(self.state.point, side)
             if new.shape != old.shape or new.dtype != old.dtype:
@@ -180,27 +175,26 @@ class Run:
         """Save the checkpoint and call the callback; return whether the run is to stop."""
         if self.callback is None and self.checkpoint is None:
             return False
-        running_solution = self.finish(Status.RUNNING, "The run has not finished.")
-        running_solution = replace(
-            running_solution,
-            row_factors=_read_only(running_solution.row_factors),
-            col_factors=_read_only(running_solution.col_factors),
-            memory={name: _read_only(array) for name, array in running_solution.memory.items()},
+        snapshot = self.finish(Status.RUNNING, "The run has not finished.")
+        snapshot = replace(
+            snapshot,
+            row_factors=_read_only(snapshot.row_factors),
+            col_factors=_read_only(snapshot.col_factors),
+            memory={name: _read_only(array) for name, array in snapshot.memory.items()},
         )
         if self.checkpoint is not None:
-            self.save(running_solution, self.checkpoint)
-        return self.callback is not None and bool(self.callback(self.state.epoch, running_solution))
+            self.save(snapshot, self.checkpoint)
+        return self.callback is not None and bool(self.callback(self.state.epoch, snapshot))
 
-    def save(self, running_solution: Solution, path: str | os.PathLike[str]) -> None:
+    def save(self, snapshot: Solution, path: str | os.PathLike[str]) -> None:
         """Write the checkpoint; after the first one, an error is a warning, not to lose the run."""
         try:
-            running_solution.save(path)
+            snapshot.save(path)
         except InvalidInputError as error:
             if len(self.history) == 1:
                 raise
             warnings.warn(
-                f"the checkpoint of epoch {running_solution.n_epochs} was not written, and the run "
-                f"continues: {error}",
+                f"the checkpoint of epoch {snapshot.n_epochs} was not written: {error}",
                 CheckpointWarning,
                 stacklevel=2,
             )

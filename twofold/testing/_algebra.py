@@ -84,10 +84,10 @@ def _check_layouts(s: Subject) -> None:
             (once.data.repeat(times), once.indices.repeat(times), ends[once.indptr]), shape=SHAPE
         )
         expected = s.solve(objective, matrix)
-        for description, variant in layouts_of(matrix):
+        for name, variant in layouts_of(matrix):
             s.require(
                 equal(s.solve(objective, variant), expected),
-                f"{description} result in other factors than a sorted CSR array ({objective})",
+                f"{name} result in other factors than a sorted CSR array ({objective})",
             )
 
 
@@ -105,12 +105,12 @@ def _check_zero_weights(s: Subject) -> None:
             s.solve(objective, matrix, random_init(), dtype="float64")
             for matrix in (with_zeros, without)
         )
-        expected_total = reference.value(objective, without, *random_init())["total"]
+        expected_value = reference.value(objective, without, *random_init())["total"]
         total = actual.history[0].total
         s.require(
-            abs(total - expected_total) <= 1e-9 * expected_total,
+            abs(total - expected_value) <= 1e-9 * expected_value,
             f"with stored weights of 0 the objective is {total}, but without these entries it is "
-            f"{expected_total} ({objective})",
+            f"{expected_value} ({objective})",
         )
         s.require(
             equal(actual, expected)
@@ -131,7 +131,7 @@ def _check_empty_rows_are_zero(s: Subject) -> None:
         matrices = {"without entries": sparse.csr_array(full)}
         if objective.data == "weights":
             matrices["whose weights are all 0"] = _with_zeros(matrices["without entries"])
-        for description, matrix in matrices.items():
+        for name, matrix in matrices.items():
             solution = s.solve(objective, matrix)
             for axis, factors, empty in (
                 ("rows", solution.row_factors, _ROWS),
@@ -139,7 +139,7 @@ def _check_empty_rows_are_zero(s: Subject) -> None:
             ):
                 s.require(
                     not factors[empty].any(),
-                    f"the factors of {axis} {description} are not zero ({objective}): the largest "
+                    f"the factors of {axis} {name} are not zero ({objective}): the largest "
                     f"is {np.abs(factors[empty]).max()}",
                 )
                 filled = np.delete(factors, empty, axis=0)
@@ -166,11 +166,11 @@ def _check_symmetries(s: Subject) -> None:
             start = s.solve(of, matrix, init, max_epochs=0, dtype="float64")
             return start.history[0].total
 
-        expected_total = initial_total(matrix, P, Q)
+        expected_value = initial_total(matrix, P, Q)
         permuted = initial_total(matrix[by_row][:, by_col], P[by_row], Q[by_col])
-        cases = {"permuted rows and columns": (permuted, expected_total)}
+        cases = {"permuted rows and columns": (permuted, expected_value)}
         if isinstance(objective.regularizer, L2):
-            cases["rotated factors"] = initial_total(matrix, P @ O, Q @ O), expected_total
+            cases["rotated factors"] = initial_total(matrix, P @ O, Q @ O), expected_value
         if objective.data == "weights":
             c, lam, exponent = 7.0, objective.regularizer.weight, objective.regularizer.exponent
             scaled = Objective(
@@ -182,12 +182,12 @@ def _check_symmetries(s: Subject) -> None:
             )
             cases["weights and penalty times 7"] = (
                 initial_total(c * matrix, P, Q, of=scaled),
-                c * expected_total,
+                c * expected_value,
             )
-        for description, (total, expected) in cases.items():
+        for name, (total, expected) in cases.items():
             s.require(
                 abs(total - expected) <= 1e-9 * abs(expected),
-                f"with {description} the objective is {total} instead of {expected} ({objective})",
+                f"with {name} the objective is {total} instead of {expected} ({objective})",
             )
 
 
@@ -210,11 +210,11 @@ def _check_separate_weights(s: Subject) -> None:
             return solution
 
         weighted = solve(weights)
-        expected_total = reference.value(objective, matrix, *init, weights=weights)["total"]
+        expected_value = reference.value(objective, matrix, *init, weights=weights)["total"]
         total = weighted.history[0].total
         s.require(
-            abs(total - expected_total) <= 1e-9 * expected_total,
-            f"with weights the initial objective is {total} instead of {expected_total} "
+            abs(total - expected_value) <= 1e-9 * expected_value,
+            f"with weights the initial objective is {total} instead of {expected_value} "
             f"({objective})",
         )
         s.require(

@@ -50,34 +50,26 @@ def check_loss(loss: Loss, *, targets: ArrayLike | None = None) -> None:
     """
     name = type(loss).__name__
     _require_frozen(loss, Loss)
-    targets_to_check = np.asarray(
-        [-1.0, 0.0, 1.0, 2.5] if targets is None else targets, dtype=np.float64
-    )
-    valid = np.asarray(loss.valid_targets(targets_to_check))
+    tested = np.asarray([-1.0, 0.0, 1.0, 2.5] if targets is None else targets, dtype=np.float64)
+    valid = np.asarray(loss.valid_targets(tested))
     require(
-        valid.shape == targets_to_check.shape and valid.dtype == bool,
+        valid.shape == tested.shape and valid.dtype == bool,
         f"{name}.valid_targets must return a bool for each target",
     )
-    require(
-        targets is None or valid.all(),
-        f"{name}.valid_targets rejects the targets {targets_to_check[~valid]}",
-    )
-    targets_to_check = targets_to_check[valid]
-    require(targets_to_check.size, f"{name} rejects the targets -1, 0, 1 and 2.5: give targets=")
+    require(targets is None or valid.all(), f"{name} does not support targets {tested[~valid]}")
+    tested = tested[valid]
+    require(tested.size, f"{name} does not support the targets -1, 0, 1 and 2.5: give targets=")
 
-    target, x = (grid.ravel() for grid in np.meshgrid(targets_to_check, _POINTS, indexing="ij"))
+    target, x = (grid.ravel() for grid in np.meshgrid(tested, _POINTS, indexing="ij"))
     for method in ("value", "derivative"):
         formula = getattr(loss, method)
         _require_elementwise(f"{name}.{method}", formula, target, x)
-        extreme = (
-            np.repeat(targets_to_check, _EXTREME.size),
-            np.tile(_EXTREME, targets_to_check.size),
-        )
+        far = np.repeat(tested, _EXTREME.size), np.tile(_EXTREME, tested.size)
         with np.errstate(all="ignore"):
-            finite = np.isfinite(formula(*extreme))
+            finite = np.isfinite(formula(*far))
         require(
             finite.all(),
-            f"{name}.{method} is not finite at target, prediction = {_at(extreme, ~finite)}",
+            f"{name}.{method} is not finite at target, prediction = {_at(far, ~finite)}",
         )
     _require_slope(
         f"{name}.derivative", loss.derivative(target, x),
@@ -117,10 +109,9 @@ def check_regularizer(regularizer: Regularizer) -> None:
     _require_elementwise(f"{name}.value", phi, x)
     require(float(phi(0.0)) == 0.0, f"{name}.value(0) is {phi(0.0)}: it must be 0")
     for points in (x, _EXTREME):
-        invalid = ~((phi(points) >= 0.0) & np.isfinite(phi(points)))
+        bad = ~((phi(points) >= 0.0) & np.isfinite(phi(points)))
         require(
-            not invalid.any(),
-            f"{name}.value is negative or not finite at x = {_at((points,), invalid)}",
+            not bad.any(), f"{name}.value is negative or not finite at x = {_at((points,), bad)}"
         )
     scale = np.asarray(regularizer.scale(np.array([0.0, 1.0, 4.0]), 0.5))
     require(
@@ -179,11 +170,11 @@ def _require_slope(
     name: str, slope: Any, after: Any, before: Any, arguments: tuple[NDArray[np.float64], ...]
 ) -> None:
     difference = (after - before) / (2.0 * _STEP)
-    invalid = ~(np.abs(slope - difference) <= 1e-4 * (1.0 + np.abs(difference)))
+    bad = ~(np.abs(slope - difference) <= 1e-4 * (1.0 + np.abs(difference)))
     require(
-        not invalid.any(),
-        f"{name} is not the derivative of the values at {_at(arguments, invalid)}: it is "
-        f"{np.asarray(slope)[invalid][:1]} instead of {difference[invalid][:1]}",
+        not bad.any(),
+        f"{name} is not the derivative of the values at {_at(arguments, bad)}: it is "
+        f"{np.asarray(slope)[bad][:1]} instead of {difference[bad][:1]}",
     )
 
 
@@ -197,10 +188,9 @@ def _require_proximal(regularizer: Regularizer, step: float) -> None:
     minimum = np.asarray(regularizer.proximal(_POINTS, step))
     _require_elementwise(name, lambda x: regularizer.proximal(x, step), _POINTS)
     grid = np.linspace(-6.0, 6.0, 4801)[:, None]
-    invalid = ~(cost(minimum) <= np.min(cost(grid), axis=0) + 1e-9)
+    bad = ~(cost(minimum) <= np.min(cost(grid), axis=0) + 1e-9)
     require(
-        not invalid.any(),
-        f"{name} does not minimise for step {step} at x = {_at((_POINTS,), invalid)}",
+        not bad.any(), f"{name} does not minimise for step {step} at x = {_at((_POINTS,), bad)}"
     )
 
 
@@ -222,11 +212,9 @@ def _require_kernel(
 
 def _require_close(name: str, actual: Any, expected: Any) -> None:
     actual, expected = np.asarray(actual), np.asarray(expected)
-    invalid = ~(np.abs(actual - expected) <= 1e-9 * (1.0 + np.abs(expected)))
-    require(
-        not invalid.any(), f"{name} is {actual[invalid][:1]} instead of {expected[invalid][:1]}"
-    )
+    bad = ~(np.abs(actual - expected) <= 1e-9 * (1.0 + np.abs(expected)))
+    require(not bad.any(), f"{name} is {actual[bad][:1]} instead of {expected[bad][:1]}")
 
 
-def _at(arguments: tuple[NDArray[np.float64], ...], invalid: NDArray[np.bool_]) -> str:
-    return ", ".join(f"{value:g}" for argument in arguments for value in argument[invalid][:1])
+def _at(arguments: tuple[NDArray[np.float64], ...], bad: NDArray[np.bool_]) -> str:
+    return ", ".join(f"{value:g}" for argument in arguments for value in argument[bad][:1])

@@ -169,12 +169,12 @@ def _check_repeated_entries(s: Subject) -> None:
     for objective in s.objectives:
         if objective.data == "ones":
             solution = s.solve(objective, repeated, dtype="float64")
-            weighted_objective = Objective(
+            with_weights = Objective(
                 objective.loss, objective.regularizer, data="weights",
                 unobserved_weight=objective.unobserved_weight, unobserved=objective.unobserved,
             )  # fmt: skip
             expected = reference.value(
-                weighted_objective, weighted, solution.row_factors, solution.col_factors
+                with_weights, weighted, solution.row_factors, solution.col_factors
             )
             s.require(
                 abs(solution.objective_value - expected["total"]) <= 1e-9 * expected["total"],
@@ -250,18 +250,18 @@ def _check_arguments_are_unchanged(s: Subject) -> None:
 def _check_continuation(s: Subject) -> None:
     """3 epochs and, from that solution or its file, 3 more are bitwise equal to 6 epochs."""
     for objective in s.objectives:
-        uninterrupted, interrupted = s.solve(objective), s.solve(objective, max_epochs=EPOCHS // 2)
+        full, first_half = s.solve(objective), s.solve(objective, max_epochs=EPOCHS // 2)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "half.twofold"
-            interrupted.save(path)
-            inits = {"a solution": interrupted, "a saved solution": Solution.load(path)}
-        for description, init in inits.items():
+            first_half.save(path)
+            inits = {"a solution": first_half, "a saved solution": Solution.load(path)}
+        for name, init in inits.items():
             # The seed is that of the solution, not of the second solver.
             resumed = s.solve(objective, init=init, rng=None)
             s.require(
-                equal(uninterrupted, resumed)
-                and [r.total for r in uninterrupted.history] == [r.total for r in resumed.history],
-                f"continuing from {description} differs from an uninterrupted run ({objective}): "
+                equal(full, resumed)
+                and [r.total for r in full.history] == [r.total for r in resumed.history],
+                f"continuing from {name} differs from an uninterrupted run ({objective}): "
                 "`step` must store its state in State.memory",
             )
 
@@ -301,14 +301,14 @@ def _check_invalid_input(s: Subject) -> None:
         with s.raises(InvalidInputError, f"{change}"):
             s.solve(objective, **change)
     P, Q = random_init()
-    for description, init in {
+    for name, init in {
         "an initial NaN": (np.where(P[4, 1] == P, np.nan, P), Q),
         "initial factors in the wrong order": (Q, P),
         "initial factors of another rank": (P[:, :2], Q[:, :2]),
         "initial factors of two ranks": (P, Q[:, :2]),
         "an init that is not a pair": 3,
     }.items():
-        with s.raises(InvalidInputError, description):
+        with s.raises(InvalidInputError, name):
             s.solve(objective, init=init)
     with s.raises(InvalidInputError, "a dense matrix"):
         s.solve(objective, np.ones(SHAPE))

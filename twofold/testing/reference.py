@@ -47,14 +47,12 @@ def entries(
     """
     coo = matrix.tocoo() if sparse.issparse(matrix) else sparse.coo_array(matrix)
     data: str = objective.data
-    separate_weights = (
-        np.ones(coo.nnz) if weights is None else np.asarray(weights, dtype=np.float64)
-    )
+    factors = np.ones(coo.nnz) if weights is None else np.asarray(weights, dtype=np.float64)
     for u, i, stored, factor in zip(
         coo.row.tolist(),
         coo.col.tolist(),
         coo.data.tolist(),
-        separate_weights.tolist(),
+        factors.tolist(),
         strict=True,
     ):
         target = {"targets": stored, "signed": float(stored >= 0.0)}.get(data, 1.0)
@@ -207,14 +205,14 @@ def fold_in(
     P = np.zeros((n_rows, k))
     for u in np.flatnonzero(stored).tolist():
         if np.all((curvature[u] > 0.0) | ((curvature[u] == 0.0) & (linear[u] == 0.0))):
-            sqrt_curvature = np.sqrt(curvature[u])
+            root = np.sqrt(curvature[u])
             rhs = np.divide(
                 linear[u],
-                sqrt_curvature,
-                out=np.zeros_like(sqrt_curvature),
-                where=sqrt_curvature > 0.0,
+                root,
+                out=np.zeros_like(root),
+                where=root > 0.0,
             )
-            system = np.vstack([sqrt_curvature[:, None] * Q, np.sqrt(ridge[u]) * np.identity(k)])
+            system = np.vstack([root[:, None] * Q, np.sqrt(ridge[u]) * np.identity(k)])
             P[u] = np.linalg.lstsq(system, np.concatenate([rhs, np.zeros(k)]), rcond=None)[0]
         else:
             normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
