@@ -31,7 +31,7 @@ def test_kernels_are_compiled_in_other_processes(monkeypatch, capsys):
     monkeypatch.setattr(module, "_KINDS", {"sgd": None})  # all of them: test_cache
     warm_up(processes=1)
     out = capsys.readouterr().out
-    assert out.startswith("Kernels are compiled, in ")
+    assert out.startswith("The kernels were compiled in ")
     folder = out.rpartition("They are in ")[2].strip()
     assert any(name.startswith("sgd_") for name in os.listdir(folder))
 

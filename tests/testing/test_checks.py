@@ -209,7 +209,7 @@ def test_stationarity_fails_before_convergence():
         check_solver(ValidSolver, stationary=True)
 
 
-@pytest.mark.parametrize("stranger", [int, ALS(), "als"])
+@pytest.mark.parametrize("not_a_solver", [int, ALS(), "als"])
 def test_only_solver_classes_are_accepted(not_a_solver):
     with pytest.raises(AssertionError, match="not a subclass of"):
         check_solver(not_a_solver)

@@ -60,12 +60,12 @@ def fold_in(
     ranking = list(model.recommend(sample, top)) if top and sample.shape[0] else []
     report.show(
         f"{folded.row_ids.size:,} playlists folded in; {folded.n_dropped_pairs:,} pairs with "
-        f"{folded.n_dropped_cols:,} unknown tracks left out; {folded.n_empty_rows:,} playlists "
-        "have no known track and are zero"
+        f"{folded.n_dropped_cols:,} unknown tracks dropped; {folded.n_empty_rows:,} playlists "
+        "without known tracks have zero factors"
     )
     for playlist, found in ranking:
         tracks = ", ".join(str(track) for track, _ in found)
-        nothing = "nothing, as no track of it is known or it has all of them"
+        nothing = "none, because no track of it is known or it contains all tracks"
         report.show(f"playlist {playlist}: {tracks or nothing}")
     if output is not None:
         report.show(f"The factors are in {output}.")
@@ -140,7 +140,7 @@ def evaluate(
         report.show(f"{name:>16}  {sample}")
     if values["trained_on"]:
         report.show(
-            "The model was trained on some of these playlists (by their ids): see trained_on."
+            "The model was trained on some of these playlists (compared by id); see trained_on."
         )
     report.show_json(values)
 
@@ -165,6 +165,6 @@ def _split(
     heldout = heldout.align(model.col_ids)
     common_ids = np.intersect1d(pairings.row_ids, heldout.row_ids)
     if not common_ids.size:
-        raise InvalidInputError("the held-out table has no playlist that is in the other table")
+        raise InvalidInputError("the held-out table and the other table have no common playlist")
     visible = pairings.take_rows(pairings.row_index(common_ids))
     return visible, heldout.take_rows(heldout.row_index(common_ids)).matrix

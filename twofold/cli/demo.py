@@ -57,7 +57,7 @@ def demo(
     data, pairings = _make_data(folder, playlists, tracks, rng, report)
     parts = split_rows(pairings, validation=0.0, test=0.2, rng=rng)
     report.show(
-        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are kept aside."
+        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are held out."
     )
     objective = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
     solver = ALS(
@@ -134,9 +134,9 @@ def _complete_playlists(
     baseline = recall_at_k(_most_popular(train, visible), hidden.matrix, _TOP)
     tastes = _share_of_taste(data, ranking)
     report.show(
-        f"4. Folded the {visible.shape[0]:,} kept playlists in, a fifth of each hidden. Among "
+        f"4. Folded in {visible.shape[0]:,} held-out playlists, with a fifth of each hidden. Among "
         f"{_TOP} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
-        f"tracks: {baseline:.0%}), and {tastes:.0%} are of the playlist's own tastes."
+        f"tracks: {baseline:.0%}), and {tastes:.0%} belong to the tastes of the playlist."
     )
     _show_examples(data, visible, ranking, report)
     return {

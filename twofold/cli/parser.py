@@ -99,7 +99,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_words(self, words: Sequence[str]) -> ParsedValues:
-        """Return the values of what was typed."""
+        """Return the given values of positional arguments and options."""
         namespace, unknown = self.parse_known_intermixed_args(words)
         for word in sorted(unknown, key=lambda word: not word.startswith("-"))[:1]:
             matches = get_close_matches(word.partition("=")[0], self._flags, 1)
@@ -148,7 +148,7 @@ class Choice:
         return self.classes[text] if text in self.classes else get_solver(text)
 
     def add_options(self, parser: Parser, words: Sequence[str]) -> Factory:
-        """Add the options; return what makes an instance of the class that is typed."""
+        """Add the options; return a function that creates an instance of the selected class."""
         default = selected = next(iter(self.classes))
         flag = f"--{self.name}"
         for word, next_word in pairwise([*words, ""]):

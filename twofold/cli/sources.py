@@ -112,7 +112,7 @@ def _kind_and_argument(source: str) -> tuple[str, Any]:
 
 
 def _kind_of_folder(folder: Path) -> tuple[str, Path]:
-    for argument in (folder, folder / "data"):  # where the distributed zip has the slices
+    for argument in (folder, folder / "data"):  # the folder of the slices in the distributed zip
         if any(argument.glob("mpd.slice.*")):
             return _MPD, argument
     if any(folder.rglob("*.parquet")):

@@ -124,7 +124,7 @@ def tune(
     )  # fmt: skip
     report.show(str(result))
     if not result.complete:
-        report.show("Interrupted: these are the trials that had finished.")
+        report.show("Interrupted: only the finished trials are listed.")
     elif np.isfinite(result[0].score):
         best = ", ".join(f"{name}={item}" for name, item in result[0].parameters.items())
         report.show(f"Best: {best}")

@@ -74,14 +74,14 @@ def _compile(owner: Any, method: str, numbers: dict[str, Any]) -> int:
             try:
                 return _to_float(compiled(parameters, a))
             except Exception:
-                return np.nan  # What a kernel calls cannot raise.
+                return np.nan  # Functions called by kernels cannot raise.
     else:
 
         def formula(a: float, b: float) -> float:
             try:
                 return _to_float(compiled(parameters, a, b))
             except Exception:
-                return np.nan  # What a kernel calls cannot raise.
+                return np.nan  # Functions called by kernels cannot raise.
 
     try:
         c_function = numba.cfunc(types.float64(types.float64, types.float64))(formula)
