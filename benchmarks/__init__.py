@@ -1,1 +1,1 @@
-"""Benchmarks: ``pytest benchmarks`` and ``python -m benchmarks``, see docs/benchmarks.md."""
+"""Benchmarks: ``pytest benchmarks`` and ``python -m benchmarks``; see docs/benchmarks.md."""

@@ -1,7 +1,7 @@
 """Compare solvers and packages on one objective.
 
-``python -m benchmarks run`` measures the runs that the results file lacks, each in a process of its
-own, and writes the page, the tables and the plot; ``report`` only writes them again.
+``python -m benchmarks run`` measures the runs that are missing in the results file, each in a
+separate process, and writes the page, the tables and the plot; ``report`` only writes them.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from benchmarks.machine import child_environment, machine
 
 
 def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
-    """Run the requests that the results file lacks, and store each run when it ends."""
+    """Run the requests that are missing in the results file, and store each result."""
     requests = list(_requests(chosen, entries))
     with Store(chosen.results) as store:
         todo = [request for request in requests if not store.has(request)]
-        print(f"{len(todo)} runs to do, {len(requests) - len(todo)} are there.", flush=True)
+        print(f"{len(todo)} runs to do, {len(requests) - len(todo)} are stored.", flush=True)
         for number, request in enumerate(todo, start=1):
             text = "{solver} on {data}, {problem}, n_factors={n_factors}, {n_threads} threads"
             print(f"[{number}/{len(todo)}] {text.format(**request)}", end=" ", flush=True)
@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
 
 
 def _requests(chosen: argparse.Namespace, entries: dict[str, Entry]) -> list[dict[str, object]]:
-    """Return all runs; repeats are the outermost loop, so that they are spread over time."""
+    """Return all requests; repeats are the outermost loop, so that they are spread over time."""
     return [
         {
             "solver": name, "data": data, "problem": problem, "n_factors": n_factors,
@@ -64,12 +64,12 @@ def _in_a_process(request: dict[str, object], timeout: float) -> dict[str, objec
             env=child_environment(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return {**NOTHING, "status": "failed", "message": f"it did not finish in {timeout:g} s"}
+        return {**NOTHING, "status": "failed", "message": f"no result after {timeout:g} s"}
     try:
         answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        message = f"the process ended with {done.returncode}: {reason}"
+        message = f"the process exited with {done.returncode}: {reason}"
         return {**NOTHING, "status": "failed", "message": message}
     return answer
 
@@ -91,24 +91,24 @@ def report(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
         write_figure(runs, order(runs, entries), *plots)
         written += plots
     except ImportError as error:
-        print(f"There is no plot: {error.name} is not installed.")
+        print(f"No plot was written, because {error.name} is not installed.")
     print("Written: " + ", ".join(map(str, written)))
 
 
 def guard(old: Path, new: Path) -> bool:
-    """Print what got slower or worse than in an older file; return whether anything did."""
+    """Print regressions relative to an older file; return whether there are any."""
     with Store(old) as old_store, Store(new) as new_store:
         findings = compare(old_store.runs(), new_store.runs())
     for finding in findings:
         print(f"{finding.what}: {finding.text}")
     bad = [finding for finding in findings if finding.what != "unknown"]
     if not findings:
-        print(f"Nothing is slower or worse than in {old}, beyond the noise of both.")
+        print(f"No regression relative to {old} exceeds the noise.")
     return bool(bad)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser with one-line errors."""
 
     def error(self, message: str) -> NoReturn:
         """Print the message; exit with status 2."""
@@ -132,24 +132,24 @@ def _options() -> argparse.ArgumentParser:
     option("--problem", nargs="+", default=list(PROBLEMS), choices=PROBLEMS, metavar="PROBLEM",
            help="all by default, see below")
     option("--solver", nargs="+", metavar="NAME", help="all by default")
-    option("--entries", type=Path, metavar="FILE", help="a Python file with ENTRIES of your own")
+    option("--entries", type=Path, metavar="FILE", help="a Python file that defines ENTRIES")
     option("--n-factors", nargs="+", type=_positive, default=[64], metavar="K")
     option("--n-threads", nargs="+", type=_positive, default=[2], metavar="N",
-           help="given to every solver")
-    option("--seeds", type=_positive, default=1, metavar="N", help="how many starts")
+           help="number of threads of every solver")
+    option("--seeds", type=_positive, default=1, metavar="N", help="number of initial factors")
     option("--repeats", type=_positive, default=1, metavar="N",
-           help="how often each run is repeated, which shows the noise")
-    option("--epochs", type=_positive, default=15, metavar="N", help="at most, for each run")
+           help="repetitions of each run, to measure the noise")
+    option("--epochs", type=_positive, default=15, metavar="N", help="maximum epochs of each run")
     option("--budget", type=float, default=15.0, metavar="S",
-           help="seconds of work after which a run ends with the epoch that it is in")
+           help="seconds after which a run stops at the end of the epoch")
     option("--timeout", type=float, default=900.0, metavar="S",
-           help="seconds after which a run without an answer is ended and counts as failed")
+           help="seconds after which a run is terminated and counts as failed")
     option("--results", type=Path, default=Path("benchmarks.db"), metavar="FILE",
            help="runs in this file are not repeated")
     option("--output", type=Path, default=Path("benchmarks"), metavar="NAME",
            help="NAME.html, .md, .svg and .png are written")
     option("--compare", type=Path, metavar="OLD.db",
-           help="print what is slower or worse than in an older file; exit with 1 if anything is")
+           help="print regressions relative to an older file; exit with 1 if there are any")
     # fmt: on
     return parser  # fmt: skip
 
@@ -162,7 +162,7 @@ def _positive(text: str) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> dict[str, Entry]:
-    """Return the entries; raise ValueError if anything named does not exist."""
+    """Return the entries; raise ValueError if an argument is invalid."""
     entries = all_entries(chosen.entries)
     for name in chosen.solver or ():
         if name not in entries:
@@ -180,12 +180,14 @@ def _check(chosen: argparse.Namespace) -> dict[str, Entry]:
             raise ValueError(f"--data: {error}") from None
     if not any(entries[name].solves(problem)
                for name in chosen.solver or entries for problem in chosen.problem):  # fmt: skip
-        raise ValueError("no --solver of these solves any --problem of these")
+        raise ValueError(
+            "none of these solvers (--solver) supports any of these problems (--problem)"
+        )
     return entries
 
 
 def main() -> None:
-    """Read the command line; run and report."""
+    """Run the command line."""
     parser = _options()
     chosen = parser.parse_args()
     try:
@@ -196,7 +198,7 @@ def main() -> None:
         if chosen.command == "run":
             run(chosen, entries)
     except KeyboardInterrupt:
-        print("\nInterrupted: finished runs are stored, and the same command resumes.")
+        print("\nInterrupted. The finished runs are stored; repeat the command to continue.")
         sys.exit(130)
     report(chosen, entries)
     if chosen.compare is not None and guard(chosen.compare, chosen.results):

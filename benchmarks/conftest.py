@@ -1,4 +1,4 @@
-"""Options, data, and the measurement: what is stored beside every time."""
+"""Options, data and the measurement of times and related figures."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from benchmarks.compare.problems import SIZES, load
 from benchmarks.machine import facts, forget_peak, memory_mb
 from twofold import Pairings
 
-collect_ignore = ["benchopt_sparse_mf"]  # tested by benchopt, see test_benchopt.py
+collect_ignore = ["benchopt_sparse_mf"]  # tested by benchopt
 _LINES: list[str] = []
 
 
@@ -23,18 +23,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("twofold benchmarks")
     group.addoption("--size", choices=SIZES, default="small", help="size of the generated data")
     group.addoption("--threads", type=int, default=int(facts()["threads"]), help="default: all")
-    group.addoption("--postgres", metavar="URL", help="of a database for a temporary table")
+    group.addoption("--postgres", metavar="URL", help="URL of a database for a temporary table")
 
 
 class BeyondNoise:
-    """The check of ``--benchmark-compare``: a median grew by more than 10% and by more than noise.
+    """The check of ``--benchmark-compare``: a median increased by more than 10% and the noise.
 
-    It did if the quartiles do not overlap: three quarters of the new times are above three quarters
-    of the old ones. Of less than three rounds the noise is unknown, and nothing is said.
+    The increase exceeds the noise if the first quartile of the new times is above the third
+    quartile of the old ones. With fewer than three rounds, the noise is unknown, and it passes.
     """
 
     def fails(self, current: dict[str, float], compared: dict[str, float]) -> str | None:
-        """Return what got slower, None if nothing did."""
+        """Return a description of the regression, or None."""
         if min(current["rounds"], compared["rounds"]) < 3 or current["q1"] <= compared["q3"]:
             return None
         ratio = current["median"] / compared["median"]
@@ -42,7 +42,7 @@ class BeyondNoise:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let ``--benchmark-compare`` fail if something got slower, unless limits are given."""
+    """Add the check to ``--benchmark-compare``, unless limits are given."""
     if config.option.benchmark_compare and not config.option.benchmark_compare_fail:
         config.option.benchmark_compare_fail = [BeyondNoise()]
 
@@ -59,16 +59,16 @@ def n_threads(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def pairings(size: str) -> Pairings:
-    """Generated playlists, the same in every run."""
+    """Return generated playlists, the same in every run."""
     return load(size)
 
 
 @pytest.fixture
 def measure(benchmark: Any, size: str, n_threads: int, request: pytest.FixtureRequest) -> Callable:
-    """Time a call; keep the seconds of the first call, rates, peak memory and the machine.
+    """Time a call; store the seconds of the first call, rates, peak memory and the machine.
 
-    ``work`` maps units to the amount of a call, and ``peak`` units to what the machine does in a
-    second; ``info`` is stored as it is.
+    ``work`` maps units to the amount of work of a call, and ``peak`` maps units to a function that
+    returns the rate of the machine. ``info`` is stored unchanged.
     """
 
     def timed(
@@ -104,7 +104,7 @@ def measure(benchmark: Any, size: str, n_threads: int, request: pytest.FixtureRe
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what pytest-benchmark stores in its file only."""
+    """Print the figures that pytest-benchmark only stores in its file."""
     if _LINES:
         terminalreporter.section("figures of the benchmarks")
         terminalreporter.write_line(", ".join(f"{name} {text}" for name, text in facts().items()))
@@ -122,7 +122,7 @@ def gemm(n_threads: int) -> float:
 
 @cache
 def copying(n_threads: int) -> float:
-    """Return gigabytes a second, read and written, of threads that copy 256 MB."""
+    """Return the gigabytes read and written per second by threads that copy 256 MB."""
     source, target = np.ones(1 << 25), np.empty(1 << 25)
     parts = [np.array_split(array, n_threads) for array in (target, source)]
     with ThreadPoolExecutor(n_threads) as pool:

@@ -1,4 +1,4 @@
-"""Versions, processor, BLAS and threads, on which every figure depends; and memory."""
+"""Versions, processor, BLAS and threads, which determine all figures, and memory."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ import twofold
 
 @cache
 def facts() -> dict[str, str]:
-    """Return name and value of each."""
+    """Return the versions, the processor, the BLAS and the number of threads by name."""
     blas = sorted(
         {pool["internal_api"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     )
@@ -35,12 +35,12 @@ def facts() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Return all of it in one line."""
+    """Return all facts in one line."""
     return ", ".join(f"{name} {value}" for name, value in facts().items())
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """Return the environment for a process that is measured: OpenBLAS chooses its own kernels."""
+    """Return the environment of a measured process, in which OpenBLAS selects its own kernels."""
     left_out = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     return {name: text for name, text in os.environ.items() if name not in left_out} | changes
 
@@ -60,7 +60,7 @@ def _processor() -> str:
 
 
 def memory_mb(name: str) -> float | None:
-    """Return VmRSS (now) or VmHWM (the peak) of this process, None if the system has no such."""
+    """Return VmRSS (current) or VmHWM (peak) of this process, or None if not available."""
     try:
         found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
@@ -69,6 +69,6 @@ def memory_mb(name: str) -> float | None:
 
 
 def forget_peak() -> None:
-    """Reset the peak, so that it excludes scoring (Linux, see proc(5), clear_refs)."""
+    """Reset the peak, so that it excludes scoring (Linux; see proc(5), clear_refs)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

@@ -4,11 +4,11 @@
     python -m benchmarks.start_up warm [--beside FOLDER] [--repeats 3]
 
 ``cold`` is the CPU time (user and system) of the first `ALS.solve` in a new process with an empty
-NUMBA_CACHE_DIR; ``warm`` is the seconds of import and first solve in a process with the kernels on
-disk, less those of the same solve repeated there. Both can alternate with another checkout.
+NUMBA_CACHE_DIR. ``warm`` is the time of the import and the first solve in a process with cached
+kernels, minus the time of repeating that solve. Both can alternate with another checkout.
 
-This is no pytest benchmark: every measurement needs a new process, and another checkout its own
-import path; pytest-benchmark times calls in one process.
+This is not a pytest benchmark, because every measurement needs a new process, and another checkout
+needs another import path.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import twofold
 from benchmarks.machine import child_environment, machine
 
-# Public names only: it also runs with other versions.
+# Uses public names only, so that it also runs with other versions.
 _CHILD = """
 import json, resource, time
 started = time.perf_counter()
@@ -52,7 +52,7 @@ print(json.dumps({
 
 
 def cold(beside: Path | None, repeats: int) -> None:
-    """Print CPU seconds of the first solve of a process that has to compile."""
+    """Print the CPU seconds of the first solve of a process without cached kernels."""
     found: dict[Path, list[tuple[float, ...]]] = {folder: [] for folder in _checkouts(beside)}
     with tempfile.TemporaryDirectory() as bytecode:
         for folder in found:
@@ -66,10 +66,10 @@ def cold(beside: Path | None, repeats: int) -> None:
 
 
 def warm(beside: Path | None, repeats: int) -> None:
-    """Print seconds of import and first solve, with compiled kernels on disk."""
+    """Print the seconds of the import and the first solve with cached kernels."""
     found: dict[Path, list[tuple[float, ...]]] = {folder: [] for folder in _checkouts(beside)}
     with tempfile.TemporaryDirectory() as name:
-        # Checkouts can share the folder: their kernels are in different folders below it.
+        # Checkouts can share the folder, because their kernels are in different subfolders.
         for folder in found:
             _measured(folder, Path(name), Path(name))
         for _ in range(repeats):
@@ -93,7 +93,7 @@ def _measured(folder: Path, bytecode: Path, kernels: Path) -> dict[str, float]:
 
 
 def _run_child(folder: Path, bytecode: Path, code: str, kernels: Path | None = None) -> str:
-    """Run code with the twofold of a folder; Python's bytecode is compiled beforehand."""
+    """Run code with the twofold of a folder and with compiled bytecode."""
     environment = child_environment(
         PYTHONPATH=str(folder),
         PYTHONPYCACHEPREFIX=str(bytecode),
@@ -110,7 +110,7 @@ def _run_child(folder: Path, bytecode: Path, code: str, kernels: Path | None = N
 
 
 def _print_medians(titles: list[str], found: dict[Path, list[tuple[float, ...]]]) -> None:
-    """Print a row for each checkout, and the ratio of the first column to that of the other."""
+    """Print a row for each checkout, and the ratio of their first columns."""
     print(f"\n| checkout | {' | '.join(titles)} | smallest to largest |")
     print("|---" * (len(titles) + 2) + "|")
     firsts = []
@@ -126,7 +126,7 @@ def _print_medians(titles: list[str], found: dict[Path, list[tuple[float, ...]]]
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.start_up", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""The comparison itself: honest solvers agree, dishonest ones are shown as such."""
+"""The comparison: valid solvers agree, and invalid results are detected."""
 
 import json
 import shlex
@@ -118,7 +118,7 @@ def test_a_refitted_entry_has_a_point_for_each_fit(request_for):
     answer = measure(request_for("refitted", max_epochs=6))
     assert [point[0] for point in answer["points"]] == [1, 2, 4, 6]
     assert answer["wall"] is None
-    assert 0.05 < answer["start_up"] < 0.5  # it sleeps at its first call
+    assert 0.05 < answer["start_up"] < 0.5  # The first call sleeps.
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_refitted_entry_has_a_point_for_each_fit(request_for):
         ("early", "stopped early", "0 of 3"),
         ("crash", "failed", "MemoryError: no room"),
         ("nan", "diverged", "not a finite number"),
-        ("transposed", "failed", "do not fit"),
+        ("transposed", "failed", "do not match"),
         ("missing package", "not installed", "a_package_that_is_not_there"),
     ],
 )
@@ -205,7 +205,7 @@ def test_store_table_page_and_plot(request_for, tmp_path):
 
 
 def test_a_gap_is_that_to_the_runs_own_optimum(request_for, tmp_path):
-    """Columns are trained anew in each run: another version gives slightly other ones."""
+    """Each run trains its own columns, which differ slightly between versions."""
     with Store(tmp_path / "r.db") as store:
         for name, optimum in (("bad fold", 50.0), ("mine", 40.0)):
             answer = {**NOTHING, "status": "finished", "message": "", "optimum": optimum,
@@ -218,12 +218,12 @@ def test_a_gap_is_that_to_the_runs_own_optimum(request_for, tmp_path):
 
 def test_foreign_files_of_results_are_refused(tmp_path):
     (tmp_path / "text.db").write_text("no database, but a text that is long enough to look at" * 9)
-    with pytest.raises(SystemExit, match="not a file of results"):
+    with pytest.raises(SystemExit, match="not a results file"):
         Store(tmp_path / "text.db")
 
 
 def _repeated(run, factors, total=1.0):
-    """Give a run again and again, slower by a factor and with another objective."""
+    """Return repetitions of a run with scaled times and objective."""
     return [
         replace(
             run, repeat=repeat,
@@ -279,7 +279,7 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
     again = subprocess.run(
         [*words, "--solver", "mine"], capture_output=True, text=True, check=False
     )
-    assert "0 runs to do, 1 are there" in again.stdout
+    assert "0 runs to do, 1 are stored" in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -289,13 +289,13 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
         ("--problem al", "invalid choice: 'al'"),
         (
             "--data smal",
-            "'smal' is none of tiny, small, medium, large, mpd, a .npz file or an SQLAlchemy URL",
+            "'smal' is invalid: give tiny, small, medium, large, mpd, a .npz file or a database",
         ),
         ("--data none.npz", "none.npz: there is no such file"),
         ("--data sqlite:///none.db", "sqlite:///none.db: there is no such file"),
         ("--data sqlite:///empty.db", "no such table: pairings"),
         ("--data nosuch://host/x", "nosuch"),
-        ("--solver LIBMF --problem all", "no --solver of these solves any --problem"),
+        ("--solver LIBMF --problem all", "none of these solvers (--solver) supports any"),
         ("--entries none.py", "there is no such Python file"),
         ("--compare none.db", "there is no such file"),
     ],

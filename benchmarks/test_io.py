@@ -1,4 +1,4 @@
-"""Reading and writing pairs, beside the notebook's loop, ConnectorX and pandas."""
+"""Reading and writing pairs, compared with the notebook's loop, ConnectorX and pandas."""
 
 import importlib.util
 import json
@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from twofold import Pairings
 from twofold.io import import_mpd, read_mpd, read_npz, read_sql, write_sql
 
-LOOP_ROWS = 500_000  # of the notebook's loop, whose speed does not depend on the number of rows
+LOOP_ROWS = 500_000  # for the notebook's loop; its speed does not depend on the number of rows
 TEXT = "SELECT pid, tid FROM pairings"
 READ = {"read_npz": read_npz, "open": Pairings.open}
 
 
 def notebook_loop(url):
-    """Do what the notebook's make_R_list_sql does: one fetchone for each row."""
+    """Read like the notebook's make_R_list_sql, with one fetchone for each row."""
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         n = connection.execute(sa.text("SELECT COUNT(*) FROM pairings")).scalar_one()
@@ -27,7 +27,7 @@ def notebook_loop(url):
         found = np.empty((min(n, LOOP_ROWS), 2))
         for place in range(len(found)):
             row = result.fetchone()
-            if isinstance(row[0], int):  # Texts cannot become floats: they are fetched only.
+            if isinstance(row[0], int):  # Texts are only fetched, not converted to floats.
                 found[place, 0] = int(row[0])
                 found[place, 1] = int(row[1])
     engine.dispose()
@@ -42,7 +42,7 @@ def connectorx_alone(url):
 
 
 def pandas_alone(url):
-    """Return a frame."""
+    """Return a DataFrame."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     engine = sa.create_engine(url)
     frame = pandas.read_sql(TEXT, engine)
@@ -71,7 +71,7 @@ def measure_reading(measure, pairings, way, url):
 
 @pytest.fixture(scope="module", params=["integer", "text"])
 def written(request, pairings, tmp_path_factory):
-    """Pairings with ids of a kind, and the URL of an SQLite file with them."""
+    """Return pairings with integer or text ids, and the URL of an SQLite file of them."""
     if request.param == "text":
         n_rows, n_cols = pairings.shape
         pairings = replace(
@@ -97,7 +97,7 @@ def test_read_sqlite(measure, written, way):
 def postgres(request, pairings):
     url = request.config.getoption("--postgres")
     if url is None:
-        pytest.skip("--postgres gives no URL")
+        pytest.skip("--postgres is not given")
     write_sql(pairings, url)
     yield url
     engine = sa.create_engine(url)
@@ -141,7 +141,7 @@ def test_open(measure, pairings, tmp_path, options):
 
 
 def slice_of(first, n_playlists, rng):
-    """Return a slice of the Million Playlist Dataset's shape: few tracks are popular."""
+    """Return a slice in the format of the Million Playlist Dataset, with few popular tracks."""
     letters = string.ascii_letters + string.digits
 
     def track(position):
@@ -167,7 +167,7 @@ def slice_of(first, n_playlists, rng):
 
 @pytest.fixture(scope="module")
 def slices(size, tmp_path_factory):
-    """Three slices: of 1,000 playlists (33 MB each) from the size "large" on."""
+    """Write three slices; from the size "large" on, each has 1,000 playlists (33 MB)."""
     folder, rng = tmp_path_factory.mktemp("mpd"), random.Random(0)
     n = 1000 if size in ("large", "mpd") else 20
     for first in range(0, 3 * n, n):
@@ -179,7 +179,7 @@ def slices(size, tmp_path_factory):
 @pytest.mark.benchmark(group="slices of the Million Playlist Dataset")
 @pytest.mark.parametrize("what", ["read_mpd", "import_mpd"])
 def test_slices(measure, slices, tmp_path, what):
-    """With orjson if it is installed."""
+    """Read with orjson if it is installed."""
     url = f"sqlite:///{tmp_path / 'mpd.db'}"
     ways = {
         "read_mpd": lambda: read_mpd(slices),

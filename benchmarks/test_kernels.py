@@ -1,4 +1,4 @@
-"""The row solve of ALS and the evaluation of the objective, beside what the machine can do."""
+"""The row solve of ALS and the evaluation of the objective, relative to the machine's peak."""
 
 import numpy as np
 import pytest
@@ -17,12 +17,12 @@ OBJECTIVES = {
     "all-cells": ALL_CELLS,
     "missing-huber": Objective(HuberLoss(0.5), unobserved_weight=0.1, unobserved="missing"),
 }
-# For each size: the work of a call in flops.
+# Flops of a call by size.
 WORK = {"tiny": 1e7, "small": 1e8, "medium": 1e9, "large": 3e9, "mpd": 3e9}
 
 
 def flops_of_a_row(d: int, k: int) -> float:
-    """Multiplications and additions of the cheaper exact way, without padding."""
+    """Return the multiplications and additions of the cheaper direct route, without padding."""
     return min(d * d * k + d**3 / 3, d * k * k + k**3 / 3) + 4.0 * d * k
 
 
@@ -40,7 +40,7 @@ def rows_of_length(d: int, k: int, size: str):
 @pytest.mark.parametrize("k", [32, 64, 128, 256])
 @pytest.mark.parametrize("d", [1, 4, 16, 32, 64, 128, 256, 1024])
 def test_row_solve(measure, size, n_threads, d, k):
-    """The row solve without the preparation of the columns, as a share of GEMM."""
+    """Time the row solve without preparing the columns, as a share of GEMM."""
     side, Q = rows_of_length(d, k, size)
     system = ColumnSystem.prepare(ALL_CELLS, Q, n_threads=n_threads)
 
@@ -57,7 +57,7 @@ def test_row_solve(measure, size, n_threads, d, k):
 @pytest.mark.parametrize("way", ["direct", "auto", "cg"])
 @pytest.mark.parametrize("d", [32, 128, 1024])
 def test_ways_to_solve_a_row(measure, size, n_threads, d, way):
-    """128 factors, from an initial guess that is 3% off; the distance to the direct solution."""
+    """128 factors, initial guess with 3% error; stores the distance to the direct solution."""
     side, Q = rows_of_length(d, 128, size)
     system = ColumnSystem.prepare(ALL_CELLS, Q, n_threads=n_threads)
     exact = system.solve(side, way="direct", n_threads=n_threads).row_factors
@@ -76,7 +76,7 @@ def test_ways_to_solve_a_row(measure, size, n_threads, d, way):
 @pytest.mark.parametrize("k", [8, 64, 128])
 @pytest.mark.parametrize("ridge", [1e-8, 1e-4, 1.0, 100.0])
 def test_accuracy(measure, n_threads, ridge, k):
-    """The largest relative error against QR in float64; popular columns are nearly parallel."""
+    """Store the largest relative error for nearly parallel columns, compared with float64 QR."""
     rng = np.random.default_rng(0)
     spread = np.exp(-np.arange(k) / 10) / np.sqrt(k)
     Q = (rng.normal(0.0, 0.3, (6000, k)) * spread + 0.5 / np.sqrt(k)).astype(np.float32)

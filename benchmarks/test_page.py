@@ -1,4 +1,4 @@
-"""The page in a real browser: it opens without errors or network, draws, filters and explains."""
+"""The page in a browser: no errors or network requests, plot, filters and tooltips."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if found is None:
-        pytest.skip("there is no chromium on this machine")
+        pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(
             executable_path=found,
@@ -59,7 +59,7 @@ def page(browser, tmp_path: Path):
     shown.on("request", lambda request: said.append(request.url))
     shown.goto(path.as_uri())
     yield shown
-    # The only requests are for the page and its empty icon, and there is no message.
+    # The only requests are those for the page and its empty icon, without console messages.
     assert [text for text in said if not text.startswith(("file://", "data:"))] == []
 
 

@@ -1,4 +1,4 @@
-"""Epochs of every solver, fold-in and recommendations, beside the notebook's loops and LIBMF."""
+"""Epochs of every solver, fold-in and recommendations, with the notebook's loops and LIBMF."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ def initial_factors(shape, k):
 @pytest.mark.parametrize("k", [10, 32, 64, 128])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_epoch(measure, pairings, n_threads, name, k):
-    """One epoch, without preparation and evaluation; SGD with flops and bytes of the rows."""
+    """Time one epoch without preparation and evaluation; for SGD, also flops and bytes."""
     kind, options, objective = SOLVERS[name]
     solver = kind(n_factors=k, n_threads=n_threads, **options)
     problem = Problem.of(objective, pairings.matrix)
@@ -48,7 +48,7 @@ def test_epoch(measure, pairings, n_threads, name, k):
     n = pairings.n_pairs
     work, peak = {"M pairs": n / 1e6}, {}
     if kind is SGD:
-        # A row is read and written; AdaGrad has a root, a division and four more a number.
+        # A row is read and written. AdaGrad adds a root, a division and four flops per number.
         flops = (12 if name == "SGD" else 8) * k
         work |= {"GFLOP": n * flops / 1e9, "GB": n * (16 * k + 12) / 1e9}
         peak = {"GFLOP": gemm, "GB": copying}
@@ -63,13 +63,13 @@ def test_epoch(measure, pairings, n_threads, name, k):
 @pytest.mark.benchmark(group="SGD beside LIBMF")
 @pytest.mark.parametrize("k", [32, 64, 128])
 def test_sgd_beside_libmf(measure, size, n_threads, k):
-    """20 epochs of SGD; seconds of LIBMF's 20, and of SGD to LIBMF's objective."""
+    """Time 20 epochs of SGD and of LIBMF, and SGD until it reaches LIBMF's objective."""
     pytest.importorskip("libmf", reason="libmf is not installed")
     matrix = planted({"tiny": 10_000, "small": 100_000}.get(size, 5_000_000))
     init = tuple(initial_factors(matrix.shape, k))
     fit = all_entries()["LIBMF"].refit(Work(TARGETS, matrix, init, 20, n_threads))
     spent = []
-    for n in (1, 20):  # the first is what it takes to set up
+    for n in (1, 20):  # n = 1 measures the set-up
         started = time.perf_counter()
         theirs = fit(n)
         spent.append(time.perf_counter() - started)
@@ -85,7 +85,7 @@ def test_sgd_beside_libmf(measure, size, n_threads, k):
 
 
 def planted(n_pairs, rank=8):
-    """Return values x.y + noise at pairs whose columns are unequally popular."""
+    """Return values x.y + noise at pairs with columns of different popularity."""
     rng = np.random.default_rng(0)
     n_rows, n_cols = n_pairs // 50, n_pairs // 100
     rows = rng.integers(n_rows, size=n_pairs)
@@ -99,7 +99,7 @@ def planted(n_pairs, rank=8):
 
 @njit(cache=True)
 def notebook_loop(pairs, P, Q, alpha, lam, n_iterations):
-    """Do what the notebook's run_epoch does: pair by pair, in scalars."""
+    """Run the notebook's run_epoch, pair by pair with scalars."""
     k = P.shape[1]
     for _ in range(n_iterations):
         new_P, new_Q = P.copy(), Q.copy()
@@ -121,7 +121,7 @@ def notebook_loop(pairs, P, Q, alpha, lam, n_iterations):
 @pytest.mark.parametrize("tail", ["long tail", "short tail"])
 @pytest.mark.benchmark(group="GD beside the notebook's loop")
 def test_gd_beside_the_notebook(measure, size, n_threads, tail, way):
-    """Ten epochs of a given rate, k = 10; GD with the evaluation after each of them."""
+    """Time ten epochs with a given rate, k = 10; GD includes the evaluation of each epoch."""
     n_rows, n_cols, n_pairs = {
         "long tail": (15_000, 218_000, 1_000_000), "short tail": (10_000, 20_000, 134_000),
     }[tail]  # fmt: skip
@@ -146,9 +146,9 @@ def test_gd_beside_the_notebook(measure, size, n_threads, tail, way):
 
 
 def long_tailed(n_rows, n_cols, n_pairs):
-    """Return ones at pairs in which every column occurs, and the rare ones mostly once.
+    """Return ones at random pairs; every column occurs, and rare columns mostly once.
 
-    The other pairs follow a Zipf-Mandelbrot law: rank r has probability ~ (r + 500)^-1.5.
+    The probability of the column of rank r is proportional to (r + 500)^-1.5 (Zipf-Mandelbrot).
     """
     rng = np.random.default_rng(0)
     low, high = 500.0**-0.5, (500.0 + n_cols) ** -0.5
@@ -163,7 +163,7 @@ def long_tailed(n_rows, n_cols, n_pairs):
 @pytest.mark.parametrize("k", [10, 64])
 @pytest.mark.benchmark(group="fold-in of many playlists")
 def test_fold_in(measure, pairings, n_threads, k, way):
-    """At most 500 playlists, for given columns."""
+    """Fold in at most 500 playlists for fixed columns."""
     Q = np.random.default_rng(0).normal(0.0, 0.3, (pairings.shape[1], k)).astype(np.float32)
     R, objective = pairings.matrix[:500], Objective(regularizer=L2(0.1))
 
@@ -189,7 +189,7 @@ def model(pairings):
 @pytest.mark.benchmark(group="one new playlist of 20 tracks")
 @pytest.mark.parametrize("beside", ["nothing", "training"])
 def test_fold_in_of_one_playlist(measure, model, pairings, beside):
-    """`FactorModel.fold_in`, alone and while another thread trains with all threads."""
+    """Time `FactorModel.fold_in` alone and during training with all threads."""
     tracks = np.random.default_rng(1).choice(pairings.col_ids, 20, replace=False)
     new = Pairings.from_arrays(np.zeros(20, np.int64), tracks)
     if beside == "nothing":
@@ -201,7 +201,7 @@ def test_fold_in_of_one_playlist(measure, model, pairings, beside):
 
 @contextmanager
 def training(pairings):
-    """Train in another thread of this process, from its second epoch on."""
+    """Train in another thread; yield after its first epoch."""
     begun, ended = threading.Event(), threading.Event()
 
     def watch(epoch, _):
@@ -224,7 +224,7 @@ def training(pairings):
 @pytest.mark.benchmark(group="recommendations")
 @pytest.mark.parametrize("n", [10, 500])
 def test_recommend(measure, model, pairings, n):
-    """At most 2,000 playlists of the fit."""
+    """Recommend for at most 2,000 playlists of the fit."""
     ids = pairings.row_ids[:2_000]
     ranking = measure(lambda: model.recommend(ids, n), work={"playlists": len(ids)})
     assert ranking.mask.all()

@@ -1,4 +1,4 @@
-"""Playlists drawn from planted taste groups, for tests, examples and benchmarks."""
+"""Synthetic playlists with planted taste groups, for tests, examples and benchmarks."""
 
 from dataclasses import dataclass
 
@@ -13,21 +13,21 @@ __all__ = ["PlaylistData", "make_playlists"]
 
 SHORTEST, LONGEST = 5, 250  # tracks in a playlist, as in the Million Playlist Dataset
 LENGTH_SPREAD = 0.9  # standard deviation of log(length)
-CONTRAST = 25.0  # a group's most popular track is (1 + CONTRAST)^2 times its least popular
-CHUNK = 10_000  # playlists drawn at a time, each chunk from its own seed
-MAX_ROUNDS = 50  # of drawing again what a playlist already had
+CONTRAST = 25.0  # (1 + CONTRAST)^2 is the ratio of the largest to the smallest probability
+CHUNK = 10_000  # playlists drawn at a time; each chunk has its own seed
+MAX_ROUNDS = 50  # maximum number of rounds that replace repeated tracks
 
 
 @dataclass(frozen=True, eq=False)
 class PlaylistData:
-    """Playlists and the taste groups they were drawn from.
+    """Playlists with the taste groups from which they were drawn.
 
     Parameters
     ----------
     pairings : Pairings, shape (n_playlists, n_tracks)
         Playlist ids are 1 to n_playlists and track ids 1 to n_tracks. Every stored value is 1.
     playlist_groups : ndarray of int64, shape (n_playlists, 2)
-        The two groups that each playlist draws from, twice the same where it is only one.
+        The two groups of each playlist, which are equal if it has only one.
     track_groups : ndarray of int64, shape (n_tracks,)
         The group of each track, from 0 to n_groups - 1.
     """
@@ -48,32 +48,32 @@ def make_playlists(
 ) -> PlaylistData:
     """Draw random playlists with planted taste groups.
 
-    Each track belongs to one group; the groups are equally large. A playlist has one or two groups,
-    and each of its tracks comes from one of these, or with probability `noise` from a group drawn
-    anew from all. Inside a group of n tracks the one of rank r = 0, 1, ... is drawn with
-    a probability proportional to about 1 / (1 + 25 r / n)^2, a Zipf-Mandelbrot law: half of the
-    draws go to 4% of the tracks, and most tracks occur rarely.
+    Each track belongs to one of the groups, which have equal sizes. A playlist has one or two
+    groups. Each of its tracks is drawn from one of these or, with probability `noise`, from a
+    random group. In a group of n tracks, the probability of the track of rank r = 0, 1, ... is
+    approximately proportional to 1 / (1 + 25 r / n)^2, a Zipf-Mandelbrot law: 4% of the tracks
+    account for half of the draws, and most tracks occur rarely.
 
-    The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, and clipped to
-    5 to 250. No track occurs twice in a playlist, so a playlist stays shorter where its groups have
-    hardly any tracks left to give.
+    The number of tracks in a playlist is log-normal with median 0.67 `mean_length`, clipped to
+    5 to 250. Tracks do not repeat in a playlist, so it is shorter if its groups contain too few
+    tracks.
 
     Parameters
     ----------
     n_playlists : int, default 2000
         Number of playlists, >= 1.
     n_tracks : int, default 1000
-        Number of tracks, >= n_groups. With few playlists some tracks occur in none.
+        Number of tracks, >= n_groups. With few playlists, some tracks do not occur.
     n_groups : int, default 8
         Number of taste groups, >= 1.
     mean_length : float, default 30.0
         Mean number of tracks in a playlist before clipping, from 5 to 250. The Million Playlist
         Dataset has 66.
     noise : float, default 0.1
-        Share of the tracks that ignore the playlist's groups, from 0 to 1.
+        Share of the tracks that are drawn from random groups, from 0 to 1.
     rng : int, numpy.random.Generator or None, default 0
-        Seed. The same parameters and seed give the same playlists. None draws a new seed from the
-        operating system.
+        Seed. The playlists are determined by the parameters and the seed. None draws a new seed
+        from the operating system.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def make_playlists(
 
 
 class _Tracks:
-    """Tracks dealt into equally large groups, in an order of popularity inside each group."""
+    """Tracks in groups of equal size, ordered by popularity within each group."""
 
     def __init__(self, n_tracks: int, n_groups: int, generator: np.random.Generator) -> None:
         self.order = generator.permutation(n_tracks)  # group by group, most popular first
@@ -126,7 +126,7 @@ class _Tracks:
         self.groups[self.order] = np.repeat(np.arange(n_groups), np.diff(self.starts))
 
     def draw(self, groups: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-        """Draw one track of each given group, by the inverse of the popularity's distribution."""
+        """Draw one track of each given group by inverting the distribution of the popularity."""
         share = generator.random(groups.size)
         place = (1.0 / (1.0 - share * CONTRAST / (1.0 + CONTRAST)) - 1.0) / CONTRAST
         size = self.starts[groups + 1] - self.starts[groups]
@@ -138,8 +138,8 @@ def _draw_playlist_groups(
     n_playlists: int, n_groups: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     groups = generator.integers(n_groups, size=(n_playlists, 2))
-    one_taste = generator.random(n_playlists) < 0.5
-    groups[one_taste, 1] = groups[one_taste, 0]
+    has_one_group = generator.random(n_playlists) < 0.5
+    groups[has_one_group, 1] = groups[has_one_group, 0]
     return groups
 
 
@@ -158,28 +158,28 @@ def _draw_pairs(
     noise: float,
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw distinct tracks for each playlist: playlist and track of every pair, sorted.
+    """Draw distinct tracks for each playlist; return playlist and track of every pair, sorted.
 
-    Each round draws exactly as many tracks as a playlist still lacks, and drops those it has. So a
-    playlist keeps the first `length` distinct tracks of one sequence of independent draws, which is
-    weighted sampling without replacement, and memory stays at one entry for each pair.
+    Each round draws as many tracks as a playlist is missing and drops repeated ones. A playlist
+    thus contains the first `length` distinct tracks of a sequence of independent draws, which is
+    weighted sampling without replacement. The memory is one entry for each pair.
     """
     n_tracks, n_groups = tracks.order.size, tracks.starts.size - 1
-    wanted = np.minimum(lengths, n_tracks)
-    lacking = wanted
+    targets = np.minimum(lengths, n_tracks)
+    n_missing = targets
     complete = []
-    keys = np.empty(0, dtype=np.int64)  # playlist * n_tracks + track, of the others
+    keys = np.empty(0, dtype=np.int64)  # playlist * n_tracks + track, of incomplete playlists
     for _ in range(MAX_ROUNDS):
-        playlist = np.repeat(np.arange(lengths.size), lacking)
+        playlist = np.repeat(np.arange(lengths.size), n_missing)
         group = playlist_groups[playlist, generator.integers(2, size=playlist.size)]
-        stray = generator.random(playlist.size) < noise
-        group[stray] = generator.integers(n_groups, size=int(stray.sum()))
+        from_any_group = generator.random(playlist.size) < noise
+        group[from_any_group] = generator.integers(n_groups, size=int(from_any_group.sum()))
         drawn = playlist * n_tracks + tracks.draw(group, generator)
         keys = np.sort(np.concatenate([keys, drawn]))
         keys = keys[np.diff(keys, prepend=-1) > 0]
         owner = keys // n_tracks
-        lacking = np.where(lacking > 0, wanted - np.bincount(owner, minlength=wanted.size), 0)
-        is_complete = lacking[owner] == 0
+        n_missing = np.where(n_missing > 0, targets - np.bincount(owner, minlength=targets.size), 0)
+        is_complete = n_missing[owner] == 0
         complete.append(keys[is_complete])
         keys = keys[~is_complete]
         if not keys.size:

@@ -1,4 +1,4 @@
-"""One objective for all packages: sparse matrix factorisation with squared loss."""
+"""Sparse matrix factorisation with squared loss, for all packages."""
 
 import time
 
@@ -13,9 +13,9 @@ from benchmarks.compare.worker import REST
 class Objective(BaseObjective):
     """The value of sum w (r - p.q)^2 + a0 sum_U (p.q)^2 + lam (sum s_u |p_u|^2 + sum s_i |q_i|^2).
 
-    It is computed in float64 by ``twofold.Objective``, as are the gradient norm and, from held-out
-    pairs, Recall@20 or RMSE. ``problem`` names the pairs, weights and penalties, see
-    ``benchmarks/compare/problems.py``; the columns of the ``fold`` problems are fixed.
+    The value and the gradient norm are computed in float64 by ``twofold.Objective``, Recall@20 or
+    RMSE from held-out pairs. ``problem`` selects the pairs, weights and penalties; see
+    ``benchmarks/compare/problems.py``. The columns of the ``fold`` problems are fixed.
     """
 
     name = "Sparse matrix factorisation"
@@ -32,7 +32,7 @@ class Objective(BaseObjective):
 
     @classmethod
     def get_all_parameter_values(cls, name):
-        return "all" if name == "problem" else None  # a problem, not benchopt's "all values"
+        return "all" if name == "problem" else None  # the name of a problem, not all values
 
     def skip(self, pairings):
         if self.problem not in PROBLEMS:
@@ -54,7 +54,7 @@ class Objective(BaseObjective):
 
     def evaluate_result(self, row_factors, col_factors, start_up):
         P, Q = (np.asarray(factors) for factors in (row_factors, col_factors))
-        value = metric = norm = float("nan")  # benchopt takes it for divergence
+        value = metric = norm = float("nan")  # benchopt treats nan as divergence
         if np.isfinite(P).all() and np.isfinite(Q).all():
             value, metric = self.task.value(P, Q), self.task.metric(P, Q)
             norm = self.task.gradient_norm(P, Q)

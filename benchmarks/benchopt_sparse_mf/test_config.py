@@ -7,7 +7,7 @@ import pytest
 
 
 def check_test_solver_run(solver_class):
-    """Spark needs Java."""
+    """Skip Spark if Java is not installed."""
     if solver_class.name == "Spark MLlib" and not (
         shutil.which("java") or os.environ.get("JAVA_HOME")
     ):
@@ -15,7 +15,7 @@ def check_test_solver_run(solver_class):
 
 
 def check_test_solver_install(solver_class):
-    """``pip install -e ".[bench,peers]"`` installs the packages, not benchopt."""
+    """Skip, because ``pip install -e ".[bench,peers]"`` installs the packages."""
     pytest.skip("Installed by pip with the extras of twofold")
 
 

@@ -1,6 +1,6 @@
-"""The comparison of solvers: one objective, the same initial factors, time without scoring.
+"""Comparison of solvers with one objective and the same initial factors; times exclude scoring.
 
-``entries`` (ours, and how to add yours), ``peers`` (other packages), ``problems``, ``worker`` (one
-run in a process of its own), ``store`` (results in SQLite), ``summary`` (the figures) and its
-``page``, ``figure`` and Markdown, ``regression`` (old and new).
+Modules: ``entries`` (twofold's solvers, and how to add others), ``peers`` (other packages),
+``problems``, ``worker`` (one run in a separate process), ``store`` (results in SQLite), ``summary``
+(figures and Markdown), ``page``, ``figure`` and ``regression`` (comparison of two results files).
 """

@@ -1,6 +1,6 @@
 """The entries. An entry minimises an objective and reports its factors after each epoch.
 
-A solver of your own needs one file, named on the command line::
+To add a solver, write one file and name it on the command line::
 
     from benchmarks.compare.entries import Entry, ours
     from my_package import MySolver, factorise
@@ -39,13 +39,13 @@ class Work:
     matrix: Any
     """csr_array of the training pairs."""
     init: tuple[Factors, Factors]
-    """The initial factors, the same for every solver; float32, copies."""
+    """Copies of the initial factors, which are the same for every solver; float32."""
     max_epochs: int
     n_threads: int
 
 
 class Report(Protocol):
-    """Takes factors after an epoch and scores them outside the time."""
+    """Scores the factors after an epoch; the time of the scoring is excluded."""
 
     def __call__(
         self,
@@ -58,32 +58,33 @@ class Report(Protocol):
     ) -> None:
         """Score P and Q.
 
-        ``epoch``: how many were run (default: one more than last time, from 0 for the start);
-        ``seconds``: the solver's own clock (default: time since `run` was called, without
-        scoring); ``claimed``: the objective that the solver itself computed, which is checked.
+        ``epoch`` is the number of epochs (default: one more than before, starting at 0 for the
+        initial factors), ``seconds`` the time measured by the solver (default: time since the call
+        of `run` without scoring), and ``claimed`` the objective computed by the solver, which is
+        checked.
         """
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A named way to solve some of the problems."""
+    """A named solver of some of the problems."""
 
     name: str
     run: Callable[[Work, Report], None] | None = None
-    """Trains from ``work.init`` and reports after each epoch."""
+    """Train from ``work.init`` and report after each epoch."""
     refit: Callable[[Work], Fit] | None = None
-    """For packages without a callback: ``refit(work)(n)`` trains n epochs from the package's own
+    """For packages without a callback, ``refit(work)(n)`` trains n epochs from the package's own
     initial factors. It is called with 1, 2, 4, ... epochs."""
     fold: Callable[[Objective, Any, Factors, int], Factors] | None = None
     """``fold(objective, matrix, Q, n_threads)`` returns the best rows for fixed columns."""
     problems: tuple[str, ...] = tuple(PROBLEMS)
     notes: str = ""
-    """The mapping of its parameters to the formula, and every deviation."""
+    """Mapping of the parameters to the formula, and all deviations from it."""
     epochs: int = 1
-    """Epochs for each epoch of the others, for a solver with much cheaper epochs."""
+    """Factor of the number of epochs, for a solver with much cheaper epochs."""
 
     def solves(self, problem: str) -> bool:
-        """Whether the entry solves a problem."""
+        """Return whether the entry solves a problem."""
         way = self.fold if PROBLEMS[problem].convex else self.run or self.refit
         return way is not None and problem in self.problems
 
@@ -91,7 +92,7 @@ class Entry:
 def ours(
     name: str, kind: type[Solver], notes: str = "", epochs: int = 1, **parameters: Any
 ) -> Entry:
-    """Make an entry of a twofold solver class, ours or yours."""
+    """Create an entry of a subclass of `Solver`."""
 
     def run(work: Work, report: Report) -> None:
         def watch(epoch: int, so_far: Solution) -> None:
@@ -134,7 +135,7 @@ OURS = [
 
 
 def all_entries(extra: Path | None = None) -> dict[str, Entry]:
-    """Return ours, the peers, and those of a file, by name."""
+    """Return the entries of twofold, of the peers and of a file, by name."""
     from benchmarks.compare.peers import PEERS
 
     entries = [*OURS, *PEERS]

@@ -1,4 +1,4 @@
-"""The plot: a panel for each task, gap to the best value against seconds, both on log scales."""
+"""The plot: for each task, the gap to the best value against seconds, on log scales."""
 
 from itertools import groupby
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import short, summaries
 
-# Okabe & Ito's colours, which readers with any colour vision tell apart; dashes for a second round.
+# Colours of Okabe & Ito, distinguishable with colour blindness; dashed if they repeat.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _DASHES = ("-", "--", ":")
-_CEILING = 1e2  # gaps above it, of what diverges, would make the others a line
-_FLOOR = 1e-5  # gaps below it are drawn there: floating-point noise is no difference
+_CEILING = 1e2  # limit of the axis, because diverging runs would compress the other curves
+_FLOOR = 1e-5  # smaller gaps are drawn here, because they are rounding errors
 
 
 def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
-    """Write the plot to files (.svg or .png); names are the solvers in order."""
+    """Write the plot to files (.svg or .png); ``names`` are the solvers in order."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file, which needs no network."""
+"""The page: one self-contained HTML file without network requests."""
 
 import html
 import json
@@ -14,7 +14,7 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write_page(runs: list[Run], entries: dict[str, Entry], path: Path) -> None:
-    """Write the page for the runs."""
+    """Write the page of the runs."""
     seen = order(runs, entries)
     notes = "".join(
         f"<dt>{html.escape(name)}</dt><dd>{html.escape(entries[name].notes)}</dd>"
@@ -33,21 +33,21 @@ def write_page(runs: list[Run], entries: dict[str, Entry], path: Path) -> None:
         "runs": [asdict(run) for run in runs if run.points],
     }
     page = _TEMPLATE.read_text(encoding="utf-8")
-    # "</" inside a script would end it; nan is no JSON.
+    # "</" would end the script element, and nan is not valid JSON.
     page = page.replace("__CONTENT__", json.dumps(_clean(content)).replace("</", "<\\/"))
     page = page.replace("__NOTES__", notes).replace("__MACHINES__", machines)
     path.write_text(page, encoding="utf-8")
 
 
 def order(runs: list[Run], entries: dict[str, Entry]) -> list[str]:
-    """Return the solvers that were run: ours first, and the others in the order of the entries."""
+    """Return the solvers of the runs: twofold first, then the others in their order."""
     names = {run.solver for run in runs}
     known = [name for name in entries if name in names]
     return [*known, *sorted(names.difference(known))]
 
 
 def _clean(value: object) -> object:
-    """Put null for numbers that are not finite."""
+    """Replace numbers that are not finite by None."""
     if isinstance(value, dict):
         return {key: _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Other packages, run on our objective. A package is imported when an entry runs.
+"""Other packages with the common objective. A package is imported when its entry runs.
 
-Each entry says how its parameters map to
+The notes of each entry describe how its parameters map to
 
     sum w (r - p.q)^2 + a0 sum_U (p.q)^2 + lam (sum s_u |p_u|^2 + sum s_i |q_i|^2)
 
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.compare.entries import Entry, Factors, Fit, Report, Work
 from twofold import Objective
 
-# -- implicit: weight 1 for missing cells, so everything is divided by a0 ----------------------
+# -- implicit: missing cells have weight 1, so the objective is divided by a0 ----------------------
 
 
 def _implicit_weights(objective: Objective, matrix: Any) -> Any:
@@ -42,7 +42,7 @@ def _implicit_model(objective: Objective, n_factors: int, n_threads: int, **opti
     )
 
 
-# As implicit recommends, as it has threads of its own.
+# Recommended by implicit, which has its own threads.
 _one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
@@ -76,7 +76,7 @@ def _implicit_fold(objective: Objective, matrix: Any, Q: Factors, n_threads: int
     return np.asarray(model.recalculate_user(np.arange(matrix.shape[0]), weights))
 
 
-# -- irspack: loss_type IALSPP is our formula with U = all cells -------------------------------
+# -- irspack: loss_type IALSPP is the formula with U = all cells --------------------------------
 
 
 def _irspack_trainer(
@@ -199,7 +199,7 @@ def _libmf(work: Work) -> Fit:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its source compares with "is"
+        warnings.simplefilter("ignore")  # SyntaxWarning of its source, which compares with "is"
         from libmf import mf
 
     entries, lam = work.matrix.tocoo(), work.objective.regularizer.weight
@@ -218,7 +218,7 @@ def _libmf(work: Work) -> Fit:
         engine.fit(triples)
         P, Q = engine.p_factors(), engine.q_factors()
         if np.isnan(Q).all():
-            raise FloatingPointError("all its factors are nan: it divides by the values' deviation")
+            raise FloatingPointError("all factors are nan: LIBMF divides by the values' deviation")
         return padded(P, work.matrix.shape[0]), padded(Q, work.matrix.shape[1])
 
     return fit
@@ -268,7 +268,7 @@ def _spark(work: Work) -> Fit:
 
 _OWN_START = " Own initial factors; refitted for each point."
 _IMPLICIT = (
-    "Missing cells have weight 1, so ours is divided by a0: confidence 1/a0, regularization "
+    "Missing cells have weight 1, so F is divided by a0: confidence 1/a0, regularization "
     "lam/a0. One BLAS thread, as it recommends. float32."
 )
 _IRSPACK = "loss_type IALSPP: alpha0 = a0, reg = lam, nu = exponent. float32."

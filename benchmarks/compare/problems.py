@@ -1,7 +1,7 @@
 """The problems: data, an objective, and held-out pairs for the metric.
 
-The training problems are not convex: their best known value is the lowest that any solver reached.
-The fold-in problems fix the columns: each row is a convex problem with a known optimum.
+The training problems are not convex, and their best known value is the lowest of all solvers. The
+fold-in problems have fixed columns, and each row is a convex problem with a known optimum.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A named problem, the same for any data."""
+    """A named problem, independent of the data."""
 
     objective: Objective
     text: str
@@ -54,19 +54,19 @@ PROBLEMS = {
     ),
 }
 
-_JUDGED = 500  # rows of the held-out metric
-_NOISE = 0.3  # of the values of "ratings"
+_JUDGED = 500  # number of rows for the held-out metric
+_NOISE = 0.3  # standard deviation of the noise of "ratings"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A problem on data: a matrix, an objective and held-out pairs."""
+    """A problem with data: a matrix, an objective and held-out pairs."""
 
     objective: Objective
     matrix: Any
-    """csr_array of the pairs to learn from."""
+    """csr_array of the training pairs."""
     heldout: Any
-    """csr_array of the pairs to predict, over the same columns."""
+    """csr_array of the held-out pairs, over the same columns."""
     col_factors: np.ndarray | None = None
     """The fixed columns of a fold-in problem."""
 
@@ -88,18 +88,18 @@ class Task:
 
     @cached_property
     def constant(self) -> float:
-        """The part of the objective that fixed columns make constant: their penalty."""
+        """The penalty of fixed columns, which is constant."""
         if self.col_factors is None:
             return 0.0
         nothing = np.zeros((self.matrix.shape[0], self.col_factors.shape[1]))
         return self.objective.value(self.matrix, nothing, self.col_factors).penalty
 
     def value(self, P: np.ndarray, Q: np.ndarray) -> float:
-        """Return the objective in float64, without what is constant."""
+        """Return the objective in float64 without its constant part."""
         return self.objective.value(self.matrix, P, Q).total - self.constant
 
     def gradient_norm(self, P: np.ndarray, Q: np.ndarray) -> float:
-        """Return the Euclidean norm of the gradient in float64; fixed columns have none."""
+        """Return the Euclidean norm of the gradient in float64, without that of fixed columns."""
         P, Q = (np.asarray(factors, dtype=np.float64) for factors in (P, Q))
         parts = self.objective.gradient(self.matrix, P, Q)
         free = parts if self.col_factors is None else parts[:1]
@@ -107,7 +107,7 @@ class Task:
 
     @cached_property
     def optimum(self) -> float | None:
-        """Return the lowest value that there is, if the problem is convex."""
+        """Return the minimum if the problem is convex, otherwise None."""
         if self.col_factors is None:
             return None
         Q = self.col_factors.astype(np.float64)
@@ -116,12 +116,12 @@ class Task:
 
 @cache
 def task(data: str, problem: str, n_factors: int) -> Task:
-    """Make a task of data (see `load`) and the name of a problem."""
+    """Create a task from data (see `load`) and the name of a problem."""
     return make_task(load(data), problem, n_factors)
 
 
 def make_task(pairings: Pairings, problem: str, n_factors: int) -> Task:
-    """Make a task of pairs and the name of a problem."""
+    """Create a task from pairs and the name of a problem."""
     chosen = PROBLEMS[problem]
     if not chosen.convex:
         if chosen.objective.data == "targets":
@@ -137,7 +137,7 @@ def make_task(pairings: Pairings, problem: str, n_factors: int) -> Task:
 
 
 def load(data: str) -> Pairings:
-    """Return the pairs of a size (generated), a ``.npz`` file or the SQL table ``pairings``."""
+    """Return generated pairs of a size, or those of a ``.npz`` file or SQL table ``pairings``."""
     if data in SIZES:
         n_playlists, n_tracks = SIZES[data]
         return make_playlists(
@@ -147,7 +147,7 @@ def load(data: str) -> Pairings:
 
 
 def check_data(data: str) -> None:
-    """Raise ValueError unless `load` would find the data; nothing is loaded."""
+    """Raise ValueError unless the data exist, without loading them."""
     if data in SIZES:
         return
     if data.endswith(".npz"):
@@ -158,7 +158,7 @@ def check_data(data: str) -> None:
         url = sa.make_url(data)
     except sa.exc.ArgumentError:
         raise ValueError(
-            f"{data!r} is none of {', '.join(SIZES)}, a .npz file or an SQLAlchemy URL"
+            f"{data!r} is invalid: give {', '.join(SIZES)}, a .npz file or a database URL"
         ) from None
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise ValueError(f"{data}: there is no such file")
@@ -174,7 +174,7 @@ def check_data(data: str) -> None:
 
 
 def _best_columns(P: np.ndarray, Q: np.ndarray, seen: Any, n: int = 20) -> np.ndarray:
-    """Return the n columns with the highest scores of each row, without those seen, unordered."""
+    """Return the n columns with the highest scores of each row, unordered, without those seen."""
     found = []
     for first in range(0, len(P), 50):
         scores = P[first : first + 50] @ Q.T
@@ -185,7 +185,7 @@ def _best_columns(P: np.ndarray, Q: np.ndarray, seen: Any, n: int = 20) -> np.nd
 
 
 def _with_ratings(pairings: Pairings) -> Pairings:
-    """Give each pair x_u . y_i + noise, for seeded normal x and y of rank 8."""
+    """Return the pairs with values x_u . y_i + noise, for seeded normal x and y of rank 8."""
     matrix, rng = pairings.matrix, np.random.default_rng(8)
     rows, cols = (rng.standard_normal((n, 8)) / 8**0.25 for n in matrix.shape)
     row_of_entry = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -209,7 +209,7 @@ def exact_rows(objective: Objective, matrix: Any, Q: np.ndarray) -> np.ndarray:
 
 
 def start(shape: tuple[int, int], n_factors: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors from which every solver starts, float32."""
+    """Return the initial factors of all solvers, float32."""
     rng = np.random.default_rng(seed)
     scale = np.float32(0.1 / np.sqrt(n_factors))
     P, Q = (rng.standard_normal((n, n_factors), dtype=np.float32) * scale for n in shape)

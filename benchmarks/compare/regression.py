@@ -1,4 +1,4 @@
-"""What got slower or worse between two files of results, beyond the noise of both."""
+"""Regressions between two results files that exceed the noise."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,14 +8,14 @@ from statistics import median
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import epoch_seconds
 
-_SLOWER = 0.05  # relative; a smaller change is never named, however quiet the machine
+_SLOWER = 0.05  # smallest relative change that is reported
 _WORSE = 1e-6
 _BAD = ("failed", "wrong", "diverged")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that changed."""
+    """One change."""
 
     what: str
     """``slower``, ``worse``, ``broken`` or ``unknown``."""
@@ -23,12 +23,12 @@ class Finding:
 
 
 def compare(old: Iterable[Run], new: Iterable[Run]) -> list[Finding]:
-    """Compare what both files have, by solver, task and threads.
+    """Compare the runs that both files contain, by solver, task and threads.
 
-    A solver is slower if the median time of its epochs grew by more than 5% and more than the
-    spread (largest - smallest, over repeats) of the old and the new times together; worse if its
-    last objective grew by more than 1e-6 and more than that spread. Without repeats the noise is
-    unknown, and so is the answer.
+    A solver is slower if the median time of its epochs increased by more than 5% and by more than
+    the sum of the old and the new range (largest - smallest, over repeats). It is worse if its last
+    objective increased by more than 1e-6 and by more than that of the objectives. Without repeats,
+    the noise and the result are unknown.
     """
     before, after = _by_key(old), _by_key(new)
     findings: list[Finding] = []

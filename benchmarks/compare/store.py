@@ -1,4 +1,4 @@
-"""Results in one SQLite file: a run that is there is not run again."""
+"""Results in one SQLite file; stored runs are not repeated."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def task(self) -> tuple[str, str, int]:
-        """What was solved: data, problem and n_factors."""
+        """The task: data, problem and n_factors."""
         return (self.data, self.problem, self.n_factors)
 
 
@@ -76,10 +76,10 @@ class Store:
             tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         except sqlite3.DatabaseError as error:
             self.connection.close()
-            raise SystemExit(f"{path} is not a file of results: {error}") from None
+            raise SystemExit(f"{path} is not a results file: {error}") from None
         if tables and version != _VERSION:
             self.connection.close()
-            raise SystemExit(f"{path} was not made by this version: name a new --results file")
+            raise SystemExit(f"{path} is of another version: give a new --results file")
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.executescript(_SCHEMA)
         self.connection.execute(f"PRAGMA user_version = {_VERSION}")
@@ -91,14 +91,14 @@ class Store:
         self.connection.close()
 
     def has(self, request: dict[str, Any]) -> bool:
-        """Return whether a run is stored; one that failed or was not installed is run again."""
+        """Return whether a run is stored, unless it failed or was not installed."""
         found = self.connection.execute(
             f"SELECT status FROM runs WHERE {_SAME}", [request[key] for key in _KEY]
         ).fetchone()
         return found is not None and found[0] not in ("failed", "not installed")
 
     def add(self, request: dict[str, Any], answer: dict[str, Any], machine: str) -> None:
-        """Store a run, whole or not at all."""
+        """Store a run in one transaction."""
         key = [request[name] for name in _KEY]
         columns = ", ".join((*_KEY, *_FOUND))
         marks = ", ".join("?" * len((*_KEY, *_FOUND)))
@@ -115,7 +115,7 @@ class Store:
             )
 
     def runs(self) -> list[Run]:
-        """Return everything, in the order of the tasks."""
+        """Return all runs in the order of the tasks."""
         found = self.connection.execute(
             f"SELECT id, {', '.join((*_KEY, *_FOUND))} FROM runs "
             "ORDER BY data, problem, n_factors, solver, n_threads, seed, repeat"

@@ -1,4 +1,4 @@
-"""The figures of a comparison, computed once for the page, the Markdown tables and the plot."""
+"""Figures of a comparison for the page, the Markdown tables and the plot."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,34 +10,34 @@ from benchmarks.compare.problems import PROBLEMS
 from benchmarks.compare.store import Run
 
 TARGETS = (0.1, 0.01, 0.001)
-"""Gaps to the best value; time to the second one is the headline."""
+"""Relative gaps to the best value; the time to the second one is the main figure."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of one solver on one task: medians over seeds and repeats."""
+    """Figures of one solver on one task: medians over seeds and repeats."""
 
     solver: str
     n_threads: int
     status: str
     note: str
     arrivals: tuple[float | None, ...]
-    """Seconds to each of `TARGETS`, None if it was not reached."""
+    """Seconds to each of `TARGETS`, or None if it was not reached."""
     gap: float | None
-    """At the end, relative to the best value."""
+    """Relative gap to the best value at the end."""
     total: float | None
     metric: float | None
     epoch_s: float | None
     pairs_per_s: float | None
     wall: float | None
-    """The whole run with set-up and the solver's own evaluations, without our scoring."""
+    """Time of the run with set-up and the solver's own evaluations, without scoring."""
     start_up: float | None
-    """Importing, and compiling kernels or loading them from disk; in no other time."""
+    """Time of importing and of compiling or loading kernels, excluded from all other times."""
     peak_mb: float | None
     noise: float | None
-    """(largest - smallest) / median of epoch_s over repeats and seeds, None of a single run."""
+    """(largest - smallest) / median of epoch_s over repeats and seeds; None for one run."""
     speedup: float | None
-    """Time of an epoch with one thread over this one, if one thread was measured."""
+    """Ratio of the time of an epoch with one thread to this one, if measured."""
 
     @property
     def ran(self) -> bool:
@@ -55,7 +55,7 @@ class Summary:
     text: str
     best: float
     known: bool
-    """Whether the best value is the optimum, computed, or only the lowest that was reached."""
+    """Whether the best value is the computed optimum instead of the lowest of the runs."""
     metric_name: str
     rows: list[Row]
 
@@ -66,7 +66,7 @@ class Summary:
 
 
 def summaries(runs: Iterable[Run]) -> Iterator[Summary]:
-    """Summarise the runs, which are in the order of `Store.runs`."""
+    """Yield the summaries of runs in the order of `Store.runs`."""
     for (data, problem, n_factors), group in groupby(runs, key=lambda run: run.task):
         of_task = list(group)
         optimum = next((run.optimum for run in of_task if run.optimum is not None), None)
@@ -78,7 +78,7 @@ def summaries(runs: Iterable[Run]) -> Iterator[Summary]:
             _row(list(same), best, single)
             for _, same in groupby(of_task, key=lambda run: (run.solver, run.n_threads))
         ]
-        # The fastest to the headline target, those that end nearest, and those that failed.
+        # Sorted by time to the main target, then by final gap; failed runs are last.
         rows.sort(key=lambda row: (
             not row.ran, row.arrivals[1] is None, row.arrivals[1] or 0.0, row.gap or 0.0,
         ))  # fmt: skip
@@ -95,7 +95,7 @@ def short(data: str) -> str:
 
 
 def lowest(runs: list[Run]) -> float:
-    """Return the lowest objective that any run of a task reached honestly."""
+    """Return the lowest objective of the valid runs of a task."""
     return min(
         (point[2] for run in runs if run.status != "wrong" for point in run.points),
         default=float("nan"),
@@ -103,12 +103,12 @@ def lowest(runs: list[Run]) -> float:
 
 
 def time_to(run: Run, target: float) -> float | None:
-    """Return the seconds after which a run was at or below the target, None if never."""
+    """Return the seconds until a run was at or below the target, or None."""
     return next((seconds for _, seconds, total, _ in run.points if total <= target), None)
 
 
 def epoch_seconds(run: Run) -> float | None:
-    """Median seconds of an epoch, None before the first; of refits, the longest fit's mean."""
+    """Return the median seconds of an epoch, or the mean of the longest fit for refits."""
     epoch, seconds = run.points[-1][:2] if run.points else (0, 0.0)
     if epoch > 0 and (run.wall is None or len(run.points) == 1):
         return seconds / epoch
@@ -120,14 +120,14 @@ def epoch_seconds(run: Run) -> float | None:
 
 
 def _best(run: Run, best: float) -> float:
-    """Return the run's own optimum, as its columns are trained anew, or what was reached by any."""
+    """Return the optimum of the run, whose columns are its own, or the best of all runs."""
     return best if run.optimum is None else run.optimum
 
 
 def _row(runs: list[Run], best: float, single: dict[str, float | None]) -> Row:
     first = runs[0]
     bad = next((run for run in runs if run.status != "finished"), first)
-    # Said where there is a reason; a budget that ended it is no fault.
+    # The reason of a failure; reaching the budget is not one.
     note = bad.message if bad.status == "finished" else f"{bad.status}: {bad.message}".strip(": ")
     drawn = [run for run in runs if run.points and run.points[-1][0] > 0]
     if not drawn:
@@ -164,7 +164,7 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def markdown(runs: Iterable[Run]) -> str:
-    """Return one table for each task; a solver that failed is a row with its reason."""
+    """Return one table for each task; failed solvers have a row with the reason."""
     lines: list[str] = []
     for summary in summaries(runs):
         kind = "optimum" if summary.known else "best reached"
@@ -181,7 +181,7 @@ def markdown(runs: Iterable[Run]) -> str:
 
 
 def glance(runs: Iterable[Run], names: Iterable[str]) -> str:
-    """Return one table of all tasks: seconds to the headline target, the fastest in bold."""
+    """Return one table of all tasks: seconds to the main target, the fastest in bold."""
     tasks = list(summaries(runs))
     lines = [
         f"| s to {1 + TARGETS[1]:g} x best | " + " | ".join(

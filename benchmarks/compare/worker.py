@@ -1,4 +1,4 @@
-"""One run in a process of its own: a crash becomes a row, and memory is measured separately."""
+"""One run in a separate process, so that crashes are recorded and memory can be measured."""
 
 import json
 import statistics
@@ -16,13 +16,13 @@ from benchmarks.compare.problems import PROBLEMS, Task, make_task, start, task
 from benchmarks.machine import forget_peak, memory_mb
 from twofold.datasets import make_playlists
 
-_TOLERANCE = 1e-4  # between the objective that a solver claims and the one it has
-_FOLDS = 5  # repetitions of a fold-in, of which the median counts
-REST = 0.05  # seconds, so that the threads of the scoring's BLAS no longer spin
+_TOLERANCE = 1e-4  # relative difference of claimed and evaluated objective
+_FOLDS = 5  # repetitions of a fold-in, for the median
+REST = 0.05  # seconds until the BLAS threads of the scoring stop spinning
 
 
 class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
-    """Ends a run with a status and a reason."""
+    """Raised to end a run with a status and a reason."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(status, message)
@@ -30,7 +30,7 @@ class Judged(Exception):  # noqa: N818 - it ends a run, which may be no error
 
 
 class Scorer:
-    """The ``report`` that entries call: scores factors outside the time."""
+    """The ``report`` argument of entries: scores factors, excluded from the time."""
 
     def __init__(self, chosen: Task, budget: float) -> None:
         self.task, self.budget = chosen, budget
@@ -43,7 +43,7 @@ class Scorer:
 
     @property
     def wall(self) -> float:
-        """Seconds since the start of the run, without scoring."""
+        """Seconds since the start of the run without scoring."""
         return time.perf_counter() - self._started - self._excluded
 
     def __call__(
@@ -64,7 +64,7 @@ class Scorer:
         if seconds is None:
             seconds = wall
         elif seconds > 1.02 * wall + 0.01:
-            raise Judged("wrong", f"at epoch {epoch} its clock says {seconds:.3g} s of {wall:.3g}")
+            raise Judged("wrong", f"at epoch {epoch} it reports {seconds:.3g} s of {wall:.3g} s")
         self._check_shapes(P, Q)
         if not (np.isfinite(P).all() and np.isfinite(Q).all()):
             raise Judged("diverged", f"a factor is not a finite number at epoch {epoch}")
@@ -78,7 +78,7 @@ class Scorer:
                 f"at epoch {epoch} it claims {claimed:.6g}, but the objective is {total:.6g}",
             )
         if wall > self.budget:
-            raise Judged("finished", f"the budget of {self.budget:g} s ended it at epoch {epoch}")
+            raise Judged("finished", f"stopped by the budget of {self.budget:g} s at epoch {epoch}")
         forget_peak()
         time.sleep(REST)
         self._excluded += time.perf_counter() - entered
@@ -87,7 +87,8 @@ class Scorer:
         n_rows, n_cols = self.task.matrix.shape
         if P.shape[0] != n_rows or Q.shape[0] != n_cols or P.shape[1] != Q.shape[1]:
             raise Judged(
-                "failed", f"factors {P.shape} and {Q.shape} do not fit a matrix {n_rows, n_cols}"
+                "failed",
+                f"factors {P.shape} and {Q.shape} do not match the matrix {n_rows, n_cols}",
             )
 
     def _see_memory(self) -> None:
@@ -166,13 +167,13 @@ def _fold(entry: Entry, work: Work, chosen: Task, scorer: Scorer) -> None:
 
 
 def start_up_seconds(entry: Entry, problem: str, n_factors: int, n_threads: int) -> float | None:
-    """Run an entry twice on a small problem; return what the first run took more.
+    """Run an entry twice on a small problem; return the additional seconds of the first run.
 
-    These are the seconds of importing, and of compiling kernels or loading them from disk. None if
-    the entry fails: the measured run fails in the same way and says why.
+    They are spent on importing and on compiling or loading kernels. If the entry fails, the result
+    is None, and the measured run reports the reason.
     """
     chosen, pairings = PROBLEMS[problem], make_playlists(300, 200, rng=0).pairings
-    # A task of a fold-in problem would train columns, and so compile kernels beforehand.
+    # The task of a fold-in problem would train columns and thus compile kernels beforehand.
     matrix = pairings.matrix if chosen.convex else make_task(pairings, problem, n_factors).matrix
     init = start(matrix.shape, n_factors, 0)
     spent = []

@@ -13,7 +13,7 @@ from twofold import FactorModel
 from twofold.cli import main
 from twofold.solvers import ALS
 
-INTERRUPTED = "twofold: error: interrupted; nothing is left half-written\n"
+INTERRUPTED = "twofold: error: interrupted; no file is partially written\n"
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
@@ -63,7 +63,7 @@ def test_an_interrupted_search_prints_what_has_finished_and_exits_130(twofold, u
     words = ("tune", url, "--max-epochs", 1, "--grid", "n-factors=2,3,4", "--quiet")
     result = twofold(*words)
     assert (result.code, result.err) == (130, INTERRUPTED)
-    assert "Interrupted: these are the trials that had finished." in result.out
+    assert "Interrupted: only the finished trials are listed." in result.out
     assert len(json.loads(twofold(*words, "--json").out)["trials"]) == 1
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from twofold.cli.app import COMMANDS
-from twofold.cli.options import Option, OptionError, in_terms_of, options_of
+from twofold.cli.options import Option, OptionError, options_of, translate_errors
 from twofold.cli.sources import reader_options
 from twofold.exceptions import InvalidInputError, TwofoldError
 from twofold.objective import L1, L2, HuberLoss, Objective
@@ -123,7 +123,7 @@ def test_options_of_readers_name_the_sources_that_have_them():
         ("n_factors=3 needs max_epochs=2", "--n-factors 3 needs --max-epochs 2"),
         ("weight is -1", "--weight is -1"),
         ("the regularizer's weight is -1", "--weight is -1"),
-        ("does not support nonnegative=True: GD would do", "not support --nonnegative: GD would"),
+        ("does not support nonnegative=True: use GD", "not support --nonnegative: use GD"),
         ("has no pairs that `where` leaves", "has no pairs that --where leaves"),
         ("column 'on_null' has no weight", "column 'on_null' has no weight"),
         ("FactorModel.load(path, classes=[Mine])", "by --class module:Mine"),
@@ -135,7 +135,7 @@ def test_errors_name_options_instead_of_parameters(message, words):
     options = [
         Option(name, "--" + name.replace("_", "-"), {}, (str,), "", None, "") for name in names
     ]
-    with pytest.raises(TwofoldError) as caught, in_terms_of(options):
+    with pytest.raises(TwofoldError) as caught, translate_errors(options):
         raise InvalidInputError(message)
     assert words in str(caught.value)
 

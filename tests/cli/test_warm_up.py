@@ -31,7 +31,7 @@ def test_kernels_are_compiled_in_other_processes(monkeypatch, capsys):
     monkeypatch.setattr(module, "_KINDS", {"sgd": None})  # all of them: test_cache
     warm_up(processes=1)
     out = capsys.readouterr().out
-    assert out.startswith("Kernels are compiled, in ")
+    assert out.startswith("The kernels were compiled in ")
     folder = out.rpartition("They are in ")[2].strip()
     assert any(name.startswith("sgd_") for name in os.listdir(folder))
 
@@ -46,7 +46,7 @@ def test_a_failure_names_the_kernels(monkeypatch):
 def test_no_folder_is_an_error():
     done = command(NUMBA_CACHE_DIR="", XDG_CACHE_HOME="/proc/none")
     assert done.returncode == 2
-    assert done.stderr.startswith("twofold: error: compiled kernels are not kept")
+    assert done.stderr.startswith("twofold: error: compiled kernels are not cached")
     assert done.stderr.count("\n") == 1
 
 

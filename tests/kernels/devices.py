@@ -1,4 +1,4 @@
-"""Calls a device function, which has no wrapper for Python."""
+"""Calls of device functions from Python."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import numba
 
 
 @cache
-def _wrapped(function):
+def _compiled_wrapper(function):
     if numba.config.DISABLE_JIT:
         return function
 
@@ -18,5 +18,5 @@ def _wrapped(function):
 
 
 def call(function, *args):
-    """Call a device function from Python: ``call(cholesky, A, n)``."""
-    return _wrapped(function)(*args)
+    """Call a device function: ``call(cholesky, A, n)``."""
+    return _compiled_wrapper(function)(*args)

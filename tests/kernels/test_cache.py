@@ -1,4 +1,4 @@
-"""Compiled kernels are kept on disk: a second process, or other inputs, compile nothing."""
+"""Kernels are cached on disk: a second process and other inputs compile nothing."""
 
 import json
 import subprocess
@@ -64,19 +64,19 @@ print(json.dumps({"misses": misses, "hits": hits, "more": sorted(signatures() - 
 """
 
 
-def run():
-    found = subprocess.run(
+def solve_in_a_new_process():
+    result = subprocess.run(
         [sys.executable, "-W", "error", "-c", SOLVE], capture_output=True, text=True, check=False
     )
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
 
 
-def test_nothing_is_compiled_after_warming_up():
-    # In the usual cache folder, which may hold the kernels already.
+def test_nothing_is_compiled_after_warm_up():
+    # Uses the default cache folder, which may already contain the kernels.
     folder = twofold.warm_up()
     assert len(list(folder.glob("*.kernel"))) > 10
-    found = run()
-    assert found["misses"] == []
-    assert found["more"] == []
-    assert found["hits"] > 10
+    result = solve_in_a_new_process()
+    assert result["misses"] == []
+    assert result["more"] == []
+    assert result["hits"] > 10

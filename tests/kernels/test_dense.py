@@ -1,4 +1,4 @@
-"""Small dense linear algebra of the kernels against numpy."""
+"""Small dense linear algebra of the kernels, compared with numpy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def random_matrix(n, m, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=(n, m)).astype(dtype)
 
 
-def positive(n, dtype):
+def positive_definite(n, dtype):
     A = random_matrix(n, 2 * n, np.float64)
     return (A @ A.T / n + np.identity(n)).astype(dtype)
 
@@ -29,7 +29,7 @@ def test_padded():
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("m", [0, 1, 5, 33])
 def test_add_products(n, m, dtype):
-    # Larger than what is used of it: the rest must be left alone.
+    # The arrays are larger than the part in use; the rest must not change.
     A = random_matrix(m + 3, n + 8, dtype)
     start = random_matrix(n + 2, n + 8, dtype, seed=1)
     out = start.copy()
@@ -45,7 +45,7 @@ def test_add_products(n, m, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
-def test_products_are_set(n, dtype):
+def test_set_products_row(n, dtype):
     A = random_matrix(9, n, dtype)
     added, set_ = np.zeros((n, n), dtype), np.full((n, n), np.nan, dtype)
     call(dense.add_products, A, 9, n, added)
@@ -55,7 +55,7 @@ def test_products_are_set(n, dtype):
     np.testing.assert_array_equal(set_[upper], added[upper])
 
 
-def test_rows_are_not_a_power_of_two_apart():
+def test_leading_dimension_is_an_odd_multiple_of_8():
     for n in range(1, 600):
         assert call(dense.padded_leading_dim, n) >= call(dense.padded, n) + 8
         assert call(dense.padded_leading_dim, n) % 16 == 8
@@ -64,7 +64,7 @@ def test_rows_are_not_a_power_of_two_apart():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
 def test_cholesky_and_solves(n, dtype):
-    M, rhs = positive(n, dtype), random_matrix(n, 8, dtype, seed=1)
+    M, rhs = positive_definite(n, dtype), random_matrix(n, 8, dtype, seed=1)
     U = np.hstack([M, rhs, np.full((n, 8), 7.0, dtype)])
     inverse = np.empty(n, dtype)
     assert call(dense.cholesky, U, inverse, n, n + 8, 0.0)
@@ -84,13 +84,13 @@ def test_cholesky_and_solves(n, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("at", [0, 3, 7, 8, 13])
 @pytest.mark.parametrize("pivot", [0.0, -1.0, np.nan])
-def test_what_is_not_positive_definite_is_refused(pivot, at, dtype):
+def test_cholesky_fails_if_not_positive_definite(pivot, at, dtype):
     U = np.identity(16, dtype)
     U[at, at] = pivot
     assert not call(dense.cholesky, U, np.empty(16, dtype), 16, 16, 0.0)
 
 
-def test_the_smallest_pivot_counts():
+def test_cholesky_pivot_threshold():
     U = np.diag(np.arange(1.0, 9.0)[::-1])
     assert call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 0.99)
     assert not call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 1.0)
@@ -100,16 +100,16 @@ def test_the_smallest_pivot_counts():
 @pytest.mark.parametrize("out_dtype", DTYPES)
 @pytest.mark.parametrize("n_rows", [0, 1, 7, 8, 300])
 def test_multiply(n_rows, out_dtype, dtype):
-    """F B and F[rows] B; the bits of an element depend on its row and column alone."""
+    """F B and F[rows] B are accurate, and their common elements are bitwise equal."""
     F, B = random_matrix(n_rows, 40, np.float32), random_matrix(40, 56, dtype, seed=1)
-    every, tasks = np.empty(0, np.int64), max(-(-n_rows // products.PRODUCT_ROWS), 1)
+    all_rows, tasks = np.empty(0, np.int64), max(-(-n_rows // products.PRODUCT_ROWS), 1)
     out = np.full((n_rows, 56), np.nan, out_dtype)
-    run(products.multiply, tasks if n_rows else 0, 2, F, every, B, out)
+    run(products.multiply, tasks if n_rows else 0, 2, F, all_rows, B, out)
     tolerance = 1e-4 if np.float32 in (dtype, out_dtype) else 1e-12
     np.testing.assert_allclose(out, F.astype(np.float64) @ B.astype(np.float64), atol=tolerance)
     rows = np.arange(n_rows)[::-3].copy()
     if rows.size:
-        some = np.full((n_rows, 8), np.nan, out_dtype)
+        selected = np.full((n_rows, 8), np.nan, out_dtype)
         run(
             products.multiply,
             -(-rows.size // products.PRODUCT_ROWS),
@@ -117,6 +117,6 @@ def test_multiply(n_rows, out_dtype, dtype):
             F,
             rows,
             np.ascontiguousarray(B[:, 8:16]),
-            some,
+            selected,
         )
-        np.testing.assert_array_equal(some[rows], out[rows, 8:16])
+        np.testing.assert_array_equal(selected[rows], out[rows, 8:16])

@@ -1,4 +1,4 @@
-"""The kernels as plain Python (NUMBA_DISABLE_JIT=1), on tiny inputs, against the reference."""
+"""Kernels as plain Python (NUMBA_DISABLE_JIT=1) on tiny inputs, compared with the reference."""
 
 import os
 import subprocess
@@ -42,8 +42,8 @@ for loss in (SquaredLoss(), HuberLoss(0.5), LogisticLoss()):
             pairs = zip(
                 objective.gradient(matrix, P, Q), reference.gradient(objective, matrix, P, Q)
             )
-            for found, right in pairs:
-                close(found, right)
+            for actual, expected in pairs:
+                close(actual, expected)
 """,
     "solvers": """
 for objective in (Objective(data="targets"), Objective(HuberLoss(0.5), L1(0.1), data="targets")):
@@ -79,7 +79,7 @@ general = Objective(HuberLoss(0.5), L2(0.5), data="targets")
 slope, _ = general.gradient(matrix, fold_in(general, matrix, Q), Q)
 close(slope[[0, 1, 3, 4]], 0.0, 1e-5)
 """,
-    "every way to solve rows": """
+    "row solvers": """
 for nonnegative in (False, True):
     objective = Objective(
         regularizer=L2(0.1), data="targets", unobserved_weight=0.2, nonnegative=nonnegative
@@ -126,7 +126,7 @@ def test_kernels_run_as_plain_python(case):
     assert run.returncode == 0, run.stderr
 
 
-def test_the_kernels_own_tests_pass_as_plain_python():
+def test_kernel_tests_pass_as_plain_python():
     here = Path(__file__).parent
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", here / "test_dense.py", here / "test_vectors.py"],

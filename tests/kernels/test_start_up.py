@@ -1,4 +1,4 @@
-"""Compiling, keeping and announcing kernels, with a package of one kernel and its callee."""
+"""Compilation, disk cache and messages of kernels, in a package of one kernel and its callee."""
 
 import json
 import os
@@ -49,7 +49,7 @@ HIT, MISS = [12.0, 1, 0], [12.0, 0, 1]
 
 
 class Package:
-    """A copy of the code under test, with its own cache folder."""
+    """Copy of the code under test with its own cache folder."""
 
     def __init__(self, folder: Path) -> None:
         self.site, self.cache = folder / "site", folder / "cache"
@@ -74,7 +74,7 @@ class Package:
         return [*prefix, sys.executable, "-c", RUN.format(before=before, after=after)]
 
     def run(self, *args: str, prefix: tuple[str, ...] = ()) -> tuple[list[float], str]:
-        """Return the value, the hits and the misses of the kernel, and what is on stderr."""
+        """Return the value, the hits and the misses of the kernel, and the text of stderr."""
         done = subprocess.run(
             self.command(*args, prefix=prefix), env=self.env, capture_output=True, text=True,
             check=False, cwd="/",
@@ -91,18 +91,18 @@ def package(tmp_path) -> Package:
     return Package(tmp_path)
 
 
-def assert_one_warning(stderr: str) -> None:
+def check_one_warning(stderr: str) -> None:
     assert stderr.count("KernelCacheWarning") == 1, stderr
     assert "set NUMBA_CACHE_DIR" in stderr
 
 
-def test_a_second_process_compiles_nothing_and_says_nothing(package):
+def test_second_process_loads_from_the_cache_silently(package):
     assert package.run() == (MISS, "")
     assert len(package.files()) == 1  # of the kernel; the device function is a part of it
     assert package.run() == (HIT, "")
 
 
-def test_an_edited_function_recompiles_its_callers(package):
+def test_editing_a_function_recompiles_its_callers(package):
     package.run()
     package.inner.write_text(INNER.replace("2 * x", "3 * x"))
     assert package.run() == ([18.0, 0, 1], "")
@@ -110,7 +110,7 @@ def test_an_edited_function_recompiles_its_callers(package):
     assert package.run() == (HIT, "")
 
 
-def test_a_file_edited_after_the_import_is_not_kept(package):
+def test_file_edited_after_the_import_is_not_cached(package):
     edit = f"open({str(package.inner)!r}, 'a').write('# edited')"
     assert package.run(edit) == (MISS, "")
     assert package.files() == []
@@ -152,7 +152,7 @@ def test_old_stamps_are_removed(package):
     assert len(kept) == 4
 
 
-def test_a_damaged_file_is_compiled_again(package):
+def test_damaged_file_is_recompiled(package):
     package.run()
     for damage in ("cut", "empty", "changed"):
         for path in package.files():
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_compiled_again(package):
     assert package.run() == (HIT, "")
 
 
-def test_two_cold_processes_at_once(package):
+def test_concurrent_processes_with_an_empty_cache(package):
     both = [
         subprocess.Popen(
             package.command(), env=package.env, stdout=subprocess.PIPE, text=True, cwd="/"
@@ -178,8 +178,8 @@ def test_two_cold_processes_at_once(package):
     assert package.run() == (HIT, "")
 
 
-def without_rights() -> tuple[str, ...]:
-    """Return the command that makes root respect permissions."""
+def unprivileged_command() -> tuple[str, ...]:
+    """Return the command prefix with which root is subject to file permissions."""
     if os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:
@@ -187,17 +187,17 @@ def without_rights() -> tuple[str, ...]:
     return ("setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override")
 
 
-def test_no_folder_that_can_be_written(package, tmp_path):
-    prefix = without_rights()
+def test_warning_without_a_writable_folder(package, tmp_path):
+    prefix = unprivileged_command()
     home = tmp_path / "home"
     home.mkdir()
     package.env["HOME"] = str(home)
     del package.env["XDG_CACHE_HOME"]
     for path in (home, package.kernels):
         path.chmod(0o555)
-    found, stderr = package.run("", "total(np.ones(3, np.float32))", prefix=prefix)
-    assert found == [12.0, 0, 2]
-    assert_one_warning(stderr)
+    result, stderr = package.run("", "total(np.ones(3, np.float32))", prefix=prefix)
+    assert result == [12.0, 0, 2]
+    check_one_warning(stderr)
 
 
 def test_importing_does_not_warn(package):
@@ -206,26 +206,26 @@ def test_importing_does_not_warn(package):
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, env=package.env, capture_output=True, check=False, cwd="/")
     assert (done.returncode, done.stderr) == (0, b"")
-    assert_one_warning(package.run()[1])
+    check_one_warning(package.run()[1])
 
 
-def test_no_home_at_all(package):
+def test_warning_without_a_home_folder(package):
     package.env["XDG_CACHE_HOME"] = ""
     before = "import os; os.environ.pop('HOME'); os.path.expanduser = lambda path: path"
-    found, stderr = package.run(before)
-    assert found == MISS
-    assert_one_warning(stderr)
+    result, stderr = package.run(before)
+    assert result == MISS
+    check_one_warning(stderr)
     assert "there is no home folder" in stderr
 
 
-def test_a_full_disk(package):
+def test_warning_if_the_disk_is_full(package):
     before = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 """
-    found, stderr = package.run(before, "total(np.ones(3, np.float32))")
-    assert found == [12.0, 0, 2]
-    assert_one_warning(stderr)
+    result, stderr = package.run(before, "total(np.ones(3, np.float32))")
+    assert result == [12.0, 0, 2]
+    check_one_warning(stderr)
     assert "File too large" in stderr
     assert package.files() == []
 
@@ -233,7 +233,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 @pytest.mark.parametrize(
     ("which", "how"), [("root", "owner"), ("stamp", "owner"), ("file", "owner"), ("stamp", "mode")]
 )
-def test_what_another_user_can_write_is_not_loaded(package, which, how):
+def test_files_writable_by_another_user_are_not_loaded(package, which, how):
     if how == "owner" and os.geteuid() != 0:
         pytest.skip("only root can give a folder to another user")
     package.run()
@@ -244,16 +244,16 @@ def test_what_another_user_can_write_is_not_loaded(package, which, how):
             os.chown(path, 65534, 65534)
         else:
             path.chmod(0o777)
-    found, stderr = package.run()
-    assert found == MISS
-    if which == "file":  # replaced
+    result, stderr = package.run()
+    assert result == MISS
+    if which == "file":  # The file is replaced.
         assert package.run() == (HIT, "")
     else:
-        assert_one_warning(stderr)
+        check_one_warning(stderr)
         assert "can be written by another user" in stderr
 
 
-def test_the_users_own_cache_folder(package, tmp_path):
+def test_numba_cache_dir_is_used(package, tmp_path):
     package.env["NUMBA_CACHE_DIR"] = str(tmp_path / "chosen")
     package.run()
     assert package.files() == []
@@ -263,8 +263,8 @@ def test_the_users_own_cache_folder(package, tmp_path):
     assert len(package.files()) == 1
 
 
-def on_terminal(package: Package, before: str = "") -> str:
-    """Return everything that a terminal is sent."""
+def terminal_output(package: Package, before: str = "") -> str:
+    """Return everything that the process writes to a terminal."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         package.command(before), env=package.env, cwd="/",
@@ -275,7 +275,7 @@ def on_terminal(package: Package, before: str = "") -> str:
     while True:
         try:
             part = os.read(main, 1 << 16)
-        except OSError:  # Linux's end of file
+        except OSError:  # End of file on Linux.
             break
         if not part:
             break
@@ -285,31 +285,31 @@ def on_terminal(package: Package, before: str = "") -> str:
     return b"".join(parts).decode()
 
 
-def test_a_terminal_shows_one_line_which_is_erased(package):
+def test_terminal_line_is_erased(package):
     before = """
 import numba
 numba.njit(lambda x: x + 1)(1)  # a function of the user
 """
-    shown = on_terminal(package, before)
-    assert "\n" not in shown
-    assert "compiling kernels, once on this machine: 0 so far (total)" in shown
-    assert "double" not in shown
-    assert "lambda" not in shown
-    assert shown.endswith("\r")
-    assert shown.split("\r")[-2].strip() == ""
-    assert on_terminal(package) == ""
+    output = terminal_output(package, before)
+    assert "\n" not in output
+    assert "compiling kernels, once on this machine: 0 so far (total)" in output
+    assert "double" not in output
+    assert "lambda" not in output
+    assert output.endswith("\r")
+    assert output.split("\r")[-2].strip() == ""
+    assert terminal_output(package) == ""
 
 
-def test_a_level_of_the_logger_switches_the_line_off(package):
+def test_logger_level_disables_the_line(package):
     before = "import logging; logging.getLogger('twofold').setLevel('WARNING')"
-    assert on_terminal(package, before) == ""
+    assert terminal_output(package, before) == ""
 
 
-def test_debug_records_are_ours_only(package):
+def test_numba_debug_records_are_suppressed(package):
     before = "import logging; logging.basicConfig(level=0)"
     after = "assert logging.getLogger('numba').level == logging.NOTSET"
-    found, stderr = package.run(before, after)
-    assert found == MISS
+    result, stderr = package.run(before, after)
+    assert result == MISS
     lines = stderr.splitlines()
     assert len(lines) == 2, lines[:10]
     assert lines[0] == "INFO:twofold:compiling total, once on this machine"
@@ -318,12 +318,12 @@ def test_debug_records_are_ours_only(package):
     assert package.run(before) == (HIT, "")
 
 
-def test_a_level_of_numba_that_the_user_has_set_is_kept(package):
+def test_numba_log_level_of_the_user_is_kept(package):
     before = "import logging; logging.basicConfig(); logging.getLogger('numba').setLevel(10)"
     assert package.run(before)[1].count("DEBUG:numba") > 100
 
 
-def test_seconds_of_compiling_are_those_of_the_thread(package):
+def test_compile_seconds_are_per_thread(package):
     before = """
 import threading, time
 from twofold._kernels.jit import compile_seconds
@@ -348,7 +348,7 @@ total(np.ones(3, np.float32))
 assert compile_seconds() == first > 0.0
 """
     assert package.run(before, after)[0] == [12.0, 0, 2]
-    loading = before.replace("0.5 * wall <", "0.0 <")  # which counts too, and is soon done
+    loading = before.replace("0.5 * wall <", "0.0 <")  # Loading is counted, but is fast.
     assert package.run(loading, after)[0] == [12.0, 2, 0]
 
 
@@ -357,8 +357,8 @@ def halve(x):
     return x / 2
 
 
-def test_a_device_function_is_for_kernels_only():
+def test_device_function_is_not_callable_from_python():
     assert call(halve, np.float32(3)) == 1.5
     if not numba.config.DISABLE_JIT:
-        with pytest.raises(TypeError, match="halve is a device function: only kernels can call it"):
+        with pytest.raises(TypeError, match="halve is a device function: call it from a kernel"):
             halve(1.0)

@@ -1,4 +1,4 @@
-"""The vector primitives against numpy; each task number is returned once."""
+"""Vector primitives compared with numpy, and the task counter."""
 
 import numba
 import numpy as np
@@ -13,7 +13,7 @@ DTYPES = [np.float32, np.float64]
 
 
 def jitted(primitive):
-    """Return a compiled function that calls the primitive: itself with the JIT off."""
+    """Return a compiled function that calls the primitive."""
 
     @njit
     def call(*arguments):
@@ -27,15 +27,17 @@ factor_tile, solve_tile, solve_back = map(
 )
 gather_transposed, dot_rows = map(jitted, (rows.gather_transposed, rows.dot_rows))
 add_rows, add_scaled_rows = map(jitted, (rows.add_rows, rows.add_scaled_rows))
-pair_dots, pair_steps, pair_move = map(jitted, (pairs.pair_dots, pairs.pair_steps, pairs.pair_move))
+pair_dots, pair_adagrad, pair_update = map(
+    jitted, (pairs.pair_dots, pairs.pair_adagrad, pairs.pair_update)
+)
 prefetch_row, prefetch_at = map(jitted, (rows.prefetch_row, rows.prefetch_at))
 
 
 @njit(nogil=True)
-def hand_out(counter, n_tasks, by):
+def count_tasks(counter, n_tasks, counts):
     task = tasks.next_task(counter)
     while task < n_tasks:
-        by[task] += 1
+        counts[task] += 1
         task = tasks.next_task(counter)
 
 
@@ -68,7 +70,7 @@ def test_products(name, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("out_dtype", DTYPES)
-def test_products_from_rows_have_the_same_bits(out_dtype, dtype):
+def test_set_tiles_from_rows_is_bitwise_equal_to_set_tiles(out_dtype, dtype):
     A, B = random_matrix(24, 12, dtype), random_matrix(11, 100, dtype, seed=2)
     transposed = np.ascontiguousarray(A.T)
     by_columns, from_rows = jitted(tiles.set_tiles), jitted(tiles.set_tiles_from_rows)
@@ -80,7 +82,7 @@ def test_products_from_rows_have_the_same_bits(out_dtype, dtype):
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="views are supported")
-def test_arguments_that_the_machine_code_does_not_support_are_refused():
+def test_unsupported_arguments_raise():
     A = random_matrix(24, 24, np.float32)
     with pytest.raises(numba.TypingError, match="must be C-contiguous"):
         prefetch_row(A[:, :8], 0)
@@ -127,7 +129,7 @@ def test_solve_back(n, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("id_type", [np.int32, np.int64])
-def test_listed_rows(id_type, dtype):
+def test_gather_dot_and_add_rows(id_type, dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     Y, ids = random_matrix(20, 24, dtype), np.array([3, 3, 0, 19, 7, 1, 2, 5, 9, 9, 4], id_type)
     h, x = random_matrix(2, 24, dtype, seed=1)
@@ -149,8 +151,8 @@ def test_listed_rows(id_type, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("id_type", [np.int32, np.int64])
 @pytest.mark.parametrize("width", [8, 24, 32, 72])
-def test_scaled_rows(width, id_type, dtype):
-    """Of any number of entries, none included; widths with and without blocks of four tiles."""
+def test_add_scaled_rows(width, id_type, dtype):
+    """Numbers of entries from 0 on, and widths with and without blocks of four tiles."""
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     draw = np.random.default_rng(0)
     Y, start = random_matrix(20, width, dtype), random_matrix(1, width, dtype, seed=1)[0]
@@ -164,55 +166,55 @@ def test_scaled_rows(width, id_type, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_pairs(dtype):
+def test_pair_dots_and_update(dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     P, Q = random_matrix(5, 48, dtype), random_matrix(7, 48, dtype, seed=1)
     rows, cols = np.array([3, 0, 4, 0], np.uint64), np.array([6, 2, 2, 0], np.uint64)
-    known = np.zeros((pairs.N_STATS, 4), dtype)
-    pair_dots(P, rows, Q, cols, known)
+    stats = np.zeros((pairs.N_STATS, 4), dtype)
+    pair_dots(P, rows, Q, cols, stats)
     for row, (A, B) in (
         (pairs.DOT, (P[rows], Q[cols])),
         (pairs.SQUARE, (P[rows], P[rows])),
         (pairs.SQUARE + 1, (Q[cols], Q[cols])),
     ):
-        np.testing.assert_allclose(known[row], np.sum(A * B, axis=1), atol=tolerance * 100)
+        np.testing.assert_allclose(stats[row], np.sum(A * B, axis=1), atol=tolerance * 100)
     p, q = P[3].copy(), Q[6].copy()
     expected = P.copy(), Q.copy()
     expected[0][3], expected[1][6] = 0.9 * p - 0.2 * q, 0.8 * q + 0.1 * p
     numbers = [dtype(x) for x in (0.9, -0.2, 0.8, 0.1)]
-    pair_move(P, 3, *numbers[:2], Q, 6, *numbers[2:])
+    pair_update(P, 3, *numbers[:2], Q, 6, *numbers[2:])
     np.testing.assert_allclose(P, expected[0], atol=tolerance)
     np.testing.assert_allclose(Q, expected[1], atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_steps_of_adagrad(dtype):
+def test_pair_adagrad(dtype):
     P, Q = random_matrix(4, 48, dtype), random_matrix(4, 48, dtype, seed=1)
-    four = np.arange(4).astype(np.uint64)
-    known = np.zeros((pairs.N_STATS, 4), dtype)
-    pair_dots(P, four, Q, four, known)
-    known[pairs.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
-    known[pairs.RIDGE], known[pairs.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
-    known[pairs.SUM], known[pairs.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
-    before = known.copy()
-    pair_steps(known, dtype(0.05), dtype(48))
+    indices = np.arange(4).astype(np.uint64)
+    stats = np.zeros((pairs.N_STATS, 4), dtype)
+    pair_dots(P, indices, Q, indices, stats)
+    stats[pairs.SLOPE] = [-2.0, 0.0, 0.3, 1.0]
+    stats[pairs.RIDGE], stats[pairs.RIDGE + 1] = 0.1, [0.0, 0.2, 0.3, 0.4]
+    stats[pairs.SUM], stats[pairs.SUM + 1] = [1.0, 2.0, 3.0, 4.0], 0.5
+    before = stats.copy()
+    pair_adagrad(stats, dtype(0.05), dtype(48))
     for own, (A, B) in enumerate([(P, Q), (Q, P)]):
         ridge = before[pairs.RIDGE + own][:, None]
         step = before[pairs.SLOPE][:, None] * B + ridge * A
         sums = before[pairs.SUM + own] + np.mean(step * step, axis=1)
         rate = 0.05 / np.sqrt(sums)
         tolerance = 1e-5 if dtype == np.float32 else 1e-13
-        keep = 1 / (1 + rate * ridge[:, 0])
+        decay = 1 / (1 + rate * ridge[:, 0])
         for row, expected in (
             (pairs.SUM, sums),
             (pairs.RATE, rate),
-            (pairs.KEEP, keep),
-            (pairs.MOVE, -rate * before[pairs.SLOPE] * keep),
+            (pairs.DECAY, decay),
+            (pairs.STEP, -rate * before[pairs.SLOPE] * decay),
         ):
-            np.testing.assert_allclose(known[row + own], expected, rtol=tolerance)
+            np.testing.assert_allclose(stats[row + own], expected, rtol=tolerance)
 
 
-def test_prefetching_changes_nothing():
+def test_prefetching_does_not_change_the_array():
     A = random_matrix(24, 33, np.float32)
     before = A.copy()
     prefetch_row(A, 23)
@@ -220,7 +222,7 @@ def test_prefetching_changes_nothing():
     np.testing.assert_array_equal(A, before)
 
 
-def test_every_task_is_handed_out_once():
-    by = np.zeros(10_000, np.int64)
-    run(hand_out, by.size, 3, by)
-    assert (by == 1).all()
+def test_every_task_runs_once():
+    counts = np.zeros(10_000, np.int64)
+    run(count_tasks, counts.size, 3, counts)
+    assert (counts == 1).all()

@@ -22,8 +22,8 @@ def measured(lists, relevant, measures):
         ir_measures.Qrel(str(row), f"c{col}", 1)
         for row, col in zip(*relevant.nonzero(), strict=True)
     ]
-    # Ranks as scores, because trec_eval orders equal scores by the name of the document. Padding is a
-    # document that is never relevant.
+    # The scores are ranks, because trec_eval orders equal scores by the name of the document.
+    # Padding is a document that is never relevant.
     run = [
         ir_measures.ScoredDoc(str(row), f"c{col}" if col >= 0 else f"none{place}", float(-place))
         for row, cols in enumerate(lists)

@@ -1,4 +1,4 @@
-"""The losses: their formulas, their relations to each other, and their parameters."""
+"""Formulas, relations and parameters of the losses."""
 
 import math
 
@@ -11,21 +11,21 @@ from scipy import sparse
 from twofold import HuberLoss, LogisticLoss, Objective, SquaredLoss
 from twofold.exceptions import InvalidInputError
 
-few = settings(max_examples=30, deadline=None)
+few_examples = settings(max_examples=30, deadline=None)
 numbers = st.floats(-50, 50)
 deltas = st.floats(0.01, 10)
 
 
-@few
+@few_examples
 @given(numbers, numbers)
-def test_squared_loss_has_no_factor(r, x):
+def test_squared_loss(r, x):
     assert SquaredLoss().value(r, x) == (r - x) * (r - x)
     assert SquaredLoss().derivative(r, x) == 2 * (x - r)
 
 
-@few
+@few_examples
 @given(numbers, numbers, deltas)
-def test_huber_is_squared_near_the_target_and_straight_beyond(r, x, delta):
+def test_huber_loss_is_quadratic_near_the_target_and_linear_otherwise(r, x, delta):
     loss, distance = HuberLoss(delta), abs(r - x)
     if distance <= delta:
         assert loss.value(r, x) == pytest.approx(distance**2)
@@ -36,21 +36,21 @@ def test_huber_is_squared_near_the_target_and_straight_beyond(r, x, delta):
     assert loss.value(r, x) <= SquaredLoss().value(r, x) * (1 + 1e-12)
 
 
-@few
+@few_examples
 @given(st.sampled_from([-1.0, 1.0]), numbers)
-def test_logistic_is_the_logarithm_of_a_probability(r, x):
+def test_logistic_loss(r, x):
     loss = LogisticLoss()
     assert loss.value(r, x) == pytest.approx(math.log1p(math.exp(-r * x)), rel=1e-12)
     assert loss.derivative(r, x) == pytest.approx(-r / (1 + math.exp(r * x)), rel=1e-12)
 
 
 @pytest.mark.parametrize("x", [-800.0, 800.0, 1e8])
-def test_logistic_does_not_overflow(x):
+def test_logistic_loss_does_not_overflow(x):
     assert LogisticLoss().value(1.0, x) == pytest.approx(max(-x, 0.0))
     assert LogisticLoss().derivative(1.0, x) == (-1.0 if x < 0 else 0.0)
     objective = Objective(LogisticLoss())
-    one = sparse.csr_array(np.ones((1, 1)))
-    assert objective.value(one, [[x]], [[1.0]]).loss == pytest.approx(max(-x, 0.0))
+    single_entry = sparse.csr_array(np.ones((1, 1)))
+    assert objective.value(single_entry, [[x]], [[1.0]]).loss == pytest.approx(max(-x, 0.0))
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0, np.nan, np.inf, "1", True])
@@ -64,17 +64,17 @@ def test_losses_are_equal_by_value():
     assert {SquaredLoss(), SquaredLoss(), LogisticLoss()} == {SquaredLoss(), LogisticLoss()}
 
 
-def test_a_loss_that_numba_cannot_compile_is_named():
-    class Unreadable(SquaredLoss):
+def test_error_if_numba_cannot_compile_a_loss():
+    class Uncompilable(SquaredLoss):
         def value(self, target, prediction):
             return open(str(target)).read()
 
-    one = sparse.csr_array(np.ones((1, 1)))
-    with pytest.raises(InvalidInputError, match=r"Unreadable.value cannot be compiled by numba"):
-        Objective(Unreadable()).value(one, [[1.0]], [[1.0]])
+    single_entry = sparse.csr_array(np.ones((1, 1)))
+    with pytest.raises(InvalidInputError, match=r"Uncompilable.value cannot be compiled by numba"):
+        Objective(Uncompilable()).value(single_entry, [[1.0]], [[1.0]])
 
 
-def test_a_subclass_uses_its_own_formula():
+def test_subclass_uses_its_own_formula():
     class Doubled(SquaredLoss):
         def value(self, target, prediction):
             return 2.0 * (target - prediction) ** 2
@@ -82,6 +82,6 @@ def test_a_subclass_uses_its_own_formula():
         def derivative(self, target, prediction):
             return 4.0 * (prediction - target)
 
-    one = sparse.csr_array(np.ones((1, 1)))
-    assert Objective(Doubled()).value(one, [[3.0]], [[1.0]]).loss == 8.0
-    assert Objective(SquaredLoss()).value(one, [[3.0]], [[1.0]]).loss == 4.0
+    single_entry = sparse.csr_array(np.ones((1, 1)))
+    assert Objective(Doubled()).value(single_entry, [[3.0]], [[1.0]]).loss == 8.0
+    assert Objective(SquaredLoss()).value(single_entry, [[3.0]], [[1.0]]).loss == 4.0

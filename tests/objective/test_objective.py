@@ -1,4 +1,4 @@
-"""The objective against its formula, cell by cell, and against what it promises of itself."""
+"""The objective compared with the reference, and its documented properties."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
 from twofold.exceptions import InvalidInputError
 from twofold.testing import reference
 
-few = settings(max_examples=30, deadline=None)
+few_examples = settings(max_examples=30, deadline=None)
 
 
 @st.composite
@@ -42,47 +42,47 @@ def factors_of(matrix, k, dtype="float64"):
     return tuple(rng.normal(size=(n, k)).astype(dtype) for n in matrix.shape)
 
 
-def assert_same_value(found, expected):
+def assert_same_value(actual, expected):
     size = 1.0 + abs(expected["loss"]) + abs(expected["unobserved"])
-    for part, right in expected.items():
-        assert abs(getattr(found, part) - right) < 1e-11 * size, part
+    for part, expected_part in expected.items():
+        assert abs(getattr(actual, part) - expected_part) < 1e-11 * size, part
 
 
-@few
+@few_examples
 @given(objectives, matrices(), ranks, st.sampled_from(["float32", "float64"]))
-def test_value_is_the_formula(objective, matrix, k, dtype):
+def test_value_equals_the_reference(objective, matrix, k, dtype):
     P, Q = factors_of(matrix, k, dtype)
-    found = objective.value(matrix, P, Q)
-    assert_same_value(found, reference.value(objective, matrix, P, Q))
-    assert found.total == found.loss + found.unobserved + found.penalty
+    actual = objective.value(matrix, P, Q)
+    assert_same_value(actual, reference.value(objective, matrix, P, Q))
+    assert actual.total == actual.loss + actual.unobserved + actual.penalty
 
 
-@few
+@few_examples
 @given(objectives, matrices(), ranks, st.sampled_from(["float32", "float64"]))
-def test_gradient_is_the_formula(objective, matrix, k, dtype):
+def test_gradient_equals_the_reference(objective, matrix, k, dtype):
     P, Q = factors_of(matrix, k, dtype)
-    found = objective.gradient(matrix, P, Q)
-    for one, right in zip(found, reference.gradient(objective, matrix, P, Q), strict=True):
+    actual = objective.gradient(matrix, P, Q)
+    for one, expected_part in zip(actual, reference.gradient(objective, matrix, P, Q), strict=True):
         assert one.dtype == np.float64
-        np.testing.assert_allclose(one, right, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(one, expected_part, rtol=1e-10, atol=1e-10)
 
 
-@few
+@few_examples
 @given(matrices(), ranks)
 def test_logistic_targets(matrix, k):
     matrix.data = np.where(matrix.data > 0, 1, -1)
     objective = Objective(LogisticLoss(), data="targets", unobserved_weight=0.1)
     P, Q = factors_of(matrix, k)
     assert_same_value(objective.value(matrix, P, Q), reference.value(objective, matrix, P, Q))
-    for one, right in zip(
+    for one, expected_part in zip(
         objective.gradient(matrix, P, Q), reference.gradient(objective, matrix, P, Q), strict=True
     ):
-        np.testing.assert_allclose(one, right, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(one, expected_part, rtol=1e-10, atol=1e-10)
 
 
-@few
+@few_examples
 @given(objectives, matrices(), ranks)
-def test_gradient_is_the_slope_of_the_value(objective, matrix, k):
+def test_gradient_equals_finite_differences(objective, matrix, k):
     P, Q = factors_of(matrix, k)
     rng = np.random.default_rng(3)
     U, V = rng.normal(size=P.shape), rng.normal(size=Q.shape)
@@ -94,9 +94,9 @@ def test_gradient_is_the_slope_of_the_value(objective, matrix, k):
     assert abs((after - before) / (2 * step) - slope) < 1e-4 * (1.0 + abs(slope) + abs(after))
 
 
-@few
+@few_examples
 @given(objectives, matrices(), ranks)
-def test_a_weight_of_two_is_the_pair_twice(objective, matrix, k):
+def test_weights_equal_repeated_pairs(objective, matrix, k):
     given_once = matrix.tocsr()
     given_once.sum_duplicates()
     given_once = given_once.tocoo()
@@ -119,36 +119,36 @@ def test_a_weight_of_two_is_the_pair_twice(objective, matrix, k):
             np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-11)
 
 
-def test_a_single_entry_has_its_own_weight():
-    # One number could be taken for the constant that all entries share.
+def test_weight_of_a_single_entry():
+    # An array of length 1 must not be interpreted as a constant for all entries.
     matrix = sparse.csr_array(([2.5], ([1], [0])), shape=(3, 2))
     P, Q = factors_of(matrix, 2)
     objective = Objective(regularizer=L2(0.1, exponent=1.0), data="weights")
     assert_same_value(objective.value(matrix, P, Q), reference.value(objective, matrix, P, Q))
 
 
-@few
+@few_examples
 @given(objectives, matrices(), ranks)
-def test_the_form_of_the_matrix_does_not_matter(objective, matrix, k):
+def test_matrix_formats(objective, matrix, k):
     P, Q = factors_of(matrix, k)
     expected = reference.value(objective, matrix, P, Q)
-    for form in ("csr", "csc", "coo"):
-        converted = sparse.coo_matrix(matrix) if form == "coo" else matrix.copy()
-        if form != "coo":  # tocsr() would add repeated entries up
+    for format_name in ("csr", "csc", "coo"):
+        converted = sparse.coo_matrix(matrix) if format_name == "coo" else matrix.copy()
+        if format_name != "coo":  # tocsr() would sum repeated entries.
             order = np.lexsort((converted.col, converted.row))
-            if form == "csc":
+            if format_name == "csc":
                 order = np.lexsort((converted.row, converted.col))
-            major, minor = (converted.row, converted.col)[:: 1 if form == "csr" else -1]
-            n = converted.shape[0 if form == "csr" else 1]
+            major, minor = (converted.row, converted.col)[:: 1 if format_name == "csr" else -1]
+            n = converted.shape[0 if format_name == "csr" else 1]
             indptr = np.concatenate([[0], np.cumsum(np.bincount(major, minlength=n))])
-            kind = sparse.csr_array if form == "csr" else sparse.csc_array
+            kind = sparse.csr_array if format_name == "csr" else sparse.csc_array
             converted = kind((converted.data[order], minor[order], indptr), shape=matrix.shape)
         assert_same_value(objective.value(converted, P, Q), expected)
 
 
 @pytest.fixture(scope="module")
 def large():
-    """300,000 entries: several chunks."""
+    """Return a matrix of 300,000 entries, which are several chunks."""
     rng = np.random.default_rng(0)
     at = (rng.integers(5000, size=300_000), rng.integers(3000, size=300_000))
     return sparse.coo_array((rng.uniform(0.5, 2.0, 300_000), at), shape=(5000, 3000)).tocsr()
@@ -156,7 +156,7 @@ def large():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("unobserved", ["all", "missing"])
-def test_bits_do_not_depend_on_threads(large, dtype, unobserved):
+def test_result_is_bitwise_independent_of_threads(large, dtype, unobserved):
     objective = Objective(
         HuberLoss(), L1(0.1, exponent=0.5), data="weights",
         unobserved_weight=0.2, unobserved=unobserved,
@@ -168,12 +168,12 @@ def test_bits_do_not_depend_on_threads(large, dtype, unobserved):
     assert [a.tobytes() for a in one] == [b.tobytes() for b in two]
 
 
-def test_a_large_value_is_right(large):
+def test_value_of_a_large_matrix(large):
     P, Q = factors_of(large, 10)
     rows, cols = large.nonzero()
     x = np.einsum("ef,ef->e", P[rows], Q[cols])
-    found = Objective(regularizer=L2(0.0), data="targets").value(large, P, Q)
-    assert found.loss == pytest.approx(float(np.sum((large.data - x) ** 2)), rel=1e-12)
+    actual = Objective(regularizer=L2(0.0), data="targets").value(large, P, Q)
+    assert actual.loss == pytest.approx(float(np.sum((large.data - x) ** 2)), rel=1e-12)
 
 
 def test_arguments_are_not_changed(small):
@@ -188,7 +188,7 @@ def test_arguments_are_not_changed(small):
     assert all(map(np.array_equal, arrays, before))
 
 
-def test_lists_and_integers_are_factors():
+def test_factors_may_be_lists_of_integers():
     matrix = sparse.csr_array(np.array([[1, 0], [1, 1]]))
     value = Objective(regularizer=L2(0.1)).value(matrix, [[1], [1]], [[2], [0]])
     assert (value.loss, value.penalty) == (3.0, pytest.approx(0.6))
@@ -207,7 +207,7 @@ def test_lists_and_integers_are_factors():
         (lambda: Objective(L2()), "give an instance of a Loss"),
     ],
 )
-def test_wrong_parameters_are_named(make, sentence):
+def test_invalid_parameters(make, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         make()
 
@@ -221,7 +221,7 @@ def test_wrong_parameters_are_named(make, sentence):
         ("weights", np.nan, "row 2, column 1 is nan"),
     ],
 )
-def test_wrong_values_are_located(data, value, sentence):
+def test_invalid_values(data, value, sentence):
     matrix = sparse.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [1.0, value, 3.0]]))
     P, Q = np.ones((3, 2)), np.ones((3, 2))
     with pytest.raises(InvalidInputError, match=sentence):
@@ -245,7 +245,7 @@ def test_targets_of_the_logistic_loss():
         ((30,), (20, 2), "row_factors must be a 2-d array"),
     ],
 )
-def test_wrong_shapes_are_named(small, P, Q, sentence):
+def test_invalid_shapes(small, P, Q, sentence):
     for call in (Objective().value, Objective().gradient):
         with pytest.raises(InvalidInputError, match=sentence):
             call(small, np.ones(P), np.ones(Q))

@@ -1,4 +1,4 @@
-"""The regularisers: their formulas, their scale and their parameters."""
+"""Formulas, scale and parameters of the regularisers."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from scipy import sparse
 from twofold import L1, L2, Objective, Regularizer
 from twofold.exceptions import InvalidInputError
 
-few = settings(max_examples=30, deadline=None)
+few_examples = settings(max_examples=30, deadline=None)
 numbers = st.floats(-50, 50)
 
 
-@few
+@few_examples
 @given(numbers, st.floats(0, 5))
 def test_l2(x, step):
     assert L2().value(x) == x * x
@@ -22,7 +22,7 @@ def test_l2(x, step):
     assert step * L2().derivative(z) + (z - x) == pytest.approx(0.0, abs=1e-9)
 
 
-@few
+@few_examples
 @given(numbers, st.floats(0, 5))
 def test_l1_is_soft_thresholding(x, step):
     assert L1().value(x) == abs(x)
@@ -31,12 +31,14 @@ def test_l1_is_soft_thresholding(x, step):
     assert L1().proximal(x, abs(x)) == 0.0
 
 
-@pytest.mark.parametrize("kind", [L1, L2])
-def test_scale_is_a_power_of_the_summed_weights(kind):
+@pytest.mark.parametrize("regularizer", [L1, L2])
+def test_scale_is_a_power_of_the_summed_weights(regularizer):
     summed = np.array([0.0, 1.0, 4.0])
-    assert kind().scale(summed, 0.0).tolist() == [1, 1, 1]  # also 0^0
-    assert kind(exponent=1.0).scale(summed, 0.0).tolist() == [0, 1, 4]
-    assert kind(exponent=0.5).scale(summed, 5.0).tolist() == pytest.approx([5**0.5, 6**0.5, 3])
+    assert regularizer().scale(summed, 0.0).tolist() == [1, 1, 1]  # also 0^0
+    assert regularizer(exponent=1.0).scale(summed, 0.0).tolist() == [0, 1, 4]
+    assert regularizer(exponent=0.5).scale(summed, 5.0).tolist() == pytest.approx(
+        [5**0.5, 6**0.5, 3]
+    )
 
 
 def test_exponents_in_the_objective():
@@ -55,24 +57,24 @@ def test_exponents_in_the_objective():
     assert everywhere == pytest.approx(0.1 * (3.5 * 1 + 2.5 * 4 + 2 * 1 + 3 * 1 + 1 * 9))
 
 
-@pytest.mark.parametrize("kind", [L1, L2])
+@pytest.mark.parametrize("regularizer", [L1, L2])
 @pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "0.1", None])
-def test_parameters_must_be_finite_and_not_negative(kind, value):
+def test_parameters_must_be_finite_and_nonnegative(regularizer, value):
     with pytest.raises(InvalidInputError, match=r"the regularizer's weight is .* >= 0"):
-        kind(value)
+        regularizer(value)
     with pytest.raises(InvalidInputError, match=r"the regularizer's exponent is .* >= 0"):
-        kind(0.1, exponent=value)
+        regularizer(0.1, exponent=value)
 
 
-def test_a_smooth_regularizer_needs_a_derivative():
-    class Bare(Regularizer):
+def test_missing_derivative_or_proximal_step():
+    class WithoutDerivative(Regularizer):
         def value(self, x):
             return x * x
 
-    class BareAndRough(Bare):
+    class WithoutProximal(WithoutDerivative):
         smooth = False
 
-    with pytest.raises(TypeError, match=r"Bare is smooth, so it needs a derivative\(x\)"):
-        Bare().derivative(1.0)
-    with pytest.raises(TypeError, match=r"BareAndRough is not smooth, so it needs a proximal"):
-        BareAndRough().proximal(1.0, 1.0)
+    with pytest.raises(TypeError, match=r"WithoutDerivative is smooth: define derivative\(x\)"):
+        WithoutDerivative().derivative(1.0)
+    with pytest.raises(TypeError, match=r"WithoutProximal is not smooth: define proximal"):
+        WithoutProximal().proximal(1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Identities that solutions satisfy exactly: permutations, rotations, scales, repeated entries."""
+"""Exact identities of solutions: permutations, rotations, scaling, repeated entries."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ ROW_SOLVERS = ["auto", "direct", "cg"]
 SEEDS = st.integers(0, 2**32 - 1)
 N_ROWS, N_COLS, K = 24, 17, 4
 
-few = settings(
+few_examples = settings(
     deadline=None, max_examples=6, derandomize=True, phases=[Phase.explicit, Phase.generate]
 )
 
@@ -61,7 +61,7 @@ def assert_close(found, expected, tolerance=1e-9):
     assert np.abs(found - expected).max(initial=0.0) <= tolerance * scale
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC)
 def test_permuted_rows_and_columns_permute_the_factors(objective, seed):
@@ -78,15 +78,15 @@ def test_permuted_rows_and_columns_permute_the_factors(objective, seed):
         assert_close(found.col_factors, plain.col_factors[by_col], 1e-7)
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC + GENERAL)
-def test_the_transposed_problem_has_the_same_value_and_swapped_gradients(objective, seed):
+def test_transposed_problem_has_equal_value_and_swapped_gradients(objective, seed):
     matrix, (P, Q) = matrix_of(seed), factors_of(seed)
     if objective in GENERAL[:1]:
         matrix.data = np.sign(matrix.data - 1.5)
-    value, across = objective.value(matrix, P, Q), objective.value(matrix.T, Q, P)
-    assert across.total == pytest.approx(value.total, rel=1e-12)
+    value, transposed = objective.value(matrix, P, Q), objective.value(matrix.T, Q, P)
+    assert transposed.total == pytest.approx(value.total, rel=1e-12)
     (dP, dQ), (dQ_across, dP_across) = (
         objective.gradient(matrix, P, Q), objective.gradient(matrix.T, Q, P),
     )  # fmt: skip
@@ -94,26 +94,26 @@ def test_the_transposed_problem_has_the_same_value_and_swapped_gradients(objecti
     assert_close(dQ_across, dQ, 1e-12)
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC)
-def test_the_transposed_problem_swaps_the_factors(objective, seed):
+def test_transposed_problem_has_swapped_factors(objective, seed):
     matrix, (P, Q) = matrix_of(seed), factors_of(seed)
     for solver in list(solvers())[-2:]:  # one simultaneous step of both sides
         plain = solver.solve(objective, matrix, (P, Q))
-        across = solver.solve(objective, matrix.T, (Q, P))
-        assert_close(across.col_factors, plain.row_factors, 1e-9)
-        assert_close(across.row_factors, plain.col_factors, 1e-9)
-    # ALS solves for the rows first: each of its half-steps is a fold-in of one orientation.
+        transposed = solver.solve(objective, matrix.T, (Q, P))
+        assert_close(transposed.col_factors, plain.row_factors, 1e-9)
+        assert_close(transposed.row_factors, plain.col_factors, 1e-9)
+    # ALS solves for the rows first; each half-step equals a fold-in.
     epoch = ALS(n_factors=K, max_epochs=1, dtype="float64").solve(objective, matrix, (P, Q))
     assert_close(epoch.row_factors, fold_in(objective, matrix, Q))
     assert_close(epoch.col_factors, fold_in(objective, matrix.T, epoch.row_factors))
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC + GENERAL[:2])
-def test_rotated_factors_have_the_same_value_and_a_rotated_solution(objective, seed):
+def test_rotated_factors_have_equal_value_and_rotated_solution(objective, seed):
     matrix, (P, Q) = matrix_of(seed), factors_of(seed)
     O, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(K, K)))  # noqa: E741
     if objective in GENERAL[:1]:
@@ -124,10 +124,10 @@ def test_rotated_factors_have_the_same_value_and_a_rotated_solution(objective, s
     assert_close(fold_in(objective, matrix, Q @ O), fold_in(objective, matrix, Q) @ O, tolerance)
 
 
-@few
+@few_examples
 @given(SEEDS, st.sampled_from(["float32", "float64"]))
 @pytest.mark.parametrize("objective", QUADRATIC + GENERAL)
-def test_equal_rows_have_equal_factors_to_the_bit(objective, seed, dtype):
+def test_equal_rows_have_bitwise_equal_factors(objective, seed, dtype):
     matrix = matrix_of(seed)
     if objective.data == "targets":
         matrix.data = np.sign(matrix.data - 1.5)
@@ -138,10 +138,10 @@ def test_equal_rows_have_equal_factors_to_the_bit(objective, seed, dtype):
     assert folded.tobytes() == folded[[first[row] for row in order.tolist()]].tobytes()
 
 
-@few
+@few_examples
 @given(SEEDS, st.sampled_from(["float32", "float64"]))
 @pytest.mark.parametrize("objective", QUADRATIC + GENERAL)
-def test_the_fold_in_of_a_subset_is_the_subset_of_the_fold_in(objective, seed, dtype):
+def test_fold_in_of_a_subset_of_rows(objective, seed, dtype):
     matrix = matrix_of(seed)
     if objective.data == "targets":
         matrix.data = np.sign(matrix.data - 1.5)
@@ -156,10 +156,10 @@ def test_the_fold_in_of_a_subset_is_the_subset_of_the_fold_in(objective, seed, d
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("unobserved_weight", [0.0, 0.1])
 @pytest.mark.parametrize("n_factors", [16, 128])
-def test_a_subset_has_the_same_bits_whatever_the_lengths_beside_it(
+def test_fold_in_is_independent_of_the_lengths_of_other_rows(
     n_factors, unobserved_weight, exponent
 ):
-    """Long rows in float32, next to short rows and rows without entries."""
+    """Long rows in float32 with short rows and rows without entries."""
     rng = np.random.default_rng(0)
     lengths = np.array([200, 0, 1, 200, 15, 60, 0, 400, 200, 3])
     cols = np.concatenate([rng.choice(1000, d, replace=False) for d in lengths])
@@ -174,10 +174,10 @@ def test_a_subset_has_the_same_bits_whatever_the_lengths_beside_it(
         assert fold_in(objective, matrix[rows], Q).tobytes() == whole[rows].tobytes(), rows
 
 
-@few
+@few_examples
 @given(SEEDS, st.floats(-1000.0, 1000.0).filter(lambda t: abs(t) > 1e-3))
 @pytest.mark.parametrize("a0", [0.0, 0.2])
-def test_targets_times_t_give_factors_times_t(a0, seed, t):
+def test_scaled_targets_scale_the_factors(a0, seed, t):
     objective = Objective(regularizer=L2(0.1, exponent=0.5), data="targets", unobserved_weight=a0)
     matrix, (_, Q) = matrix_of(seed), factors_of(seed)
     folded = fold_in(objective, matrix, Q)
@@ -185,12 +185,12 @@ def test_targets_times_t_give_factors_times_t(a0, seed, t):
     assert fold_in(objective, -matrix, Q).tobytes() == (0.0 - folded).tobytes()
 
 
-@few
+@few_examples
 @given(SEEDS, st.floats(1e-3, 1e3))
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("unobserved", ["all", "missing"])
-def test_weights_and_ridge_times_c_leave_the_fold_in(unobserved, exponent, seed, c):
-    """s_u grows by c^exponent, so lam has to grow by c^(1 - exponent)."""
+def test_scaled_weights_and_penalty_do_not_change_the_fold_in(unobserved, exponent, seed, c):
+    """s_u is multiplied by c^exponent, so lam must be multiplied by c^(1 - exponent)."""
     plain, scaled = (
         Objective(
             regularizer=L2(0.1 * factor ** (1.0 - exponent), exponent=exponent), data="weights",
@@ -204,10 +204,10 @@ def test_weights_and_ridge_times_c_leave_the_fold_in(unobserved, exponent, seed,
     assert scaled.value(c * matrix, P, Q).total == pytest.approx(c * value, rel=1e-10)
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC)
-def test_a_weight_of_two_is_the_pair_twice(objective, seed):
+def test_weights_equal_repeated_pairs(objective, seed):
     once, (P, Q) = matrix_of(seed), factors_of(seed)
     counts = np.random.default_rng(seed).integers(1, 4, once.nnz)
     weighted = once.copy()
@@ -226,8 +226,8 @@ def test_a_weight_of_two_is_the_pair_twice(objective, seed):
         assert_close(found[0].col_factors, found[1].col_factors, 1e-7)
 
 
-def with_zeros(matrix, seed):
-    """Store zeros in a fifth of the cells, between the entries."""
+def with_stored_zeros(matrix, seed):
+    """Return the matrix with zeros stored in a fifth of the cells."""
     dense = matrix.toarray()
     zeros = (dense == 0.0) & (np.random.default_rng(seed).random(dense.shape) < 0.2)
     rows, cols = np.nonzero((dense != 0.0) | zeros)
@@ -235,20 +235,20 @@ def with_zeros(matrix, seed):
     return sparse.csr_array((dense[rows, cols], cols, ends), shape=dense.shape)
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 @pytest.mark.parametrize(
     ("a0", "unobserved"), [(0.0, "all"), (0.3, "all"), (0.3, "missing"), (5.0, "missing")]
 )
-def test_a_weight_of_zero_is_the_pair_left_out(a0, unobserved, exponent, seed):
+def test_weight_of_zero_equals_a_missing_pair(a0, unobserved, exponent, seed):
     objective = Objective(
         regularizer=L2(0.1, exponent=exponent), data="weights",
         unobserved_weight=a0, unobserved=unobserved,
     )  # fmt: skip
     without, (P, Q) = matrix_of(seed), factors_of(seed)
-    without.data += a0  # above the weight of a missing cell, so that every row has a minimum
-    zeros = with_zeros(without, seed)
+    without.data += a0  # larger than the unobserved weight, so that every row has a minimum
+    zeros = with_stored_zeros(without, seed)
     right = reference.value(objective, without, P, Q)["total"]
     assert objective.value(zeros, P, Q).total == pytest.approx(right, rel=1e-10)
     for found, expected in zip(
@@ -262,11 +262,11 @@ def test_a_weight_of_zero_is_the_pair_left_out(a0, unobserved, exponent, seed):
         assert found.col_factors.tobytes() == expected.col_factors.tobytes()
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("objective", QUADRATIC + GENERAL)
-def test_the_layout_of_the_matrix_does_not_change_a_bit(objective, seed):
-    """Order of entries, index types, formats and read-only arrays; some entries occur twice."""
+def test_result_is_bitwise_independent_of_the_matrix_layout(objective, seed):
+    """Order of entries, index types, formats and read-only arrays, with repeated entries."""
     once, (P, Q) = matrix_of(seed), factors_of(seed)
     if objective.data == "targets":
         once.data = np.sign(once.data - 1.5)
@@ -296,8 +296,8 @@ def test_the_layout_of_the_matrix_does_not_change_a_bit(objective, seed):
 
 @pytest.mark.parametrize("objective", QUADRATIC)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_half_step_is_the_fold_in_of_the_training_rows(dtype, objective):
-    """In the bits; an iterative row solver starts elsewhere, and is not exact."""
+def test_half_step_equals_fold_in_of_the_training_rows(dtype, objective):
+    """Bitwise equal, except for the iterative row solver."""
     matrix, (P, Q) = matrix_of(1), factors_of(1, dtype=dtype)
     for kind in ("auto", "direct"):
         solver = ALS(n_factors=K, max_epochs=1, row_solver=kind, dtype=dtype)
@@ -305,12 +305,12 @@ def test_the_half_step_is_the_fold_in_of_the_training_rows(dtype, objective):
         folded = fold_in(objective, matrix, Q)
         assert solution.row_factors.dtype == folded.dtype == dtype
         assert solution.row_factors.tobytes() == folded.tobytes()
-        across = fold_in(objective, matrix.T, folded)
-        assert solution.col_factors.tobytes() == across.tobytes()
+        transposed = fold_in(objective, matrix.T, folded)
+        assert solution.col_factors.tobytes() == transposed.tobytes()
 
 
 @pytest.mark.parametrize("a0", [0.0, 0.1])
-def test_the_half_step_of_long_rows_is_the_fold_in_to_the_stated_accuracy(a0):
+def test_half_step_of_long_rows_equals_fold_in_to_the_stated_accuracy(a0):
     rng = np.random.default_rng(0)
     cols = np.concatenate([rng.choice(900, 270, replace=False) for _ in range(6)])
     matrix = sparse.csr_array((np.ones(cols.size), cols, np.arange(7) * 270), shape=(6, 900))
@@ -322,11 +322,11 @@ def test_the_half_step_of_long_rows_is_the_fold_in_to_the_stated_accuracy(a0):
     assert distance.max() <= 2e-5
 
 
-@few
+@few_examples
 @given(SEEDS)
 @pytest.mark.parametrize("a0", [0.0, 0.3])
-def test_signed_values_are_likes_and_dislikes(a0, seed):
-    """value >= 0: target 1 and weight value; value < 0: target 0 and weight -value."""
+def test_signed_values(a0, seed):
+    """A value >= 0 has target 1 and weight value; a value < 0 has target 0 and weight -value."""
     objective = Objective(
         regularizer=L2(0.1, exponent=0.5), data="signed",
         unobserved_weight=a0, unobserved="missing",

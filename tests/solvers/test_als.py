@@ -1,4 +1,4 @@
-"""ALS: every half-step is an exact minimum, by whichever route a row takes."""
+"""ALS: every half-step is an exact minimum, for all routes."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -29,7 +29,7 @@ OBJECTIVES = [
 
 
 def random_matrix(n_rows, n_cols, n_entries, seed=0, low=0.5, high=3.0):
-    """Return a CSR array with repeated entries, its values not added up."""
+    """Return a CSR array with repeated entries."""
     rng = np.random.default_rng(seed)
     row = np.sort(rng.integers(n_rows, size=n_entries))
     col = rng.integers(n_cols, size=n_entries)
@@ -50,20 +50,20 @@ def relative_gradient(objective, matrix, start, end):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_half_steps_never_increase_the_objective(objective):
     matrix = random_matrix(60, 40, 500)
-    across = matrix.T.tocsr()
+    transposed = matrix.T.tocsr()
     P, Q = normal_factors(60, 6), normal_factors(40, 6, seed=2)
     before = objective.value(matrix, P, Q).total
     for _ in range(8):
         P = fold_in(objective, matrix, Q)
         middle = objective.value(matrix, P, Q).total
-        Q = fold_in(objective, across, P)
+        Q = fold_in(objective, transposed, P)
         after = objective.value(matrix, P, Q).total
         assert middle <= before * (1 + 1e-12)
         assert after <= middle * (1 + 1e-12)
         before = after
 
 
-def test_an_epoch_is_two_folds():
+def test_epoch_equals_two_fold_ins():
     objective, matrix = OBJECTIVES[3], random_matrix(60, 40, 500)
     P, Q = normal_factors(60, 6), normal_factors(40, 6, seed=2)
     solution = ALS(n_factors=6, max_epochs=1, dtype="float64").solve(objective, matrix, (P, Q))
@@ -75,7 +75,7 @@ def test_an_epoch_is_two_folds():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_it_becomes_stationary(objective):
+def test_converges_to_a_stationary_point(objective):
     matrix = random_matrix(30, 20, 150)
     start = normal_factors(30, 3), normal_factors(20, 3, seed=2)
     solver = ALS(n_factors=3, max_epochs=600, evaluate_every=600, n_threads=1, dtype="float64")
@@ -105,7 +105,7 @@ def test_rows_of_every_length_are_exact(objective, k):
     assert np.max(np.abs(found - exact) / scale) < 1e-3
 
 
-def test_float32_reaches_the_objective_of_float64():
+def test_float32_and_float64_reach_the_same_objective():
     matrix = random_matrix(200, 100, 3000)
     for objective in (OBJECTIVES[0], OBJECTIVES[3]):
         totals = [
@@ -117,8 +117,8 @@ def test_float32_reaches_the_objective_of_float64():
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_below_that_of_a_missing_cell(exponent, dtype):
-    # w < a0: what is given back for a stored cell is more than it has.
+def test_weights_below_the_unobserved_weight(exponent, dtype):
+    # w < a0: the curvature w - a0 is negative.
     matrix = random_matrix(50, 40, 600, low=0.0, high=0.6)
     objective = Objective(
         regularizer=L2(0.1, exponent=exponent), data="weights",
@@ -133,7 +133,7 @@ def test_weights_below_that_of_a_missing_cell(exponent, dtype):
     assert totals == sorted(totals, reverse=True)
 
 
-def test_weights_of_zero_are_no_entries():
+def test_entries_of_weight_zero_are_ignored():
     objective = Objective(regularizer=L2(0.1), data="weights")
     matrix = random_matrix(30, 20, 200)
     matrix.data[::3] = 0.0
@@ -143,7 +143,7 @@ def test_weights_of_zero_are_no_entries():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_weight_of_two_is_the_pair_twice(objective):
+def test_weights_equal_repeated_pairs(objective):
     once = random_matrix(40, 30, 200)
     once.sum_duplicates()
     counts = 1 + np.arange(once.nnz) % 2
@@ -165,7 +165,7 @@ def test_a_weight_of_two_is_the_pair_twice(objective):
     np.testing.assert_allclose(results[0].col_factors, results[1].col_factors, atol=1e-8)
 
 
-def test_a_singular_row_is_named():
+def test_singular_row():
     matrix = random_matrix(6, 30, 90)
     short = sparse.vstack([matrix, sparse.csr_array(([1.0, 1.0], ([0, 0], [3, 5])), shape=(1, 30))])
     objective = Objective(regularizer=L2(0.0))
@@ -176,20 +176,20 @@ def test_a_singular_row_is_named():
     np.testing.assert_allclose(
         fold_in(objective, matrix, Q), reference.fold_in(objective, matrix, Q), rtol=1e-8
     )
-    lonely = sparse.csr_array(np.ones((8, 3)))
-    with pytest.raises(SingularRowError, match=r"row 0 \(3 entries\).* and|nor have 7 others"):
-        ALS(n_factors=4, rng=0).solve(objective, lonely)
+    underdetermined = sparse.csr_array(np.ones((8, 3)))
+    with pytest.raises(SingularRowError, match=r"row 0 \(3 entries\).* \(and those of 7 others\)"):
+        ALS(n_factors=4, rng=0).solve(objective, underdetermined)
 
 
-def test_a_singular_column_is_called_a_column():
-    # Rows of 3 entries determine 2 factors; the last column has one entry only.
+def test_singular_column():
+    # Rows of 3 entries determine 2 factors, but the last column has one entry only.
     matrix = sparse.csr_array(np.array([[1.0, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]]))
     with pytest.raises(SingularRowError, match=r"col \d \(\d entries\) has no unique solution"):
         ALS(n_factors=2, rng=0).solve(Objective(regularizer=L2(0.0), data="ones"), matrix)
 
 
-def test_nearly_parallel_columns_stay_accurate():
-    # A tiny ridge and factors that span almost nothing: float32 normal equations would fail.
+def test_accuracy_for_nearly_parallel_columns():
+    # A tiny ridge and nearly dependent factors, for which float32 normal equations fail.
     rng = np.random.default_rng(0)
     Q = (np.ones((50, 5)) + 1e-4 * rng.normal(size=(50, 5))).astype(np.float32)
     objective = Objective(regularizer=L2(1e-6))
@@ -201,12 +201,12 @@ def test_nearly_parallel_columns_stay_accurate():
     assert reached.total <= best.total * 1.01 + 1e-4
 
 
-def test_what_it_does_not_support_is_refused():
+def test_unsupported_objective():
     with pytest.raises(UnsupportedObjectiveError, match="ALS does not support the loss HuberLoss"):
         ALS().solve(Objective(HuberLoss()), random_matrix(5, 5, 10))
 
 
-def test_a_row_whose_weights_are_all_zero_is_zero_as_an_empty_one():
+def test_row_with_weights_of_zero_only_is_zero():
     R = sparse.csr_array(
         (np.array([0.0, 0.0, 1.0]), np.array([0, 1, 1]), np.array([0, 2, 3])), shape=(2, 3)
     )
@@ -236,7 +236,7 @@ def lengths_matrix(seed=0):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("solver", KINDS, ids=repr)
-def test_no_way_of_solving_rows_increases_the_objective(solver, objective):
+def test_no_row_solver_increases_the_objective(solver, objective):
     matrix = lengths_matrix()
     solver = replace(solver, n_factors=10, max_epochs=4, rng=0, dtype="float64")
     totals = [record.total for record in solver.solve(objective, matrix).history]
@@ -246,7 +246,7 @@ def test_no_way_of_solving_rows_increases_the_objective(solver, objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("k", [1, 10, 24])
-def test_enough_steps_of_cg_and_one_block_of_all_factors_are_exact(k, objective):
+def test_cg_with_many_steps_is_exact(k, objective):
     matrix = lengths_matrix()
     P, Q = normal_factors(matrix.shape[0], k), normal_factors(900, k, seed=2)
     exact = reference.fold_in(objective, matrix, Q)
@@ -257,8 +257,8 @@ def test_enough_steps_of_cg_and_one_block_of_all_factors_are_exact(k, objective)
     np.testing.assert_allclose(state.row_factors, exact, rtol=1e-7, atol=1e-9)
 
 
-def test_steps_start_from_where_the_row_was():
-    """At the solution nothing moves; from elsewhere a few steps do not get there."""
+def test_cg_starts_from_the_previous_factors():
+    """The solution is a fixed point; from other starts, a few steps do not reach it."""
     objective, matrix = Objective(regularizer=L2(1.0), unobserved_weight=0.1), lengths_matrix()
     Q = normal_factors(900, 8, seed=2)
     exact = fold_in(objective, matrix, Q)
@@ -270,8 +270,8 @@ def test_steps_start_from_where_the_row_was():
 
 
 @pytest.mark.parametrize("a0", [0.0, 0.1])
-def test_steps_that_auto_takes_are_as_exact_as_the_direct_way(a0):
-    """Long rows of float32 at this rank: CG, until a float64 residual says that it is enough."""
+def test_auto_is_as_accurate_as_direct(a0):
+    """At this rank, long rows in float32 are solved by CG to a tolerance."""
     objective, matrix = Objective(regularizer=L2(20.0), unobserved_weight=a0), lengths_matrix()
     k = 160
     P, Q = normal_factors(matrix.shape[0], k), normal_factors(900, k, seed=2) / np.sqrt(k)
@@ -284,15 +284,15 @@ def test_steps_that_auto_takes_are_as_exact_as_the_direct_way(a0):
     for found in (auto, direct):
         errors = np.linalg.norm(found - exact, axis=1)
         assert (errors <= 2e-6 * np.linalg.norm(exact, axis=1)).all()
-    assert (auto[long] != direct[long]).any()  # it was another way
+    assert (auto[long] != direct[long]).any()  # another route
     np.testing.assert_array_equal(
         auto[~long & (np.diff(matrix.indptr) <= 20)], direct[~long & (np.diff(matrix.indptr) <= 20)]
     )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_nonnegative_rows_satisfy_their_conditions(objective):
-    """At a minimum over p >= 0 the gradient is 0 where p > 0, and >= 0 where p = 0."""
+def test_nonnegative_rows_satisfy_the_kkt_conditions(objective):
+    """At the minimum, the gradient is 0 if p > 0, and >= 0 if p = 0."""
     matrix = lengths_matrix()
     objective = replace(objective, nonnegative=True)
     solver = ALS(n_factors=6, max_epochs=1, rng=0, dtype="float64")
@@ -310,7 +310,7 @@ def test_nonnegative_rows_satisfy_their_conditions(objective):
 
 @pytest.mark.parametrize("solver", KINDS, ids=repr)
 @pytest.mark.parametrize("k", [10, 64, 100, 129])
-def test_bits_do_not_depend_on_threads_whatever_solves_the_rows(solver, k):
+def test_result_is_bitwise_independent_of_threads_for_every_row_solver(solver, k):
     objective, matrix = Objective(regularizer=L2(0.5), unobserved_weight=0.1), lengths_matrix()
     one, two = (
         replace(solver, n_factors=k, max_epochs=2, rng=0, n_threads=n).solve(objective, matrix)
@@ -327,6 +327,6 @@ def test_bits_do_not_depend_on_threads_whatever_solves_the_rows(solver, k):
         ({"cg_steps": 0}, "cg_steps is 0"),
     ],
 )
-def test_wrong_parameters_are_named(options, sentence):
+def test_invalid_parameters(options, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         ALS(**options).solve(Objective(), lengths_matrix())

@@ -1,4 +1,4 @@
-"""Faults that solvers once had: each a kind of input, with what is right for it."""
+"""Regression tests of solvers for unusual inputs."""
 
 import dataclasses
 import threading
@@ -41,8 +41,8 @@ def rows_of(lengths, n_cols, rng):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9, 1e-12])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_weak_factor_is_solved_or_refused_but_not_taken_from_rounding_noise(dtype, size, seed):
-    """An eigenvalue of a0 Q'Q below rounding is noise, and the ridge does not replace it."""
+def test_nearly_zero_factor_is_solved_accurately_or_raises(dtype, size, seed):
+    """Eigenvalues of a0 Q'Q below the rounding error are inaccurate."""
     rng = np.random.default_rng(seed)
     Q = rng.standard_normal((100, 8)).astype(dtype)
     Q[:, 1 + seed] *= size
@@ -52,7 +52,7 @@ def test_a_weak_factor_is_solved_or_refused_but_not_taken_from_rounding_noise(dt
     except SingularRowError:
         return
     scale = np.abs(Q).max(axis=0).astype(float)
-    S = Q / scale  # full rank and well-conditioned: its solution is the exact one, scaled
+    S = Q / scale  # of full rank and well-conditioned, with the scaled exact solution
     for p, row in zip(found, R.toarray(), strict=True):
         exact = S @ np.linalg.solve(S.T @ S + (S.T * row) @ S, S.T @ row)
         assert np.abs(Q.astype(float) @ p - exact).max() <= 1e-3 * np.abs(exact).max()
@@ -60,7 +60,7 @@ def test_a_weak_factor_is_solved_or_refused_but_not_taken_from_rounding_noise(dt
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["zero", "equal", "summed"])
-def test_dependent_factors_without_a_ridge_are_refused_in_any_order(kind, dtype):
+def test_dependent_factors_without_a_ridge_raise(kind, dtype):
     rng = np.random.default_rng(0)
     Q = rng.integers(-4, 5, size=(100, 8)).astype(dtype)
     Q[:, 3] = {"zero": 0.0, "equal": Q[:, 0], "summed": Q[:, 0] + Q[:, 5]}[kind]
@@ -72,8 +72,8 @@ def test_dependent_factors_without_a_ridge_are_refused_in_any_order(kind, dtype)
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 8])
-def test_float32_rows_keep_their_accuracy_where_the_targets_cancel(k):
-    """The stated 1e-5, for random targets of a thousand rows and for sums near zero."""
+def test_accuracy_in_float32_for_cancelling_targets(k):
+    """The stated accuracy of 1e-5, for random targets and for sums near zero."""
     rng = np.random.default_rng(0)
     n, m, d = 1500, 300, 40
     R = rows_of([d] * n, m, rng)
@@ -96,7 +96,7 @@ def test_float32_rows_keep_their_accuracy_where_the_targets_cancel(k):
 
 @pytest.mark.parametrize(("kind", "steps"), [("auto", 2), ("cg", 1), ("cg", 5), ("cg", 10)])
 @pytest.mark.parametrize("ridge", [1e-8, 1e-4])
-def test_the_objective_never_increases_where_weights_are_large(kind, steps, ridge):
+def test_objective_never_increases_for_large_weights(kind, steps, ridge):
     for seed in range(6):
         rng = np.random.default_rng(seed)
         values = rng.integers(1, 4, (20, 30)) * 1e3
@@ -109,7 +109,7 @@ def test_the_objective_never_increases_where_weights_are_large(kind, steps, ridg
 
 
 @pytest.mark.parametrize("half_life", [14.0, 2.0])
-def test_weights_that_decay_to_nothing_do_not_spoil_a_row(half_life):
+def test_weights_near_underflow(half_life):
     rng = np.random.default_rng(1)
     age = rng.exponential(600.0, (200, 60))
     R = sparse.csr_array((rng.random((200, 60)) < 0.1) * 0.5 ** (age / half_life))
@@ -123,8 +123,8 @@ def test_weights_that_decay_to_nothing_do_not_spoil_a_row(half_life):
 
 
 @pytest.mark.parametrize("k", [8, 96, 200])
-def test_rows_whose_targets_are_all_zero_end_as_zeros(k):
-    """Mean-centred ratings of a user with one rating only, or 0/1 targets without a 1."""
+def test_rows_with_targets_of_zero_only_are_zero(k):
+    """Mean-centred ratings of a user with a single rating, or 0/1 targets without a 1."""
     run_python(ZERO_TARGETS, k, timeout=30.0 if k > 8 else 120.0)
 
 
@@ -150,12 +150,12 @@ ZERO_TARGETS = """
 """
 
 
-# Going on from a solution
+# Continuation of a solution
 
 
 @pytest.mark.parametrize("solver", [ALS, SGD, GD])
 @pytest.mark.parametrize("epochs", [5, 9])
-def test_going_on_with_another_problem_reports_the_objective_of_that_problem(epochs, solver):
+def test_continuing_with_another_problem_reports_its_objective(epochs, solver):
     R, new = ones(60, 40, 0.2, 1), ones(60, 40, 0.2, 2)
     one = Objective(regularizer=L2(0.1))
     other = Objective(regularizer=L2(5.0), data="weights")
@@ -220,18 +220,18 @@ GROWN = """
 
 
 @pytest.mark.parametrize("solver", ["SGD", "GD"])
-def test_a_damaged_memory_is_refused(solver):
-    """Kernels read and write it, so its shapes are checked first."""
+def test_invalid_memory_raises(solver):
+    """Kernels do not check the shapes of the memory."""
     run_python(DAMAGED, solver, timeout=120.0)
 
 
 @pytest.mark.parametrize("n_rows", [61, 300_000])
-def test_rows_appended_to_a_solution_do_not_reach_beyond_its_memory(n_rows):
-    """A clear error, or a start from these factors with a memory of the new length."""
+def test_solution_with_appended_rows(n_rows):
+    """Either an error is raised, or the memory has the new length."""
     run_python(GROWN, n_rows, timeout=120.0)
 
 
-def test_a_callback_and_a_checkpoint_see_a_running_solution(tmp_path):
+def test_status_in_callback_and_checkpoint_is_running(tmp_path):
     seen = []
     ALS(n_factors=3, max_epochs=2, rng=0).solve(
         Objective(), ones(20, 10, 0.3, 0), checkpoint=tmp_path / "so_far",
@@ -247,8 +247,8 @@ def test_a_callback_and_a_checkpoint_see_a_running_solution(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("a0", [0.0, 0.1])
-def test_gd_from_exact_zeros_keeps_finite_rates(a0, dtype, monkeypatch):
-    """The gradient is zero there, so no rate is found, none overflows, and none is searched for."""
+def test_gd_from_zero_factors_has_finite_rates(a0, dtype, monkeypatch):
+    """The gradient is zero, so there is no backtracking and the rate does not overflow."""
     evaluations, value = [], Problem.value
     monkeypatch.setattr(Problem, "value", lambda *a, **k: evaluations.append(1) or value(*a, **k))
     R = ones(20, 10, 0.3, 1)
@@ -266,7 +266,7 @@ def test_gd_from_exact_zeros_keeps_finite_rates(a0, dtype, monkeypatch):
 
 @pytest.mark.parametrize("solver", [ALS, GD, SGD])
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
-def test_rows_without_pairs_become_zero_in_every_solver(exponent, solver):
+def test_rows_without_pairs_are_zero(exponent, solver):
     M = ones(40, 30, 0.2, 0).toarray()
     M[:5], M[:, 20:] = 0.0, 0.0
     objective = Objective(regularizer=L2(0.05, exponent=exponent))
@@ -277,7 +277,7 @@ def test_rows_without_pairs_become_zero_in_every_solver(exponent, solver):
 
 @pytest.mark.parametrize("solver", [ALS, GD, SGD])
 @pytest.mark.parametrize("seed", [0, 7, 123456])
-def test_initial_factors_are_not_the_callers_own_draws_from_the_same_seed(seed, solver):
+def test_initial_factors_differ_from_default_rng_of_the_same_seed(seed, solver):
     R = ones(30, 20, 0.3, 7)
     solution = solver(n_factors=4, max_epochs=0, rng=seed, init_scale=1.0).solve(Objective(), R)
     start = np.concatenate([solution.row_factors.ravel(), solution.col_factors.ravel()])
@@ -289,10 +289,10 @@ def test_initial_factors_are_not_the_callers_own_draws_from_the_same_seed(seed, 
 
 @pytest.mark.parametrize("solver", [ALS, GD, SGD])
 @pytest.mark.parametrize("size", [1e38, 1e39, 1e150])
-def test_targets_beyond_float32_are_a_clear_error_or_divergence(size, solver):
+def test_targets_beyond_float32_raise_or_diverge(size, solver):
     R = sparse.csr_array(np.array([[1.0, 0, 1], [0, 1, 0], [1, 1, 0]])) * size
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of an overflow on the way
+        warnings.simplefilter("ignore", RuntimeWarning)  # overflow in an intermediate result
         try:
             solution = solver(n_factors=2, max_epochs=2, rng=0).solve(Objective(data="targets"), R)
         except TwofoldError:
@@ -303,8 +303,8 @@ def test_targets_beyond_float32_are_a_clear_error_or_divergence(size, solver):
     assert solution.status is Status.DIVERGED or np.isfinite(record).all()
 
 
-def test_equal_columns_beside_a_tiny_ridge_have_a_solution():
-    """Rotations of subnormal numbers would divide by them."""
+def test_equal_columns_with_a_tiny_ridge():
+    """Rotations must not divide by subnormal numbers."""
     rng = np.random.default_rng(0)
     Q = rng.normal(0.0, 0.3, (3000, 64)).astype(np.float32)
     Q[:, 32:] = Q[:, [0]]
@@ -318,7 +318,7 @@ def test_equal_columns_beside_a_tiny_ridge_have_a_solution():
 
 @dataclasses.dataclass(frozen=True)
 class DividesByZero(Loss):
-    """Not finite wherever the prediction is the target."""
+    """A loss that is not finite if the prediction equals the target."""
 
     def value(self, target, prediction):
         return 1.0 / (prediction - target)
@@ -327,13 +327,13 @@ class DividesByZero(Loss):
         return -1.0 / (prediction - target) ** 2
 
 
-def test_a_formula_that_divides_by_zero_does_not_count_as_zero():
+def test_loss_that_divides_by_zero_is_not_finite():
     R = sparse.csr_array(np.ones((1, 1)))
     value = Objective(DividesByZero()).value(R, np.ones((1, 1)), np.ones((1, 1)))
     assert not np.isfinite(value.loss)
 
 
-def test_an_empty_row_does_not_change_the_routes_of_the_others():
+def test_empty_row_does_not_change_the_routes_of_other_rows():
     rng = np.random.default_rng(1)
     n, m, k, d = 20, 1000, 128, 200
     cols = np.concatenate([rng.choice(m, d, replace=False) for _ in range(n)])
@@ -355,13 +355,13 @@ class StepsInFloat64(GD):
         return state.moved(state.row_factors.astype(np.float64), state.col_factors)
 
 
-def test_a_step_in_another_dtype_is_refused():
+def test_step_of_another_dtype_raises():
     R = sparse.csr_array(np.ones((3, 2)))
     with pytest.raises(InvalidInputError, match="float64: they must stay"):
         StepsInFloat64(n_factors=2, max_epochs=1).solve(Objective(), R)
 
 
-def test_a_checkpoint_that_cannot_be_written_does_not_end_a_run(monkeypatch):
+def test_failing_checkpoint_does_not_stop_the_run(monkeypatch):
     R = sparse.csr_array(np.ones((3, 2)))
     solver = ALS(n_factors=2, max_epochs=3, rng=0)
 
@@ -373,31 +373,31 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_a_run(monkeypatch):
     first_failure = 2
     with pytest.warns(CheckpointWarning, match="No space left on device"):
         assert solver.solve(Objective(), R, checkpoint="unused").n_epochs == 3
-    first_failure = 0  # nothing is lost yet, so that it is an error
+    first_failure = 0  # At the first checkpoint, it is an error.
     with pytest.raises(InvalidInputError, match="No space left"):
         solver.solve(Objective(), R, checkpoint="unused")
 
 
-def test_a_limit_of_another_library_that_ends_meanwhile_is_kept():
-    """Whatever it restores while the limit of twofold holds is what stays."""
+def test_blas_limit_restored_by_another_library_is_kept():
+    """A limit that another library sets during a call is not overwritten."""
 
     def limits():
         return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
     before = limits()
-    has_begun, may_end = threading.Event(), threading.Event()
+    started, may_finish = threading.Event(), threading.Event()
 
     def other_library():
         with threadpool_limits(1, user_api="blas"):
-            has_begun.set()
-            may_end.wait()
+            started.set()
+            may_finish.wait()
 
-    def end_the_other():
-        may_end.set()
+    def finish_other():
+        may_finish.set()
         other.join()
 
     other = threading.Thread(target=other_library)
     other.start()
-    has_begun.wait()
-    with_one_blas_thread(end_the_other)
+    started.wait()
+    with_one_blas_thread(finish_other)
     assert limits() == before

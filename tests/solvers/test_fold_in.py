@@ -1,4 +1,4 @@
-"""Fold-in: the best rows for fixed columns, of any objective."""
+"""Fold-in: optimal rows for fixed columns, for any objective."""
 
 import threading
 import warnings
@@ -35,13 +35,13 @@ def columns(k, n=20, seed=1):
 
 @pytest.mark.parametrize("k", [1, 3, 12])
 @pytest.mark.parametrize("objective", QUADRATIC)
-def test_it_is_the_solution_of_the_normal_equations(objective, k, small):
+def test_solution_of_the_normal_equations(objective, k, small):
     found = fold_in(objective, small, columns(k))
     assert np.abs(found - reference.fold_in(objective, small, columns(k))).max() < 1e-10
 
 
 @pytest.mark.parametrize("cols", [[3], [0, 5, 7], [2, 2, 9], list(range(20)), [1, 4] * 15])
-def test_it_is_the_notebooks_vector_of_a_new_row(cols):
+def test_equals_the_notebook(cols):
     Q, lam = columns(6), 0.05
     row = sparse.coo_array((np.ones(len(cols)), (np.zeros(len(cols), int), cols)), shape=(1, 20))
     found = fold_in(Objective(regularizer=L2(lam)), row, Q)
@@ -49,13 +49,13 @@ def test_it_is_the_notebooks_vector_of_a_new_row(cols):
 
 
 @pytest.mark.parametrize("loss", [HuberLoss(), LogisticLoss()])
-def test_many_rows_of_rank_one_settle(loss):
-    # Values of the objective that differ by rounding alone once kept a row in a thousand jumping.
+def test_many_rows_of_rank_one_converge(loss):
+    # Backtracking must not compare values that differ by rounding only.
     rng = np.random.default_rng(0)
     at = (rng.integers(5000, size=40_000), rng.integers(20, size=40_000))
     matrix = sparse.coo_array((np.ones(40_000), at), shape=(5000, 20))
     objective, Q = Objective(loss, L2(0.1)), columns(1)
-    P = fold_in(objective, matrix, Q)  # its ConvergenceWarning would be an error
+    P = fold_in(objective, matrix, Q)  # a ConvergenceWarning is an error
     slope, _ = objective.gradient(matrix, P, Q)
     start, _ = objective.gradient(matrix, np.zeros_like(P), Q)
     assert np.linalg.norm(slope) < 1e-9 * np.linalg.norm(start)
@@ -71,7 +71,7 @@ def test_rows_of_any_loss_are_stationary(objective, small):
     assert np.abs(slope[filled]).max() < 1e-6 * np.abs(start).max()
 
 
-def test_l1_rows_satisfy_their_conditions(small):
+def test_l1_rows_satisfy_the_optimality_conditions(small):
     Q, lam = columns(4), 1.5
     P = fold_in(Objective(regularizer=L1(lam)), small, Q)
     slope, _ = Objective(regularizer=L2(0.0)).gradient(small, P, Q)
@@ -82,8 +82,8 @@ def test_l1_rows_satisfy_their_conditions(small):
     np.testing.assert_allclose(slope[P != 0.0], -lam * np.sign(P[P != 0.0]), atol=1e-6)
 
 
-def test_the_general_way_agrees_with_the_exact_one(small):
-    # The same quadratic problem, written as a Huber loss that never becomes straight.
+def test_proximal_gradient_agrees_with_the_direct_solution(small):
+    # The same quadratic problem, as a Huber loss with a delta that is never reached.
     for objective in QUADRATIC:
         same = Objective(
             HuberLoss(1e6), objective.regularizer, data=objective.data,
@@ -94,7 +94,7 @@ def test_the_general_way_agrees_with_the_exact_one(small):
 
 
 @pytest.mark.parametrize("objective", [QUADRATIC[3], GENERAL[0]])
-def test_new_columns_fold_in_by_transposing(objective, small):
+def test_fold_in_of_columns_by_transposition(objective, small):
     P = np.random.default_rng(2).normal(size=(30, 3))
     Q = fold_in(objective, small.T, P)
     assert Q.shape == (20, 3)
@@ -103,7 +103,7 @@ def test_new_columns_fold_in_by_transposing(objective, small):
     assert np.abs(slope[filled]).max() < 1e-5
 
 
-def test_a_training_row_folds_in_to_its_trained_vector(small):
+def test_fold_in_of_training_rows_equals_the_trained_factors(small):
     objective = QUADRATIC[2]
     solution = ALS(n_factors=3, max_epochs=300, n_threads=1, rng=0, dtype="float64").solve(
         objective, small
@@ -126,7 +126,7 @@ def test_rows_without_entries_are_zero(objective):
     ("given", "dtype"), [("float32", "float32"), ("float64", "float64"), ("int64", "float64")]
 )
 @pytest.mark.parametrize("objective", [QUADRATIC[0], GENERAL[0]])
-def test_the_dtype_is_that_of_the_columns(given, dtype, objective, small):
+def test_dtype_is_that_of_the_columns(given, dtype, objective, small):
     Q = (4 * columns(3)).astype(given)
     Q.flags.writeable = False
     P = fold_in(objective, small, Q)
@@ -136,7 +136,7 @@ def test_the_dtype_is_that_of_the_columns(given, dtype, objective, small):
 
 
 @pytest.mark.parametrize("objective", [QUADRATIC[3], GENERAL[0]])
-def test_bits_do_not_depend_on_threads(objective):
+def test_result_is_bitwise_independent_of_threads(objective):
     rng = np.random.default_rng(0)
     at = (rng.integers(4000, size=60_000), rng.integers(20, size=60_000))
     matrix = sparse.coo_array((np.ones(60_000), at), shape=(4000, 20))
@@ -154,19 +154,19 @@ def test_bits_do_not_depend_on_threads(objective):
         (np.full((20, 2), np.nan), r"col_factors\[0, 0\] is nan"),
     ],
 )
-def test_wrong_columns_are_named(Q, sentence, small):
+def test_invalid_columns(Q, sentence, small):
     with pytest.raises(InvalidInputError, match=sentence):
         fold_in(Objective(), small, Q)
 
 
-def test_wrong_thread_counts_are_named(small):
-    with pytest.raises(InvalidInputError, match="n_threads=0"):
+def test_invalid_thread_counts(small):
+    with pytest.raises(InvalidInputError, match="n_threads is 0"):
         fold_in(Objective(), small, columns(2), n_threads=0)
     fold_in(Objective(regularizer=L2(0.1)), small, columns(2), n_threads=np.int64(1))
 
 
 class Flat(Regularizer):
-    """A penalty without curvature, for a problem that has no minimum."""
+    """A penalty of zero, for a problem without a minimum."""
 
     def value(self, x):
         return 0.0 * x
@@ -175,15 +175,15 @@ class Flat(Regularizer):
         return 0.0 * x
 
 
-def test_rows_that_do_not_settle_are_warned_about():
-    # Separable targets and no penalty: the logistic loss falls for ever.
+def test_warning_if_rows_do_not_converge():
+    # Separable targets without a penalty: the logistic loss has no minimum.
     matrix = sparse.csr_array(np.ones((1, 2)))
-    with pytest.warns(ConvergenceWarning, match="row 0 and 0 others did not settle"):
+    with pytest.warns(ConvergenceWarning, match="row 0 and 0 others did not converge"):
         fold_in(Objective(LogisticLoss(), Flat()), matrix, np.array([[1.0, 1e-3], [1e-3, 1.0]]))
 
 
 @pytest.mark.parametrize("objective", [QUADRATIC[2], GENERAL[0], Objective(SquaredLoss(), L1(0.1))])
-def test_two_threads_may_call_at_once(objective):
+def test_concurrent_calls(objective):
     rng = np.random.default_rng(0)
     at = (rng.integers(500, size=8000), rng.integers(20, size=8000))
     matrix = sparse.coo_array((rng.uniform(0.5, 2.0, 8000), at), shape=(500, 20))
@@ -207,7 +207,7 @@ def test_two_threads_may_call_at_once(objective):
 
 
 @pytest.mark.parametrize("n_factors", [8, 64])
-def test_thousands_of_entries_of_one_sign_do_not_round_away(n_factors):
+def test_accuracy_for_thousands_of_entries_of_one_sign(n_factors):
     rng = np.random.default_rng(0)
     Q = rng.normal(0.3, 0.03, (6000, n_factors)).astype(np.float32) / np.float32(n_factors)
     R = sparse.csr_array(np.ones((1, 6000)))
@@ -220,11 +220,11 @@ def test_thousands_of_entries_of_one_sign_do_not_round_away(n_factors):
 @pytest.mark.parametrize("n_factors", [8, 64, 129])
 @pytest.mark.parametrize("unobserved_weight", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [1e-8, 1e-4, 1e-2, 1.0, 100.0])
-def test_float32_rows_are_accurate_for_any_ridge(n_factors, unobserved_weight, weight):
-    """Popular columns that point the same way and weak ones: where float32 alone loses digits."""
+def test_accuracy_in_float32_for_any_ridge(n_factors, unobserved_weight, weight):
+    """Nearly parallel and small columns, for which plain float32 is inaccurate."""
     rng = np.random.default_rng(0)
-    spread = np.exp(-np.arange(n_factors) / 10) / np.sqrt(n_factors)
-    Q = rng.normal(0.0, 0.3, (1500, n_factors)) * spread + 0.5 / np.sqrt(n_factors)
+    decay = np.exp(-np.arange(n_factors) / 10) / np.sqrt(n_factors)
+    Q = rng.normal(0.0, 0.3, (1500, n_factors)) * decay + 0.5 / np.sqrt(n_factors)
     Q = Q.astype(np.float32)
     lengths = np.repeat([1, 5, 50, 500], 5)
     cols = np.concatenate([rng.choice(1500, d, replace=False) for d in lengths])
@@ -239,8 +239,8 @@ def test_float32_rows_are_accurate_for_any_ridge(n_factors, unobserved_weight, w
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_empty_rows_anywhere_do_not_disturb_the_others(exponent, dtype):
-    """Thousands of rows, half of them empty at random, so that tasks also begin with empty ones."""
+def test_empty_rows_do_not_change_other_rows(exponent, dtype):
+    """Thousands of rows, half of them empty, so that some tasks begin with empty rows."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 25, size=6000) * (rng.random(6000) < 0.5)
     lengths[0] = 0
@@ -257,8 +257,8 @@ def test_empty_rows_anywhere_do_not_disturb_the_others(exponent, dtype):
 @pytest.mark.parametrize("d", [10, 63, 65, 700])
 @pytest.mark.parametrize("largest", [1.0, 1e4])
 @pytest.mark.parametrize("weight", [1e-12, 1e-10, 1e-8, 1e-6])
-def test_a_tiny_ridge_neither_costs_digits_nor_counts_as_singular(weight, largest, d, dtype):
-    """Where trace / ridge nears 1 / eps, normal equations have no digit left (also in float64)."""
+def test_accuracy_for_a_tiny_ridge(weight, largest, d, dtype):
+    """If trace / ridge is near 1 / eps, normal equations have no correct digits."""
     rng = np.random.default_rng(d)
     Q = (rng.normal(size=(800, 64)) / 8 + 1.0).astype(dtype)
     R = sparse.csr_array(
@@ -270,8 +270,8 @@ def test_a_tiny_ridge_neither_costs_digits_nor_counts_as_singular(weight, larges
 
 
 @pytest.mark.parametrize("d", [40, 300, 600])
-def test_popular_columns_under_a_large_unobserved_weight_stay_accurate(d):
-    """All columns lean one way: V' q cancels in every other direction, so V must not be rounded."""
+def test_accuracy_for_popular_columns_and_a_large_unobserved_weight(d):
+    """Nearly parallel columns: V' q cancels in other directions, so V must not be rounded."""
     rng = np.random.default_rng(d)
     Q = (rng.normal(size=(600, 64)) / 8 + 1.0).astype(np.float32)
     indptr = np.arange(9) * d
@@ -283,8 +283,8 @@ def test_popular_columns_under_a_large_unobserved_weight_stay_accurate(d):
     assert errors.max() < 1e-5
 
 
-def test_a_weight_equal_to_that_of_a_missing_cell_is_solved():
-    """c = w - a0 = 0: the entry bends nothing, but still pulls."""
+def test_weights_equal_to_the_unobserved_weight():
+    """With c = w - a0 = 0, the curvature is zero, but not the linear term."""
     rng = np.random.default_rng(0)
     Q = rng.normal(size=(30, 6)).astype(np.float32)
     R = sparse.random_array((40, 30), density=0.3, rng=rng, format="csr")

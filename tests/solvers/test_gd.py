@@ -1,4 +1,4 @@
-"""GD: the notebook's steps, the steps that it finds itself, and mini-batches."""
+"""GD: the notebook's steps, backtracking, momentum and mini-batches."""
 
 from itertools import pairwise
 
@@ -22,17 +22,17 @@ OBJECTIVES = [
 
 
 def pairs_and_factors(k=5):
-    """Return pairs in rows of unequal length, some of them repeated, and initial factors."""
+    """Return pairs in rows of different lengths, with repeated pairs, and initial factors."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 25, size=40)
     rows = np.repeat(np.arange(40), lengths)
     cols = rng.integers(30, size=rows.size)
     P, Q = rng.normal(scale=0.4, size=(40, k)), rng.normal(scale=0.4, size=(30, k))
-    P[lengths == 0] = 0.0  # as every solver begins
+    P[lengths == 0] = 0.0  # as in all solvers
     return np.column_stack([rows, cols]), P, Q
 
 
-def test_it_is_the_notebooks_gradient_descent():
+def test_equals_the_notebook():
     pairs, P, Q = pairs_and_factors()
     alpha, lam, iterations = 0.02, 0.03, 20
     matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30))
@@ -45,11 +45,11 @@ def test_it_is_the_notebooks_gradient_descent():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_one_step_is_the_gradient(objective, small):
+def test_one_step_equals_the_gradient(objective, small):
     matrix = small.copy()
     rng = np.random.default_rng(1)
     P, Q = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
-    P[np.diff(matrix.indptr) == 0] = 0.0  # as every solver begins
+    P[np.diff(matrix.indptr) == 0] = 0.0  # as in all solvers
     eta = 1e-3
     solver = GD(n_factors=3, learning_rate=eta, max_epochs=1, dtype="float64")
     solution = solver.solve(objective, matrix, init=(P, Q))
@@ -68,7 +68,7 @@ def test_one_step_is_the_gradient(objective, small):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_steps_that_it_finds_never_go_up(objective, dtype, small):
+def test_backtracking_never_increases_the_objective(objective, dtype, small):
     solution = GD(n_factors=4, max_epochs=60, rng=0, dtype=dtype).solve(objective, small)
     totals = [record.total for record in solution.history]
     assert solution.status is Status.MAX_EPOCHS
@@ -77,7 +77,7 @@ def test_steps_that_it_finds_never_go_up(objective, dtype, small):
     assert totals[-1] < 0.7 * totals[0]
 
 
-def test_it_ends_at_a_stationary_point(small):
+def test_converges_to_a_stationary_point(small):
     objective = OBJECTIVES[1]
     rng = np.random.default_rng(1)
     start = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
@@ -92,7 +92,7 @@ def test_it_ends_at_a_stationary_point(small):
     assert norms[0] < 1e-4 * norms[1]
 
 
-def test_l1_makes_exact_zeros_and_satisfies_its_conditions(small):
+def test_l1_has_exact_zeros_and_satisfies_the_optimality_conditions(small):
     objective = Objective(regularizer=L1(1.0))
     solution = GD(
         n_factors=3, max_epochs=2000, evaluate_every=2000, n_threads=1, rng=0, dtype="float64"
@@ -106,7 +106,7 @@ def test_l1_makes_exact_zeros_and_satisfies_its_conditions(small):
         np.testing.assert_allclose(slope[~zero], -np.sign(factors[~zero]), atol=1e-4)
 
 
-def test_a_weight_of_two_is_the_pair_twice():
+def test_weights_equal_repeated_pairs():
     pairs, P, Q = pairs_and_factors()
     repeated = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30))
     weighted = repeated.tocsr()
@@ -128,10 +128,10 @@ def test_a_weight_of_two_is_the_pair_twice():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_small_steps_over_all_batches_add_up_to_the_gradient(objective, small):
+def test_small_steps_over_all_batches_sum_to_the_gradient(objective, small):
     rng = np.random.default_rng(1)
     P, Q = rng.normal(size=(30, 3)), rng.normal(size=(20, 3))
-    P[np.diff(small.indptr) == 0] = 0.0  # as every solver begins
+    P[np.diff(small.indptr) == 0] = 0.0  # as in all solvers
     eta = 1e-8
     solver = GD(n_factors=3, learning_rate=eta, n_batches=7, max_epochs=1, rng=0, dtype="float64")
     solution = solver.solve(objective, small, init=(P, Q))
@@ -141,7 +141,7 @@ def test_small_steps_over_all_batches_add_up_to_the_gradient(objective, small):
 
 
 @pytest.mark.parametrize("n_batches", [2, 10, 100_000])
-def test_batches_lower_the_objective(n_batches, small):
+def test_batches_decrease_the_objective(n_batches, small):
     solver = GD(
         n_factors=3, learning_rate=0.01, n_batches=n_batches, max_epochs=20, n_threads=1, rng=0
     )
@@ -149,7 +149,7 @@ def test_batches_lower_the_objective(n_batches, small):
     assert history[-1].total < 0.7 * history[0].total
 
 
-def test_batches_are_drawn_anew_in_each_epoch(small):
+def test_batches_differ_between_epochs(small):
     def run(**options):
         solver = GD(n_factors=3, learning_rate=0.02, n_batches=4, dtype="float64", **options)
         rng = np.random.default_rng(1)
@@ -163,18 +163,18 @@ def test_batches_are_drawn_anew_in_each_epoch(small):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"n_batches": 3}, "n_batches=3 needs a learning_rate"),
+        ({"n_batches": 3}, "n_batches is 3: give a learning_rate"),
         ({"n_batches": 0}, "n_batches is 0: it must be a whole number >= 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be a finite number > 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
     ],
 )
-def test_wrong_parameters_are_named(options, sentence, small):
+def test_invalid_parameters(options, sentence, small):
     with pytest.raises(InvalidInputError, match=sentence):
         GD(**options).solve(Objective(), small)
 
 
-def test_it_starts_well_from_zero_and_from_far_away(small):
+def test_small_and_large_initial_factors(small):
     zeros = np.zeros((30, 2)), np.zeros((20, 2))
     solution = GD(n_factors=2, max_epochs=3).solve(OBJECTIVES[0], small, init=zeros)
     assert solution.history[-1].total == solution.history[0].total == small.nnz
@@ -186,7 +186,7 @@ def test_it_starts_well_from_zero_and_from_far_away(small):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_gradient_beyond_the_dtype_is_divergence(dtype, small):
+def test_overflow_of_the_gradient_is_divergence(dtype, small):
     matrix = small.tocsr()
     matrix.data[:] = 1e39 if dtype == "float32" else 1e200
     solution = GD(n_factors=3, max_epochs=3, rng=0, dtype=dtype).solve(
@@ -197,7 +197,7 @@ def test_a_gradient_beyond_the_dtype_is_divergence(dtype, small):
 
 
 @pytest.mark.parametrize("n_batches", [1, 3])
-def test_without_entries_the_penalty_is_still_followed(n_batches):
+def test_penalty_decreases_without_entries(n_batches):
     solver = GD(n_factors=2, max_epochs=1, rng=0, learning_rate=0.1, n_batches=n_batches)
     solution = solver.solve(Objective(regularizer=L2(1.0)), sparse.csr_array((3, 4)))
     assert solution.history[1].total == pytest.approx(0.64 * solution.history[0].total, rel=1e-5)
@@ -205,7 +205,7 @@ def test_without_entries_the_penalty_is_still_followed(n_batches):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_momentum_goes_further_and_never_up(objective, dtype):
+def test_momentum_converges_faster_without_increase(objective, dtype):
     pairs, P, Q = pairs_and_factors()
     matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30)).tocsr()
     ends = []
@@ -218,7 +218,7 @@ def test_momentum_goes_further_and_never_up(objective, dtype):
     assert ends[1][0] <= ends[0][0] * (1 + 1e-3)
 
 
-def test_momentum_is_that_of_nesterov():
+def test_nesterov_momentum():
     objective = OBJECTIVES[0]
     pairs, P, Q = pairs_and_factors()
     matrix = sparse.coo_array((np.ones(len(pairs)), pairs.T), shape=(40, 30)).tocsr()
@@ -227,17 +227,17 @@ def test_momentum_is_that_of_nesterov():
     found = solver.solve(objective, matrix, (P, Q))
     t, last, here = 1.0, (P, Q), (P, Q)
     for _ in range(6):
-        following = 0.5 * (1 + np.sqrt(1 + 4 * t * t))
-        ahead = [x + (t - 1) / following * (x - y) for x, y in zip(here, last, strict=True)]
+        next_t = 0.5 * (1 + np.sqrt(1 + 4 * t * t))
+        ahead = [x + (t - 1) / next_t * (x - y) for x, y in zip(here, last, strict=True)]
         slopes = reference.gradient(objective, matrix, *ahead)
-        last, t = here, following
+        last, t = here, next_t
         here = tuple(x - eta * d for x, d in zip(ahead, slopes, strict=True))
     np.testing.assert_allclose(found.row_factors, here[0], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found.col_factors, here[1], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"learning_rate": 1e-3, "momentum": True}])
-def test_momentum_goes_on_after_a_stop(options, small, tmp_path):
+def test_momentum_continues_after_a_stop(options, small, tmp_path):
     objective = OBJECTIVES[0]
     whole = GD(n_factors=4, max_epochs=12, rng=0, **options).solve(objective, small)
     half = GD(n_factors=4, max_epochs=5, rng=0, **options).solve(objective, small)
@@ -249,6 +249,6 @@ def test_momentum_goes_on_after_a_stop(options, small, tmp_path):
     assert rest.history[-1].total == whole.history[-1].total
 
 
-def test_momentum_needs_whole_batches(small):
+def test_momentum_requires_full_batches(small):
     with pytest.raises(InvalidInputError, match="momentum=True needs n_batches=1"):
         GD(momentum=True, n_batches=2, learning_rate=0.1).solve(OBJECTIVES[0], small)

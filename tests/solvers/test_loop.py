@@ -1,4 +1,4 @@
-"""The one outer loop: when it stops, what it keeps, and how a run goes on."""
+"""The outer loop: stopping criteria, history, checkpoints and continuation."""
 
 import time
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SOLVERS = [
 
 @dataclass(kw_only=True)
 class Scripted(Solver):
-    """Multiplies the factors by the next number of a script in each epoch."""
+    """A solver that multiplies the factors by the next number of a script in each epoch."""
 
     script: tuple[float, ...] = (0.5,)
     pause: float = 0.0
@@ -48,7 +48,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
-def test_history_and_callback_tell_every_epoch(solver, small):
+def test_history_and_callback_contain_every_epoch(solver, small):
     seen = []
     solution = solver.solve(OBJECTIVE, small, callback=lambda *told: seen.append(told))
     assert [record.epoch for record in solution.history] == list(range(7))
@@ -64,7 +64,7 @@ def test_history_and_callback_tell_every_epoch(solver, small):
 
 
 @pytest.mark.parametrize("at", [0, 2])
-def test_a_true_answer_of_the_callback_stops(at, small):
+def test_true_return_value_of_the_callback_stops(at, small):
     solution = SOLVERS[0].solve(OBJECTIVE, small, callback=lambda epoch, _: epoch == at)
     assert solution.status is Status.STOPPED
     assert solution.n_epochs == at
@@ -99,15 +99,15 @@ def test_tol_and_patience(small):
     assert run(tol=0.0).status is Status.MAX_EPOCHS
 
 
-def test_patience_counts_evaluations_in_a_row(small):
-    # Factors stand still in epochs 1, 3 and 4 only.
+def test_patience_counts_consecutive_evaluations(small):
+    # The factors do not change in epochs 1, 3 and 4 only.
     solver = Scripted(n_factors=2, max_epochs=9, tol=1e-6, patience=2, rng=0)
     solver.script = (1.0, 0.9, 1.0, 1.0, 0.9)
     assert solver.solve(OBJECTIVE, small).n_epochs == 4
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e6])
-def test_divergence_returns_the_last_good_factors(bad, small):
+def test_divergence_returns_the_last_finite_factors(bad, small):
     start = np.ones((30, 2)), np.ones((20, 2))
     filled = np.diff(small.indptr) > 0
     solver = Scripted(n_factors=2, max_epochs=9, script=(0.9, 0.9, bad))
@@ -124,16 +124,16 @@ def test_divergence_returns_the_last_good_factors(bad, small):
 @pytest.mark.parametrize(
     "solver", [GD(learning_rate=50.0), SGD(learning_rate=50.0, schedule="constant")]
 )
-def test_a_rate_that_is_too_high_is_advised_upon(solver, every, small):
+def test_advice_for_a_learning_rate_that_is_too_high(solver, every, small):
     solver.evaluate_every, solver.n_factors, solver.rng = every, 3, 0
     solution = solver.solve(OBJECTIVE, small)
     assert solution.status is Status.DIVERGED
-    assert "lower learning_rate (it is 50)" in solution.message
+    assert "decrease learning_rate (it is 50)" in solution.message
     assert np.isfinite(solution.row_factors).all()
     assert np.isfinite(solution.objective_value)
 
 
-def test_seconds_exclude_callbacks_and_only_grow(small):
+def test_seconds_exclude_callbacks_and_increase(small):
     solver = Scripted(n_factors=2, max_epochs=4, rng=0, pause=0.02)
     solution = solver.solve(OBJECTIVE, small, callback=lambda epoch, _: time.sleep(0.05))
     seconds = [record.seconds for record in solution.history]
@@ -145,7 +145,7 @@ def test_seconds_exclude_callbacks_and_only_grow(small):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
-def test_a_checkpoint_goes_on_exactly(solver, small, tmp_path):
+def test_continuing_from_a_checkpoint_is_exact(solver, small, tmp_path):
     path = tmp_path / "run.twofold"
 
     def interrupt(epoch, _):
@@ -165,23 +165,23 @@ def test_a_checkpoint_goes_on_exactly(solver, small, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_more_epochs_than_were_asked_for_are_not_run_again(small):
+def test_finished_solution_is_not_continued(small):
     solution = SOLVERS[0].solve(OBJECTIVE, small)
     again = SOLVERS[0].solve(OBJECTIVE, small, init=solution)
     assert same(again, solution)
     assert again.history == solution.history
 
 
-def test_a_diverged_run_goes_on_with_a_lower_rate(small):
+def test_diverged_run_continues_with_a_lower_rate(small):
     solver = GD(n_factors=3, learning_rate=50.0, rng=0, max_epochs=10)
     diverged = solver.solve(OBJECTIVE, small)
     solver.learning_rate = 0.01
-    saved = solver.solve(OBJECTIVE, small, init=diverged)
-    assert saved.status is Status.MAX_EPOCHS
-    assert [r.epoch for r in saved.history] == list(range(11))
+    continued = solver.solve(OBJECTIVE, small, init=diverged)
+    assert continued.status is Status.MAX_EPOCHS
+    assert [r.epoch for r in continued.history] == list(range(11))
 
 
-def test_the_solution_of_another_solver_is_a_start(small):
+def test_solution_of_another_solver_is_the_start(small):
     first = SOLVERS[0].solve(OBJECTIVE, small)
     second = SOLVERS[2].solve(OBJECTIVE, small, init=first)
     assert second.history[0].epoch == 0
@@ -189,7 +189,7 @@ def test_the_solution_of_another_solver_is_a_start(small):
     assert second.n_epochs == 6
 
 
-def test_a_solution_survives_its_file(small, tmp_path):
+def test_save_and_load(small, tmp_path):
     solution = SOLVERS[1].solve(OBJECTIVE, small)
     solution.save(tmp_path / "s.twofold")
     loaded = Solution.load(tmp_path / "s.twofold")
@@ -202,7 +202,7 @@ def test_a_solution_survives_its_file(small, tmp_path):
         Solution.load(tmp_path / "s.twofold")
 
 
-def test_a_drawn_seed_is_kept(small):
+def test_random_seed_is_stored(small):
     solution = ALS(n_factors=3, max_epochs=2).solve(OBJECTIVE, small)
     again = ALS(n_factors=3, max_epochs=2, rng=solution.seed).solve(OBJECTIVE, small)
     assert same(solution, again)
@@ -213,7 +213,7 @@ def test_a_drawn_seed_is_kept(small):
     assert one.solve(OBJECTIVE, small).seed != two.solve(OBJECTIVE, small).seed
 
 
-def test_init_scale_sets_the_first_predictions():
+def test_init_scale():
     at = np.arange(3000)
     matrix = sparse.coo_array((np.ones(3000), (at % 2000, at)), shape=(2000, 3000))
     for scale in (0.1, 1.0):
@@ -241,20 +241,20 @@ def test_the_progress_bar_shows_the_objective(small, capsys, monkeypatch):
         ({"evaluate_every": 0}, "evaluate_every is 0"),
         ({"tol": -1e-9}, "tol is -1e-09: it must be a finite number >= 0"),
         ({"init_scale": 0.0}, "init_scale is 0.0"),
-        ({"n_threads": 0}, "n_threads=0: give a whole number from 1, or None"),
+        ({"n_threads": 0}, "n_threads is 0: give a whole number >= 1, or None"),
         ({"dtype": "float16"}, '"float32", "float64"'),
         ({"rng": -3}, "rng is -3: give a whole number >= 0"),
         ({"rng": np.random.RandomState(0)}, "rng is RandomState"),
     ],
 )
-def test_wrong_parameters_are_named_when_solving(options, sentence, small):
+def test_invalid_parameters(options, sentence, small):
     solver = ALS(**options)  # the constructor only stores
     with pytest.raises(InvalidInputError, match=sentence):
         solver.solve(OBJECTIVE, small)
 
 
-def test_an_unsupported_objective_is_refused_before_the_matrix_is_read():
-    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss: GD, SGD would do"):
+def test_unsupported_objective_raises_before_the_matrix_is_validated():
+    with pytest.raises(UnsupportedObjectiveError, match="HuberLoss: use GD or SGD"):
         ALS().solve(Objective(HuberLoss()), "not a matrix")
 
 
@@ -266,7 +266,7 @@ def test_an_unsupported_objective_is_refused_before_the_matrix_is_read():
         ((30, 4), (20, 4), "rank 4, but n_factors is 3"),
     ],
 )
-def test_wrong_initial_factors_are_named(P, Q, sentence, small):
+def test_invalid_initial_factors(P, Q, sentence, small):
     with pytest.raises(InvalidInputError, match=sentence):
         SOLVERS[0].solve(OBJECTIVE, small, init=(np.ones(P), np.ones(Q)))
     with pytest.raises(InvalidInputError, match="init is a int: give a tuple"):
@@ -274,16 +274,16 @@ def test_wrong_initial_factors_are_named(P, Q, sentence, small):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
-def test_a_callback_cannot_change_the_run(solver, small):
-    def meddle(epoch, so_far):
+def test_callback_cannot_change_the_run(solver, small):
+    def modify(epoch, so_far):
         for array in (so_far.row_factors, so_far.col_factors, *so_far.memory.values()):
             with pytest.raises(ValueError, match="read-only"):
                 array[:] = 0
         so_far.memory.clear()
 
-    watched = solver.solve(OBJECTIVE, small, callback=meddle)
-    assert same(watched, solver.solve(OBJECTIVE, small))
-    watched.row_factors[:] = 0  # the result is the caller's own
+    solution = solver.solve(OBJECTIVE, small, callback=modify)
+    assert same(solution, solver.solve(OBJECTIVE, small))
+    solution.row_factors[:] = 0  # The result is writeable.
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_callback_cannot_change_the_run(solver, small):
         (lambda state: None, "returned a NoneType"),
     ],
 )
-def test_what_a_step_must_not_return_is_named(change, sentence, small):
+def test_invalid_return_values_of_step(change, sentence, small):
     @dataclass(kw_only=True)
     class Wrong(Solver):
         def step(self, problem, state):

@@ -1,4 +1,4 @@
-"""Objectives with factors >= 0: solved until they settle, by training and by fold-in."""
+"""Objectives with factors >= 0 in training and fold-in."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def exact_nonnegative(Y, w, r, gram, ridge):
 
 @pytest.mark.parametrize("a0", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(2))
-def test_nonnegative_rows_are_solved_until_they_settle(seed, a0):
+def test_nonnegative_rows_converge_to_the_minimum(seed, a0):
     rng = np.random.default_rng(seed)
     n, m, k, d, lam = 20, 300, 64, 60, 0.1
     R = rows_of([d] * n, m, rng)
@@ -52,7 +52,7 @@ def test_nonnegative_rows_are_solved_until_they_settle(seed, a0):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", [ALS, GD, SGD])
-def test_nonnegative_objectives_are_kept_or_refused_by_every_solver(solver, dtype):
+def test_solvers_respect_the_constraint_or_raise(solver, dtype):
     a0 = 0.0 if solver is SGD else 0.1
     objective = Objective(regularizer=L2(0.2), unobserved_weight=a0, nonnegative=True)
     R = ones(40, 30, 0.2, 0)

@@ -1,22 +1,22 @@
-"""The row solve, tested as LAPACK tests its solvers: kinds of systems, sizes, ratios, error exits.
+"""The row solve, tested like the solvers of LAPACK: kinds of systems, sizes, ratios, errors.
 
-The systems are those of LAPACK Working Note 41 (dchkpo), put together from columns instead of given
-as matrices: row u of `fold_in` solves A p = b with
+The systems are those of LAPACK Working Note 41 (dchkpo), constructed from columns: row u of
+`fold_in` solves A p = b with
 
     A = a0 sum over U of q q' + lam I + sum_k w_k q_k q_k',     b = sum_k w_k r_k q_k.
 
-The exact answer is computed in extended precision. Three ratios are bounded, in 2-norms, with eps
+The exact solution is computed in extended precision. Three ratios of 2-norms are bounded, with eps
 the spacing of the dtype at 1:
 
     |b - A p| / ((|A| |p| + c) eps f)                        <= 30
     |p - x| / |x|, over eps (kappa + |A^-1| c / |x|)         <= 30
     |p - x| / |x|                                            <= 1e-5  in float32 (`ALS`)
 
-The threshold 30 is LAPACK's. kappa = |A| / lam >= cond(A) is the condition of the d x d system that
-a short row is solved by. c = 0 in float32, whose sums are accumulated in float64; in float64
-c = |sum_k |w_k r_k q_k||, the rounding of b itself, which no method in float64 avoids. f = 1 for
-long rows, and sqrt(kappa) for short ones: p = Q'(QQ' + lam I)^-1 r has a small error, but not a
-small residual (Higham 2002, section 21.1, the normal equations of the second kind).
+The threshold 30 is that of LAPACK. kappa = |A| / lam >= cond(A) bounds the condition number of the
+d x d system of a short row. In float32, c = 0, because sums are accumulated in float64. In float64,
+c = |sum_k |w_k r_k q_k||, which bounds the rounding errors of b. f = 1 for long rows, and
+sqrt(kappa) for short ones: p = Q'(QQ' + lam I)^-1 r has a small error, but not a small residual
+(Higham 2002, section 21.1, the normal equations of the second kind).
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ KINDS = [
     "right-hand side cancels",
 ]  # fmt: skip
 MODES = [(0.0, "all", 1.0), (0.3, "all", 1.0), (0.3, "missing", 1.0), (0.3, "missing", 0.1)]
-N_SPARE = 40  # columns that no row stores
+N_SPARE = 40  # number of columns without entries
 
 needs_extended = pytest.mark.skipif(
     np.finfo(np.longdouble).eps > 1e-18, reason="longdouble is no wider than double here"
@@ -59,7 +59,7 @@ def make_system(kind, k, d, dtype, seed):
         Q = (left * np.geomspace(1.0, condition**-0.5, min(n, k))) @ right.T
         ridge = np.linalg.norm(Q[:d], 2) ** 2 / condition if d else 1.0
     elif kind.startswith("near"):
-        small = 0.25 * float(info.tiny) / float(info.eps)  # as dlatb4 does it
+        small = 0.25 * float(info.tiny) / float(info.eps)  # as in dlatb4
         size = small if "underflow" in kind else 1.0 / small
         Q, ridge = Q * np.sqrt(size), 0.1 * size
     elif kind.startswith("rank"):
@@ -119,10 +119,10 @@ def ratios(p, Q, w, r, ridge, a0, missing):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("k", SIZES)
-def test_rows_of_every_size_and_kind_pass_the_ratios(k, kind, dtype):
+def test_error_ratios_are_bounded(k, kind, dtype):
     failures = []
     for number, d in enumerate(LENGTHS if k < 20 else [0, 1, 13, k, 131]):
-        # Ways of weighting take turns: two for each small system, one for each large one.
+        # Weightings alternate: two for each small system, one for each large one.
         modes = [MODES[(number + k + turn) % len(MODES)] for turn in range(2 if k < 20 else 1)]
         for a0, unobserved, w in modes:
             Q, r, ridge = make_system(kind, k, d, dtype, seed=0)
@@ -130,7 +130,7 @@ def test_rows_of_every_size_and_kind_pass_the_ratios(k, kind, dtype):
                 regularizer=L2(ridge), data="targets", unobserved_weight=a0 / w,
                 unobserved=unobserved,
             )  # fmt: skip
-            # Targets have the weight 1, so a weight w below a0 is a0 / w, with the same ratio.
+            # With targets the weight is 1, so a0 is divided by w, which preserves the ratio.
             R = sparse.csr_array((r, np.arange(d), [0, d]), shape=(1, len(Q)))
             p = fold_in(objective, R, Q)[0]
             assert p.dtype == dtype
@@ -147,7 +147,7 @@ def test_rows_of_every_size_and_kind_pass_the_ratios(k, kind, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("k", [2, 5, 17, 67])
-def test_rows_that_determine_no_solution_are_refused(k, dtype):
+def test_singular_rows_raise(k, dtype):
     """Without a ridge: too few entries, a zero factor, equal or dependent factors."""
     rng = np.random.default_rng(k)
     whole = rng.integers(-3, 4, size=(4 * k, k)).astype(float)
@@ -164,13 +164,13 @@ def test_rows_that_determine_no_solution_are_refused(k, dtype):
             fold_in(objective, R, Q.astype(dtype))
 
 
-def test_the_cell_of_a_weight_of_zero_counts_as_missing():
+def test_cell_of_weight_zero_is_missing():
     R = sparse.csr_array(np.full((1, 3), 0.01))
     objective = Objective(
         regularizer=L2(0.0), data="weights", unobserved_weight=1.0, unobserved="missing"
     )
     np.testing.assert_allclose(fold_in(objective, R, np.eye(3)), np.ones((1, 3)), rtol=1e-10)
-    R.data[1] = 0.0  # the pair left out: its cell is in U, with the target 0
+    R.data[1] = 0.0  # Its cell is in U.
     np.testing.assert_allclose(fold_in(objective, R, np.eye(3)), [[1.0, 0.0, 1.0]], atol=1e-12)
 
 
@@ -189,10 +189,10 @@ def test_the_cell_of_a_weight_of_zero_counts_as_missing():
         ({"Q": np.ones((4, 2), dtype=complex)}, "must be a 2-d array of numbers"),
         ({"matrix": np.ones((2, 4))}, "give a scipy sparse matrix"),
         ({"matrix": sparse.csr_array(np.ones((2, 4), dtype=complex))}, "real numbers"),
-        ({"n_threads": 0}, "n_threads=0"),
+        ({"n_threads": 0}, "n_threads is 0"),
     ],
 )
-def test_every_error_exit_names_its_place(change, sentence):
+def test_error_messages(change, sentence):
     matrix = sparse.csr_array(np.array([[1.0, 0, 0, 1], [0, 1, 1, 0]]))
     matrix.data[3] = change.get("value", 1.0)
     objective = Objective(
@@ -217,8 +217,8 @@ def test_every_error_exit_names_its_place(change, sentence):
         ("targets", [0.0, 0.0, 0.0]),
     ],
 )  # fmt: skip
-def test_extreme_values_give_finite_rows_or_a_clear_error(data, values, a0, dtype):
-    """Finite and right where the dtype can hold the answer; a TwofoldError where it cannot."""
+def test_extreme_values_have_finite_rows_or_raise(data, values, a0, dtype):
+    """Finite and accurate if the dtype can represent the solution, otherwise a TwofoldError."""
     Q = np.random.default_rng(0).standard_normal((50, 8)).astype(dtype)
     R = sparse.csr_array((values, [0, 1, 2], [0, 3]), shape=(1, 50))
     objective = Objective(regularizer=L2(0.1), data=data, unobserved_weight=a0)
@@ -241,7 +241,7 @@ def test_extreme_values_give_finite_rows_or_a_clear_error(data, values, a0, dtyp
 
 @pytest.mark.parametrize("power", [-150, -37, -20, 18, 37, 150])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_factors_at_the_edge_of_the_dtype_give_finite_rows_or_a_clear_error(dtype, power):
+def test_factors_near_the_limits_of_the_dtype(dtype, power):
     if dtype == "float32" and abs(power) > 38:
         pytest.skip("beyond float32")
     Q = np.random.default_rng(0).standard_normal((50, 8)) * 10.0**power
@@ -280,6 +280,6 @@ LONG_ROWS = """
 
 
 @pytest.mark.parametrize("k", [8, 96, 128])
-def test_long_rows_of_any_scale_end_and_are_exact(k):
-    """In float32, where conjugate gradients are tried; a row of targets of 0 has the answer 0."""
+def test_long_rows_of_any_scale(k):
+    """In float32 with conjugate gradients; a row with targets of 0 only is zero."""
     run_python(LONG_ROWS, k, timeout=30.0 if k > 8 else 120.0)

@@ -1,4 +1,4 @@
-"""SGD: one pass is the gradient, every pair counts once, and threads do not matter."""
+"""SGD: sums of updates, one update per pair, schedules and independence of threads."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ SCHEDULES = [
 
 @dataclass(frozen=True)
 class Linear(Loss):
-    """Its slope is 1 everywhere."""
+    """A loss with derivative 1."""
 
     def value(self, target, prediction):
         return prediction + 0.0 * target
@@ -52,7 +52,7 @@ def normal_factors(k, n_rows=80, n_cols=60):
         Objective(HuberLoss(0.5), L1(0.02, exponent=0.5)),
     ],
 )
-def test_every_schedule_lowers_the_objective(objective, options, dtype):
+def test_every_schedule_decreases_the_objective(objective, options, dtype):
     solver = SGD(n_factors=5, max_epochs=15, rng=0, dtype=dtype, init_scale=1.0, **options)
     history = solver.solve(objective, signs()).history
     assert history[-1].total < 0.9 * history[0].total
@@ -62,13 +62,13 @@ def test_every_schedule_lowers_the_objective(objective, options, dtype):
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("loss", [SquaredLoss(), HuberLoss(0.5), LogisticLoss()])
 @pytest.mark.parametrize("data", ["ones", "targets", "weights"])
-def test_a_pass_of_vanishing_steps_is_the_gradient(loss, exponent, data):
+def test_epoch_of_small_steps_equals_the_gradient(loss, exponent, data):
     matrix = signs()
     if data == "weights":
         matrix.data = np.random.default_rng(2).uniform(0.2, 3.0, matrix.nnz)
     objective = Objective(loss, L2(0.1, exponent=exponent), data=data)
     P, Q = normal_factors(4)
-    P[-3:], Q[-2:] = 0.0, 0.0  # rows without entries become zero
+    P[-3:], Q[-2:] = 0.0, 0.0  # rows without entries are zero
     eta = 1e-7
     solver = SGD(
         n_factors=4, max_epochs=1, schedule="constant", learning_rate=eta, rng=0, dtype="float64"
@@ -84,9 +84,9 @@ def test_a_pass_of_vanishing_steps_is_the_gradient(loss, exponent, data):
 
 
 @pytest.mark.parametrize("n_entries", [5, 1500, 20_000])
-def test_each_pair_is_visited_once_in_each_epoch(n_entries):
+def test_each_pair_is_processed_once_per_epoch(n_entries):
     matrix = signs(n_entries=n_entries)
-    # With unit vectors for columns and a slope of 1, P counts the visits.
+    # With unit vectors as columns and a slope of 1, P counts the updates.
     eta = 1e-8
     solver = SGD(
         n_factors=60, max_epochs=3, schedule="constant", learning_rate=eta, rng=0, dtype="float64"
@@ -104,17 +104,17 @@ def test_each_pair_is_visited_once_in_each_epoch(n_entries):
         np.testing.assert_allclose(-visits / eta, epoch * counts, atol=1e-3)
 
 
-def test_unobserved_weight_is_refused_by_name():
+def test_unobserved_weight_is_not_supported():
     objective = Objective(unobserved_weight=0.1)
     with pytest.raises(
         UnsupportedObjectiveError,
-        match=r"SGD does not support unobserved_weight=0.1 \(only 0\): ALS, GD would do",
+        match=r"SGD does not support unobserved_weight=0.1 \(only 0\): use ALS or GD",
     ):
         SGD().solve(objective, signs())
 
 
 @pytest.mark.parametrize("options", SCHEDULES)
-def test_l1_makes_exact_zeros(options):
+def test_l1_has_exact_zeros(options):
     solver = SGD(n_factors=5, max_epochs=20, rng=0, **options)
     solution = solver.solve(Objective(regularizer=L1(3.0)), signs())
     P = solution.row_factors[:-3]  # the last rows have no entries
@@ -122,7 +122,7 @@ def test_l1_makes_exact_zeros(options):
     assert solution.history[-1].total < solution.history[0].total
 
 
-def test_rows_without_entries_become_zero():
+def test_rows_without_entries_are_zero():
     solution = SGD(n_factors=3, max_epochs=1, rng=0).solve(Objective(), signs())
     assert not solution.row_factors[-3:].any()
     assert not solution.col_factors[-2:].any()
@@ -130,7 +130,7 @@ def test_rows_without_entries_become_zero():
 
 @pytest.mark.parametrize("options", SCHEDULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_threads(options, dtype):
+def test_result_is_bitwise_independent_of_threads(options, dtype):
     matrix = signs(2000, 1500, 100_000)
     one, two = (
         SGD(n_factors=10, max_epochs=3, rng=0, dtype=dtype, n_threads=n, **options).solve(
@@ -143,7 +143,7 @@ def test_bits_do_not_depend_on_threads(options, dtype):
     assert [r.total for r in one.history] == [r.total for r in two.history]
 
 
-def test_it_comes_close_to_the_minimum_that_gd_finds():
+def test_approaches_the_minimum_of_gd():
     objective, matrix = Objective(regularizer=L2(0.5), data="targets"), signs()
     exact = (
         GD(n_factors=3, max_epochs=300, n_threads=1, rng=0).solve(objective, matrix).objective_value
@@ -178,7 +178,7 @@ def test_orders_differ_between_epochs_and_seeds():
         ({"decay": -1.0}, "decay is -1.0: it must be a finite number >= 0"),
     ],
 )
-def test_wrong_parameters_are_named(options, sentence):
+def test_invalid_parameters(options, sentence):
     with pytest.raises(InvalidInputError, match=sentence):
         SGD(**options).solve(Objective(), signs())
 
@@ -186,7 +186,7 @@ def test_wrong_parameters_are_named(options, sentence):
 @pytest.mark.parametrize("schedule", ["adagrad", "constant", "inverse-time"])
 @pytest.mark.parametrize("n_factors", [3, 40])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
-def test_the_learning_rate_suits_the_scale_of_the_data(scale, n_factors, schedule):
+def test_default_learning_rate_for_scaled_data(scale, n_factors, schedule):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(120, 3)), rng.normal(size=(90, 3))
     at = rng.integers(120, size=4000), rng.integers(90, size=4000)
@@ -195,12 +195,12 @@ def test_the_learning_rate_suits_the_scale_of_the_data(scale, n_factors, schedul
     for data, values in (("targets", targets), ("weights", scale * rng.exponential(size=4000))):
         objective = Objective(regularizer=L2(1e-3 * scale, exponent=0.0), data=data)
         history = solver.solve(objective, sparse.coo_array((values, at), shape=(120, 90))).history
-        zeros = np.sum(values**2 if data == "targets" else values)  # the loss of factors of zero
+        zeros = np.sum(values**2 if data == "targets" else values)  # the loss of zero factors
         assert history[-1].total < 0.5 * min(zeros, history[0].total)
 
 
-def test_a_step_begins_at_the_old_values_whatever_the_penalty():
-    """Both vectors of the pair, and the penalty of each, are those from before the step."""
+def test_step_uses_the_old_values_for_any_penalty():
+    """Both updates of a pair, and their penalties, use the values before the step."""
 
     @dataclass(frozen=True)
     class Quartic(Regularizer):
@@ -220,8 +220,8 @@ def test_a_step_begins_at_the_old_values_whatever_the_penalty():
     np.testing.assert_allclose(found.col_factors, Q - eta * dQ, rtol=1e-13)
 
 
-def test_a_step_depends_on_its_state_alone():
-    """The factors stay packed between epochs, as long as they are the ones to go on with."""
+def test_step_depends_on_its_state_only():
+    """Packed factors are reused only if the step continues from them."""
     solver = SGD(n_factors=5, rng=0, n_threads=1)
     problem = Problem.of(Objective(regularizer=L2(0.1)), signs())
     P, Q = (factors.astype(np.float32) for factors in normal_factors(5))
@@ -235,8 +235,8 @@ def test_a_step_depends_on_its_state_alone():
 
 
 @pytest.mark.parametrize("k", [1, 2, 10, 64])
-def test_the_default_rate_suits_a_row_much_longer_than_the_others(k):
-    """The penalty of a short row is applied in a few visits, by steps that may not overshoot."""
+def test_default_learning_rate_with_one_long_row(k):
+    """The penalty of a short row is applied in a few updates that must not overshoot."""
     rng = np.random.default_rng(0)
     rows = np.concatenate([np.zeros(20_000, int), np.repeat(np.arange(1, 1001), 10)])
     others = [rng.choice(20_000, 10, replace=False) for _ in range(1000)]

@@ -1,4 +1,4 @@
-"""The promises about the algebra of a problem catch solvers that break one of them."""
+"""The algebraic requirements of the contract tests detect solvers that violate one of them."""
 
 import inspect
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from twofold.testing import check_solver
 
 
 @dataclass(kw_only=True)
-class SmallSteps(Solver):
-    """Breaks nothing."""
+class ValidSolver(Solver):
+    """A solver that satisfies all requirements."""
 
     def step(self, problem, state):
         P, Q = state.row_factors, state.col_factors
@@ -21,7 +21,7 @@ class SmallSteps(Solver):
         return state.moved(P - rate * dP, Q - rate * dQ)
 
 
-class DependsOnTheFormat(SmallSteps):
+class DependsOnTheFormat(ValidSolver):
     def solve(self, objective, matrix, init=None, callback=None, **options):
         if getattr(matrix, "format", "") == "coo" and init is None:
             rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ class DependsOnTheFormat(SmallSteps):
         return super().solve(objective, matrix, init, callback, **options)
 
 
-class CountsWeightsOfZero(SmallSteps):
+class CountsWeightsOfZero(ValidSolver):
     def solve(self, objective, matrix, init=None, callback=None, **options):
         if objective.data == "weights" and matrix.format == "csr" and not matrix.data.all():
             matrix = matrix.copy()
@@ -37,7 +37,7 @@ class CountsWeightsOfZero(SmallSteps):
         return super().solve(objective, matrix, init, callback, **options)
 
 
-class MovesEmptyRows(SmallSteps):
+class ChangesEmptyRows(ValidSolver):
     def step(self, problem, state):
         moved = super().step(problem, state)
         return moved.moved(moved.row_factors + self.dtype_of(moved)(1e-6), moved.col_factors)
@@ -47,28 +47,28 @@ class MovesEmptyRows(SmallSteps):
         return state.row_factors.dtype.type
 
 
-class IgnoresWeights(SmallSteps):
+class IgnoresWeights(ValidSolver):
     def solve(self, objective, matrix, init=None, callback=None, *, weights=None, **options):
         return super().solve(objective, matrix, init, callback, **options)
 
 
-def test_nothing_is_demanded_beyond_the_contract():
-    check_solver(SmallSteps)
+def test_valid_solver_passes():
+    check_solver(ValidSolver)
 
 
 @pytest.mark.parametrize(
     ("solver", "sentence"),
     [
-        (DependsOnTheFormat, "COO arrays of sorted entries give other factors"),
+        (DependsOnTheFormat, "COO arrays of sorted entries result in other factors"),
         (CountsWeightsOfZero, "with stored weights of 0 the objective is"),
-        (MovesEmptyRows, "rows without entries do not end as zeros"),
-        (IgnoresWeights, "with weights the first objective is"),
+        (ChangesEmptyRows, "the factors of rows without entries are not zero"),
+        (IgnoresWeights, "with weights the initial objective is"),
     ],
 )
-def test_broken_solvers_are_caught(solver, sentence):
+def test_invalid_solvers_fail(solver, sentence):
     with pytest.raises(AssertionError, match=sentence):
         check_solver(solver)
 
 
-def test_solve_takes_weights_beside_the_matrix():
+def test_solve_accepts_weights():
     assert "weights" in inspect.signature(Solver.solve).parameters

@@ -1,6 +1,6 @@
-"""The contract suite passes for what is built in and written by users, and catches what is broken.
+"""The contract tests pass for built-in and custom classes and fail for invalid ones.
 
-`LogCosh`, `SmoothedL1` and `SignDescent` are the examples of the docstrings.
+`LogCosh`, `SmoothedL1` and `SignDescent` are the examples in the docstrings.
 """
 
 from dataclasses import dataclass, replace
@@ -75,14 +75,14 @@ SOLVERS = [
 
 
 @pytest.mark.parametrize(("solver", "options"), SOLVERS)
-def test_solvers_keep_every_promise(solver, options):
+def test_solvers_pass(solver, options):
     check_solver(solver, **options)
 
 
 @pytest.mark.parametrize(
     "loss", [SquaredLoss(), HuberLoss(), HuberLoss(0.3), LogisticLoss(), LogCosh(), LogCosh(3)]
 )
-def test_losses_keep_every_promise(loss):
+def test_losses_pass(loss):
     check_loss(loss)
 
 
@@ -90,15 +90,15 @@ def test_losses_keep_every_promise(loss):
     "regularizer",
     [L2(), L2(2.0, exponent=0.7), L1(), L1(0.3, exponent=1.0), SmoothedL1(), ElasticNet()],
 )
-def test_regularizers_keep_every_promise(regularizer):
+def test_regularizers_pass(regularizer):
     check_regularizer(regularizer)
 
 
-# Solvers that break one promise each
+# Solvers that violate one requirement each
 
 
-class Stepped(SignDescent):
-    """Breaks nothing."""
+class ValidSolver(SignDescent):
+    """A solver that satisfies all requirements."""
 
 
 class WritesIntoInit(SignDescent):
@@ -128,14 +128,14 @@ class StepDependsOnThreads(SignDescent):
         return SignDescent(learning_rate=rate, n_threads=self.n_threads).step(problem, state)
 
 
-class ClaimsALowerObjective(SignDescent):
+class ReportsALowerObjective(SignDescent):
     def solve(self, objective, matrix, init=None, callback=None, *, checkpoint=None):
         found = super().solve(objective, matrix, init, callback, checkpoint=checkpoint)
         last = replace(found.history[-1], total=0.9 * found.history[-1].total)
         return replace(found, history=(*found.history[:-1], last))
 
 
-class Climbs(SignDescent):
+class IncreasesTheObjective(SignDescent):
     def step(self, problem, state):
         return SignDescent(learning_rate=-self.learning_rate).step(problem, state)
 
@@ -147,21 +147,21 @@ class WritesIntoTheState(SignDescent):
         return moved.moved(state.row_factors, moved.col_factors)
 
 
-class ChangesItself(SignDescent):
+class ChangesItsParameters(SignDescent):
     def step(self, problem, state):
         moved = super().step(problem, state)
         self.learning_rate *= 0.9
         return moved
 
 
-class ForgetsItsSteps(SignDescent):
+class KeepsStateInTheWorkspace(SignDescent):
     def step(self, problem, state):
-        steps = 1 + (state.workspace or 0)  # not in the memory, which a solution keeps
+        steps = 1 + (state.workspace or 0)  # not in the memory, which a solution contains
         moved = SignDescent(learning_rate=self.learning_rate / steps).step(problem, state)
         return replace(moved, workspace=steps)
 
 
-class RefusesNothing(SignDescent):
+class DoesNotValidate(SignDescent):
     supports: ClassVar[Support] = Support(unobserved_weight=False)
 
     def validate(self, objective):
@@ -169,7 +169,7 @@ class RefusesNothing(SignDescent):
 
 
 @dataclass(kw_only=True)
-class OddlyNamed(SignDescent):
+class HasANonstandardName(SignDescent):
     n_components: int = 3
 
 
@@ -184,38 +184,38 @@ class DividesByCounts(SignDescent):
 @pytest.mark.parametrize(
     ("solver", "sentence"),
     [
-        (WritesIntoInit, "writes into the caller's matrix or initial factors"),
-        (WritesIntoTheMatrix, "writes into the caller's matrix"),
-        (IgnoresTheSeed, "same rng gives other factors"),
+        (WritesIntoInit, "modifies the matrix or the initial factors"),
+        (WritesIntoTheMatrix, "modifies the matrix"),
+        (IgnoresTheSeed, "factors differ for the same rng"),
         (StepDependsOnThreads, "n_threads changes"),
-        (ClaimsALowerObjective, "history's total at epoch 6 is"),
-        (Climbs, "did not fall"),
-        (WritesIntoTheState, "it must make new arrays"),
-        (ChangesItself, "solve changes the solver's own attributes"),
-        (ForgetsItsSteps, "going on from a solution differs from not stopping"),
-        (RefusesNothing, "it must raise UnsupportedObjectiveError"),
-        (OddlyNamed, "call the parameter n_components n_factors"),
+        (ReportsALowerObjective, "total in the history at epoch 6 is"),
+        (IncreasesTheObjective, "did not decrease"),
+        (WritesIntoTheState, "it must return new arrays"),
+        (ChangesItsParameters, "solve changes attributes of the solver"),
+        (KeepsStateInTheWorkspace, "continuing from a solution differs from an uninterrupted run"),
+        (DoesNotValidate, "it must raise UnsupportedObjectiveError"),
+        (HasANonstandardName, "rename the parameter n_components to n_factors"),
         (DividesByCounts, "not finite"),
     ],
 )
-def test_broken_solvers_are_caught(solver, sentence):
+def test_invalid_solvers_fail(solver, sentence):
     with pytest.raises(AssertionError, match=sentence):
         check_solver(solver)
 
 
-def test_an_unconverged_solver_is_not_stationary():
-    check_solver(Stepped)
-    with pytest.raises(AssertionError, match=r"the gradient is .* of the first after 6 epochs"):
-        check_solver(Stepped, stationary=True)
+def test_stationarity_fails_before_convergence():
+    check_solver(ValidSolver)
+    with pytest.raises(AssertionError, match="after 6 epochs the gradient norm is"):
+        check_solver(ValidSolver, stationary=True)
 
 
-@pytest.mark.parametrize("stranger", [int, ALS(), "als"])
-def test_only_solver_classes_can_be_checked(stranger):
+@pytest.mark.parametrize("not_a_solver", [int, ALS(), "als"])
+def test_only_solver_classes_are_accepted(not_a_solver):
     with pytest.raises(AssertionError, match="not a subclass of"):
-        check_solver(stranger)
+        check_solver(not_a_solver)
 
 
-# Formulas that break one promise each
+# Formulas that violate one requirement each
 
 
 class WrongSlope(SquaredLoss):
@@ -234,11 +234,11 @@ class Overflows(LogCosh):
 
 
 @dataclass(frozen=True)
-class OtherInTheKernel(HuberLoss):
+class DiffersFromTheKernel(HuberLoss):
     kernel_code: ClassVar[int] = SquaredLoss.kernel_code
 
 
-class Thawed(Loss):
+class NotADataclass(Loss):
     def value(self, target, prediction):
         return (target - prediction) ** 2
 
@@ -249,15 +249,15 @@ class Thawed(Loss):
 @pytest.mark.parametrize(
     ("loss", "sentence"),
     [
-        (WrongSlope(), "WrongSlope.derivative is not the slope of the values"),
+        (WrongSlope(), "WrongSlope.derivative is not the derivative of the values"),
         (ScalarsOnly(), "has shape"),
         (Overflows(), "Overflows.value is not finite"),
-        (OtherInTheKernel(), "in the kernel is"),
-        (Thawed(), "must be a dataclass"),
+        (DiffersFromTheKernel(), "in the kernel is"),
+        (NotADataclass(), "must be a dataclass"),
         (L2(), "must be a subclass of Loss"),
     ],
 )
-def test_broken_losses_are_caught(loss, sentence):
+def test_invalid_losses_fail(loss, sentence):
     with pytest.raises(AssertionError, match=sentence):
         check_loss(loss)
 
@@ -286,18 +286,18 @@ class Negative(L2):
     ("regularizer", "sentence"),
     [
         (WrongProximal(), "WrongProximal.proximal does not minimise"),
-        (WrongDerivative(), "WrongDerivative.derivative is not the slope"),
+        (WrongDerivative(), "WrongDerivative.derivative is not the derivative"),
         (NotZeroAtZero(), r"value\(0\) is 1.0: it must be 0"),
         (Negative(), "is negative"),
         (SquaredLoss(), "must be a subclass of Regularizer"),
     ],
 )
-def test_broken_regularizers_are_caught(regularizer, sentence):
+def test_invalid_regularizers_fail(regularizer, sentence):
     with pytest.raises(AssertionError, match=sentence):
         check_regularizer(regularizer)
 
 
-def test_a_users_formulas_work_in_every_place(small):
+def test_custom_formulas_in_solvers_and_fold_in(small):
     objective = Objective(LogCosh(2.0), SmoothedL1(0.1), data="targets", unobserved_weight=0.01)
     solution = GD(n_factors=3, rng=0, dtype="float64", max_epochs=40).solve(objective, small)
     assert solution.objective_value < 0.5 * solution.history[0].total

@@ -1,4 +1,4 @@
-"""Arrays that begin where a cache line does: rows that are whole lines never share one."""
+"""Arrays aligned to cache lines, so that rows of whole cache lines never share one."""
 
 from typing import Any
 
@@ -6,30 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 LINE = 64
-"""Bytes of a cache line."""
+"""Size of a cache line in bytes."""
 
 
 def address(array: NDArray[Any]) -> int:
-    """Return where the data of an array begin; `ndarray.ctypes` takes ten times longer."""
-    where: int = array.__array_interface__["data"][0]
-    return where
+    """Return the address of an array's data; `ndarray.ctypes` takes ten times longer."""
+    pointer: int = array.__array_interface__["data"][0]
+    return pointer
 
 
 def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
-    """Return an array that begins where a cache line does."""
+    """Return an uninitialised array that is aligned to a cache line."""
     memory = np.empty(shape[0] * shape[1] + LINE, dtype)
     first = -address(memory) % LINE // memory.itemsize
     return memory[first : first + shape[0] * shape[1]].reshape(shape)
 
 
 def empty_lines(n: int, k: int, dtype: Any) -> NDArray[Any]:
-    """Return an aligned array for rows of at least k numbers, each of whole cache lines."""
+    """Return an aligned array with at least k columns, whose rows are whole cache lines."""
     lanes = LINE // np.dtype(dtype).itemsize
     return empty_aligned((n, -(-k // lanes) * lanes), dtype)
 
 
 def aligned_copy(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """Return a copy, C-contiguous, that begins where a cache line does."""
+    """Return a C-contiguous copy that is aligned to a cache line."""
     copy = empty_aligned(array.shape, dtype)
     copy[...] = array
     return copy

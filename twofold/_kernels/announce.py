@@ -1,4 +1,4 @@
-"""Says that kernels are being compiled: a line on a terminal, or a record of a logger."""
+"""Messages about the compilation of kernels: a line on a terminal, or a log record."""
 
 import contextlib
 import logging
@@ -16,47 +16,47 @@ _NUMBA_LOGGER = logging.getLogger("numba")
 
 
 class Announcer(event.Listener):
-    """Announces kernels that are compiled, but not a user's own functions, nor loading from disk.
+    """Reports the compilation of kernels, but neither a user's own functions nor cache loads.
 
-    On a terminal it is one line of stderr, rewritten in place and erased at the end; elsewhere, a
-    record of the logger "twofold" at INFO. A level above INFO of that logger switches off both.
-    numba runs one compilation at a time, so this needs no lock.
+    On a terminal, one line of stderr is rewritten in place and erased at the end; elsewhere, the
+    logger "twofold" receives records at INFO. A level above INFO of that logger disables both.
+    numba compiles one function at a time, so no lock is needed.
     """
 
-    def __init__(self, ours: Any) -> None:
-        self._ours = ours
+    def __init__(self, kernel_type: Any) -> None:
+        self._kernel_type = kernel_type
         self._n_compiled = 0
         self._start = 0.0
         self._numba_level = logging.NOTSET
 
     def on_start(self, event: Any) -> None:
-        """Announce a kernel."""
+        """Report that a kernel is being compiled."""
         dispatcher = event.data["dispatcher"]
-        if not isinstance(dispatcher, self._ours):
+        if not isinstance(dispatcher, self._kernel_type):
             return
-        name, where = dispatcher.__name__, "once on this machine"
+        name, frequency = dispatcher.__name__, "once on this machine"
         if not cache_folder():
-            where = "in every process"
+            frequency = "in every process"
         self._start = time.perf_counter()
         self._silence_numba()
         if not _on_terminal():
-            _LOGGER.info("compiling %s, %s", name, where)
-        _rewrite(f"compiling kernels, {where}: {self._n_compiled} so far ({name})")
+            _LOGGER.info("compiling %s, %s", name, frequency)
+        _write_status(f"compiling kernels, {frequency}: {self._n_compiled} so far ({name})")
 
     def on_end(self, event: Any) -> None:
         """Count the kernel and erase the line."""
         dispatcher = event.data["dispatcher"]
-        if not isinstance(dispatcher, self._ours):
+        if not isinstance(dispatcher, self._kernel_type):
             return
         self._n_compiled += 1
         _NUMBA_LOGGER.setLevel(self._numba_level)
-        _rewrite("")
+        _write_status("")
         if not _on_terminal():
             seconds = time.perf_counter() - self._start
             _LOGGER.info("compiled %s in %.1f s", dispatcher.__name__, seconds)
 
     def _silence_numba(self) -> None:
-        """Drop numba's thousands of DEBUG records, unless the user has set the level."""
+        """Suppress numba's thousands of DEBUG records, unless the user has set the level."""
         self._numba_level = _NUMBA_LOGGER.level
         if self._numba_level == logging.NOTSET:
             _NUMBA_LOGGER.setLevel(logging.INFO)
@@ -69,8 +69,8 @@ def _on_terminal() -> bool:
         return False
 
 
-def _rewrite(text: str) -> None:
-    """Replace the line on the terminal."""
+def _write_status(text: str) -> None:
+    """Overwrite the line on the terminal."""
     if _on_terminal() and _LOGGER.level <= logging.INFO:
         width = shutil.get_terminal_size().columns - 1
         with contextlib.suppress(OSError):

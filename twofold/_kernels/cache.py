@@ -1,8 +1,9 @@
 """The disk cache of compiled kernels.
 
-numba's own cache notices that a kernel's file has changed, but not that a function it calls has, in
-another file. Here the files of all kernels together name the folder. Each compiled signature is one
-file, written under a temporary name and renamed, so that processes do not disturb each other.
+numba's own cache is invalidated by changes of a kernel's file, but not by changes of a function
+that it calls from another file. Here the name of the folder is a digest of all kernel files. Each
+compiled signature is one file, written under a temporary name and renamed, so that concurrent
+processes never read a partial file.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from numba.core.runtime import rtsys
 
 from twofold.exceptions import KernelCacheWarning
 
-_KEPT_STAMPS = 4
+_MAX_STAMPS = 4
 _DIGEST_BYTES = 32
 
 
@@ -31,29 +32,29 @@ def _stamp() -> str:
     """Return a digest of every kernel file, of numba's settings and of the versions."""
     config = numba.config
     settings = [str(config.OPT), config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE]
-    found = hashlib.sha256(f"{numba.__version__} {settings} {sys.flags.optimize}".encode())
+    digest = hashlib.sha256(f"{numba.__version__} {settings} {sys.flags.optimize}".encode())
     root = Path(__file__).parent
     for path in (root.parent / "__init__.py", *sorted(root.rglob("*.py"))):
         if not path.exists():
             continue  # in a zip file, or distributed without sources
         content = path.read_bytes()
-        found.update(f"{path.relative_to(root.parent)} {len(content)} ".encode() + content)
-    return f"{sys.implementation.cache_tag}-{found.hexdigest()[:20]}"
+        digest.update(f"{path.relative_to(root.parent)} {len(content)} ".encode() + content)
+    return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:20]}"
 
 
-# Of the files that are being imported: they may be edited before the first compilation.
+# Computed at import, because the files may be edited before the first compilation.
 _STAMP = _stamp()
 
 
 def _is_trusted(info: os.stat_result) -> bool:
-    """Tell whether only this user and root can have written it: it holds machine code."""
+    """Return whether only this user and root can have written the file, which is machine code."""
     return not hasattr(os, "geteuid") or (
         info.st_uid in (0, os.geteuid()) and not info.st_mode & 0o022
     )
 
 
 def _user_cache() -> Path:
-    home = Path(os.path.expanduser("~"))  # unchanged if there is none, where Path.home() raises
+    home = Path(os.path.expanduser("~"))  # "~" without a home folder, where Path.home() raises
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -62,8 +63,8 @@ def _user_cache() -> Path:
     return Path(xdg) if os.path.isabs(xdg) else home / ".cache"
 
 
-def _open(parent: Path) -> Path:
-    """Return the folder of these kernels in ``parent / "twofold"``, made if there is none."""
+def _open_folder(parent: Path) -> Path:
+    """Return the folder of these kernels in ``parent / "twofold"``; create it if necessary."""
     if not parent.is_absolute():
         raise OSError("there is no home folder")
     root = parent / "twofold"
@@ -85,18 +86,18 @@ def _open(parent: Path) -> Path:
 
 
 def _remove_old_stamps(root: Path) -> None:
-    """Keep the folders that were used last; a process that still uses another makes it again."""
-    with contextlib.suppress(OSError):  # another process removes them at the same time
+    """Remove all but the last used folders; a process that uses a removed one recreates it."""
+    with contextlib.suppress(OSError):  # another process may remove them at the same time
         folders = sorted(root.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for folder in folders[_KEPT_STAMPS:]:
+        for folder in folders[_MAX_STAMPS:]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache
 def _warn(reason: str) -> None:
     warnings.warn(
-        f"compiled kernels are not kept, so that every process compiles them again ({reason}): "
-        "set NUMBA_CACHE_DIR to a folder of this user with space for 50 MB",
+        f"compiled kernels are not cached, so every process compiles them again ({reason}): "
+        "set NUMBA_CACHE_DIR to a folder of this user with 50 MB of free space",
         KernelCacheWarning,
         stacklevel=3,
     )
@@ -104,31 +105,34 @@ def _warn(reason: str) -> None:
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Return the folder of the compiled kernels; warn, once, if there is none to be had.
+    """Return the folder of the compiled kernels; if none can be used, warn once and return None.
 
-    It is in ``NUMBA_CACHE_DIR``, if that is set and can be used, or else in the user's cache
-    folder. A folder that another user owns, or can write, is not used.
+    It is in ``NUMBA_CACHE_DIR`` if that is set and usable, otherwise in the user's cache folder. A
+    folder that another user owns or can write to is not used.
     """
     chosen = numba.config.CACHE_DIR
     reasons = []
     for parent in ([Path(chosen).absolute()] if chosen else []) + [_user_cache()]:
         try:
-            return _open(parent)
+            return _open_folder(parent)
         except OSError as error:
             reasons.append(str(error))
     _warn("; ".join(reasons))
     return None
 
 
-def _fields(kinds: Any) -> list[Any]:
-    """Return the names of the fields of named tuples, which numba's names of types leave out."""
-    return [(getattr(kind, "fields", ()), _fields(getattr(kind, "types", ()))) for kind in kinds]
+def _fields(numba_types: Any) -> list[Any]:
+    """Return the field names of named tuples, which numba's type names do not contain."""
+    return [
+        (getattr(numba_type, "fields", ()), _fields(getattr(numba_type, "types", ())))
+        for numba_type in numba_types
+    ]
 
 
 class KernelCache(caching.NullCache):
-    """The cache of one function's signatures, as numba's dispatchers call it."""
+    """Cache of one function's signatures, with the interface that numba's dispatchers use."""
 
-    # numba's conversion to and from picklable objects, without its choice of a folder.
+    # Converts to and from picklable objects. Created without __init__, which chooses a folder.
     _numba = caching.CompileResultCacheImpl.__new__(caching.CompileResultCacheImpl)
 
     def __init__(self, function: Any) -> None:
@@ -136,16 +140,16 @@ class KernelCache(caching.NullCache):
 
     @property
     def cache_path(self) -> str | None:
-        """The folder, for numba's statistics."""
+        """The cache folder, for numba's statistics."""
         folder = cache_folder()
         return None if folder is None else str(folder)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled for the signature, or None."""
+        """Return the code compiled for the signature, or None if it is not cached."""
         folder = cache_folder()
         if folder is None:
             return None
-        # What machine code needs of numba; all that compiling needs takes a third of a second.
+        # Only the runtime; the whole initialisation of the compiler takes a third of a second.
         rtsys.initialize(target_context)
         key = self._key(sig, target_context.codegen())
         path = self._path(folder, key)
@@ -156,13 +160,13 @@ class KernelCache(caching.NullCache):
                 digest, content = file.read(_DIGEST_BYTES), file.read()
             if digest != hashlib.sha256(content).digest():
                 return None
-            found, data = pickle.loads(content)
-            return self._numba.rebuild(target_context, data) if found == key else None
+            stored_key, data = pickle.loads(content)
+            return self._numba.rebuild(target_context, data) if stored_key == key else None
         except Exception:
-            return None  # missing, damaged or unreadable: it is compiled and written again
+            return None  # A missing, damaged or unreadable file is compiled and written again.
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write what was compiled for the signature; an error is a warning."""
+        """Write the code compiled for the signature; an OSError becomes a warning."""
         folder = cache_folder()
         if folder is None or data.library.has_dynamic_globals or _stamp() != _STAMP:
             return
@@ -171,9 +175,9 @@ class KernelCache(caching.NullCache):
         content = serialize.dumps((key, self._numba.reduce(data)))
         try:
             folder.mkdir(mode=0o755, exist_ok=True)  # another process may have removed it
-            _write(path, hashlib.sha256(content).digest() + content)
+            _write_atomically(path, hashlib.sha256(content).digest() + content)
         except OSError as error:
-            if not path.exists():  # written by another process, on Windows
+            if not path.exists():  # On Windows, another process may have written it.
                 _warn(f"{folder}: {error.strerror}")
 
     def _key(self, sig: Any, codegen: Any) -> str:
@@ -189,7 +193,7 @@ class KernelCache(caching.NullCache):
         return folder / f"{self._function.__name__}-{digest}.kernel"
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     number, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with open(number, "wb") as file:

@@ -1,7 +1,7 @@
-"""The row solve by conjugate gradients, from where the row was, in whitened coordinates.
+"""Row solve by conjugate gradients in whitened coordinates, started from the previous factors.
 
-In the coordinates of `direct`, (I + Z_c' Z_c) p^ = Z' b, the Gramian costs nothing and the
-conditioning is that of the row's own entries.
+In the coordinates of `direct`, (I + Z_c' Z_c) p^ = Z' b, the Gramian is part of the identity. It
+adds no cost, and the condition number depends on the entries of the row only.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from twofold._kernels.rows import (
     DUAL_ERROR,
     SOLVED,
     UNSUITABLE,
-    add_left,
-    following,
+    add_residual,
+    next_row_range,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
@@ -26,7 +26,7 @@ from twofold._kernels.vectors.tasks import next_task
 CHUNK = 1024
 """Rows in a task of `squared_lengths`."""
 _MAX_RESTARTS = 5
-_MOST_ROUNDING = 0.05  # (rounding unit) x trace beyond which steps may go up instead of down
+_MAX_ROUNDING = 0.05  # eps x trace, beyond which a step may increase the objective
 
 
 class Scratch(NamedTuple):
@@ -34,23 +34,23 @@ class Scratch(NamedTuple):
 
     x: Any
     """p^ in float64."""
-    moved64: Any
+    scaled64: Any
     residual: Any
-    left64: Any
+    coefficients64: Any
     r: Any
     p: Any
-    moved: Any
+    scaled: Any
     total: Any
-    left: Any
+    coefficients: Any
     h: Any
-    root: Any
-    """1 / h, and then the largest h."""
+    inverse_h: Any
+    """1 / h, followed by the largest h."""
     ids: Any
 
 
 @kernel
 def squared_lengths(counter, n_tasks, Y, spectrum, mu, out):
-    """Set out to |z_i|^2 for every row of Y; a task is `CHUNK` rows."""
+    """Set ``out`` to |z_i|^2 for every row of Y; a task is `CHUNK` rows."""
     h = np.empty(Y.shape[1])
     whitening(spectrum, mu, h)
     task = next_task(counter)
@@ -66,18 +66,19 @@ def squared_lengths(counter, n_tasks, Y, spectrum, mu, out):
 
 @kernel
 def solve_by_cg(
-    counter, n_tasks, tasks, entries, columns, least, start, n_steps, tolerance, out, report
+    counter, n_tasks, tasks, entries, columns, min_ridge, start, n_steps, tolerance, out, report
 ):
-    """Do at most n_steps of conjugate gradients for each row (Hestenes & Stiefel 1952).
+    """Run at most n_steps of conjugate gradients for each row (Hestenes & Stiefel 1952).
 
-    ``start`` and ``out`` are rotated as ``columns.rotated`` is; ``least`` is the ridge for which
-    ``columns.lengths`` were computed, at most that of any row.
+    ``start`` and ``out`` are in the coordinates of ``columns.rotated``. ``min_ridge`` is the ridge
+    for which ``columns.lengths`` were computed; it is at most the ridge of any row.
 
-    With a tolerance > 0 a row ends when its residual r bounds the relative error by it: the matrix
-    is I + something positive, so p^ is wrong by at most |r|, and p by max(h) |r|. The recurrence's
-    residual does not see rounding, so it is computed anew in float64, and the steps go on from that
-    if need be. A row that does not get there is UNSUITABLE, as is one with a c < 0, one whose
-    solution is not finite, and one to which the rounding of Y itself could matter.
+    With a tolerance > 0, the iteration stops when the residual r bounds the relative error by it.
+    All eigenvalues of the matrix are >= 1, so the error of p^ is at most |r|, and that of p at most
+    max(h) |r|. The residual of the recurrence does not include rounding errors. It is therefore
+    recomputed in float64, and the iteration restarted if it is too large. The status is UNSUITABLE
+    if the tolerance is not reached, if a c is negative, if the solution is not finite, or if the
+    rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
     k = Y.shape[1]
@@ -95,27 +96,27 @@ def solve_by_cg(
         np.zeros(k + 1),
         np.zeros(TILE, np.int32),
     )
-    highest = 0.0
+    largest_eigenvalue = 0.0
     for f in range(Y.shape[1]):
-        highest = max(highest, spectrum[f])
+        largest_eigenvalue = max(largest_eigenvalue, spectrum[f])
     mu = -1.0
     task = next_task(counter)
     while task < n_tasks:
         end = tasks.bounds[task + 1]
-        for place in range(tasks.bounds[task], end):
-            u = tasks.rows[place]
+        for position in range(tasks.bounds[task], end):
+            u = tasks.rows[position]
             if entries.scale[u] != mu:
                 mu = entries.scale[u]
                 _whiten(spectrum, mu, s)
-            ahead = following(tasks.rows, place, end, entries)
-            # (S + least) / (S + mu) grows with S, so that this is an upper bound of each |z|^2.
-            shrinking = (highest + least) / (highest + mu)
-            rounding = np.finfo(Y.dtype).eps * shrinking * _trace(u, entries, columns.lengths)
-            limit = tolerance / DUAL_ERROR if tolerance > 0.0 else _MOST_ROUNDING
+            next_range = next_row_range(tasks.rows, position, end, entries)
+            # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
+            ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
+            rounding = np.finfo(Y.dtype).eps * ratio * _trace(u, entries, columns.lengths)
+            limit = tolerance / DUAL_ERROR if tolerance > 0.0 else _MAX_ROUNDING
             error = size = np.nan
             if rounding <= limit:
-                _begin(u, ahead, entries, Y, start, s)
-                error, size = _descend(u, n_steps, tolerance, entries, Y, s)
+                _start_row(u, next_range, entries, Y, start, s)
+                error, size = _iterate(u, n_steps, tolerance, entries, Y, s)
             for f in range(Y.shape[1]):
                 out[u, f] = s.h[f] * s.x[f]
             is_solved = error < np.inf and size < (1e76 if np.finfo(Y.dtype).eps > 1e-10 else 1e300)
@@ -128,16 +129,16 @@ def solve_by_cg(
 @device
 def _whiten(spectrum, mu, s):
     whitening(spectrum, mu, s.h)
-    widest = 0.0
+    max_h = 0.0
     for f in range(s.h.size):
-        s.root[f] = np.sqrt(spectrum[f] + mu)
-        widest = max(widest, np.float64(s.h[f]))
-    s.root[s.h.size] = widest
+        s.inverse_h[f] = np.sqrt(spectrum[f] + mu)
+        max_h = max(max_h, np.float64(s.h[f]))
+    s.inverse_h[s.h.size] = max_h
 
 
 @device
 def _trace(u, entries, lengths):
-    """Return the sum of c |z|^2 over the entries of a row, nan if a c is negative."""
+    """Return the sum of c |z|^2 over the entries of a row, or nan if a c is negative."""
     trace = 0.0
     for e in range(entries.indptr[u], entries.indptr[u + 1]):
         c = curvature(entries, e)
@@ -148,103 +149,103 @@ def _trace(u, entries, lengths):
 
 
 @device
-def _begin(u, ahead, entries, Y, start, s):
-    """Set x to the start and r to its residual; to zero where the right-hand side is zero."""
+def _start_row(u, next_range, entries, Y, start, s):
+    """Set x to the initial guess, or to 0 if the right-hand side is 0, and r to its residual."""
     low, high = entries.indptr[u], entries.indptr[u + 1]
     is_zero = True
     for e in range(low, high):
         is_zero &= linear(entries, e) == 0.0
     for f in range(s.x.size):
-        s.moved[f] = 0.0 if is_zero else start[u, f]
+        s.scaled[f] = 0.0 if is_zero else start[u, f]
         s.total[f] = 0.0
     if not is_zero:
-        add_left(low, high, ahead, entries, Y, s.moved, s.ids, s.left, s.total)
+        add_residual(low, high, next_range, entries, Y, s.scaled, s.ids, s.coefficients, s.total)
     for f in range(s.x.size):
-        s.x[f] = s.moved[f] * s.root[f]
+        s.x[f] = s.scaled[f] * s.inverse_h[f]
         s.r[f] = s.h[f] * s.total[f] - s.x[f]
 
 
 @device
-def _descend(u, n_steps, tolerance, entries, Y, s):
-    """Take the steps; return the estimated relative error and |p|^2.
+def _iterate(u, n_steps, tolerance, entries, Y, s):
+    """Run the iteration; return the estimated relative error and |p|^2.
 
     The error is nan if the tolerance is not reached.
     """
-    widest = s.root[s.h.size]
-    near = (max(tolerance, np.finfo(Y.dtype).eps) / widest) ** 2
+    max_h = s.inverse_h[s.h.size]
+    relative_tolerance2 = (max(tolerance, np.finfo(Y.dtype).eps) / max_h) ** 2
     size = length = 0.0
     for f in range(s.r.size):
         size += np.float64(s.r[f]) * np.float64(s.r[f])
-        length += np.float64(s.moved[f]) * np.float64(s.moved[f])
+        length += np.float64(s.scaled[f]) * np.float64(s.scaled[f])
     steps = 0
     for _restart in range(_MAX_RESTARTS):
         for f in range(s.p.size):
             s.p[f] = s.r[f]
-        while steps < n_steps and size > near * length:
+        while steps < n_steps and size > relative_tolerance2 * length:
             steps += 1
             size, length = _step(u, size, entries, Y, s)
             if not size < np.inf:
                 return np.nan, length
         if tolerance == 0.0:
             break
-        size = _true_residual(u, entries, Y, s)
-        if size <= near * length:
+        size = _recompute_residual(u, entries, Y, s)
+        if size <= relative_tolerance2 * length:
             break
         if steps >= n_steps or not size < np.inf:
             return np.nan, length
-    if tolerance > 0.0 and size > near * length:
+    if tolerance > 0.0 and size > relative_tolerance2 * length:
         return np.nan, length
-    return np.sqrt(size / length) * widest if length > 0.0 else 0.0, length
+    return np.sqrt(size / length) * max_h if length > 0.0 else 0.0, length
 
 
 @device
 def _step(u, size, entries, Y, s):
-    """Take one step of conjugate gradients; return the new |r|^2 and |p|^2, in float64."""
+    """Run one step of conjugate gradients; return the new |r|^2 and |p|^2, in float64."""
     for f in range(s.p.size):
-        s.moved[f] = s.h[f] * s.p[f]
+        s.scaled[f] = s.h[f] * s.p[f]
         s.total[f] = 0.0
     _add_products(u, entries, Y, s)
-    curved = 0.0
+    pAp = 0.0
     for f in range(s.p.size):
         s.total[f] = s.p[f] + s.h[f] * s.total[f]
-        curved += np.float64(s.p[f]) * np.float64(s.total[f])
-    along = size / curved
-    new = length = 0.0
+        pAp += np.float64(s.p[f]) * np.float64(s.total[f])
+    alpha = size / pAp
+    new_size = length = 0.0
     for f in range(s.p.size):
-        s.x[f] += along * s.p[f]
-        s.r[f] -= along * s.total[f]
-        new += np.float64(s.r[f]) * np.float64(s.r[f])
+        s.x[f] += alpha * s.p[f]
+        s.r[f] -= alpha * s.total[f]
+        new_size += np.float64(s.r[f]) * np.float64(s.r[f])
         length += (s.h[f] * s.x[f]) * (s.h[f] * s.x[f])
-    back = new / size
+    beta = new_size / size
     for f in range(s.p.size):
-        s.p[f] = s.r[f] + back * s.p[f]
-    return new, length
+        s.p[f] = s.r[f] + beta * s.p[f]
+    return new_size, length
 
 
 @device
 def _add_products(u, entries, Y, s):
-    """Add sum_e c_e (y_e . moved) y_e to total."""
+    """Add sum_e c_e (y_e . scaled) y_e to ``total``."""
     low, high = entries.indptr[u], entries.indptr[u + 1]
     for e in range(low, high, TILE):
         m = min(high - e, TILE)
         for r in range(TILE):
             s.ids[r] = entries.indices[e + min(r, m - 1)]
-        dot_rows(Y, s.ids, 0, s.moved, s.left)
+        dot_rows(Y, s.ids, 0, s.scaled, s.coefficients)
         for r in range(m):
-            s.left[r] *= curvature(entries, e + r)
+            s.coefficients[r] *= curvature(entries, e + r)
         for r in range(m, TILE):
-            s.left[r] = 0.0
-        add_rows(Y, s.ids, 0, s.left, s.total)
+            s.coefficients[r] = 0.0
+        add_rows(Y, s.ids, 0, s.coefficients, s.total)
 
 
 @device
-def _true_residual(u, entries, Y, s):
-    """Set r = Z'b - (I + Z_c' Z_c) x by sums in float64; return |r|^2."""
+def _recompute_residual(u, entries, Y, s):
+    """Set r = Z'b - (I + Z_c' Z_c) x, summed in float64; return |r|^2."""
     low, high = entries.indptr[u], entries.indptr[u + 1]
     for f in range(s.x.size):
-        s.moved64[f] = s.h[f] * s.x[f]
+        s.scaled64[f] = s.h[f] * s.x[f]
         s.residual[f] = 0.0
-    add_left(low, high, (0, 0), entries, Y, s.moved64, s.ids, s.left64, s.residual)
+    add_residual(low, high, (0, 0), entries, Y, s.scaled64, s.ids, s.coefficients64, s.residual)
     size = 0.0
     for f in range(s.x.size):
         s.r[f] = s.h[f] * s.residual[f] - s.x[f]

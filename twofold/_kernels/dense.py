@@ -1,8 +1,7 @@
 """Dense linear algebra inside kernels, by 8 x 8 tiles: products, Cholesky, triangular solves.
 
-Sizes are multiples of 8 (see `padded`). Of a symmetric matrix and of a triangle only the tiles on
-and above the diagonal are used; the others are not changed. Columns to the right of a matrix are
-right-hand sides.
+Sizes are multiples of 8 (see `padded`). Of symmetric and triangular matrices only the tiles on and
+above the diagonal are read and written. Right-hand sides are the columns to the right of a matrix.
 """
 
 from twofold._kernels.jit import device
@@ -19,7 +18,7 @@ from twofold._kernels.vectors.tiles import (
 
 @device
 def padded(n):
-    """Return the next multiple of 8."""
+    """Return n rounded up to a multiple of 8."""
     return (n + TILE - 1) // TILE * TILE
 
 
@@ -27,7 +26,7 @@ def padded(n):
 def padded_leading_dim(n):
     """Return the leading dimension of a matrix with n columns: an odd multiple of 8, >= n + 8.
 
-    With a large power of two, the rows of a column of tiles would share few sets of the cache.
+    With a large power of two, the rows of a column of tiles would map to few cache sets.
     """
     tiles = (n + TILE - 1) // TILE
     return TILE * (tiles + 1 + tiles % 2)
@@ -35,13 +34,13 @@ def padded_leading_dim(n):
 
 @device
 def set_products_row(A, m, n, i, U):
-    """Set U[i:i+8, i:n] to those rows and columns of A'A, for the first m rows of A."""
+    """Set U[i:i+8, i:n] = (A'A)[i:i+8, i:n], for the first m rows of A."""
     set_tiles(U, i, A, A, m, i, i, n)
 
 
 @device
 def add_products_row(A, m, n, i, U):
-    """Add the rows and columns of A'A to U[i:i+8, i:n], for the first m rows of A."""
+    """Add (A'A)[i:i+8, i:n] to U[i:i+8, i:n], for the first m rows of A."""
     add_tiles(U, i, A, A, m, i, i, n)
 
 
@@ -54,10 +53,10 @@ def add_products(A, m, n, U):
 
 @device
 def cholesky(U, inverse, n, n_columns, smallest):
-    """Replace the upper triangle of U[:n, :n] by R with R'R = U; False if a pivot is too small.
+    """Replace the upper triangle of U[:n, :n] by R with R'R = U.
 
-    Sets ``inverse`` to 1 / the diagonal of R, and the columns n to n_columns of U to those of
-    R'^-1 U. A pivot must be > smallest. Left-looking (Golub & Van Loan, section 4.2.6).
+    Sets ``inverse`` to 1 / diag(R), and U[:n, n:n_columns] to R'^-1 U[:n, n:n_columns]. Returns
+    False if a pivot is <= smallest. Left-looking (Golub & Van Loan, section 4.2.6).
     """
     for i in range(0, n, TILE):
         if i > 0:
@@ -71,14 +70,14 @@ def cholesky(U, inverse, n, n_columns, smallest):
 
 @device
 def solve_upper(R, inverse, n, x):
-    """Replace x[:n] by R^-1 x, with R and inverse of `cholesky`."""
+    """Replace x[:n] by R^-1 x, with R and ``inverse`` from `cholesky`."""
     for i in range(n - TILE, -1, -TILE):
         solve_back(R, inverse, i, n, x)
 
 
 @device
 def solve_transposed(R, inverse, n, x):
-    """Replace x[:n] by R'^-1 x, with R and inverse of `cholesky`."""
+    """Replace x[:n] by R'^-1 x, with R and ``inverse`` from `cholesky`."""
     for i in range(n):
         row = R[i]
         value = x[i] * inverse[i]

@@ -1,8 +1,8 @@
-"""How device functions are compiled: as LLVM code only, which the kernels that call them optimise.
+"""Compilation of device functions to LLVM code only, without machine code of their own.
 
-numba translates a function into machine code together with all that it calls, also a function that
-only other kernels call: what lies four calls deep is optimised and translated five times. The
-classes below, put together by numba's interfaces for compilers of one's own, leave that out.
+numba compiles each function to machine code together with all of its callees, so a function four
+calls deep would be optimised and compiled five times. The classes below use numba's interfaces for
+custom compilers to skip this for functions that only kernels call.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ from numba.core.typed_passes import NativeLowering
 
 
 class _Library(JITCodeLibrary):
-    """LLVM code that is linked into other libraries, and never translated into machine code."""
+    """LLVM code that is linked into other libraries, but not compiled to machine code."""
 
     def _optimize_final_module(self) -> None:
-        """Leave it to the libraries of the kernels."""
+        """Skip the optimisation, which is done in the libraries of the kernels."""
 
     def _finalize_final_module(self) -> None:
         self._finalized = True
@@ -26,7 +26,7 @@ class _Library(JITCodeLibrary):
 
 @register_pass(mutates_CFG=False, analysis_only=False)
 class _Register(LoweringPass):
-    """Make a lowered function known to its callers, under an object that stands for its code."""
+    """Register a lowered function for its callers, with a placeholder for its address."""
 
     _name = "twofold_register_device_function"
 
@@ -53,15 +53,15 @@ class _Compiler(Compiler):
 
 
 class DeviceFunction(CPUDispatcher):
-    """A function that only kernels call."""
+    """A compiled function that can be called from kernels only."""
 
     def __init__(self, function: Any, targetoptions: dict[str, Any]) -> None:
         super().__init__(function, targetoptions=targetoptions, pipeline_class=_Compiler)
 
     def add_overload(self, compiled: Any) -> None:
-        """Keep what was compiled for a signature, out of reach of calls from Python."""
+        """Store the code of a signature without making it callable from Python."""
         self.overloads[tuple(compiled.signature.args)] = compiled
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Raise: there is no machine code to be called."""
-        raise TypeError(f"{self.__name__} is a device function: only kernels can call it")
+        """Raise TypeError, because there is no machine code."""
+        raise TypeError(f"{self.__name__} is a device function: call it from a kernel")

@@ -1,4 +1,4 @@
-"""Calling a user's formula from a kernel: by address, so that the kernel is not compiled again."""
+"""Calls of a user's formula from a kernel, by address, so that the kernel is not recompiled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +8,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-# NUMBA_DISABLE_JIT=1: there is no machine code, an "address" is a place in this list.
+# With NUMBA_DISABLE_JIT=1, an "address" is an index into this list.
 CALLABLES: list[Callable[[float, float], float]] = []
 
 if numba.config.DISABLE_JIT:
 
     def call(address: int, a: float, b: float) -> float:
-        """Call function number ``address`` with two floats."""
+        """Call the function of index ``address`` with two floats."""
         return CALLABLES[address](a, b)
 
 else:

@@ -1,22 +1,22 @@
-"""Fold-in for any loss and separable regulariser: accelerated proximal gradient, row by row."""
+"""Fold-in for any loss and separable regulariser by accelerated proximal gradient steps."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from twofold._kernels.arguments import missing_share, target, weight
+from twofold._kernels.arguments import excluded_weight, target, weight
 from twofold._kernels.formulas import (
     loss_derivative,
     loss_value,
     penalty_derivative,
-    penalty_step,
+    penalty_proximal,
     penalty_value,
 )
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.vectors.tasks import next_task
 
 _MAX_HALVINGS = 60
-_BLURRED = 1e-9  # difference of two values, relative, below which rounding decides
+_VALUE_ROUNDING = 1e-9  # relative difference of two values that may be due to rounding
 
 
 class Scratch(NamedTuple):
@@ -35,11 +35,11 @@ class Scratch(NamedTuple):
 def fold_rows(
     counter, n_tasks, bounds, entries, loss, penalty, G, Q, max_steps, accuracy, out, steps
 ):
-    """Minimise each row's part of the objective over p, in float64, from 0.
+    """Minimise each row's part of the objective over p, in float64, starting from 0.
 
-    FISTA (Beck & Teboulle 2009) with backtracking, and a restart of the momentum where it points
-    uphill (O'Donoghue & Candes 2015, the gradient scheme). ``steps`` becomes how many were taken;
-    it stops when steps move p by less than ``accuracy`` relative to its length.
+    FISTA (Beck & Teboulle 2009) with backtracking and with the gradient scheme for restarting the
+    momentum (O'Donoghue & Candes 2015). ``steps`` is set to the number of steps of each row. The
+    iteration stops after three consecutive steps shorter than ``accuracy`` times the length of p.
     """
     k = G.shape[0]
     s = Scratch(np.zeros(k), np.zeros(k), np.zeros(k), np.zeros(k), np.zeros(k))
@@ -59,48 +59,47 @@ def _minimise(u, entries, loss, penalty, G, Q, max_steps, accuracy, s):
     for f in range(s.p.size):
         s.p[f] = s.y[f] = 0.0
     momentum = 1.0
-    # An upper bound of the curvature at the start would do; backtracking finds the rest.
-    curvature = 1e-3
-    calm = 0
+    curvature = 1e-3  # Initial guess, which backtracking corrects.
+    n_small_steps = 0
     for taken in range(1, max_steps + 1):
         curvature = _step(u, entries, loss, penalty, G, Q, curvature, s)
-        moved = length = uphill = 0.0
+        moved = length = ascent = 0.0
         for f in range(s.p.size):
             moved += (s.new[f] - s.p[f]) ** 2
             length += s.new[f] ** 2
-            uphill += (s.y[f] - s.new[f]) * (s.new[f] - s.p[f])
-        calm = calm + 1 if moved <= accuracy * accuracy * length else 0
-        after = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum))
-        if uphill > 0.0:
-            momentum = after = 1.0
+            ascent += (s.y[f] - s.new[f]) * (s.new[f] - s.p[f])
+        n_small_steps = n_small_steps + 1 if moved <= accuracy * accuracy * length else 0
+        next_momentum = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum))
+        if ascent > 0.0:
+            momentum = next_momentum = 1.0
         for f in range(s.p.size):
-            s.y[f] = s.new[f] + (momentum - 1.0) / after * (s.new[f] - s.p[f])
+            s.y[f] = s.new[f] + (momentum - 1.0) / next_momentum * (s.new[f] - s.p[f])
             s.p[f] = s.new[f]
-        if calm == 3:
+        if n_small_steps == 3:
             return taken
-        momentum = after
+        momentum = next_momentum
         curvature *= 0.9
     return max_steps
 
 
 @device
 def _step(u, entries, loss, penalty, G, Q, curvature, s):
-    """Set ``new`` to the step from y that goes down as it should; return its curvature."""
+    """Set ``new`` to the proximal step from y by backtracking; return the curvature."""
     at_y = _smooth_part(u, entries, loss, penalty, G, Q, s.y, s.g)
     for _ in range(_MAX_HALVINGS):
         slope = square = 0.0
         for f in range(s.y.size):
             scale = entries.scale[u] / curvature
-            s.new[f] = penalty_step(penalty, s.y[f] - s.g[f] / curvature, scale)
+            s.new[f] = penalty_proximal(penalty, s.y[f] - s.g[f] / curvature, scale)
             slope += s.g[f] * (s.new[f] - s.y[f])
             square += (s.new[f] - s.y[f]) ** 2
         rise = 0.5 * curvature * square
         at_new = _smooth_part(u, entries, loss, penalty, G, Q, s.new, s.new_g)
-        if rise <= _BLURRED * abs(at_y):
-            bend = 0.0  # The values differ by rounding: the change of the slope decides.
+        if rise <= _VALUE_ROUNDING * abs(at_y):
+            gradient_change = 0.0  # The values differ by rounding only: compare gradients.
             for f in range(s.y.size):
-                bend += (s.new_g[f] - s.g[f]) * (s.new[f] - s.y[f])
-            if bend <= 2.0 * rise:
+                gradient_change += (s.new_g[f] - s.g[f]) * (s.new[f] - s.y[f])
+            if gradient_change <= 2.0 * rise:
                 break
         elif at_new <= at_y + slope + rise:
             break
@@ -110,7 +109,7 @@ def _step(u, entries, loss, penalty, G, Q, curvature, s):
 
 @device
 def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
-    """sum_e [w l(r, p.q) - a0' (p.q)^2] + p'Gp + scale phi(p) if it is smooth; g: its gradient."""
+    """Return sum_e [w l(r, p.q) - a0' (p.q)^2] + p'Gp + scale phi(p); set g to its gradient."""
     total = 0.0
     for f in range(p.size):
         row = 0.0
@@ -126,9 +125,9 @@ def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
         x = 0.0
         for f in range(p.size):
             x += p[f] * np.float64(Q[i, f])
-        r, w, given_back = target(entries, e), weight(entries, e), missing_share(entries, e)
-        total += w * loss_value(loss, r, x) - given_back * x * x
-        slope = w * loss_derivative(loss, r, x) - 2.0 * given_back * x
+        r, w, excluded = target(entries, e), weight(entries, e), excluded_weight(entries, e)
+        total += w * loss_value(loss, r, x) - excluded * x * x
+        slope = w * loss_derivative(loss, r, x) - 2.0 * excluded * x
         for f in range(p.size):
             g[f] += slope * np.float64(Q[i, f])
     return total

@@ -1,8 +1,8 @@
-"""Losses and regularisers inside kernels: an integer code, one parameter, one switch.
+"""Losses and regularisers inside kernels, selected by an integer code, in float64.
 
-Passing functions to a kernel would compile it once for each of them and defeat the disk cache.
-The code `EXTERNAL` calls a user's own formula by its address; the formulas themselves are written
-for readers in `twofold.objective`, and a test holds the two equal. Everything is in float64.
+Passing functions to a kernel would compile it once for each of them and bypass the disk cache. The
+code `EXTERNAL` calls a user's own formula by its address. The reference implementations are the
+classes of `twofold.objective`.
 """
 
 import math
@@ -17,7 +17,7 @@ EXTERNAL = 9
 
 @device
 def loss_value(loss, target, x):
-    """l(target, x)."""
+    """Return l(target, x)."""
     if loss.code == SQUARED:
         return (target - x) * (target - x)
     if loss.code == HUBER:
@@ -33,21 +33,21 @@ def loss_value(loss, target, x):
 
 @device
 def loss_derivative(loss, target, x):
-    """dl/dx at (target, x)."""
+    """Return dl/dx at (target, x)."""
     if loss.code == SQUARED:
         return 2.0 * (x - target)
     if loss.code == HUBER:
         return 2.0 * max(-loss.parameter, min(loss.parameter, x - target))
     if loss.code == LOGISTIC:
         margin = target * x
-        shrunk = math.exp(-abs(margin))
-        return -target * (1.0 if margin < 0.0 else shrunk) / (1.0 + shrunk)
+        exp_margin = math.exp(-abs(margin))
+        return -target * (1.0 if margin < 0.0 else exp_margin) / (1.0 + exp_margin)
     return call(loss.derivative_address, target, x)
 
 
 @device
 def penalty_value(penalty, x):
-    """phi(x) of a separable regulariser."""
+    """Return phi(x) of a separable regulariser."""
     if penalty.code == SQUARE:
         return x * x
     if penalty.code == ABSOLUTE:
@@ -57,24 +57,24 @@ def penalty_value(penalty, x):
 
 @device
 def penalty_derivative(penalty, x):
-    """phi'(x); 0 at the kink of |x|."""
+    """Return phi'(x), and 0 at the kink of |x|."""
     if penalty.code == SQUARE:
         return 2.0 * x
     if penalty.code == ABSOLUTE:
         return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else 0.0)
-    return call(penalty.follow_address, x, 0.0)
+    return call(penalty.derivative_or_proximal_address, x, 0.0)
 
 
 @device
-def penalty_step(penalty, x, step):
-    """Argmin over z of step phi(z) + (z - x)^2 / 2 if phi is not smooth, otherwise x.
+def penalty_proximal(penalty, x, step):
+    """Return argmin_z step phi(z) + (z - x)^2 / 2 if phi is not smooth, otherwise x.
 
-    With the constraint, over z >= 0: phi is convex, so it is the larger of that z and 0.
+    With the constraint z >= 0, the minimum is max(z, 0), because phi is convex.
     """
     z = x
     if not penalty.smooth and step > 0.0:
         if penalty.code == ABSOLUTE:
             z = x - max(-step, min(step, x))
         else:
-            z = call(penalty.follow_address, x, step)
+            z = call(penalty.derivative_or_proximal_address, x, step)
     return 0.0 if penalty.nonnegative and z < 0.0 else z

@@ -1,4 +1,4 @@
-"""How kernels are compiled: the decorators, and the time that compiling takes."""
+"""Decorators that compile kernels, and the time spent on compiling."""
 
 import os
 import threading
@@ -15,12 +15,12 @@ from twofold._kernels.announce import Announcer
 from twofold._kernels.cache import KernelCache
 from twofold._kernels.device import DeviceFunction
 
-# Not all of fastmath, which assumes that NaN and infinity do not occur, and isnan answers False.
+# Without nnan and ninf, with which np.isnan would return False.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 _OPTIONS = {
     "nopython": True,
-    "boundscheck": None,  # as NUMBA_BOUNDSCHECK says
+    "boundscheck": None,  # set by NUMBA_BOUNDSCHECK
     "nogil": True,
     "error_model": "numpy",
     "fastmath": FASTMATH,
@@ -29,30 +29,30 @@ _OPTIONS = {
 
 
 class Kernel(CPUDispatcher):
-    """A function that is called from Python, in twofold's disk cache."""
+    """A compiled function that is called from Python and stored in the disk cache."""
 
     def __init__(self, function: Any, targetoptions: dict[str, Any]) -> None:
         super().__init__(function, targetoptions=targetoptions)
         self._cache = KernelCache(function)
 
 
-def _decorator(kind: type[CPUDispatcher], **options: Any) -> Callable[[Callable[..., Any]], Any]:
+def _decorator(cls: type[CPUDispatcher], **options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
-        return function if numba.config.DISABLE_JIT else kind(function, _OPTIONS | options)
+        return function if numba.config.DISABLE_JIT else cls(function, _OPTIONS | options)
 
     return decorate
 
 
 kernel = _decorator(Kernel)
-# Without `_nrt` there is no counting of references to arrays, at each call and for each field of a
-# named tuple: two to six times faster here. Such a function cannot make arrays.
+# _nrt=False omits reference counting for every array in the arguments, which makes these functions
+# two to six times faster. They cannot create arrays.
 device = _decorator(DeviceFunction, no_cpython_wrapper=True, _nrt=False)
-# Copied into its callers: passing named tuples would take longer than what a small function does.
+# Inlined, because passing named tuples takes longer than the body of a small function.
 inlined = _decorator(DeviceFunction, no_cpython_wrapper=True, _nrt=False, forceinline=True)
 
 
 class _Clock(event.Listener, threading.local):
-    """Seconds that each thread holds or waits for numba's compiler lock."""
+    """Seconds for which each thread has held or waited for numba's compiler lock."""
 
     depth = 0
     start = 0.0
@@ -72,7 +72,7 @@ class _Clock(event.Listener, threading.local):
 _CLOCK = _Clock()
 event.register("numba:compiler_lock", _CLOCK)
 event.register("numba:compile", Announcer(Kernel))
-if hasattr(os, "register_at_fork"):  # A forked child must be able to compile.
+if hasattr(os, "register_at_fork"):  # Otherwise a forked child could inherit a locked compiler.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
@@ -81,8 +81,8 @@ if hasattr(os, "register_at_fork"):  # A forked child must be able to compile.
 
 
 def compile_seconds() -> float:
-    """Return the seconds this thread has spent so far on compiling, or loading, kernels.
+    """Return the seconds this thread has spent on compiling or loading kernels.
 
-    Waiting for another thread that compiles counts too, and so does a user's own formula.
+    They include waiting for the compiler lock and compiling a user's own formulas.
     """
     return _CLOCK.seconds

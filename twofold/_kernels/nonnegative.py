@@ -1,4 +1,4 @@
-"""Row solves with all factors >= 0, in float64: coordinate descent, then an active-set method."""
+"""Nonnegative row solves in float64: coordinate descent, then an active-set method."""
 
 from typing import Any, NamedTuple
 
@@ -7,11 +7,11 @@ import numpy as np
 from twofold._kernels.dense import cholesky, padded, solve_transposed, solve_upper
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.normal import PANEL, set_normal_equations
-from twofold._kernels.rows import NONNEGATIVE, OVERFLOW, SOLVED, UNSETTLED
+from twofold._kernels.rows import NONNEGATIVE, NOT_CONVERGED, OVERFLOW, SOLVED
 from twofold._kernels.vectors.tasks import next_task
 
 _SWEEPS = 30
-_SETTLED = 1e-10  # slope, relative to the largest linear term, that counts as zero
+_KKT_TOLERANCE = 1e-10  # slope relative to the largest |b|
 
 
 class Scratch(NamedTuple):
@@ -25,21 +25,21 @@ class Scratch(NamedTuple):
     slope: Any
     """A p - b."""
     U: Any
-    """The part of A of the factors that are not 0, then its Cholesky factor."""
+    """The submatrix of A of the free factors, overwritten by its Cholesky factor."""
     inverse: Any
     z: Any
     free: Any
-    """The factors that are not 0."""
+    """Indices of the free factors, which are > 0, in ascending order."""
 
 
 @kernel
-def solve_nonnegatively(counter, n_tasks, tasks, entries, Q, G, start, out, report):
+def solve_nonnegative(counter, n_tasks, tasks, entries, Q, G, start, out, report):
     """Minimise p'Ap - 2 b.p over p >= 0 with A = G + mu I + sum_k c_k q_k q_k', row by row.
 
-    Coordinate descent from ``start`` (Franc, Hlavac & Navara 2005) finds most of the factors that
-    are zero at the minimum; the active-set method of Lawson & Hanson (1974, chapter 23), which
-    starts from there, ends at the minimum after finitely many solutions. Neither increases the
-    objective. A row that does not get there is reported as UNSETTLED.
+    Coordinate descent from ``start`` (Franc, Hlavac & Navara 2005) identifies most of the factors
+    that are zero at the minimum. The active-set method of Lawson & Hanson (1974, chapter 23)
+    continues from there and reaches the minimum in finitely many steps. Neither increases the
+    objective. The status is NOT_CONVERGED if the optimality conditions are not satisfied.
     """
     k = G.shape[0]
     kp = padded(k)
@@ -49,24 +49,24 @@ def solve_nonnegatively(counter, n_tasks, tasks, entries, Q, G, start, out, repo
     )  # fmt: skip
     task = next_task(counter)
     while task < n_tasks:
-        for place in range(tasks.bounds[task], tasks.bounds[task + 1]):
-            u = tasks.rows[place]
+        for position in range(tasks.bounds[task], tasks.bounds[task + 1]):
+            u = tasks.rows[position]
             set_normal_equations(u, entries, Q, G, s.Z, s.U, s.A, s.b)
             for f in range(k):
                 for g in range(f):
                     s.A[f, g] = s.A[g, f]
                 s.p[f] = max(np.float64(start[u, f]), 0.0)
-            _descend(s)
-            excess = _settle(s)
+            _coordinate_descent(s)
+            violation = _active_set(s)
             size = 0.0
             for f in range(k):
                 out[u, f] = s.p[f]
                 size += np.float64(out[u, f]) * np.float64(out[u, f])
-            report.status[u] = SOLVED if excess <= _SETTLED else UNSETTLED
+            report.status[u] = SOLVED if violation <= _KKT_TOLERANCE else NOT_CONVERGED
             if not size < np.inf:
                 report.status[u] = OVERFLOW
             report.route[u] = NONNEGATIVE
-            report.error[u] = excess
+            report.error[u] = violation
         task = next_task(counter)
 
 
@@ -80,21 +80,21 @@ def _set_slope(s):
 
 
 @device
-def _descend(s):
-    """Set one factor after the other to its best value >= 0, some times around."""
+def _coordinate_descent(s):
+    """Minimise over one factor after the other, for up to `_SWEEPS` sweeps."""
     k = s.p.size
     _set_slope(s)
     for _sweep in range(_SWEEPS):
         change = largest = 0.0
         for f in range(k):
-            change, largest = max(change, _improve(f, s)), max(largest, s.p[f])
+            change, largest = max(change, _minimise_factor(f, s)), max(largest, s.p[f])
         if change <= 1e-12 * largest:
             break
 
 
 @device
-def _improve(f, s):
-    """Set a factor to its best value >= 0 for the others; return how far it moved."""
+def _minimise_factor(f, s):
+    """Minimise over one factor >= 0 with the others fixed; return the absolute change."""
     if not s.A[f, f] > 0.0:
         return 0.0
     move = max(s.p[f] - s.slope[f] / s.A[f, f], 0.0) - s.p[f]
@@ -106,8 +106,8 @@ def _improve(f, s):
 
 
 @device
-def _settle(s):
-    """Go on to the minimum; return the largest violation of its conditions, relative to b."""
+def _active_set(s):
+    """Run the active-set method; return the largest violation of the KKT conditions over |b|."""
     k = s.p.size
     size = 0.0
     for f in range(k):
@@ -120,39 +120,39 @@ def _settle(s):
     for _attempt in range(3 * k + 10):
         if not _solve_free(n_free, s):
             break
-        kept = _move(n_free, s)
-        if kept < n_free:
-            n_free = kept
+        n_kept = _step_to_bound(n_free, s)
+        if n_kept < n_free:
+            n_free = n_kept
             continue
         _set_slope(s)
         steepest, entering = 0.0, -1
         for f in range(k):
             if s.p[f] == 0.0 and s.slope[f] < steepest:
                 steepest, entering = s.slope[f], f
-        if entering < 0 or -steepest <= _SETTLED * size:
+        if entering < 0 or -steepest <= _KKT_TOLERANCE * size:
             break
-        n_free = _insert(entering, n_free, s)
+        n_free = _insert_free(entering, n_free, s)
     _set_slope(s)
-    excess = 0.0
+    violation = 0.0
     for f in range(k):
-        excess = max(excess, -s.slope[f] if s.p[f] == 0.0 else abs(s.slope[f]))
-    return excess / size if excess > 0.0 else 0.0
+        violation = max(violation, -s.slope[f] if s.p[f] == 0.0 else abs(s.slope[f]))
+    return violation / size if violation > 0.0 else 0.0
 
 
 @device
-def _insert(entering, n_free, s):
-    """Add a factor to the free ones, which stay in ascending order."""
-    place = n_free
-    while place > 0 and s.free[place - 1] > entering:
-        s.free[place] = s.free[place - 1]
-        place -= 1
-    s.free[place] = entering
+def _insert_free(entering, n_free, s):
+    """Insert a factor into the sorted list of free factors; return its length."""
+    position = n_free
+    while position > 0 and s.free[position - 1] > entering:
+        s.free[position] = s.free[position - 1]
+        position -= 1
+    s.free[position] = entering
     return n_free + 1
 
 
 @device
 def _solve_free(n_free, s):
-    """Solve for the free factors alone, into z; False if their matrix is singular."""
+    """Set z to the minimum over the free factors; return False if their matrix is singular."""
     np_ = padded(n_free)
     largest = 0.0
     for i in range(n_free):
@@ -173,20 +173,20 @@ def _solve_free(n_free, s):
 
 
 @device
-def _move(n_free, s):
-    """Move p towards z as far as it stays >= 0; return how many factors are still free."""
-    share = 1.0
+def _step_to_bound(n_free, s):
+    """Move p towards z as far as p >= 0 allows; return the number of factors that remain free."""
+    step_length = 1.0
     for i in range(n_free):
         p = s.p[s.free[i]]
         if s.z[i] <= 0.0:
-            share = min(share, p / (p - s.z[i]) if p > s.z[i] else 0.0)
-    kept = 0
+            step_length = min(step_length, p / (p - s.z[i]) if p > s.z[i] else 0.0)
+    n_kept = 0
     for i in range(n_free):
         f = s.free[i]
-        moved = s.z[i] if share == 1.0 else s.p[f] + share * (s.z[i] - s.p[f])
-        stays = moved > 0.0 and (share == 1.0 or s.z[i] > 0.0 or moved > 1e-14 * s.p[f])
-        s.p[f] = moved if stays else 0.0
-        if stays:
-            s.free[kept] = f
-            kept += 1
-    return kept
+        moved = s.z[i] if step_length == 1.0 else s.p[f] + step_length * (s.z[i] - s.p[f])
+        is_free = moved > 0.0 and (step_length == 1.0 or s.z[i] > 0.0 or moved > 1e-14 * s.p[f])
+        s.p[f] = moved if is_free else 0.0
+        if is_free:
+            s.free[n_kept] = f
+            n_kept += 1
+    return n_kept

@@ -1,4 +1,4 @@
-"""The normal equations of a row in float64, for the routes that do not whiten."""
+"""Normal equations of a row in float64, for the routes without whitening."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from twofold._kernels.dense import add_products
 from twofold._kernels.jit import device
 
 PANEL = 128
-"""Entries gathered at a time: rows of the working memory Z."""
+"""Number of entries gathered at a time, which is the number of rows of Z."""
 
 
 @device
 def set_normal_equations(u, entries, Q, G, Z, negative, A, b):
     """Set the upper triangle of A = G + mu I + sum_e c_e q_e q_e', and b = sum_e b_e q_e.
 
-    Products of entries with c < 0 are summed apart, in ``negative``. Rows and columns of A beyond
-    those of G are zero. Returns the largest element of A before anything is subtracted: rounding
-    errors are of this size.
+    The products of entries with c < 0 are summed in ``negative`` and then subtracted. Rows and
+    columns of A beyond those of G are zero. Returns the largest diagonal element of A before the
+    subtraction, which determines the size of the rounding errors.
     """
     k, kp = G.shape[0], A.shape[0]
     for f in range(kp):
@@ -40,7 +40,7 @@ def set_normal_equations(u, entries, Q, G, Z, negative, A, b):
 
 @device
 def _add_entries(u, sign, entries, Q, Z, A, b):
-    """Add sum |c_e| q_e q_e' over the entries with this sign of c to A, and b_e q_e to b once."""
+    """Add sum |c_e| q_e q_e' over the entries with this sign of c to A; add b_e q_e if sign > 0."""
     kp = b.size
     m = 0
     last = entries.indptr[u + 1] - 1

@@ -1,8 +1,9 @@
-"""Row solves without whitening, in float64: the few rows for which `direct` is not accurate enough.
+"""Row solves without whitening in float64, for rows where `direct` is not accurate enough.
 
-Without negative curvature it is the least-squares problem of sqrt(c_k) q_k . p = b_k / sqrt(c_k),
-R_G p = 0 and sqrt(mu) p = 0, with a0 Q'Q = R_G' R_G, whose orthogonal factorisation keeps twice the
-digits of the normal equations; with it, the normal equations.
+Without negative curvature, a row is the least-squares solution of sqrt(c_k) q_k . p = b_k /
+sqrt(c_k), R_G p = 0 and sqrt(mu) p = 0, with a0 Q'Q = R_G' R_G. Its orthogonal factorisation has
+the square root of the condition number of the normal equations. With negative curvature, the
+normal equations are solved.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from twofold._kernels.rows import NORMAL, ORTHOGONAL, OVERFLOW, SINGULAR, SOLVED
 from twofold._kernels.vectors.tasks import next_task
 
 _EPS = 2.220446049250313e-16
-_NOTHING = 1e-290  # 1 / a subnormal number, to which divisions may be turned, is infinite
+_TINY = 1e-290  # smaller elements count as 0: their reciprocals could overflow
 
 
 class Scratch(NamedTuple):
@@ -25,12 +26,12 @@ class Scratch(NamedTuple):
 
     p: Any
     R: Any
-    """The triangle, and the right-hand side as its last column."""
+    """The triangle, with the right-hand side as its last column."""
     norms: Any
     """Squared lengths of the columns of the system."""
     row: Any
     U: Any
-    """The matrix of the normal equations, then its Cholesky factor."""
+    """The matrix of the normal equations, overwritten by its Cholesky factor."""
     negative: Any
     x: Any
     inverse: Any
@@ -38,11 +39,11 @@ class Scratch(NamedTuple):
 
 
 @kernel
-def solve_orthogonally(counter, n_tasks, rows, entries, Q, triangle, G, out, report):
-    """Solve the listed rows into ``out``, unrotated; a task is one row.
+def solve_orthogonal(counter, n_tasks, rows, entries, Q, triangle, G, out, report):
+    """Set ``out`` to the unrotated solutions of the listed rows; a task is one row.
 
-    ``triangle`` is R_G. Without a ridge, a pivot that rounding could have made is not trusted, and
-    the row is SINGULAR.
+    ``triangle`` is R_G. Without a ridge, the status is SINGULAR if a pivot is within rounding error
+    of zero.
     """
     k = G.shape[0]
     kp = padded(k)
@@ -58,9 +59,9 @@ def solve_orthogonally(counter, n_tasks, rows, entries, Q, triangle, G, out, rep
             c = curvature(entries, e)
             convex &= c > 0.0 or (c == 0.0 and linear(entries, e) == 0.0)
         if convex:
-            error = _by_rotations(u, entries, Q, triangle, s)
+            error = _solve_by_rotations(u, entries, Q, triangle, s)
         else:
-            error = _by_normal_equations(u, entries, Q, G, s)
+            error = _solve_by_normal_equations(u, entries, Q, G, s)
         size = 0.0
         for f in range(k):
             out[u, f] = s.p[f]
@@ -74,11 +75,10 @@ def solve_orthogonally(counter, n_tasks, rows, entries, Q, triangle, G, out, rep
 
 
 @device
-def _by_rotations(u, entries, Q, triangle, s):
-    """Find p by Givens rotations, row by row (Golub & Van Loan, section 5.2.5).
+def _solve_by_rotations(u, entries, Q, triangle, s):
+    """Compute p by Givens rotations, row by row (Golub & Van Loan, section 5.2.5).
 
-    Returns an estimate of the relative error, nan if the row is singular. The right-hand side is
-    the last column of the triangle.
+    Returns an estimate of the relative error, or nan if the row is singular.
     """
     k = triangle.shape[0]
     R, norms, row, p = s.R, s.norms, s.row, s.p
@@ -93,7 +93,7 @@ def _by_rotations(u, entries, Q, triangle, s):
             row[g] = 0.0
         row[f] = np.sqrt(entries.scale[u])
         norms[f] += entries.scale[u]
-        _rotate_in(R, row, f)
+        _rotate_row(R, row, f)
     for e in range(entries.indptr[u], entries.indptr[u + 1]):
         c = curvature(entries, e)
         if c > 0.0:
@@ -102,26 +102,26 @@ def _by_rotations(u, entries, Q, triangle, s):
                 row[f] = root * np.float64(Q[entries.indices[e], f])
                 norms[f] += row[f] * row[f]
             row[k] = linear(entries, e) / root
-            _rotate_in(R, row, 0)
-    least = 1.0
+            _rotate_row(R, row, 0)
+    smallest_ratio = 1.0
     for f in range(k - 1, -1, -1):
         smallest = 4.0 * k * _EPS * np.sqrt(norms[f]) if entries.scale[u] == 0.0 else 0.0
         if not abs(R[f, f]) > smallest:
             return np.nan
-        least = min(least, abs(R[f, f]) / np.sqrt(norms[f]))
+        smallest_ratio = min(smallest_ratio, abs(R[f, f]) / np.sqrt(norms[f]))
         total = R[f, k]
         for g in range(f + 1, k):
             total -= R[f, g] * p[g]
         p[f] = total / R[f, f]
-    return k * _EPS / least
+    return k * _EPS / smallest_ratio
 
 
 @device
-def _rotate_in(R, row, first):
-    """Rotate a row, which is zero before ``first``, into the triangle; the row is destroyed."""
+def _rotate_row(R, row, first):
+    """Rotate a row whose elements before ``first`` are 0 into the triangle; overwrites the row."""
     k = R.shape[0]
     for f in range(first, k):
-        if abs(row[f]) > _NOTHING:
+        if abs(row[f]) > _TINY:
             length = np.hypot(R[f, f], row[f])
             cosine, sine = R[f, f] / length, row[f] / length
             for g in range(f, k + 1):
@@ -131,8 +131,8 @@ def _rotate_in(R, row, first):
 
 
 @device
-def _by_normal_equations(u, entries, Q, G, s):
-    """Find p by Cholesky, with negative weights (w < a0); nan if the row is singular."""
+def _solve_by_normal_equations(u, entries, Q, G, s):
+    """Compute p by Cholesky; return an error estimate, or nan if the row is singular."""
     U, x, p = s.U, s.x, s.p
     k, kp = p.size, x.size
     largest = set_normal_equations(u, entries, Q, G, s.Z, s.negative, U, x)

@@ -1,4 +1,4 @@
-"""Dense products of tall thin matrices, in fixed chunks: the same bits at any thread count."""
+"""Dense products of tall matrices in fixed chunks, bitwise independent of the thread count."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ from twofold._kernels.vectors.tasks import next_task
 from twofold._kernels.vectors.tiles import set_tiles_from_rows
 
 GRAM_ROWS = 32
-"""Rows that `gramian` converts and multiplies at a time."""
+"""Number of rows that `gramian` converts and multiplies at a time."""
 PRODUCT_ROWS = 64
-"""Rows in a task of `multiply`."""
+"""Number of rows in a task of `multiply`."""
 
 
 @kernel
 def gramian(counter, n_tasks, factors, partial):
-    """Set partial[task] to F'F in float64 over one of ``n_tasks`` ranges of rows."""
+    """Set partial[task] to F'F of one of ``n_tasks`` ranges of rows, in float64."""
     n, k = factors.shape
     kp = padded(k)
     panel = np.zeros((GRAM_ROWS, padded_leading_dim(kp)))
@@ -36,9 +36,9 @@ def gramian(counter, n_tasks, factors, partial):
 def multiply(counter, n_tasks, factors, rows, B, out):
     """Set out[u] = F[u] B for the listed rows, or for all if the list is empty.
 
-    It is computed in the dtype of B and rounded to that of out. F has a multiple of 8 columns, as
-    many as B has rows, and B and out a multiple of 8 columns. Every element is one chain of
-    multiply-adds in the order of the columns of F: its bits depend on nothing else.
+    The product is computed in the dtype of B and rounded to that of ``out``. The numbers of columns
+    are multiples of 8. Each element is one chain of multiply-adds in the order of the columns of F,
+    so it is bitwise independent of the other rows.
     """
     k, n_cols = B.shape
     n = rows.size if rows.size else factors.shape[0]

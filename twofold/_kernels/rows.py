@@ -1,4 +1,4 @@
-"""What the ways of solving a row share: results, whitening, prefetching and residuals."""
+"""Functions shared by the row solvers: status codes, whitening, prefetching and residuals."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import add_rows, dot_rows, prefetch_at, prefetch_row
 
-# The status of a row. UNSUITABLE: this way cannot solve it, another one may.
-SOLVED, UNSUITABLE, SINGULAR, OVERFLOW, UNSETTLED = 0, 1, 2, 3, 4
-# The way by which it was solved.
+# Status of a row. UNSUITABLE: this route cannot solve the row, but another one may.
+SOLVED, UNSUITABLE, SINGULAR, OVERFLOW, NOT_CONVERGED = 0, 1, 2, 3, 4
+# Route by which a row was solved.
 EMPTY, DUAL, PRIMAL, CG, ORTHOGONAL, NORMAL, NONNEGATIVE = 0, 1, 2, 3, 4, 5, 6
 
-ENOUGH = 2e-6
-"""Relative error of a float32 row that is not refined, and at which refining it stops."""
-# Measured: the relative error of a dual solution in float32 is at most 4e-7 + this much of
-# (rounding unit) x (trace of Z'CZ).
+ROW_TOLERANCE = 2e-6
+"""Relative error of a row in float32, above which it is refined."""
+# Measured: the relative error of a dual solution in float32 is at most
+# 4e-7 + DUAL_ERROR x eps x (trace of Z'CZ).
 DUAL_ERROR = 0.1
 
-_AHEAD = 1 << 17  # bytes of factors that are prefetched before they are needed
+_AHEAD = 1 << 17  # prefetch distance in bytes of factors
 
 
 @device
@@ -29,66 +29,67 @@ def whitening(spectrum, mu, h):
 
 
 @inlined
-def following(rows, place, end, entries):
-    """Return where the entries of the next row begin and end; prefetch the ids of the one after.
+def next_row_range(rows, position, end, entries):
+    """Return the range of the entries of the next row; prefetch the indices of the row after it.
 
-    Random rows of Y are in distant memory, so those of the next row or panel are prefetched while
-    this one is computed, a few for each row of tiles.
+    The entries refer to random rows of Y, which are seldom in the cache. The rows of Y of the next
+    row or panel are therefore prefetched during the computation, a few for each row of tiles.
     """
-    if place + 2 < end:
-        prefetch_at(entries.indices, entries.indptr[rows[place + 2]])
-    if place + 1 < end:
-        return entries.indptr[rows[place + 1]], entries.indptr[rows[place + 1] + 1]
+    if position + 2 < end:
+        prefetch_at(entries.indices, entries.indptr[rows[position + 2]])
+    if position + 1 < end:
+        return entries.indptr[rows[position + 1]], entries.indptr[rows[position + 1] + 1]
     return 0, 0
 
 
 @inlined
-def fetch(Y, indices, low, high):
-    """Prefetch the rows of Y of the entries from low to high."""
+def prefetch_rows(Y, indices, low, high):
+    """Prefetch the rows of Y of the entries low:high."""
     for e in range(low, high):
         prefetch_row(Y, indices[e])
 
 
 @device
-def add_left(low, high, ahead, entries, Y, x, ids, left, total):
-    """Add sum_e (b_e - c_e y_e.x) y_e over the entries of a row to total, eight at a time.
+def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total):
+    """Add sum_e (b_e - c_e y_e.x) y_e over the entries low:high to ``total``, eight at a time.
 
-    It is computed in the dtype of x, left and total. Further entries of a long row and the rows
-    ``ahead`` are prefetched meanwhile.
+    The sum is computed in the dtype of x, ``coefficients`` and ``total``. The rows of Y of later
+    entries, and of the entries in ``next_range``, are prefetched.
     """
     distance = max(_AHEAD // (Y.shape[1] * Y.itemsize), TILE)
-    coming, end = ahead
-    end = min(end, coming + distance)
+    next_start, next_stop = next_range
+    next_stop = min(next_stop, next_start + distance)
     for e in range(low, high, TILE):
-        fetch(Y, entries.indices, min(e + distance, high), min(e + distance + TILE, high))
-        fetch(Y, entries.indices, coming, min(coming + TILE, end))
-        coming += TILE
+        prefetch_rows(Y, entries.indices, min(e + distance, high), min(e + distance + TILE, high))
+        prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
+        next_start += TILE
         m = min(high - e, TILE)
         for r in range(TILE):
             ids[r] = entries.indices[e + min(r, m - 1)]
-        dot_rows(Y, ids, 0, x, left)
+        dot_rows(Y, ids, 0, x, coefficients)
         for r in range(m):
-            left[r] = linear(entries, e + r) - curvature(entries, e + r) * np.float64(left[r])
+            dot = np.float64(coefficients[r])
+            coefficients[r] = linear(entries, e + r) - curvature(entries, e + r) * dot
         for r in range(m, TILE):
-            left[r] = 0.0
-        add_rows(Y, ids, 0, left, total)
+            coefficients[r] = 0.0
+        add_rows(Y, ids, 0, coefficients, total)
 
 
 @device
-def times(V, x, numbers, eight, out):
-    """Set out = V x; ``numbers`` is 0, 1, 2, ..., and ``eight`` working memory."""
+def matvec(V, x, arange, buffer, out):
+    """Set out = V x; ``arange`` is 0, 1, 2, ..., and ``buffer`` is working memory of length 8."""
     for f in range(0, out.size, TILE):
-        dot_rows(V, numbers, f, x, eight)
+        dot_rows(V, arange, f, x, buffer)
         for r in range(TILE):
-            out[f + r] = eight[r]
+            out[f + r] = buffer[r]
 
 
 @device
-def transposed_times(V, x, numbers, eight, out):
-    """Set out = V' x, as `times`."""
+def rmatvec(V, x, arange, buffer, out):
+    """Set out = V' x, with the parameters of `matvec`."""
     for f in range(out.size):
         out[f] = 0.0
     for f in range(0, x.size, TILE):
         for r in range(TILE):
-            eight[r] = x[f + r]
-        add_rows(V, numbers, f, eight, out)
+            buffer[r] = x[f + r]
+        add_rows(V, arange, f, buffer, out)

@@ -1,10 +1,9 @@
-"""Threads: how many there are, and the one way to run a kernel on several of them.
+"""Number of threads, and the execution of kernels by several threads.
 
-A kernel is a serial function that releases the GIL. Its work is a number of tasks; every thread
-that runs it takes the next task from a shared counter until there is none left, so that the bits of
-a result depend on how the work is divided into tasks and never on the threads. The calling thread
-works too, and helpers from a pool join in as far as they are free: a call never waits for another
-one, and calls of different threads share nothing.
+A kernel is a serial function that releases the GIL. Its work is divided into tasks, and every
+thread takes the next task from a shared counter until none is left. The result therefore depends
+on the division into tasks, but not on the threads. The calling thread takes part, and idle threads
+of a pool join it, so a call never waits for another one.
 """
 
 import os
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-import scipy.linalg  # noqa: F401 - loads the BLAS of scipy, so that it is limited too
+import scipy.linalg  # noqa: F401 - loads the BLAS of scipy before its threads are limited
 from threadpoolctl import ThreadpoolController
 
 from twofold.exceptions import InvalidInputError
@@ -27,7 +26,7 @@ _compiled: set[tuple[Any, ...]] = set()
 
 @cache
 def available_threads() -> int:
-    """Threads that this process may use: CPU affinity and the container's quota, at least 1."""
+    """Return how many threads CPU affinity and the container's quota allow, at least 1."""
     limit = int(numba.config.NUMBA_NUM_THREADS)
     if hasattr(os, "sched_getaffinity"):
         limit = min(limit, len(os.sched_getaffinity(0)))
@@ -36,42 +35,42 @@ def available_threads() -> int:
         if quota != "max":
             limit = min(limit, -(-int(quota) // int(period)))
     except (OSError, ValueError):
-        pass  # There is no cgroup v2 on this system.
+        pass  # No cgroup v2 on this system.
     return max(1, limit)
 
 
 def check_n_threads(n_threads: int | None) -> int:
-    """Return the number of threads to use: all for None, never more than there are."""
+    """Return the number of threads to use, at most `available_threads`; all of them for None."""
     if n_threads is None:
         return available_threads()
-    whole = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
-    if not whole or n_threads < 1:
+    is_integer = isinstance(n_threads, int | np.integer) and not isinstance(n_threads, bool)
+    if not is_integer or n_threads < 1:
         raise InvalidInputError(
-            f"n_threads={n_threads!r}: give a whole number from 1, or None for all threads"
+            f"n_threads is {n_threads!r}: give a whole number >= 1, or None for all threads"
         )
     return min(int(n_threads), available_threads())
 
 
 def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments: Any) -> None:
-    """Call ``kernel(counter, n_tasks, *arguments)`` in up to ``n_threads`` threads at once.
+    """Call ``kernel(counter, n_tasks, *arguments)`` in up to ``n_threads`` threads.
 
-    The kernel takes tasks by `next_task(counter)` while they are below ``n_tasks``.
+    The kernel gets its tasks from `next_task(counter)` until they reach ``n_tasks``.
     """
     counter = np.zeros(1, np.int64)
     n_helpers = min(n_threads, n_tasks) - 1
     if n_helpers < 1 or numba.config.DISABLE_JIT:
         kernel(counter, n_tasks, *arguments)
         return
-    types = (kernel, *_types(arguments))
-    if types not in _compiled:  # One thread compiles; the others would only wait for it.
+    types = (kernel, *_argument_types(arguments))
+    if types not in _compiled:  # Compile in one thread; the others would wait for the lock.
         kernel(counter, 0, *arguments)
         counter[0] = 0
         _compiled.add(types)
     call = (kernel, counter, n_tasks, *arguments)
-    helpers = [helper for _ in range(n_helpers) if (helper := _submitted(_helpers(), *call))]
+    helpers = [helper for _ in range(n_helpers) if (helper := _submit(_helpers(), *call))]
     try:
         kernel(counter, n_tasks, *arguments)
-    finally:  # Also after an interrupt: the helpers stop at their next task.
+    finally:  # After an interrupt, too, the helpers stop at their next task.
         counter[0] = n_tasks
         started = [helper for helper in helpers if not helper.cancel()]
         wait(started)
@@ -80,33 +79,33 @@ def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments:
 
 
 def with_one_blas_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Return ``function(*arguments)``, computed while BLAS is limited to one thread.
+    """Return ``function(*arguments)``, computed with BLAS limited to one thread.
 
-    BLAS threads that wait for work keep the cores busy. The limit belongs to the whole process, so
-    all these calls are made by one thread of their own: they never overlap, and an interrupt of the
-    calling thread cannot leave the limit behind. What another library set meanwhile is kept.
+    Idle BLAS threads spin and keep the cores busy. The limit applies to the whole process, so a
+    dedicated thread makes all these calls: they never overlap, and an interrupt of the calling
+    thread cannot leave the limit in place. A limit that another library sets meanwhile is kept.
     """
-    call = _submitted(_blas_caller(), _limited, function, arguments)
+    call = _submit(_blas_caller(), _call_with_one_blas_thread, function, arguments)
     if call is None:
-        return _limited(function, arguments)
+        return _call_with_one_blas_thread(function, arguments)
     try:
         return call.result()
-    finally:  # Also after an interrupt, the limit is gone when this returns.
+    finally:  # After an interrupt, too, the limit is removed before this returns.
         if not call.cancel():
             wait([call])
 
 
-def _submitted(
+def _submit(
     pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any
 ) -> Future[T] | None:
-    """Submit a call; None where no thread can start any more, as the interpreter is ending."""
+    """Submit a call; return None if the interpreter is shutting down and no thread can start."""
     try:
         return pool.submit(function, *arguments)
     except RuntimeError:
         return None
 
 
-def _limited(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _call_with_one_blas_thread(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     libraries = [(library, library.num_threads) for library in _blas_libraries()]
     for library, n_threads in libraries:
         if n_threads != 1:
@@ -134,19 +133,21 @@ def _blas_caller() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "twofold-blas")
 
 
-def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what decides for which types a kernel is compiled."""
+def _argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the dtypes of the arguments, which determine the compiled signature."""
     return tuple(
-        _types(argument) if isinstance(argument, tuple) else getattr(argument, "dtype", None)
+        _argument_types(argument)
+        if isinstance(argument, tuple)
+        else getattr(argument, "dtype", None)
         for argument in arguments
     )
 
 
-def _forget_threads() -> None:
-    """Forget the pools of the parent process: their threads do not exist in a forked child."""
+def _discard_pools() -> None:
+    """Discard the pools of the parent process, whose threads do not exist in a forked child."""
     _helpers.cache_clear()
     _blas_caller.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(after_in_child=_discard_pools)

@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and exit: 0, 2 after an error, 130 after Ctrl-C.
+    """Run a command and exit with code 0, 2 after an error, or 130 after an interrupt.
 
     Parameters
     ----------
@@ -16,10 +16,10 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         The command and its arguments; default ``sys.argv[1:]``.
     """
     try:
-        from twofold.cli.app import run  # here, so that Ctrl-C is expected from the beginning
+        from twofold.cli.app import run  # imported here to handle an interrupt of the import
 
         code = run(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt:
-        sys.stderr.write("twofold: error: interrupted; nothing is left half-written\n")
+        sys.stderr.write("twofold: error: interrupted; no file is partially written\n")
         code = 130
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The commands by name, and their exit codes. Modules are imported for the command that runs."""
+"""The commands and their exit codes. The module of a command is imported when it runs."""
 
 import importlib
 import os
@@ -27,37 +27,37 @@ _MODULES = {"fit": "train", "tune": "train", "fold-in": "apply", "evaluate": "ap
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command; return its exit code. An error is one line on standard error."""
+    """Run a command and return its exit code. Errors are printed as one line on standard error."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = _dispatch(list(words))
         if sys.stdout is not None:
-            sys.stdout.flush()  # what is printed may fail here
+            sys.stdout.flush()  # Errors of buffered output occur here.
         return code
-    except BrokenPipeError:  # the reader of the output has ended, as `| head` does
+    except BrokenPipeError:  # The reader of the output has exited, as in `| head`.
         message, code = "", 141
     except TwofoldError as error:
         message, code = str(error), 2
     except MemoryError as error:
         message, code = f"there is not enough memory: {error}", 2
     except OSError as error:
-        where = "write the output" if error.filename is None else f"use {error.filename!r}"
-        message, code = f"cannot {where}: {error.strerror or error}", 2
-    _drop_output()
+        action = "write the output" if error.filename is None else f"use {error.filename!r}"
+        message, code = f"cannot {action}: {error.strerror or error}", 2
+    _discard_output()
     if message:
         show_error(message)
     return code
 
 
 def show_error(message: str) -> None:
-    """Print one line, if there is standard error."""
+    """Print an error as one line on standard error, if it is open."""
     with suppress(AttributeError, OSError):
         sys.stderr.write(f"twofold: error: {' '.join(message.split())}\n")
 
 
-def _drop_output() -> None:
-    """Keep Python from failing again at its exit, when it writes what is left of the output."""
+def _discard_output() -> None:
+    """Discard the buffered output, so that flushing it at exit does not fail again."""
     try:
         sys.stdout.flush()
     except (AttributeError, OSError, ValueError):
@@ -74,14 +74,14 @@ def _dispatch(words: list[str]) -> int:
         print(__version__)
         return 0
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, 1)
-        advice = f"is it {near[0]}?" if near else f"there are {', '.join(COMMANDS)}"
+        matches = get_close_matches(name, COMMANDS, 1)
+        advice = f"is it {matches[0]}?" if matches else f"there are {', '.join(COMMANDS)}"
         raise TwofoldError(f"there is no command {name!r}: {advice}")
     from twofold.cli.parser import run_command
 
     identifier = name.replace("-", "_")
     module = importlib.import_module(f"twofold.cli.{_MODULES.get(name, identifier)}")
-    with suppress(SystemExit):  # after --help
+    with suppress(SystemExit):  # raised by --help
         run_command(name, getattr(module, identifier), arguments)
     return 0
 

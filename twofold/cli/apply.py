@@ -1,4 +1,4 @@
-"""``twofold fold-in`` and ``twofold evaluate``: a model and playlists."""
+"""``twofold fold-in`` and ``twofold evaluate``."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,17 +31,17 @@ def fold_in(
 ) -> None:
     """Fold the playlists of SOURCE into a model and recommend tracks for them.
 
-    The model does not change. Tracks that are not in it are left out and counted; a playlist
-    without a known track gets zeros.
+    The model is not changed. Tracks that it does not contain are dropped and counted. The factors
+    of a playlist without known tracks are zero.
 
     Parameters
     ----------
     output : Path, optional
         File (.npz) to write row_ids and row_factors to.
     top : int, default 10
-        How many tracks to recommend for each playlist.
+        Number of tracks to recommend for each playlist.
     show : int, default 5
-        For how many playlists to recommend tracks.
+        Number of playlists to recommend tracks for.
     """
     check_whole(top, "top", 0)
     check_whole(show, "show", 0)
@@ -57,20 +57,20 @@ def fold_in(
                 row_ids=ids.astype(str) if ids.dtype == object else ids,
                 row_factors=folded.row_factors,
             )
-    shown = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
-    ranking = list(model.recommend(shown, top)) if top and shown.shape[0] else []
-    report.say(
+    sample = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
+    ranking = list(model.recommend(sample, top)) if top and sample.shape[0] else []
+    report.show(
         f"{folded.row_ids.size:,} playlists folded in; {folded.n_dropped_pairs:,} pairs with "
-        f"{folded.n_dropped_cols:,} unknown tracks left out; {folded.n_empty_rows:,} playlists "
-        "have no known track and are zero"
+        f"{folded.n_dropped_cols:,} unknown tracks dropped; {folded.n_empty_rows:,} playlists "
+        "without known tracks have zero factors"
     )
     for playlist, found in ranking:
         tracks = ", ".join(str(track) for track, _ in found)
-        nothing = "nothing, as no track of it is known or it has all of them"
-        report.say(f"playlist {playlist}: {tracks or nothing}")
+        nothing = "none, because no track of it is known or it contains all tracks"
+        report.show(f"playlist {playlist}: {tracks or nothing}")
     if output is not None:
-        report.say(f"The factors are in {output}.")
-    report.finish(
+        report.show(f"The factors are in {output}.")
+    report.show_json(
         {
             "playlists": folded.row_ids.size,
             "dropped_pairs": folded.n_dropped_pairs,
@@ -115,11 +115,11 @@ def evaluate(
         What becomes of held-out tracks that a model does not have, and of playlists without a
         known track: misses and zeros; or in no denominator.
     heldout_table : str, optional
-        Table of SOURCE, a database, with the pairs to find. By default some are hidden.
+        Table of the database SOURCE with the held-out pairs. By default, random pairs are hidden.
     hide : float, default 0.2
         Share of each playlist's pairs to hide.
     rng : int, default 0
-        Seed of what is hidden.
+        Seed for choosing the hidden pairs.
     """
     models = {"model": model}
     for path in beside or []:
@@ -130,14 +130,14 @@ def evaluate(
     value = model.value(split.seen)
     ids = set(model.row_ids.tolist())
     n_trained = sum(row in ids for row in split.seen.row_ids.tolist())
-    report.say(str(judged))
-    report.say(
+    report.show(str(judged))
+    report.show(
         f"Objective of the folded-in playlists: loss {value.loss:,.6g}, unobserved "
         f"{value.unobserved:,.6g}, penalty {value.penalty:,.6g}, total {value.total:,.6g}."
     )
     if n_trained:
-        report.say(f"The model was trained on {n_trained:,} of these playlists, by their ids.")
-    report.finish(
+        report.show(f"The model was trained on {n_trained:,} of these playlists, by their ids.")
+    report.show_json(
         {
             "playlists": split.seen.shape[0],
             "trained_on": n_trained,

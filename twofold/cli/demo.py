@@ -1,4 +1,4 @@
-"""``twofold demo``: the whole path on a database that it makes itself."""
+"""``twofold demo``: the whole workflow on a synthetic database."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from twofold.splits import split_pairs, split_rows
 
 __all__ = ["demo"]
 
-_LENGTH = 20  # of the lists of recommendations
+_TOP = 20
 _TASTES = ("rock", "pop", "jazz", "folk", "soul", "metal", "disco", "blues")
 
 
@@ -43,20 +43,20 @@ def demo(
     Parameters
     ----------
     folder : Path, default twofold-demo
-        Folder of demo.db and demo.twofold; made if it is missing.
+        Folder of demo.db and demo.twofold; created if it is missing.
     playlists : int, default 2000
-        How many playlists to make.
+        Number of playlists to make.
     tracks : int, default 1000
-        How many tracks to make.
+        Number of tracks to make.
     rng : int, default 0
-        Seed of everything random.
+        Seed of all random numbers.
     n_threads : int, optional
-        Threads; by default all that the process may use.
+        Number of threads; by default all available ones.
     """
-    made, pairings = _made(folder, playlists, tracks, rng, report)
+    data, pairings = _make_data(folder, playlists, tracks, rng, report)
     parts = split_rows(pairings, validation=0.0, test=0.2, rng=rng)
-    report.say(
-        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are kept aside."
+    report.show(
+        f"2. Read it: {pairings.n_pairs:,} pairs. {parts.test.shape[0]:,} playlists are held out."
     )
     solver = ALS(
         n_factors=16, max_epochs=10, rng=rng, n_threads=n_threads, progress=report.progress
@@ -64,42 +64,44 @@ def demo(
     model = FactorModel(solver=solver)
     with stop_on_interrupt() as stop:
         model.fit(parts.train, callback=stop)
-    report.say("3. Trained by exact alternating least squares. The objective after each epoch:")
-    report.say("\n".join(history_lines(model.solution)))
-    report.say(EXPLAIN)
-    scores = _completed(made, parts.test, model, rng, report)
+    report.show("3. Trained by exact alternating least squares. The objective after each epoch:")
+    report.show("\n".join(history_lines(model.solution)))
+    report.show(EXPLAIN)
+    scores = _complete_playlists(data, parts.test, model, rng, report)
     path, saved = folder / "demo.db", folder / "demo.twofold"
     model.save(saved)
-    report.say(f"5. The model is in {saved}. Try:")
-    report.say(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
-    report.say(f"   twofold evaluate {saved} {path}")
-    report.finish(
+    report.show(f"5. The model is in {saved}. Try:")
+    report.show(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
+    report.show(f"   twofold evaluate {saved} {path}")
+    report.show_json(
         {"database": str(path), "model": str(saved), **scores, **solution_json(model.solution)}
     )
 
 
-def _made(
+def _make_data(
     folder: Path, playlists: int, tracks: int, rng: int, report: Report
 ) -> tuple[PlaylistData, Pairings]:
-    """Make the playlists and the database, and read it."""
+    """Generate playlists, write them to a database and read it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"cannot make the folder {str(folder)!r}: {error}") from error
-    made = make_playlists(playlists, tracks, rng=rng)
+        raise InvalidInputError(f"cannot create the folder {str(folder)!r}: {error}") from error
+    data = make_playlists(playlists, tracks, rng=rng)
     path = folder / "demo.db"
     url = database_url(str(path), create=True)
-    write_sql(made.pairings, url, if_exists="replace")
-    _write_names(made, url)
-    report.say(f"1. Made {path}: {playlists:,} playlists with one or two of 8 planted tastes each.")
-    return made, read_sql(url, progress=report.progress)
+    write_sql(data.pairings, url, if_exists="replace")
+    _write_names(data, url)
+    report.show(
+        f"1. Made {path}: {playlists:,} playlists with one or two of 8 planted tastes each."
+    )
+    return data, read_sql(url, progress=report.progress)
 
 
-def _name(made: PlaylistData, track: int) -> str:
-    return f"{_TASTES[made.track_groups[track - 1]]} {track}"
+def _name(data: PlaylistData, track: int) -> str:
+    return f"{_TASTES[data.track_groups[track - 1]]} {track}"
 
 
-def _write_names(made: PlaylistData, url: URL) -> None:
+def _write_names(data: PlaylistData, url: URL) -> None:
     """Write the table tracks(tid, name)."""
     tracks = sa.Table(
         "tracks", sa.MetaData(), sa.Column("tid", sa.Integer, primary_key=True),
@@ -109,41 +111,41 @@ def _write_names(made: PlaylistData, url: URL) -> None:
     with engine.begin() as connection:
         tracks.drop(connection, checkfirst=True)
         tracks.create(connection)
-        tids = made.pairings.col_ids.tolist()
-        names = [{"tid": tid, "name": _name(made, tid)} for tid in tids]
+        tids = data.pairings.col_ids.tolist()
+        names = [{"tid": tid, "name": _name(data, tid)} for tid in tids]
         connection.execute(sa.insert(tracks), names)
     engine.dispose()
 
 
-def _completed(
-    made: PlaylistData, test: Pairings, model: FactorModel, rng: int, report: Report
+def _complete_playlists(
+    data: PlaylistData, test: Pairings, model: FactorModel, rng: int, report: Report
 ) -> dict[str, float]:
-    """Complete playlists that were not trained on; return the scores."""
+    """Recommend tracks for the test playlists; return the scores."""
     split = split_pairs(test, fraction=0.2, rng=rng)
-    judged = evaluate(model, split, ["recall"], _LENGTH)
+    judged = evaluate(model, split, ["recall"], _TOP)
     recall, popular = judged["recall@20"], judged[POPULAR, "recall@20"]
-    ranking = model.recommend(split.seen, _LENGTH)
-    tastes = _share_of_taste(made, ranking)
-    report.say(
-        f"4. Folded the {test.shape[0]:,} kept playlists in, a fifth of each hidden. Among "
-        f"{_LENGTH} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
-        f"tracks: {popular:.0%}), and {tastes:.0%} are of the playlist's own tastes."
+    ranking = model.recommend(split.seen, _TOP)
+    tastes = _share_of_taste(data, ranking)
+    report.show(
+        f"4. Folded in {test.shape[0]:,} held-out playlists, with a fifth of each hidden. Among "
+        f"{_TOP} recommended tracks are\n   {recall:.0%} of the hidden ones (most popular "
+        f"tracks: {popular:.0%}), and {tastes:.0%} belong to the tastes of the playlist."
     )
-    _show_examples(made, split.seen, ranking, report)
+    _show_examples(data, split.seen, ranking, report)
     return {"recall": recall, "recall_of_popular": popular, "share_of_own_tastes": tastes}
 
 
-def _share_of_taste(made: PlaylistData, ranking: Ranking) -> float:
-    """Share of the recommended tracks that belong to one of the playlist's groups."""
-    groups = made.playlist_groups[ranking.row_ids - 1]
-    tracks = made.track_groups[np.where(ranking.mask, ranking.col_ids, 1) - 1]
+def _share_of_taste(data: PlaylistData, ranking: Ranking) -> float:
+    """Return the share of the recommended tracks in one of the playlist's groups."""
+    groups = data.playlist_groups[ranking.row_ids - 1]
+    tracks = data.track_groups[np.where(ranking.mask, ranking.col_ids, 1) - 1]
     own = (tracks[:, :, None] == groups[:, None, :]).any(axis=2)
     return float(own[ranking.mask].mean())
 
 
-def _show_examples(made: PlaylistData, seen: Pairings, ranking: Ranking, report: Report) -> None:
-    for row in range(min(2, seen.shape[0])):
-        playlist = int(seen.row_ids[row])
-        tastes = "/".join(_TASTES[taste] for taste in np.unique(made.playlist_groups[playlist - 1]))
-        found = [_name(made, track) for track in ranking.col_ids[row, :5].tolist() if track > 0]
-        report.say(f"   playlist {playlist} ({tastes}): {', '.join(found)}, ...")
+def _show_examples(data: PlaylistData, visible: Pairings, ranking: Ranking, report: Report) -> None:
+    for row in range(min(2, visible.shape[0])):
+        playlist = int(visible.row_ids[row])
+        tastes = "/".join(_TASTES[taste] for taste in np.unique(data.playlist_groups[playlist - 1]))
+        found = [_name(data, track) for track in ranking.col_ids[row, :5].tolist() if track > 0]
+        report.show(f"   playlist {playlist} ({tastes}): {', '.join(found)}, ...")

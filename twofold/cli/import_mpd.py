@@ -11,28 +11,28 @@ def import_mpd(files: list[str], url: str, report: Report, *, replace: bool = Fa
     """Import slices of the Million Playlist Dataset into a database.
 
     Writes the tables pairings (pid, tid, pos), tracks, playlists and imported_slices, each slice in
-    one transaction. The same command once more goes on after an interrupt, or adds what is new.
+    one transaction. Repeat the command to continue after an interrupt or to add new slices.
 
     Parameters
     ----------
     files : list of str
         Slices (mpd.slice.*.json or .json.gz), folders, patterns or the distributed zip.
     url : str
-        Database to write: an SQLAlchemy URL, or the path of an SQLite file.
+        Database to write: an SQLAlchemy URL or the path of an SQLite file.
     replace : bool, default False
-        Drop tables of these names with all of their content, and start anew.
+        Drop existing tables with these names and all of their content.
     """
     target = database_url(url, create=True)
-    done = io.import_mpd(
+    result = io.import_mpd(
         files,
         target,
         if_exists="replace" if replace else "resume",
         progress=report.progress,
     )
-    values = {"playlists": done.n_playlists, "tracks": done.n_tracks, "pairs": done.n_pairs}
+    values = {"playlists": result.n_playlists, "tracks": result.n_tracks, "pairs": result.n_pairs}
     counts = ", ".join(f"{count:,} {name}" for name, count in values.items())
     shown = database_url(url, create=True).render_as_string() if "://" in url else url
-    report.say(
-        f"{counts} are in {shown}, from {done.n_slices:,} slices ({done.n_new_slices:,} new)"
+    report.show(
+        f"{counts} are in {shown}, from {result.n_slices:,} slices ({result.n_new_slices:,} new)"
     )
-    report.finish(values | {"slices": done.n_slices, "new_slices": done.n_new_slices})
+    report.show_json(values | {"slices": result.n_slices, "new_slices": result.n_new_slices})

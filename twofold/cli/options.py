@@ -1,6 +1,6 @@
-"""Options of the command line, made from the parameters of dataclasses and functions.
+"""Options of the command line, derived from the parameters of dataclasses and functions.
 
-Name, type and default come from the signature, the help text from the numpydoc docstring.
+Name, type and default are those of the signature. The help text is that of the docstring.
 """
 
 import inspect
@@ -15,49 +15,49 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from twofold.exceptions import TwofoldError
 
 __all__ = [
-    "Option", "OptionError", "check_owners", "documentation", "in_terms_of", "joined", "options_of",
-    "with_owners",
+    "Option", "OptionError", "check_owners", "documentation", "join_words", "options_of",
+    "translate_errors", "with_owners",
 ]  # fmt: skip
 
-_TYPES: dict[type, tuple[str, str]] = {  # in the order in which they are tried
+_TYPES: dict[type, tuple[str, str]] = {  # in the order of the attempts to convert a text
     int: ("INT", "a whole number"), float: ("FLOAT", "a number"), Path: ("PATH", "a path"),
     str: ("TEXT", "a text"),
 }  # fmt: skip
-_DEFAULTS = {"rng": 0}  # where the default is None: a command gives the same result every time
-_HELP = {"rng": "Seed of everything random."}  # a generator cannot be typed
-_BRIEF = 40  # characters that a help text has at least, if the docstring has more sentences
+_DEFAULTS = {"rng": 0}  # replaces a default of None, so that commands are reproducible
+_HELP = {"rng": "Seed of all random numbers."}  # without generators
+_MIN_LENGTH = 40  # characters of a help text, if the docstring has several sentences
 
 
 class OptionError(TwofoldError):
-    """An option that does not exist, lacks its value, or has a value that cannot be used."""
+    """An option is unknown, lacks its value, or has an invalid value."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option for one parameter."""
+    """The option of one parameter."""
 
     name: str
     flag: str
     choices: Mapping[str, Any]
-    """Values by their texts; those of a switch include "true"."""
+    """Values by their texts; a switch has the choice "true"."""
     types: tuple[type, ...]
     many: Literal["", "commas", "repeat"]
-    """Whether there are several values, separated by commas or given by repeating the option."""
+    """Whether several values are separated by commas or given by repeating the option."""
     default: Any
     help: str
     owners: tuple[str, ...] = ()
-    """What has the option, such as names of solvers; empty if there are no alternatives."""
+    """Names of the alternatives with this option, such as solvers; empty without alternatives."""
 
     @property
     def metavar(self) -> str:
-        """The value in the help text."""
-        listed = "{" + ",".join(text for text in self.choices if text != "none") + "}"
+        """Placeholder of the value in the help text."""
+        choices = "{" + ",".join(text for text in self.choices if text != "none") + "}"
         return (
-            _TYPES[self.types[-1]][0] + ",..." * (self.many == "commas") if self.types else listed
+            _TYPES[self.types[-1]][0] + ",..." * (self.many == "commas") if self.types else choices
         )
 
     def parse(self, text: str) -> Any:
-        """Return the value that a text stands for; OptionError if there is none."""
+        """Return the value of a text; raise OptionError if it is invalid."""
         if self.many == "commas":
             return [replace(self, many="").parse(item.strip()) for item in text.split(",")]
         if text in self.choices:
@@ -68,7 +68,7 @@ class Option:
             except ValueError:
                 continue
         words = [*self.choices, *(_TYPES[kind][1] for kind in self.types)]
-        raise OptionError(f"{self.flag} {text}: it must be {joined(words, 'or')}")
+        raise OptionError(f"{self.flag} {text}: it must be {join_words(words, 'or')}")
 
 
 def options_of(
@@ -78,28 +78,29 @@ def options_of(
     flags: Mapping[str, str] = {},
     help: Mapping[str, str] = {},
 ) -> dict[str, Option]:
-    """Return the options for the parameters of a dataclass or a function, by name.
+    """Return the options of the parameters of a dataclass or a function, by name.
 
-    There is none for a parameter whose type cannot be written on a command line. ``flags`` and
-    ``help`` replace what follows from the name and from the docstring.
+    Parameters whose types have no text form are omitted. ``flags`` and ``help`` replace the flags
+    derived from the names and the texts derived from the docstring.
     """
     try:
         hints = get_type_hints(target)
-    except NameError:  # a type that is only imported for type checkers
+    except NameError:  # A type is imported for type checkers only.
         hints = {}
-    texts = {name: _brief(text) for name, text in documentation(target).items()} | _HELP | {**help}
+    summaries = {name: _summary(text) for name, text in documentation(target).items()}
+    texts = summaries | _HELP | {**help}
     options = {}
     for name, parameter in inspect.signature(target).parameters.items():
         default = parameter.default
-        accepted = _accepted(hints.get(name, type(default)))
-        if name not in skip and accepted is not None:
+        value_spec = _value_spec(hints.get(name, type(default)))
+        if name not in skip and value_spec is not None:
             flag = flags.get(name, "--" + name.replace("_", "-"))
             default = _DEFAULTS.get(name) if default is None else default
-            options[name] = Option(name, flag, *accepted, default, texts.get(name, ""))
+            options[name] = Option(name, flag, *value_spec, default, texts.get(name, ""))
     return options
 
 
-def _accepted(hint: Any) -> tuple[dict[str, Any], tuple[type, ...], Any] | None:
+def _value_spec(hint: Any) -> tuple[dict[str, Any], tuple[type, ...], Any] | None:
     """Return `choices`, `types` and `many` of an option; None for types without a text form."""
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     many = ""
@@ -122,32 +123,32 @@ def _accepted(hint: Any) -> tuple[dict[str, Any], tuple[type, ...], Any] | None:
 
 
 def documentation(target: Callable[..., Any]) -> dict[str, str]:
-    """Return the description of each parameter by name, and the paragraphs before them as ""."""
-    found: dict[str, str] = {}
+    """Return the description of each parameter by name, and the text before them as ""."""
+    descriptions: dict[str, str] = {}
     for owner in reversed(target.__mro__) if isinstance(target, type) else [target]:
         text = inspect.cleandoc(owner.__doc__ or "")
         parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", text, flags=re.MULTILINE)
-        found[""] = parts[0].strip()
+        descriptions[""] = parts[0].strip()
         section = dict(zip(parts[1::2], parts[2::2], strict=True)).get("Parameters", "")
-        for heads, body in re.findall(r"^(\S.*)\n((?:[ \t].*\n?|\n)+)", section, re.MULTILINE):
-            for name in re.split(r"\s*,\s*", heads.partition(":")[0].strip()):
-                # "As for every solver": the description of the base class is the one that helps.
-                if not (body.strip().startswith("As for ") and name in found):
-                    found[name] = body.strip()
-    return found
+        for names, body in re.findall(r"^(\S.*)\n((?:[ \t].*\n?|\n)+)", section, re.MULTILINE):
+            for name in re.split(r"\s*,\s*", names.partition(":")[0].strip()):
+                # For "As for every solver", keep the description of the base class.
+                if not (body.strip().startswith("As for ") and name in descriptions):
+                    descriptions[name] = body.strip()
+    return descriptions
 
 
-def _brief(text: str) -> str:
-    """Return the first sentences, without references and marks of Python."""
+def _summary(text: str) -> str:
+    """Return the first sentences, without references and code markup."""
     text = " ".join(text.partition("\n\n")[0].replace("`", "").split())
     text = re.sub(r"; see [\w. ]+?(?=\.?$|\. )", "", text)
     text = re.sub(r"\bNone\b", "the default", re.sub(r"(^|\. )None\b", r"\1The default", text))
     ends = [end.start() for end in re.finditer(r"(?<=\.) (?=[A-Z\"])", text)]
-    return text[: next((end for end in ends if end >= _BRIEF), None)]
+    return text[: next((end for end in ends if end >= _MIN_LENGTH), None)]
 
 
 def with_owners(tables: Mapping[str, Mapping[str, Option]]) -> dict[str, Option]:
-    """Merge the options of several owners; the first description of each option stays."""
+    """Merge the options of several owners, with the first description of each option."""
     merged: dict[str, Option] = {}
     for owner, options in tables.items():
         for name, option in options.items():
@@ -160,26 +161,26 @@ def check_owners(options: Mapping[str, Option], given: Iterable[str], owner: str
     """Raise OptionError if the owner does not have one of the given options."""
     for option in map(options.__getitem__, given):
         if owner not in option.owners:
-            raise OptionError(f"{option.flag} is for {joined(option.owners)} only, and {why}")
+            raise OptionError(f"{option.flag} is for {join_words(option.owners)} only, and {why}")
 
 
-def joined(words: Sequence[str], conjunction: str = "and") -> str:
-    """Join words as in a sentence."""
+def join_words(words: Sequence[str], conjunction: str = "and") -> str:
+    """Join words with commas and a conjunction."""
     return f" {conjunction} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 @contextmanager
-def in_terms_of(options: Iterable[Option]) -> Iterator[None]:
-    """Let errors inside the block name options where they name parameters of Python."""
+def translate_errors(options: Iterable[Option]) -> Iterator[None]:
+    """Replace names of parameters by options in the messages of errors of the block."""
     try:
         yield
     except OptionError:
         raise
     except TwofoldError as error:
-        raise TwofoldError(_translated(str(error), options)) from error
+        raise TwofoldError(_translate(str(error), options)) from error
 
 
-def _translated(message: str, options: Iterable[Option]) -> str:
+def _translate(message: str, options: Iterable[Option]) -> str:
     for pattern, text in (
         (r"FactorModel\.load\(path, classes=\[(\w+)\]\)", r"by --class module:\1"),
         ('if_exists="replace"', "--replace"),
@@ -192,6 +193,6 @@ def _translated(message: str, options: Iterable[Option]) -> str:
         message = re.sub(rf"(?<![\w.-]){name}=True\b", flag, message)
         message = re.sub(rf"(?<![\w.-]){name}=([\"']?)([^\s\"';,:()]*)\1", rf"{flag} \2", message)
         message = re.sub(rf"`{name}`|^(the regularizer's )?{name}(?= is )", flag, message)
-        if "_" in name:  # no English word
+        if "_" in name:  # not an English word
             message = re.sub(rf"(?<![\w.'\"-]){name}(?![\w'\"=])", flag, message)
     return message

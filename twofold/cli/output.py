@@ -1,4 +1,4 @@
-"""What the commands print, and how they end."""
+"""Output and interruption of the commands."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ EXPLAIN = (
 
 @dataclass(frozen=True)
 class Report:
-    """Prints the result of a command: as text, or as one JSON object.
+    """Prints the result of a command as text or as one JSON object.
 
     Parameters
     ----------
@@ -43,20 +43,20 @@ class Report:
 
     def __post_init__(self) -> None:
         if self.quiet:
-            logging.getLogger("twofold").setLevel(logging.WARNING)  # the line about compiling
+            logging.getLogger("twofold").setLevel(logging.WARNING)  # hides compilation messages
 
     @property
     def progress(self) -> bool:
         """Whether progress bars are shown."""
         return not self.quiet
 
-    def say(self, text: str) -> None:
-        """Print a line of text."""
+    def show(self, text: str) -> None:
+        """Print text, unless the output is JSON."""
         if not self.json:
             print(text)
 
-    def finish(self, values: Mapping[str, Any]) -> None:
-        """Print the JSON object; what is not finite becomes null."""
+    def show_json(self, values: Mapping[str, Any]) -> None:
+        """Print the JSON object; numbers that are not finite become null."""
         if self.json:
             print(json.dumps(_plain(values), allow_nan=False))
 
@@ -82,7 +82,7 @@ def history_lines(solution: Solution) -> Iterator[str]:
 
 
 def solution_json(solution: Solution) -> dict[str, Any]:
-    """Describe a solution for machines."""
+    """Return the JSON fields of a solution."""
     return {
         "solver": solution.solver,
         "status": solution.status.value,
@@ -95,36 +95,36 @@ def solution_json(solution: Solution) -> dict[str, Any]:
 
 
 class Stop:
-    """A callback that stops the solver once Ctrl-C was pressed."""
+    """A callback that stops the solver after an interrupt."""
 
-    asked = False
+    requested = False
 
     def __call__(self, epoch: int, solution: Solution) -> bool:
-        """Return whether to stop."""
-        return self.asked
+        """Return whether an interrupt was requested."""
+        return self.requested
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Turn the first Ctrl-C into a stop after the running epoch; the second one interrupts."""
+    """Stop after the current epoch at the first Ctrl-C, and immediately at the second."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        if stop.requested:
             raise KeyboardInterrupt
-        stop.asked = True
+        stop.requested = True
         sys.stderr.write("\nstopping after this epoch (Ctrl-C again to stop at once)\n")
 
-    before = signal.signal(signal.SIGINT, handle)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def check_folder(output: Path) -> None:
-    """Raise before the work is done if a file cannot be written after it."""
+    """Raise if the folder of an output file does not exist or the file is a folder."""
     if not output.parent.is_dir():
-        raise InvalidInputError(f"the folder {str(output.parent)!r} does not exist: make it first")
+        raise InvalidInputError(f"the folder {str(output.parent)!r} does not exist: create it")
     if output.is_dir():
         raise InvalidInputError(f"{str(output)!r} is a folder: give the name of a file")

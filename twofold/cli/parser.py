@@ -1,4 +1,4 @@
-"""From the words of a command line to the arguments of a command."""
+"""Conversion of the words of a command line to the arguments of a command."""
 
 import argparse
 import importlib
@@ -17,9 +17,9 @@ from twofold.cli.options import (
     OptionError,
     check_owners,
     documentation,
-    in_terms_of,
-    joined,
+    join_words,
     options_of,
+    translate_errors,
     with_owners,
 )
 from twofold.cli.output import Report
@@ -31,13 +31,13 @@ from twofold.solvers import ALS, GD, SGD, Solver, available_solvers, get_solver
 
 __all__ = ["run_command"]
 
-Typed = Mapping[str, dict[str, Any]]
-"""What was typed, by part of the command and parameter; the part "" is positional."""
-Maker = Callable[[Typed], Any]
+ParsedValues = Mapping[str, dict[str, Any]]
+"""Given values by part of the command and parameter; the part "" is positional."""
+Factory = Callable[[ParsedValues], Any]
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of one command, with options in groups and errors of one line."""
+    """Parser of one command, with groups of options and one-line errors."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
@@ -52,23 +52,23 @@ class Parser(argparse.ArgumentParser):
         }
         self._positional: list[str] = []
         self._flags = ["--help"]
-        self.offered: dict[str, dict[str, Option]] = {}
+        self.options: dict[str, dict[str, Option]] = {}
 
-    def offer_positional(self, name: str, text: str, *, several: bool = False) -> None:
-        """Add an argument that has no option."""
+    def add_positional(self, name: str, text: str, *, several: bool = False) -> None:
+        """Add a positional argument."""
         self._positional.append(name.upper() + "..." * several)
         self.usage = f"{self.prog} [options] {' '.join(self._positional)}"
         self.add_argument(name, metavar=name.upper(), help=text, nargs="+" if several else None)
 
-    def offer(
+    def add_options(
         self, part: str, options: Mapping[str, Option], group: str = "", owner: str = ""
     ) -> dict[str, Option]:
-        """Add the options of a part of the command; return them as they are called here.
+        """Add the options of a part of the command; return them with their flags.
 
-        An option whose name another part has already gets the part's name before its own. The help
-        text of one that the owner does not have names those that have it.
+        If a flag exists, the name of the part is prepended. If the owner does not have an option,
+        its help text lists the owners that have it.
         """
-        added = self.offered.setdefault(part, {})
+        added = self.options.setdefault(part, {})
         for name, option in options.items():
             if option.flag in self._flags:
                 option = replace(option, flag=f"--{part}-{option.flag.removeprefix('--')}")
@@ -80,15 +80,15 @@ class Parser(argparse.ArgumentParser):
     def _add(self, group: Any, key: str, option: Option, owner: str) -> None:
         text, default = option.help, option.default
         if option.owners and owner not in option.owners:
-            text += f" Only for {joined(option.owners)}."
+            text += f" Only for {join_words(option.owners)}."
         if isinstance(default, int | float | str | Path) and not isinstance(default, bool):
             text += f" (default: {default})"
-        more: dict[str, Any] = {"metavar": option.metavar, "type": option.parse}
+        settings: dict[str, Any] = {"metavar": option.metavar, "type": option.parse}
         if "true" in option.choices:
             no = default is not False
-            more = {"action": argparse.BooleanOptionalAction if no else "store_true"}
+            settings = {"action": argparse.BooleanOptionalAction if no else "store_true"}
         elif option.many == "repeat":
-            more["action"] = "append"
+            settings["action"] = "append"
         names = {"rng": [option.flag, "--seed"], "output": ["-o", option.flag]}
         group.add_argument(
             *names.get(option.name, [option.flag]),
@@ -96,26 +96,26 @@ class Parser(argparse.ArgumentParser):
             help=text.strip().replace("%", "%%"),
             default=argparse.SUPPRESS,
             required=default is inspect.Parameter.empty,
-            **more,
+            **settings,
         )
 
-    def typed(self, words: Sequence[str]) -> Typed:
-        """Return the values of what was typed."""
+    def parse_words(self, words: Sequence[str]) -> ParsedValues:
+        """Return the given values of positional arguments and options."""
         namespace, unknown = self.parse_known_intermixed_args(words)
         for word in sorted(unknown, key=lambda word: not word.startswith("-"))[:1]:
-            near = get_close_matches(word.partition("=")[0], self._flags, 1)
-            advice = f"is it {near[0]}?" if near else f"{self.prog} --help lists the options"
+            matches = get_close_matches(word.partition("=")[0], self._flags, 1)
+            advice = f"is it {matches[0]}?" if matches else f"{self.prog} --help lists the options"
             is_option = word.startswith("-")
-            wrong = f"there is no option {word}" if is_option else f"unexpected argument {word!r}"
-            raise OptionError(f"{wrong}: {advice}")
-        typed: dict[str, dict[str, Any]] = {part: {} for part in ["", *self.offered]}
+            problem = f"there is no option {word}" if is_option else f"unexpected argument {word!r}"
+            raise OptionError(f"{problem}: {advice}")
+        parsed: dict[str, dict[str, Any]] = {part: {} for part in ["", *self.options]}
         for key, value in vars(namespace).items():
             part, _, name = key.rpartition(".")
-            typed[part][name] = value
-        return typed
+            parsed[part][name] = value
+        return parsed
 
     def print_help(self, file: Any = None) -> None:
-        """Print the help text; OSError if that fails, which argparse would hide."""
+        """Print the help text without suppressing OSError, as argparse does."""
         print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
@@ -126,18 +126,18 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Choice:
-    """An option that chooses a class, whose fields become options too."""
+    """An option that selects a class, with the fields of the class as further options."""
 
     name: str
     group: str
     classes: Mapping[str, type]
-    """Those that are known by name, the default first."""
+    """Classes by name, the default first."""
     help: Mapping[str, str] = field(default_factory=dict)
-    """Replaces descriptions of fields."""
+    """Help texts that replace the descriptions of fields."""
 
     @property
     def names(self) -> list[str]:
-        """What the value of the option can be."""
+        """Valid values of the option."""
         if self.name == "solver":
             return [*available_solvers(), "module:Class"]
         return [*self.classes]
@@ -145,31 +145,33 @@ class Choice:
     def find(self, text: str) -> type:
         """Return a class by its name."""
         if text not in self.names and not (self.name == "solver" and ":" in text):
-            raise OptionError(f"--{self.name} {text}: it must be {joined(self.names, 'or')}")
+            raise OptionError(f"--{self.name} {text}: it must be {join_words(self.names, 'or')}")
         return self.classes[text] if text in self.classes else get_solver(text)
 
-    def offer(self, parser: Parser, words: Sequence[str]) -> Maker:
-        """Add the options; return what makes an instance of the class that is typed."""
-        default = label = next(iter(self.classes))
+    def add_options(self, parser: Parser, words: Sequence[str]) -> Factory:
+        """Add the options; return a function that creates an instance of the selected class."""
+        default = selected = next(iter(self.classes))
         flag = f"--{self.name}"
-        for word, following in pairwise([*words, ""]):
+        for word, next_word in pairwise([*words, ""]):
             if word == flag or word.startswith(f"{flag}="):
-                label = following if word == flag else word.partition("=")[2]
-        label = label if ":" in label else label.lower()
-        chosen = self.find(label)
+                selected = next_word if word == flag else word.partition("=")[2]
+        selected = selected if ":" in selected else selected.lower()
+        chosen = self.find(selected)
         tables = {
             owner: options_of(kind, skip=("progress",), help=self.help)
-            for owner, kind in ({label: chosen} | dict(self.classes)).items()
+            for owner, kind in ({selected: chosen} | dict(self.classes)).items()
         }
-        text = f"{joined(self.names, 'or')}."
+        text = f"{join_words(self.names, 'or')}."
         select = {"": Option(self.name, flag, {}, (str,), "", default, text)}
-        options = parser.offer(self.name, select | with_owners(tables), self.group, owner=label)
+        options = parser.add_options(
+            self.name, select | with_owners(tables), self.group, owner=selected
+        )
 
-        def make(typed: Typed) -> Any:
-            given = {name: value for name, value in typed[self.name].items() if name}
-            check_owners(options, given, label, f"the {self.name} is {label}")
-            if "rng" in tables[label]:
-                given.setdefault("rng", tables[label]["rng"].default)
+        def make(parsed: ParsedValues) -> Any:
+            given = {name: value for name, value in parsed[self.name].items() if name}
+            check_owners(options, given, selected, f"the {self.name} is {selected}")
+            if "rng" in tables[selected]:
+                given.setdefault("rng", tables[selected]["rng"].default)
             return chosen(**given)
 
         return make
@@ -196,29 +198,29 @@ _PRESET = (
 )
 
 
-def _objective(parser: Parser, words: Sequence[str]) -> Maker:
+def _objective(parser: Parser, words: Sequence[str]) -> Factory:
     choices = {name: name for name in PRESETS}
     preset = Option("preset", "--preset", choices, (), "", None, _PRESET)
     balanced = options_of(Balanced)
     sizes = {name: balanced[name] for name in ("ratio", "shrinkage")}
-    parser.offer("preset", {"preset": preset} | sizes, "objective")
-    parts = {choice.name: choice.offer(parser, words) for choice in (LOSS, REGULARIZER)}
-    parser.offer("objective", options_of(Objective), "objective")
+    parser.add_options("preset", {"preset": preset} | sizes, "objective")
+    parts = {choice.name: choice.add_options(parser, words) for choice in (LOSS, REGULARIZER)}
+    parser.add_options("objective", options_of(Objective), "objective")
 
-    def make(typed: Typed) -> Objective | Balanced:
-        given = dict(typed["preset"])
+    def make(parsed: ParsedValues) -> Objective | Balanced:
+        given = dict(parsed["preset"])
         name = given.pop("preset", "balanced" if given else "")
-        typed_too = [(part, key) for part in (*parts, "objective") for key in typed[part]]
-        if not name and typed_too:
-            made = {part: make_part(typed) for part, make_part in parts.items()}
-            return Objective(**made, **typed["objective"])
-        for part, key in typed_too:
+        given_parts = [(part, key) for part in (*parts, "objective") for key in parsed[part]]
+        if not name and given_parts:
+            made = {part: make_part(parsed) for part, make_part in parts.items()}
+            return Objective(**made, **parsed["objective"])
+        for part, key in given_parts:
             if name != "balanced" or part != "objective" or key not in balanced:
-                flag = parser.offered[part][key].flag
+                flag = parser.options[part][key].flag
                 raise OptionError(
                     f"{flag}: --preset {name} gives the objective already; leave one of them out"
                 )
-            given[key] = typed[part][key]
+            given[key] = parsed[part][key]
         if given and name not in ("", "balanced"):
             raise OptionError(f"--{next(iter(given))} is for --preset balanced only")
         return PRESETS[name or "balanced"](**given)
@@ -226,53 +228,57 @@ def _objective(parser: Parser, words: Sequence[str]) -> Maker:
     return make
 
 
-def _report(parser: Parser, words: Sequence[str]) -> Maker:
-    parser.offer("report", options_of(Report))
-    return lambda typed: Report(**typed["report"])
+def _report(parser: Parser, words: Sequence[str]) -> Factory:
+    parser.add_options("report", options_of(Report))
+    return lambda parsed: Report(**parsed["report"])
 
 
-def _model(parser: Parser, words: Sequence[str]) -> Maker:
-    parser.offer_positional("model", "File that `twofold fit` wrote.")
-    parser.offer("model", options_of(load_model, skip=("path",), flags={"classes": "--class"}))
-    return lambda typed: load_model(Path(typed[""].pop("model")), **typed["model"])
+def _model(parser: Parser, words: Sequence[str]) -> Factory:
+    parser.add_positional("model", "File that `twofold fit` wrote.")
+    parser.add_options(
+        "model", options_of(load_model, skip=("path",), flags={"classes": "--class"})
+    )
+    return lambda parsed: load_model(Path(parsed[""].pop("model")), **parsed["model"])
 
 
-def _source(parser: Parser, words: Sequence[str]) -> Maker:
-    parser.offer_positional("source", SOURCE_HELP)
-    options = parser.offer("reading", reader_options(), "reading")
-    return lambda typed: partial(read_source, typed[""].pop("source"), options, **typed["reading"])
+def _source(parser: Parser, words: Sequence[str]) -> Factory:
+    parser.add_positional("source", SOURCE_HELP)
+    options = parser.add_options("reading", reader_options(), "reading")
+    return lambda parsed: partial(
+        read_source, parsed[""].pop("source"), options, **parsed["reading"]
+    )
 
 
-# In the order in which they offer options: one whose name is taken by then is renamed.
-_PARTS: dict[Any, Callable[[Parser, Sequence[str]], Maker]] = {
-    Report: _report, FactorModel: _model, Objective | Balanced: _objective, Solver: SOLVER.offer,
-    Reading: _source,
+# In the order in which options are added, because a duplicate flag is renamed.
+_PARTS: dict[Any, Callable[[Parser, Sequence[str]], Factory]] = {
+    Report: _report, FactorModel: _model, Objective | Balanced: _objective,
+    Solver: SOLVER.add_options, Reading: _source,
 }  # fmt: skip
 
 
 def run_command(name: str, function: Callable[..., None], words: Sequence[str]) -> None:
-    """Call the function of a command with what was typed.
+    """Call the function of a command with the given words.
 
-    Parameters with a type of `_PARTS` are made from options of their own. Of the others, those that
-    are keyword-only are options, and the rest positional.
+    Parameters with a type in `_PARTS` are created from the options of that part. Other parameters
+    are options if they are keyword-only, and positional otherwise.
     """
     if "" not in sys.path:
-        sys.path.append("")  # as for `python -m`, but last: for classes in the current folder
+        sys.path.append("")  # For classes in the current folder; last, unlike `python -m`.
     texts, hints = documentation(function), get_type_hints(function)
     parser = Parser(name, texts[""])
     parameters = inspect.signature(function).parameters
     plain = [key for key in parameters if hints[key] not in _PARTS]
     positional = [key for key in plain if parameters[key].kind is not parameters[key].KEYWORD_ONLY]
     for key in positional:
-        parser.offer_positional(key, texts[key], several=hints[key] == list[str])
-    parser.offer("command", options_of(function, skip=positional))
+        parser.add_positional(key, texts[key], several=hints[key] == list[str])
+    parser.add_options("command", options_of(function, skip=positional))
     keys = {hint: key for key, hint in hints.items()}
-    makers = {keys[kind]: part(parser, words) for kind, part in _PARTS.items() if kind in keys}
-    typed = parser.typed(words)
-    others = [table.values() for part, table in parser.offered.items() if part != "reading"]
-    with in_terms_of([*chain(*others)]):
-        made = {key: make(typed) for key, make in makers.items()}
-        function(**made, **typed[""], **typed["command"])
+    factories = {keys[kind]: part(parser, words) for kind, part in _PARTS.items() if kind in keys}
+    parsed = parser.parse_words(words)
+    others = [table.values() for part, table in parser.options.items() if part != "reading"]
+    with translate_errors([*chain(*others)]):
+        instances = {key: make(parsed) for key, make in factories.items()}
+        function(**instances, **parsed[""], **parsed["command"])
 
 
 def load_model(path: Path, classes: list[str] | None = None) -> FactorModel:
@@ -283,7 +289,7 @@ def load_model(path: Path, classes: list[str] | None = None) -> FactorModel:
     path : Path
         The file.
     classes : list of str, optional
-        Class of your own that the model was made with, as module:Class; can be repeated.
+        Custom class of the model, as module:Class; can be repeated.
     """
     check_is_model(path)
     found = []

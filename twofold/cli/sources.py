@@ -1,4 +1,4 @@
-"""SOURCE: databases and files of pairs, recognised by their names and first bytes."""
+"""SOURCE: databases and files of pairs, identified by their names and first bytes."""
 
 import inspect
 import zipfile
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold import io
-from twofold.cli.options import Option, check_owners, in_terms_of, options_of, with_owners
+from twofold.cli.options import Option, check_owners, options_of, translate_errors, with_owners
 from twofold.data import Pairings
 from twofold.exceptions import InvalidInputError
 
@@ -24,7 +24,7 @@ SOURCE_HELP = (
 )
 
 Reading = Callable[..., Pairings]
-"""Reads SOURCE with the options that were typed; arguments replace them, and None removes one."""
+"""Reads SOURCE with the given options; arguments override options, and None removes one."""
 
 _SQL, _CSV, _PARQUET = "an SQLite database", "a CSV file", "a Parquet file"
 _NPZ, _MTX = "a .npz file", "a Matrix Market file"
@@ -38,10 +38,10 @@ _SUFFIXES = {
     ".parquet": _PARQUET, ".npz": _NPZ, ".mtx": _MTX, ".json": _MPD,
     ".twofold": _MODEL,
 }  # fmt: skip
-_HELP = {  # where the docstring describes what only Python can give or see
-    "where": 'Which pairs to read: a condition in SQL, such as "pid < 10000".',
-    "on_null": "What to do with a pair with a NULL id: stop with an error, or leave it out.",
-    "delimiter": "What separates fields; by default a tab in .tsv, or a comma.",
+_HELP = {  # for docstrings that describe Python objects
+    "where": 'SQL condition for the pairs to read, such as "pid < 10000".',
+    "on_null": "Treatment of pairs with a NULL id: raise an error or drop them.",
+    "delimiter": "Separator of fields; by default a tab for .tsv, otherwise a comma.",
 }
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _FIRST_BYTES = {
@@ -52,26 +52,26 @@ _FIRST_BYTES = {
 def read_source(
     source: str, options: Mapping[str, Option], /, *, progress: bool = False, **given: Any
 ) -> Pairings:
-    """Read pairs from a database or a file, with arguments for the reader of its kind.
+    """Read pairs from a database or a file, with arguments for its reader.
 
     Raises
     ------
     TwofoldError
-        If the source cannot be recognised or read, or its reader does not have an argument.
+        If the source is of unknown kind or cannot be read, or an argument is not supported.
     """
-    kind, place = _recognised(source)
+    kind, argument = _kind_and_argument(source)
     owner, reader = _OWNERS[kind], _readers()[kind]
     given = {name: value for name, value in given.items() if value is not None}
-    shown = "SOURCE is a database" if "://" in source else f"{source} is {kind}"
-    check_owners(options, given, owner, shown)
+    description = "SOURCE is a database" if "://" in source else f"{source} is {kind}"
+    check_owners(options, given, owner, description)
     if "progress" in inspect.signature(reader).parameters:
         given["progress"] = progress
     if kind == _CSV and ".tsv" in Path(source).suffixes:
         given.setdefault("delimiter", "\t")
-    if given.get("delimiter") == r"\t":  # as a backslash and a letter
+    if given.get("delimiter") == r"\t":  # typed as a backslash and a letter
         given["delimiter"] = "\t"
-    with in_terms_of(options.values()):
-        pairings: Pairings = reader(place, **given)
+    with translate_errors(options.values()):
+        pairings: Pairings = reader(argument, **given)
     return pairings
 
 
@@ -86,7 +86,7 @@ def _readers() -> dict[str, Callable[..., Any]]:
 def reader_options() -> dict[str, Option]:
     """Return the options of all readers, each with the kinds of source that have it."""
     skip = ("source", "path", "paths", "progress")
-    flags = {"weight": "--weight-column"}  # --weight is that of the regulariser
+    flags = {"weight": "--weight-column"}  # --weight belongs to the regulariser
     return with_owners(
         {
             _OWNERS[kind]: options_of(reader, skip=skip, flags=flags, help=_HELP)
@@ -95,8 +95,8 @@ def reader_options() -> dict[str, Option]:
     )
 
 
-def _recognised(source: str) -> tuple[str, Any]:
-    """Return what a source is and what its reader is given."""
+def _kind_and_argument(source: str) -> tuple[str, Any]:
+    """Return the kind of a source and the argument of its reader."""
     if "://" in source:
         return _SQL, database_url(source)
     if not source:
@@ -106,15 +106,15 @@ def _recognised(source: str) -> tuple[str, Any]:
         return _kind_of_folder(path)
     kind = _kind_of_file(path)
     if kind is None or kind not in _OWNERS:
-        is_what = f"is {kind}" if kind else "is of no kind that twofold reads"
-        raise InvalidInputError(f"{source!r} {is_what}; SOURCE can be: {SOURCE_HELP}")
+        problem = f"is {kind}" if kind else "is of unknown kind"
+        raise InvalidInputError(f"{source!r} {problem}; SOURCE can be: {SOURCE_HELP}")
     return kind, database_url(source) if kind == _SQL else path
 
 
 def _kind_of_folder(folder: Path) -> tuple[str, Path]:
-    for place in (folder, folder / "data"):  # where the distributed zip has the slices
-        if any(place.glob("mpd.slice.*")):
-            return _MPD, place
+    for argument in (folder, folder / "data"):  # the folder of the slices in the distributed zip
+        if any(argument.glob("mpd.slice.*")):
+            return _MPD, argument
     if any(folder.rglob("*.parquet")):
         return _PARQUET, folder
     raise InvalidInputError(
@@ -124,17 +124,17 @@ def _kind_of_folder(folder: Path) -> tuple[str, Path]:
 
 
 def _kind_of_file(path: Path) -> str | None:
-    """Return what a file is by the suffix of its name, or else by its first bytes."""
+    """Return the kind of a file by its suffix or, without a known one, by its first bytes."""
     by_name = _kind_by_name(path)
     if any(letter in str(path) for letter in "*?[") and not path.exists():
-        return by_name  # a pattern of slices
-    by_content = _content(path)
+        return by_name  # a glob pattern of slices
+    by_content = _kind_by_content(path)
     if by_content == _MODEL or not by_name:
         return by_content
-    is_guess = by_content in (_CSV, _MPD) and by_name in (_CSV, _MPD, _MTX)  # all of them text
-    if by_content not in (None, by_name) and not is_guess:
+    is_ambiguous = by_content in (_CSV, _MPD) and by_name in (_CSV, _MPD, _MTX)  # text formats
+    if by_content not in (None, by_name) and not is_ambiguous:
         raise InvalidInputError(
-            f"{str(path)!r} is {by_content}, not {by_name} as its name says: rename it"
+            f"{str(path)!r} is {by_content}, but has the suffix of {by_name}: rename it"
         )
     return by_name
 
@@ -146,20 +146,20 @@ def _kind_by_name(path: Path) -> str | None:
 
 
 def check_is_model(path: Path) -> None:
-    """Raise if a file is certainly no model and no checkpoint."""
-    kind = _content(path)
+    """Raise if the first bytes exclude that a file is a model or a checkpoint."""
+    kind = _kind_by_content(path)
     if kind not in (None, _MODEL):
         raise InvalidInputError(f"{str(path)!r} is {kind}, not a file that `twofold fit` wrote")
 
 
-def _content(path: Path) -> str | None:
-    """Return what a file is by its first bytes, or None."""
+def _kind_by_content(path: Path) -> str | None:
+    """Return the kind of a file by its first bytes, or None if it is unknown."""
     if path.is_dir():
         raise InvalidInputError(f"{str(path)!r} is a folder: give a file")
     try:
         if not path.is_file():
             path.stat()
-            return None  # a pipe, which can be read only once
+            return None  # A pipe can be read only once.
         with open(path, "rb") as file:
             start = file.read(4096)
     except OSError as error:
@@ -167,7 +167,7 @@ def _content(path: Path) -> str | None:
             raise InvalidInputError(f"there is no file {str(path)!r}: check the path") from error
         raise InvalidInputError(f"cannot read {str(path)!r}: {error.strerror}") from error
     if not start:
-        raise InvalidInputError(f"{str(path)!r} is empty: there is nothing to read")
+        raise InvalidInputError(f"{str(path)!r} is empty: give another file")
     for first, kind in _FIRST_BYTES.items():
         if start.startswith(first):
             return kind
@@ -183,7 +183,7 @@ def _content_of_zip(path: Path) -> str | None:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
     except (OSError, zipfile.BadZipFile):
-        return None  # the reader says what is damaged
+        return None  # The reader raises a detailed error.
     if "col_factors.npy" in names:
         return _MODEL
     if any("mpd.slice." in name for name in names):
@@ -192,25 +192,25 @@ def _content_of_zip(path: Path) -> str | None:
 
 
 def database_url(text: str, *, create: bool = False) -> "URL":
-    """Return the URL of a database; a path is that of an SQLite file.
+    """Return the URL of a database from a URL or the path of an SQLite file.
 
-    An SQLite file that exists must be one, or may be empty with ``create``.
+    An existing file must be an SQLite database or, with ``create``, empty.
     """
     from sqlalchemy.engine import URL, make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
         url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
-    except (ArgumentError, ValueError) as error:  # the text may hold a password: not shown
+    except (ArgumentError, ValueError) as error:  # The text may contain a password.
         raise InvalidInputError(
-            "the database URL is not of the form dialect://user:password@host:port/name, for "
-            "instance sqlite:///my.db or postgresql+psycopg://me@localhost/music"
+            "the database URL is invalid: give dialect://user:password@host:port/name, for example "
+            "sqlite:///my.db or postgresql+psycopg://me@localhost/music"
         ) from error
     path = Path(url.database or "") if url.get_backend_name() == "sqlite" else Path()
     is_new = not path.exists() or (create and path.is_file() and not path.stat().st_size)
     if not path.name or (is_new and not create):
         return url
-    kind = _kind_by_name(path) if is_new else _content(path)
+    kind = _kind_by_name(path) if is_new else _kind_by_content(path)
     if kind not in (None, _SQL):
         name, verb = repr(str(path)), "is named like" if is_new else "is"
         advice = "give another" if create or kind == _MODEL else f"give {name} as SOURCE"

@@ -1,4 +1,4 @@
-"""The objective, its losses and its regularisers."""
+"""The objective function with its losses and regularisers."""
 
 from twofold.objective.balanced import Balanced
 from twofold.objective.losses import HuberLoss, LogisticLoss, Loss, SquaredLoss

@@ -1,7 +1,7 @@
-"""Machine-code addresses of a user's own formulas, for the kernels' `EXTERNAL` code.
+"""Addresses of the machine code of a user's own formulas, for the `EXTERNAL` code of the kernels.
 
-The method is compiled with `self` replaced by a named tuple of the dataclass's numbers, because
-numba supports named tuples and not arbitrary objects.
+A method is compiled with `self` replaced by a named tuple of the fields of the dataclass, because
+numba supports named tuples but not arbitrary objects.
 """
 
 from collections import namedtuple
@@ -24,13 +24,13 @@ _ADDRESSES: dict[tuple[type, str, tuple[Any, ...]], int] = {}
 _KEEP_ALIVE: list[Any] = []
 
 
-def _to_float(x):  # numba compares the names of the parameters, annotations included
+def _to_float(x):  # Without annotations, because numba compares the signatures.
     return float(x)
 
 
 @overload(_to_float)
 def _to_float_compiled(x):
-    # np.where and friends turn scalars into 0-d arrays inside numba.
+    # In numba, functions such as np.where convert scalars to 0-d arrays.
     if isinstance(x, types.Array):
         return lambda x: np.float64(x.item())
     return lambda x: np.float64(x)
@@ -42,7 +42,7 @@ def address_of(owner: Any, method: str) -> int:
     Raises
     ------
     InvalidInputError
-        If numba cannot compile the method, with its reason.
+        If numba cannot compile the method.
     """
     numbers = tuple((field.name, getattr(owner, field.name)) for field in fields(owner))
     key = (type(owner), method, numbers)
@@ -53,7 +53,7 @@ def address_of(owner: Any, method: str) -> int:
 
 
 def kernel_code(owner: Any) -> int:
-    """Return the code of a built-in formula, not inherited: a subclass may have changed it."""
+    """Return the code of a class, not inherited, because a subclass may have another formula."""
     code: int = vars(type(owner)).get("kernel_code", EXTERNAL)
     return code
 
@@ -66,22 +66,22 @@ def _compile(owner: Any, method: str, numbers: dict[str, Any]) -> int:
         CALLABLES.append((lambda a, b: float(bound(a))) if takes_one else bound)
         return len(CALLABLES) - 1
     compiled = numba.njit(error_model="numpy")(function)
-    # A closure constant: numba freezes the numbers into the machine code.
-    me = namedtuple(type(owner).__name__, numbers)(**numbers)
+    # A closure variable, so that numba compiles the numbers as constants.
+    parameters = namedtuple(type(owner).__name__, numbers)(**numbers)
     if takes_one:
 
         def formula(a: float, b: float) -> float:
             try:
-                return _to_float(compiled(me, a))
+                return _to_float(compiled(parameters, a))
             except Exception:
-                return np.nan  # What a kernel calls cannot raise.
+                return np.nan  # Functions called by kernels cannot raise.
     else:
 
         def formula(a: float, b: float) -> float:
             try:
-                return _to_float(compiled(me, a, b))
+                return _to_float(compiled(parameters, a, b))
             except Exception:
-                return np.nan  # What a kernel calls cannot raise.
+                return np.nan  # Functions called by kernels cannot raise.
 
     try:
         c_function = numba.cfunc(types.float64(types.float64, types.float64))(formula)

@@ -1,4 +1,4 @@
-"""The value and the gradient of an objective at a point, by one pass over the stored entries."""
+"""Value and gradient of an objective at a point, computed in one pass over the stored entries."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_point", "gradient_of_batch", "gramian", "multiplied", "value_and_gradient"]
 
 Array = NDArray[Any]
-_ALL = np.empty(0, np.int64)
+_ALL_ROWS = np.empty(0, np.int64)
 
 
 def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
-    """Return the point with the objective there; not finite if a factor is not.
+    """Return the point with its objective value, which is not finite if a factor is not.
 
-    The sums run over fixed tasks and are added in order, in float64: the bits do not depend on the
-    number of threads.
+    The sums of fixed tasks are added in order in float64, so the result is bitwise independent of
+    the number of threads.
     """
     threads = check_n_threads(n_threads)
     rows, cols = problem.rows, problem.col_margin
-    sums, col_sums = _sums(rows.bounds), _sums(cols.bounds)
+    sums, col_sums = _new_sums(rows.bounds), _new_sums(cols.bounds)
     run(
         evaluate.value_rows, len(sums), threads, rows.bounds, rows.entries, problem.loss_call,
         problem.penalty_call, point.rows, point.cols, sums,
@@ -51,11 +51,11 @@ def value_and_gradient(
     rate: float = 0.0,
     penalty: PenaltyCall | None = None,
 ) -> tuple[Point, Array, Array]:
-    """Return the point with the objective there, and the gradient by P and by Q.
+    """Return the point with its objective value, and the gradients with respect to P and Q.
 
-    Both are padded as the point is, and in its dtype. A regulariser that is not smooth has no part
-    in the gradient. With a rate > 0 it is the factors after a proximal step of that length against
-    the gradient that are returned instead of it. ``penalty`` replaces that of the problem.
+    The gradients have the padding and dtype of the point and do not include a regulariser that is
+    not smooth. With a rate > 0, the factors after a proximal gradient step of that length are
+    returned instead. ``penalty`` replaces the penalty of the problem.
     """
     threads = check_n_threads(n_threads)
     penalty = penalty or problem.penalty_call
@@ -63,13 +63,16 @@ def value_and_gradient(
     grams = _grams(problem, point, threads)
     step = Step(penalty, float(rate), bool(grams))
     slopes = np.empty(problem.n_entries, P.dtype)
-    by_P, sums = _gradient_side(problem, rows, (P, Q), step, grams[1:], slopes, threads)
-    by_Q, col_sums = _pulled(problem, Q, grams[:1], 1.0, threads), _sums(cols.bounds)
+    dP, sums = _gradient_side(problem, rows, (P, Q), step, grams[1:], slopes, threads)
+    dQ, col_sums = (
+        _unobserved_gradient(problem, Q, grams[:1], 1.0, threads),
+        _new_sums(cols.bounds),
+    )
     run(
         evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
-        problem.column_order, slopes, step, Q, P, col_sums, by_Q,
+        problem.column_order, slopes, step, Q, P, col_sums, dQ,
     )  # fmt: skip
-    return point.with_value(_value(problem, grams, sums, col_sums)), by_P, by_Q
+    return point.with_value(_value(problem, grams, sums, col_sums)), dP, dQ
 
 
 def gradient_of_batch(
@@ -80,7 +83,8 @@ def gradient_of_batch(
     Parameters
     ----------
     batch : tuple of Side
-        The entries, by row and by column. Batches add up to the whole gradient.
+        The entries by row and by column. The gradients of the batches of an epoch sum to the whole
+        gradient.
     """
     threads = check_n_threads(n_threads)
     P, Q, grams = point.rows, point.cols, _grams(problem, point, threads)
@@ -91,7 +95,7 @@ def gradient_of_batch(
 
 
 def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
-    """Return P'P and Q'Q, or nothing if a0 is 0."""
+    """Return P'P and Q'Q, or an empty list if a0 is 0."""
     if not problem.objective.unobserved_weight:
         return []
     return [gramian(point.rows, threads), gramian(point.cols, threads)]
@@ -106,10 +110,10 @@ def _gradient_side(
     slopes: Array,
     threads: int,
 ) -> tuple[Array, Array]:
-    """Return the gradient by the factors of a side, the first, and the sums of its tasks."""
+    """Return the gradient with respect to ``factors[0]`` and the sums of the tasks of its side."""
     own, other = factors
     share = side.entries.indices.size / problem.n_entries if problem.n_entries else 1.0
-    out, sums = _pulled(problem, own, gram, share, threads), _sums(side.bounds)
+    out, sums = _unobserved_gradient(problem, own, gram, share, threads), _new_sums(side.bounds)
     entries = side.entries
     if share != 1.0:
         entries = entries._replace(scale=entries.scale * share)
@@ -120,21 +124,21 @@ def _gradient_side(
     return out, sums
 
 
-def _pulled(
+def _unobserved_gradient(
     problem: "Problem", factors: Array, gram: list[Array], share: float, threads: int
 ) -> Array:
-    """Return a share of the gradient of a0 |P Q'|^2 by one side's factors; undefined if a0 = 0.
+    """Return a share of the gradient of a0 |P Q'|^2 with respect to the factors of one side.
 
-    ``gram`` is the Gramian of the other side's factors.
+    ``gram`` contains the Gramian of the other side. If it is empty, the result is uninitialised.
     """
     out = empty_aligned(factors.shape, factors.dtype)
     for G in gram:
-        pull = 2.0 * share * problem.objective.unobserved_weight * G
-        multiplied(factors, pull.astype(factors.dtype), out, threads)
+        scaled_gram = 2.0 * share * problem.objective.unobserved_weight * G
+        multiplied(factors, scaled_gram.astype(factors.dtype), out, threads)
     return out
 
 
-def _sums(bounds: NDArray[np.int64]) -> NDArray[np.float64]:
+def _new_sums(bounds: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.zeros((bounds.size - 1, 3))
 
 
@@ -152,10 +156,10 @@ def _ordered_sum(values: Array) -> float:
 
 
 def gramian(factors: Array, threads: int) -> NDArray[np.float64]:
-    """Return F'F in float64, shape (width, width); the same bits at any number of threads."""
+    """Return F'F in float64, bitwise independent of the number of threads."""
     n, k = factors.shape
     n_tasks = max(1, min(n // 4096, (1 << 24) // (k * k), 64))
-    # Rows that are a large power of two apart share few sets of the cache.
+    # With a large power of two as leading dimension, the rows would map to few cache sets.
     partial = np.zeros((n_tasks, k, k + (8 if k % 16 == 0 else 16)))
     run(products.gramian, n_tasks, threads, factors, partial)
     total = np.zeros((k, k))
@@ -165,9 +169,9 @@ def gramian(factors: Array, threads: int) -> NDArray[np.float64]:
 
 
 def multiplied(
-    factors: Array, B: Array, out: Array, threads: int, rows: NDArray[np.int64] = _ALL
+    factors: Array, B: Array, out: Array, threads: int, rows: NDArray[np.int64] = _ALL_ROWS
 ) -> None:
-    """Set out[rows] = F[rows] B, by default of all rows; see `products.multiply`."""
+    """Set out[rows] = F[rows] B, by default for all rows; see `products.multiply`."""
     if address(B) % LINE:
         B = aligned_copy(B, B.dtype)
     n = rows.size or factors.shape[0]

@@ -1,7 +1,7 @@
 """Losses l(r, x) of a stored target r and a prediction x = p . q.
 
-A loss of your own is a frozen dataclass with two formulas; every solver but ALS accepts it. The
-formulas are compiled by numba, so they use the numbers in `self`, `math` and `numpy`::
+A custom loss is a frozen dataclass with two methods. It is supported by every solver except ALS.
+The methods are compiled by numba and may use the numbers in `self`, `math` and `numpy`::
 
     @dataclass(frozen=True)
     class LogCosh(Loss):
@@ -30,7 +30,7 @@ __all__ = ["HuberLoss", "LogisticLoss", "Loss", "SquaredLoss"]
 
 
 class Loss(ABC):
-    """A differentiable loss of one stored entry; subclasses are frozen dataclasses.
+    """Base class of differentiable losses; subclasses are frozen dataclasses.
 
     `value` and `derivative` must accept both floats and arrays.
     """
@@ -47,11 +47,11 @@ class Loss(ABC):
 
     @property
     def kernel_parameter(self) -> float:
-        """The one number that a built-in loss hands to its kernel."""
+        """The parameter of a built-in loss for the kernels."""
         return 0.0
 
     def valid_targets(self, targets: Any) -> Any:
-        """Return a bool array that tells which targets this loss can be used with.
+        """Return a bool array that is True for the targets that this loss supports.
 
         Parameters
         ----------
@@ -62,13 +62,19 @@ class Loss(ABC):
 
     @property
     def targets_text(self) -> str:
-        """What `valid_targets` accepts, in words, for error messages."""
+        """Description of the targets that `valid_targets` accepts, for error messages."""
         return "any finite number"
 
 
 @dataclass(frozen=True)
 class SquaredLoss(Loss):
-    """l(r, x) = (r - x)^2: no factor 1/2. The default, and the only loss of ALS."""
+    """l(r, x) = (r - x)^2, without a factor 1/2. It is the default and the only loss of ALS.
+
+    Examples
+    --------
+    >>> SquaredLoss().value(1.0, 0.5)
+    0.25
+    """
 
     kernel_code: ClassVar[int] = formulas.SQUARED
 
@@ -84,21 +90,27 @@ class SquaredLoss(Loss):
 
 @dataclass(frozen=True)
 class HuberLoss(Loss):
-    """l(r, x) = d^2 for d = |r - x| <= delta, and delta (2d - delta) beyond.
+    """l(r, x) = d^2 for d = |r - x| <= delta, and delta (2d - delta) otherwise.
 
-    The squared loss near the target and a straight line far from it, so that outliers pull less
-    (Huber, Robust Estimation of a Location Parameter, 1964; twice the formula there, as there is
-    no factor 1/2 here).
+    The loss is quadratic near the target and linear far from it, which reduces the influence of
+    outliers (Huber, Robust Estimation of a Location Parameter, 1964; twice the formula there,
+    because there is no factor 1/2 here).
 
     Parameters
     ----------
     delta : float, default 1.0
-        Where the line begins, > 0, in the unit of the targets.
+        Distance from which on the loss is linear, > 0, in the unit of the targets.
 
     Raises
     ------
     InvalidInputError
         If delta is not a positive finite number.
+
+    Examples
+    --------
+    >>> loss = HuberLoss(delta=1.0)
+    >>> float(loss.value(0.0, 0.5)), float(loss.value(0.0, 3.0))
+    (0.25, 5.0)
     """
 
     delta: float = 1.0
@@ -110,7 +122,7 @@ class HuberLoss(Loss):
 
     @property
     def kernel_parameter(self) -> float:
-        """The delta."""
+        """Delta."""
         return float(self.delta)
 
     def value(self, target: Any, prediction: Any) -> Any:
@@ -129,8 +141,13 @@ class HuberLoss(Loss):
 class LogisticLoss(Loss):
     """l(r, x) = log(1 + exp(-r x)) for targets r in {-1, +1}.
 
-    With ``data="ones"`` and ``data="weights"`` every target is +1. Zeros are not accepted as
-    targets: map {0, 1} to {-1, +1} first.
+    With ``data="ones"`` and ``data="weights"`` every target is +1. Targets of 0 are invalid: map
+    {0, 1} to {-1, +1} first.
+
+    Examples
+    --------
+    >>> float(LogisticLoss().value(1.0, 0.0).round(4))
+    0.6931
     """
 
     kernel_code: ClassVar[int] = formulas.LOGISTIC
@@ -142,14 +159,14 @@ class LogisticLoss(Loss):
     def derivative(self, target: Any, prediction: Any) -> Any:
         """Return -target / (1 + exp(target prediction))."""
         margin = target * prediction
-        shrunk = np.exp(-np.abs(margin))
-        return -target * np.where(margin < 0.0, 1.0, shrunk) / (1.0 + shrunk)
+        exp_margin = np.exp(-np.abs(margin))
+        return -target * np.where(margin < 0.0, 1.0, exp_margin) / (1.0 + exp_margin)
 
     def valid_targets(self, targets: Any) -> Any:
-        """Tell which targets are -1 or +1."""
+        """Return a bool array that is True for targets of -1 and +1."""
         return np.abs(targets) == 1.0
 
     @property
     def targets_text(self) -> str:
-        """In words: -1 or +1."""
+        """Description of the valid targets."""
         return "-1 or +1"

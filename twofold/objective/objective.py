@@ -1,4 +1,4 @@
-"""The objective: one formula that every solver minimises and every comparison is scored by."""
+"""The objective function, which all solvers minimise and all comparisons evaluate."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -25,7 +25,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Objective(Terms):
-    """The function of two factors that twofold minimises.
+    """The objective function of two factors that the solvers minimise.
 
     .. code-block:: text
 
@@ -33,9 +33,9 @@ class Objective(Terms):
                  + a0  sum over U         (p_u . q_i)^2
                  + lam [ sum_u s_u phi(p_u)  +  sum_i s_i phi(q_i) ]
 
-    P has shape (n_rows, n_factors) and Q (n_cols, n_factors). There is no factor 1/2, no average
-    and no other scale. phi(p) is |p|^2 for `L2`, and s_u = (n_u + a0 n_cols)^exponent with n_u the
-    summed weight of row u; s_i = (n_i + a0 n_rows)^exponent.
+    P has shape (n_rows, n_factors) and Q (n_cols, n_factors). There is no factor 1/2 and no
+    averaging. phi(p) is |p|^2 for `L2`, and s_u = (n_u + a0 n_cols)^exponent, where n_u is the sum
+    of the weights of row u; s_i = (n_i + a0 n_rows)^exponent.
 
     Parameters
     ----------
@@ -44,23 +44,23 @@ class Objective(Terms):
     regularizer : Regularizer, default L2(0.005, exponent=0.0)
         lam, phi and the exponent.
     data : {"ones", "targets", "weights", "signed"}, default "ones"
-        How stored values are read: not at all (r = 1, w = 1), as targets (r = value, w = 1), as
-        weights (r = 1, w = value >= 0: a confidence, or how often the pair occurs), or as signed
-        confidences (r = 1, w = value, or r = 0, w = |value| where value < 0: a dislike). With
-        "ones" and "targets", weights can be given beside the matrix. An entry of weight 0 counts as
-        not stored, a target of 0 is a stored entry, and an entry stored twice counts twice.
+        Interpretation of the stored values: ignored (r = 1, w = 1), targets (r = value, w = 1),
+        weights (r = 1, w = value >= 0, such as a confidence or a count), or signed confidences
+        (r = 1, w = value if value >= 0, and r = 0, w = |value| otherwise, such as a dislike). With
+        "ones" and "targets", separate weights can be given. An entry of weight 0 is not stored, an
+        entry with target 0 is stored, and an entry that is stored twice counts twice.
     unobserved_weight : float, default 0.0
-        a0 >= 0, the weight of predicting something where nothing is stored.
+        a0 >= 0, the weight of the squared predictions of the cells in U.
     unobserved : {"all", "missing"}, default "all"
-        U: every cell (Rendle et al. 2021, arXiv 2110.14037), or every cell that is not stored (Hu,
-        Koren & Volinsky 2008). The sum is never formed: over all cells it is <P'P, Q'Q>.
+        U: all cells (Rendle et al. 2021, arXiv 2110.14037), or all cells that are not stored (Hu,
+        Koren & Volinsky 2008). The sum over all cells is computed as <P'P, Q'Q>.
     nonnegative : bool, default False
         Minimise over factors >= 0 only.
 
     Raises
     ------
     InvalidInputError
-        If a parameter is not one of these.
+        If a parameter is invalid.
 
     Examples
     --------
@@ -139,9 +139,7 @@ class Objective(Terms):
         weights: Any = None,
         n_threads: int | None = None,
     ) -> ObjectiveValue:
-        """Evaluate F, accumulated in float64 for any dtype of the factors.
-
-        The bits are the same at any number of threads.
+        """Evaluate F in float64, for any dtype of the factors.
 
         Parameters
         ----------
@@ -154,7 +152,7 @@ class Objective(Terms):
         weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
             A weight >= 0 for each stored entry, as for `Solver.solve`.
         n_threads : int, optional
-            Default: all.
+            Default: all. The result is bitwise independent of it.
 
         Returns
         -------
@@ -164,7 +162,7 @@ class Objective(Terms):
         Raises
         ------
         InvalidInputError
-            If shapes do not fit or a number is not finite.
+            If shapes do not match or a number is not finite.
         """
         problem = Problem.of(self, matrix, weights)
         P, Q = _float_factors(problem, row_factors, col_factors)
@@ -179,7 +177,7 @@ class Objective(Terms):
         weights: Any = None,
         n_threads: int | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate the gradient of F in float64; where phi has a kink, a subgradient.
+        """Evaluate the gradient of F in float64, or a subgradient where phi has a kink.
 
         Parameters
         ----------
@@ -189,13 +187,13 @@ class Objective(Terms):
         Returns
         -------
         tuple of ndarray of float64
-            dF/dP, shape (n_rows, n_factors), and dF/dQ, shape (n_cols, n_factors). A user's own
-            regulariser without a derivative is left out.
+            dF/dP, shape (n_rows, n_factors), and dF/dQ, shape (n_cols, n_factors). A custom
+            regulariser without a derivative is not included.
 
         Raises
         ------
         InvalidInputError
-            If shapes do not fit or a number is not finite.
+            If shapes do not match or a number is not finite.
         """
         problem = Problem.of(self, matrix, weights)
         P, Q = _float_factors(problem, row_factors, col_factors)

@@ -1,4 +1,4 @@
-"""`Point`: both factors in the layout of the kernels, and the objective there."""
+"""`Point`: both factors in the layout of the kernels, with the value of the objective."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,14 +14,20 @@ __all__ = ["ObjectiveValue", "Point", "padded_factors"]
 
 @dataclass(frozen=True)
 class ObjectiveValue:
-    """The three sums of the objective, in float64, and their total."""
+    """The three terms of the objective, in float64, and their sum.
+
+    Examples
+    --------
+    >>> ObjectiveValue(loss=1.0, unobserved=0.5, penalty=0.25).total
+    1.75
+    """
 
     loss: float
-    """Sum over stored entries of w l(r, p.q)."""
+    """Sum of w l(r, p.q) over the stored entries."""
     unobserved: float
     """a0 times the sum of (p.q)^2 over all cells, or over the cells that are not stored."""
     penalty: float
-    """lam times the sum of s_u phi over both sides."""
+    """lam times the sum of s_u phi over the rows and columns."""
 
     @property
     def total(self) -> float:
@@ -36,11 +42,17 @@ class Point:
     Parameters
     ----------
     rows, cols : ndarray, shape (n_rows, width) and (n_cols, width)
-        P and Q with columns of zeros up to a multiple of 8, as the kernels take them.
+        P and Q, padded with zeros to a multiple of 8 columns.
     n_factors : int
-        k.
+        The rank k.
     value : ObjectiveValue, optional
-        The objective there, where it is known.
+        The value of the objective, if it was evaluated.
+
+    Examples
+    --------
+    >>> point = Point.of(np.ones((3, 2)), np.ones((4, 2)))
+    >>> point.rows.shape, point.row_factors.shape
+    ((3, 8), (3, 2))
     """
 
     rows: NDArray[Any]
@@ -50,7 +62,7 @@ class Point:
 
     @classmethod
     def of(cls, P: NDArray[Any], Q: NDArray[Any], value: ObjectiveValue | None = None) -> Self:
-        """Make a point of factors of shape (n, k); arrays that fit are not copied."""
+        """Create a point from factors of shape (n, k); padded, aligned arrays are not copied."""
         return cls(padded_factors(P), padded_factors(Q), P.shape[1], value)
 
     @cached_property
@@ -65,29 +77,29 @@ class Point:
 
     def with_zeros(self, rows: NDArray[np.bool_], cols: NDArray[np.bool_]) -> Self:
         """Return the point with some rows and columns set to zero."""
-        factors = []
-        for own, mask in ((self.rows, rows), (self.cols, cols)):
-            copy = own
+        padded = []
+        for factors, mask in ((self.rows, rows), (self.cols, cols)):
+            copy = factors
             if mask.any():
-                copy = empty_aligned(own.shape, own.dtype)
-                copy[...] = own
+                copy = empty_aligned(factors.shape, factors.dtype)
+                copy[...] = factors
                 copy[mask] = 0.0
-            factors.append(copy)
-        return replace(self, rows=factors[0], cols=factors[1], value=None)
+            padded.append(copy)
+        return replace(self, rows=padded[0], cols=padded[1], value=None)
 
     def with_value(self, value: ObjectiveValue) -> Self:
-        """Return the point with its objective."""
+        """Return the point with its value."""
         return replace(self, value=value)
 
 
 def padded_factors(factors: NDArray[Any]) -> NDArray[Any]:
-    """Return factors with columns of zeros up to a multiple of 8, aligned to cache lines.
+    """Return factors padded with zeros to a multiple of 8 columns and aligned to cache lines.
 
-    They are copied only if they are not so already.
+    They are copied only if necessary.
     """
     n, k = factors.shape
-    fits = k % 8 == 0 and factors.flags.c_contiguous and factors.flags.writeable
-    if fits and address(factors) % LINE == 0 and factors.size:
+    is_padded = k % 8 == 0 and factors.flags.c_contiguous and factors.flags.writeable
+    if is_padded and address(factors) % LINE == 0 and factors.size:
         return factors
     copy = empty_aligned((n, max(k + -k % 8, 8)), factors.dtype)
     copy[:, :k], copy[:, k:] = factors, 0.0

@@ -1,4 +1,4 @@
-"""`Problem`: an objective together with a matrix, checked once and laid out for kernels."""
+"""`Problem`: an objective with a matrix that is validated and converted for the kernels."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,28 +16,35 @@ from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
-from twofold.objective.side import Margin, Side, pick
+from twofold.objective.side import Margin, Side, select_entries
 from twofold.objective.terms import Terms
 
 __all__ = ["Problem"]
 
 Array = NDArray[Any]
-_NONE = np.empty(0)
+_EMPTY = np.empty(0)
 _NO_REPEATS = np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An objective and a matrix; it never changes. Made by `of`.
+    """An objective with a matrix, immutable. Use `of` to create one.
 
     Parameters
     ----------
     objective : Terms
-        What to minimise: an `Objective`.
+        The objective to minimise, an `Objective`.
     shape : tuple of int
         (n_rows, n_cols).
     rows : Side
         The entries by row, in ascending order of the column.
+
+    Examples
+    --------
+    >>> from twofold import Objective
+    >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+    >>> problem.shape, problem.n_entries, problem.cols.counts
+    ((2, 3), 4, array([1, 2, 1]))
     """
 
     objective: Terms
@@ -46,15 +53,15 @@ class Problem:
 
     @classmethod
     def of(cls, objective: Terms, matrix: Any, weights: Any = None) -> Self:
-        """Check a matrix and lay it out.
+        """Validate and convert a matrix.
 
         Parameters
         ----------
         objective : Objective
-            What to minimise.
+            The objective to minimise.
         matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
-            The stored entries; not changed. Repeated entries stay repeated, and an entry of weight
-            0 is left out.
+            The stored entries; not modified. Repeated entries are not summed, and entries of weight
+            0 are removed.
         weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
             A weight >= 0 for each stored entry, with ``data="ones"`` or ``"targets"``: a matrix of
             the same entries, or numbers in the order of the entries of a CSR matrix.
@@ -62,7 +69,7 @@ class Problem:
         Raises
         ------
         InvalidInputError
-            If a value or a weight cannot be used, naming its row and column.
+            If a value or a weight is invalid; the message contains its row and column.
         """
         csr, weights = as_csr(matrix, weights)
         check_limit(csr.shape)
@@ -81,7 +88,7 @@ class Problem:
         values: Array | None,
         weights: Array | None,
     ) -> Self:
-        """As `of`, from the arrays of a CSR matrix and the weights of its entries."""
+        """Create a problem from the arrays of a CSR matrix and the weights of its entries."""
         if weights is not None and objective.data not in ("ones", "targets"):
             raise InvalidInputError(
                 f'data="{objective.data}" reads the weights from the matrix: give weights= with '
@@ -97,25 +104,25 @@ class Problem:
             targets = targets[kept] if targets.size else targets
             indices, weights = indices[kept], weights[kept]
         repeats = _repeats(indptr, indices) if objective.missing_weight else _NO_REPEATS
-        # Copied if read-only: numba would compile every kernel once more for such arrays.
+        # Read-only arrays are copied, because numba would recompile every kernel for them.
         entries = Entries(
             indptr.astype(np.int64, copy=not indptr.flags.writeable),
             indices.astype(np.int32, copy=not indices.flags.writeable),
-            targets, weights, repeats, float(objective.missing_weight), _NONE,
+            targets, weights, repeats, float(objective.missing_weight), _EMPTY,
         )  # fmt: skip
         shape = (int(shape[0]), int(shape[1]))
         return cls(objective, shape, _side(objective, entries, shape[1]))
 
     @property
     def n_entries(self) -> int:
-        """Number of stored entries whose weight is not 0."""
+        """Number of stored entries with a weight > 0."""
         return int(self.rows.entries.indices.size)
 
     @cached_property
     def cols(self) -> Side:
         """The entries by column."""
         by_col = self._by_column
-        entries = pick(self.rows.entries, by_col.data)._replace(
+        entries = select_entries(self.rows.entries, by_col.data)._replace(
             indptr=by_col.indptr.astype(np.int64),
             indices=by_col.indices.astype(np.int32, copy=False),
         )
@@ -123,7 +130,7 @@ class Problem:
 
     @cached_property
     def col_margin(self) -> Margin:
-        """The counts and the penalty of the columns, without laying out their entries."""
+        """The counts and the penalty of the columns, without converting the entries to CSC."""
         counts, summed = np.zeros(self.shape[1], np.int64), np.zeros(self.shape[1])
         entries = self.rows.entries
         evaluate.count_columns(entries.indices, entries.weights, counts, summed)
@@ -142,7 +149,7 @@ class Problem:
 
     @cached_property
     def loss_call(self) -> LossCall:
-        """The loss, for kernels."""
+        """The loss as an argument of kernels."""
         loss = self.objective.loss
         code = kernel_code(loss)
         if code != formulas.EXTERNAL:
@@ -151,7 +158,7 @@ class Problem:
 
     @cached_property
     def penalty_call(self) -> PenaltyCall:
-        """The regulariser and the constraint, for kernels."""
+        """The regulariser and the constraint as an argument of kernels."""
         regularizer, nonnegative = self.objective.regularizer, bool(self.objective.nonnegative)
         code, smooth = kernel_code(regularizer), bool(regularizer.smooth)
         if code != formulas.EXTERNAL:
@@ -161,7 +168,7 @@ class Problem:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the objective and of the stored entries, in hexadecimal digits."""
+        """A hexadecimal hash of the objective and the stored entries."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(f"{self.objective!r} {self.shape}".encode())
         for array in self.rows.entries[:4]:
@@ -171,14 +178,14 @@ class Problem:
     def value(self, P: Array, Q: Array, *, n_threads: int | None = None) -> ObjectiveValue:
         """Return the objective at P (n_rows, k) and Q (n_cols, k), in float64.
 
-        Non-finite factors give a non-finite value; see `Objective.value` for the checked call.
+        The factors are not validated; if they are not finite, the value is not finite either.
         """
         value = evaluate_point(self, Point.of(P, Q), n_threads).value
         assert value is not None
         return value
 
     def gradient(self, P: Array, Q: Array, *, n_threads: int | None = None) -> tuple[Array, Array]:
-        """Return the gradient by P and by Q, in the dtype of the factors.
+        """Return the gradients with respect to P and Q, in the dtype of the factors.
 
         Parameters
         ----------
@@ -190,23 +197,23 @@ class Problem:
         Returns
         -------
         tuple of ndarray
-            Of the shapes of P and Q. Where phi has a kink, a subgradient; a user's own regulariser
-            without a derivative is left out.
+            Arrays of the shapes of P and Q; a subgradient where phi has a kink. A custom
+            regulariser without a derivative is not included.
         """
         penalty = self.penalty_call
-        if penalty.code != formulas.EXTERNAL:  # Also of a built-in regulariser that is not smooth.
+        if penalty.code != formulas.EXTERNAL:  # All built-in regularisers have a subgradient.
             penalty = penalty._replace(smooth=True)
         k = P.shape[1]
         _, dP, dQ = value_and_gradient(self, Point.of(P, Q), n_threads, penalty=penalty)
         return np.ascontiguousarray(dP[:, :k]), np.ascontiguousarray(dQ[:, :k])
 
     def check_factors(self, row_factors: Any, col_factors: Any, name: str = "") -> None:
-        """Raise unless the factors are finite 2-d arrays that fit the matrix.
+        """Raise unless the factors are finite 2-d arrays whose shapes match the matrix.
 
         Raises
         ------
         InvalidInputError
-            Naming the axis and both sizes, or the first row and factor that is not finite.
+            If a shape does not match or an element is not finite.
         """
         check_factors(row_factors, "row", self.shape[0], self.shape[1], name)
         check_factors(col_factors, "col", self.shape[1], self.shape[0], name)
@@ -220,7 +227,7 @@ class Problem:
 
 
 def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str = "") -> None:
-    """Raise unless these are finite factors for so many rows or columns."""
+    """Raise unless ``factors`` is a finite 2-d array with ``size`` rows."""
     label = f"{name}{axis}_factors"
     if getattr(factors, "ndim", None) != 2 or factors.dtype.kind not in "fiu":
         raise InvalidInputError(f"{label} must be a 2-d array of numbers, ({axis}s, factors)")
@@ -256,16 +263,16 @@ def _targets_and_weights(
     values: Array | None,
     weights: Array | None,
 ) -> tuple[Array, Array]:
-    """Return r and w of every entry; an empty array stands for ones."""
-    targets = _NONE
-    place = (indptr, indices)
+    """Return the targets r and weights w of the entries; an empty array stands for ones."""
+    targets = _EMPTY
+    index = (indptr, indices)
     if values is not None:
         values = values.astype(np.float64)
-        what = f'with data="{objective.data}" it must be'
-        _check(np.isfinite(values), values, *place, "value", f"{what} a finite number")
+        prefix = f'with data="{objective.data}" it must be'
+        _check(np.isfinite(values), values, *index, "value", f"{prefix} a finite number")
         if objective.data == "weights":
-            need = f"{what} a finite number >= 0, as it is a weight"
-            _check(values >= 0.0, values, *place, "value", need)
+            rule = f"{prefix} a finite number >= 0, as it is a weight"
+            _check(values >= 0.0, values, *index, "value", rule)
             weights = values
         elif objective.data == "signed":
             targets, weights = (values >= 0.0).astype(np.float64), np.abs(values)
@@ -273,31 +280,33 @@ def _targets_and_weights(
             targets = values
         if targets.size:
             loss = objective.loss
-            need = f"{what} {loss.targets_text}, as it is a target of {type(loss).__name__}"
-            _check(loss.valid_targets(targets), targets, *place, "value", need)
+            rule = f"{prefix} {loss.targets_text}, as it is a target of {type(loss).__name__}"
+            _check(loss.valid_targets(targets), targets, *index, "value", rule)
     if weights is None:
-        return targets, _NONE
-    good = np.isfinite(weights) & (weights >= 0.0)
-    _check(good, weights, *place, "weight", "it must be a finite number >= 0")
+        return targets, _EMPTY
+    valid = np.isfinite(weights) & (weights >= 0.0)
+    _check(valid, weights, *index, "weight", "it must be a finite number >= 0")
     return targets, weights
 
 
-def _check(good: Array, values: Array, indptr: Array, indices: Array, name: str, need: str) -> None:
-    if not good.all():
-        entry = int(np.argmin(good))
+def _check(
+    valid: Array, values: Array, indptr: Array, indices: Array, name: str, rule: str
+) -> None:
+    if not valid.all():
+        entry = int(np.argmin(valid))
         row = int(np.searchsorted(indptr, entry, side="right")) - 1
         raise InvalidInputError(
-            f"the {name} in row {row}, column {int(indices[entry])} is {values[entry]}: {need}"
+            f"the {name} in row {row}, column {int(indices[entry])} is {values[entry]}: {rule}"
         )
 
 
 def _repeats(indptr: Array, indices: Array) -> Array:
-    """Tell which entries repeat the cell of the entry before; an empty array if none does."""
-    same = np.zeros(indices.size, np.bool_)
-    same[1:] = indices[1:] == indices[:-1]
+    """Return which entries have the cell of the previous entry; empty if there are none."""
+    repeats = np.zeros(indices.size, np.bool_)
+    repeats[1:] = indices[1:] == indices[:-1]
     starts = indptr[:-1]
-    same[starts[starts < indices.size]] = False
-    return same if same.any() else _NO_REPEATS
+    repeats[starts[starts < indices.size]] = False
+    return repeats if repeats.any() else _NO_REPEATS
 
 
 def _side(objective: Terms, entries: Entries, width: int) -> Side:
@@ -311,7 +320,7 @@ def _side(objective: Terms, entries: Entries, width: int) -> Side:
 
 
 def _scale(objective: Terms, summed: Array, width: int) -> Array:
-    """Return lam s_u of rows over so many columns."""
+    """Return lam s_u of rows with ``width`` columns."""
     regularizer = objective.regularizer
     scales = regularizer.scale(summed, objective.unobserved_weight * width)
     return np.array(regularizer.weight * scales, dtype=np.float64)

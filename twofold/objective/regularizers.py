@@ -1,8 +1,8 @@
-"""Regularisers lam s_u sum_f phi(p_uf), with one phi for every factor.
+"""Separable regularisers lam s_u sum_f phi(p_uf).
 
-The same regulariser holds for both sides. Its scale is s_u = (n_u + a0 n_cols)^exponent for a row
-with summed weight n_u, and likewise for a column. A regulariser of your own is a frozen dataclass
-that gives phi, and its derivative or its proximal step::
+The same regulariser applies to rows and columns. The scale of a row with summed weight n_u is
+s_u = (n_u + a0 n_cols)^exponent, and likewise for columns. A custom regulariser is a frozen
+dataclass that defines phi, and its derivative or its proximal step::
 
     @dataclass(frozen=True)
     class SmoothedL1(Regularizer):
@@ -31,21 +31,21 @@ __all__ = ["L1", "L2", "Regularizer"]
 
 @dataclass(frozen=True)
 class Regularizer(ABC):
-    """A separable penalty; subclasses are frozen dataclasses.
+    """Base class of separable regularisers; subclasses are frozen dataclasses.
 
     Parameters
     ----------
     weight : float, default 0.005
         lam >= 0. The unit is that of the loss over a squared factor.
     exponent : float, default 0.0
-        How the penalty of a row grows with its number of entries, 0 <= exponent: 0 is the plain
-        penalty, 1 counts it once for each stored pair (with a0 = 0), numbers between are the nu of
-        Rendle et al. 2021 (arXiv 2110.14037, section 3).
+        Exponent of the growth of a row's penalty with its summed weight, >= 0. 0 is the plain
+        penalty, 1 with a0 = 0 applies it once for each stored pair, and values between are the nu
+        of Rendle et al. 2021 (arXiv 2110.14037, section 3).
 
     Raises
     ------
     InvalidInputError
-        If one of them is negative or not finite.
+        If a parameter is negative or not finite.
     """
 
     weight: float = 0.005
@@ -53,7 +53,7 @@ class Regularizer(ABC):
 
     kernel_code: ClassVar[int] = formulas.EXTERNAL
     smooth: ClassVar[bool] = True
-    """True: solvers use `derivative`. False: they use `proximal`."""
+    """If True, solvers use `derivative`, otherwise `proximal`."""
 
     def __post_init__(self) -> None:
         check_real(self.weight, "the regularizer's weight", minimum=0.0)
@@ -64,12 +64,12 @@ class Regularizer(ABC):
         """Return phi(x), elementwise."""
 
     def derivative(self, x: Any) -> Any:
-        """Return phi'(x), elementwise. Needed if `smooth`."""
-        raise TypeError(f"{type(self).__name__} is smooth, so it needs a derivative(x)")
+        """Return phi'(x), elementwise. Required if `smooth`."""
+        raise TypeError(f"{type(self).__name__} is smooth: define derivative(x)")
 
     def proximal(self, x: Any, step: Any) -> Any:
-        """Return argmin_z step phi(z) + (z - x)^2 / 2, elementwise. Needed if not `smooth`."""
-        raise TypeError(f"{type(self).__name__} is not smooth, so it needs a proximal(x, step)")
+        """Return argmin_z step phi(z) + (z - x)^2 / 2, elementwise. Required if not `smooth`."""
+        raise TypeError(f"{type(self).__name__} is not smooth: define proximal(x, step)")
 
     def scale(self, summed_weights: Any, all_cells_weight: float) -> Any:
         """Return s_u = (n_u + all_cells_weight)^exponent, with 0^0 = 1.
@@ -86,15 +86,20 @@ class Regularizer(ABC):
 
 @dataclass(frozen=True)
 class L2(Regularizer):
-    """phi(x) = x^2, the squared Euclidean norm of each row: no factor 1/2.
+    """phi(x) = x^2, the squared Euclidean norm of each row, without a factor 1/2.
 
     Parameters
     ----------
     weight : float, default 0.005
         lam >= 0.
     exponent : float, default 0.0
-        Power of the row's summed weight, >= 0; 1 is the count-weighted penalty of ALS-WR (Zhou et
+        Power of the row's summed weight, >= 0. 1 is the count-weighted penalty of ALS-WR (Zhou et
         al. 2008) and, with a0 = 0, of the notebook's gradient descent.
+
+    Examples
+    --------
+    >>> L2(0.1).value(3.0), L2(0.1).derivative(3.0)
+    (9.0, 6.0)
     """
 
     kernel_code: ClassVar[int] = formulas.SQUARE
@@ -114,7 +119,7 @@ class L2(Regularizer):
 
 @dataclass(frozen=True)
 class L1(Regularizer):
-    """phi(x) = |x|, which makes factors exactly zero. For GD and SGD, by its proximal step.
+    """phi(x) = |x|, for sparse factors. GD and SGD apply its proximal step.
 
     Parameters
     ----------
@@ -122,6 +127,11 @@ class L1(Regularizer):
         lam >= 0.
     exponent : float, default 0.0
         Power of the row's summed weight, >= 0.
+
+    Examples
+    --------
+    >>> float(L1(0.1).proximal(3.0, 0.5))
+    2.5
     """
 
     kernel_code: ClassVar[int] = formulas.ABSOLUTE
@@ -132,9 +142,9 @@ class L1(Regularizer):
         return np.abs(x)
 
     def derivative(self, x: Any) -> Any:
-        """Return the sign of x: a subgradient, 0 at 0."""
+        """Return the sign of x, which is the subgradient 0 at x = 0."""
         return np.sign(x)
 
     def proximal(self, x: Any, step: Any) -> Any:
-        """Return x moved towards zero by step (soft thresholding)."""
+        """Return the soft thresholding of x by ``step``."""
         return x - np.maximum(-step, np.minimum(step, x))

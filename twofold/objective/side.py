@@ -1,4 +1,4 @@
-"""`Side`: the stored entries of a matrix read by rows, or by columns."""
+"""`Side`: the stored entries of a matrix by rows or by columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,23 +13,23 @@ from twofold._kernels.arguments import Entries
 __all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]
 
 CHUNK = 1 << 15
-"""Work of one task of a reduction, in entries: part of the bits of a result."""
+"""Entries in one task of a reduction; changing it changes the rounding of results."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Margin:
-    """What is known of one side of a problem without its entries.
+    """Counts and penalties of the rows or columns of a problem, without the entries.
 
     Parameters
     ----------
     counts : ndarray of int64, shape (n,)
-        Stored entries of each row.
+        Number of stored entries of each row.
     summed_weights : ndarray of float64, shape (n,)
-        n_u.
+        n_u, the sum of the weights of each row.
     scale : ndarray of float64, shape (n,)
-        lam s_u.
+        lam s_u of each row.
     """
 
     counts: NDArray[np.int64]
@@ -43,28 +43,28 @@ class Margin:
 
     @cached_property
     def longest_first(self) -> NDArray[np.int64]:
-        """Rows with entries, those with most entries first."""
+        """Rows with entries, in descending order of the number of entries."""
         rows = np.argsort(-self.counts, kind="stable")
         return rows[: np.count_nonzero(self.counts)].astype(np.int64, copy=False)
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
-        """Fixed ranges of rows of about equal work: the tasks of reductions and row loops."""
+        """Bounds of fixed ranges of rows of similar cost, the tasks of reductions."""
         return balanced_bounds(self.counts + 8, CHUNK)
 
 
 @dataclass(frozen=True, eq=False)
 class Side(Margin):
-    """The stored entries by rows (CSR); the same class read by columns (CSC) is the other side."""
+    """The stored entries by rows (CSR) or, for the other side, by columns (CSC)."""
 
     entries: Entries
 
     def subset(self, chosen: NDArray[np.int64]) -> "Side":
-        """Return the side with only the chosen entries (ascending positions)."""
+        """Return the side with only the entries at the chosen positions, which are ascending."""
         own = self.entries
-        picked = pick(own, chosen)
+        entries_of_subset = select_entries(own, chosen)
         indptr = np.searchsorted(chosen, own.indptr).astype(np.int64)
-        entries = picked._replace(indptr=indptr, indices=own.indices[chosen])
+        entries = entries_of_subset._replace(indptr=indptr, indices=own.indices[chosen])
         return replace(self, counts=np.diff(indptr), entries=entries)
 
     def with_targets(self, targets: NDArray[np.float64]) -> "Side":
@@ -72,15 +72,15 @@ class Side(Margin):
         return replace(self, entries=self.entries._replace(targets=targets))
 
 
-def pick(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
-    """Return entries whose per-entry arrays, but for the indices, are those at some positions."""
+def select_entries(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
+    """Return entries with the targets, weights and repeats at the chosen positions only."""
     parts = (entries.targets, entries.weights, entries.repeats)
     targets, weights, repeats = (part[chosen] if part.size else part for part in parts)
     return entries._replace(targets=targets, weights=weights, repeats=repeats)
 
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:
-    """Split rows into contiguous tasks of about ``per_task`` work: positions, first 0, last n."""
+    """Return the bounds, from 0 to n, of contiguous tasks of about ``per_task`` work."""
     work = np.asarray(work, np.int64)
     n_tasks = min(-(-int(work.sum()) // per_task), work.size)
     if n_tasks <= 1:

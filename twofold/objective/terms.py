@@ -1,4 +1,4 @@
-"""`Terms`: what an objective is made of, with its checks."""
+"""`Terms`: the parameters of an objective, with their validation."""
 
 from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from typing import Any, Literal
@@ -15,7 +15,7 @@ __all__ = ["Terms"]
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of an objective, which `Objective` describes."""
+    """The parameters of an objective; see `Objective`."""
 
     loss: Loss = field(default_factory=SquaredLoss)
     regularizer: Regularizer = field(default_factory=L2)
@@ -44,5 +44,5 @@ class Terms:
 
     @property
     def missing_weight(self) -> float:
-        """What the stored cells get back: a0 if U is the missing cells, otherwise 0."""
+        """a0 if U excludes the stored cells, otherwise 0."""
         return self.unobserved_weight if self.unobserved == "missing" else 0.0

@@ -1,14 +1,14 @@
-"""Solvers: classes that minimise an `Objective`, all through one loop.
+"""Solvers: classes that minimise an `Objective` with a common outer loop.
 
 ============  =================================================================
-`ALS`         exact rows and columns in turn; squared loss and L2
-`SGD`         pair by pair; observed pairs only; any loss and regulariser
-`GD`          whole gradient or mini-batches; any objective
+`ALS`         alternating least squares; squared loss and L2
+`SGD`         stochastic gradient descent; any loss, no unobserved weight
+`GD`          full-batch or mini-batch gradient descent; any objective
 ============  =================================================================
 
-Modules: ``base`` (the class to subclass), ``loop`` (the outer loop), ``state`` (between two
+Modules: ``base`` (the base class), ``loop`` (the outer loop), ``state`` (the state between two
 epochs), ``result`` (the solution and its history), ``registry`` (names and plug-ins),
-``column_system`` (columns prepared for solving rows), ``folding`` (new rows for fixed columns).
+``column_system`` (row solves for prepared columns), ``folding`` (fold-in of new rows).
 """
 
 from twofold.solvers.als import ALS

@@ -1,4 +1,4 @@
-"""Alternating least squares: every half-step exact, or near it at a lower price."""
+"""Alternating least squares with exact or approximate half-steps."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,50 +18,61 @@ __all__ = ["ALS"]
 
 @dataclass(kw_only=True)
 class ALS(Solver):
-    """Alternating least squares: solve all rows, then all columns.
+    """Alternating least squares.
 
-    One epoch is both half-steps, so the objective never increases. For each row it solves
+    One epoch solves all rows for fixed columns and then all columns for fixed rows. Neither
+    half-step increases the objective. For each row, the solver solves
 
         (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
 
     with c = w, or w - a0 for ``unobserved="missing"`` (Hu, Koren & Volinsky 2008, eq. 4; Rendle et
-    al. 2021, arXiv 2110.14037), in the coordinates that turn the Gramian into the identity. Needs
-    `SquaredLoss` and `L2`. Rows without entries are zero.
+    al. 2021, arXiv 2110.14037), in coordinates where the Gramian is the identity. It supports
+    `SquaredLoss` and `L2` only. The factors of rows without entries are zero.
 
     Parameters
     ----------
     row_solver : {"auto", "direct", "cg"}, default "auto"
-        ``"auto"`` solves every row to a relative error of at most 1e-5 in float32 and 1e-8 in
-        float64, by the cheapest way for that row; where the terms of the right-hand side cancel,
-        the error may be 1e-11 of the sum of what they contribute. A row of d <= n_factors entries
-        is a d x d Cholesky factorisation (d^2 n_factors + d^3/3 flops), a longer one of n_factors x
-        n_factors (d n_factors^2 + n_factors^3/3). In float32, where that is more than 100 d
-        n_factors flops, which is never the case for 64 factors and for 128 from about 80 entries
-        on, up to 20 steps of conjugate gradients from the last value of the row are tried first,
-        and accepted if a float64 residual bounds the error. Direct solutions are refined with
-        float64 residuals where an error estimate requires it, and computed in float64, at last by
-        an orthogonal factorisation, where that does not settle. ``"direct"`` is the same without
-        conjugate gradients. ``"cg"`` does ``cg_steps`` of them and no more, preconditioned by the
-        Gramian. It is not exact, but the objective does not increase either.
+        ``"auto"`` solves each row by the cheapest route to a relative error of at most 1e-5 in
+        float32 and 1e-8 in float64. If the terms of the right-hand side cancel, the error may be
+        1e-11 of the sum of their absolute contributions. For a row of d entries, the direct route
+        is a Cholesky factorisation of size d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and
+        otherwise of size n_factors (d n_factors^2 + n_factors^3/3 flops). In float32, rows with a
+        direct cost above 100 d n_factors flops (none for 64 factors, those of about 80 entries or
+        more for 128) are first solved by up to 20 steps of conjugate gradients from the previous
+        factors, accepted if a float64 residual bounds the error. Direct solutions are refined with
+        float64 residuals if an error estimate requires it. If the refinement does not converge,
+        the row is solved in float64, if necessary by an orthogonal factorisation. ``"direct"`` is
+        the same without conjugate gradients. ``"cg"`` runs ``cg_steps`` steps of conjugate
+        gradients, preconditioned by the Gramian. It is not exact, but never increases the
+        objective.
     cg_steps : int, default 2
-        Steps of ``"cg"``, >= 1; one more in the first epoch, because the start is random.
+        Steps of ``"cg"``, >= 1. The first epoch uses one more, because the start is random.
 
     Raises
     ------
     SingularRowError
-        From `solve`, if a row has no unique solution: its entries do not span all factors and
-        nothing regularises it.
+        By `solve`, if a row has no unique solution, because its entries do not span all factors
+        and it is not regularised.
 
     Warns
     -----
     ConvergenceWarning
-        If, with ``Objective(nonnegative=True)``, a row does not settle.
+        If a row does not converge, which is possible with ``Objective(nonnegative=True)`` only.
 
     Notes
     -----
     With ``Objective(nonnegative=True)`` every row is solved by coordinate descent and an active-set
-    method (Lawson & Hanson 1974, chapter 23), whatever ``row_solver`` is, and the initial factors
-    are taken without their signs.
+    method (Lawson & Hanson 1974, chapter 23), independently of ``row_solver``, starting from the
+    absolute values of the initial factors.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import ALS, L2, Objective
+    >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+    >>> solution = ALS(n_factors=2, max_epochs=5, rng=0).solve(Objective(regularizer=L2(0.1)), R)
+    >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total
+    ((2, 2), True)
     """
 
     row_solver: Literal["auto", "direct", "cg"] = "auto"
@@ -95,7 +106,7 @@ class ALS(Solver):
         axis: str,
         state: State,
     ) -> NDArray[Any]:
-        """Return the exact or nearly exact factors of a side for those of the other one."""
+        """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
         system = ColumnSystem.prepare(
             problem.objective,
@@ -116,8 +127,7 @@ class ALS(Solver):
         if report.unsettled.size:
             warnings.warn(
                 f"{axis} {report.unsettled[0]} and {report.unsettled.size - 1} others did not "
-                "settle: their factors are approximate; a larger regularizer weight makes them "
-                "settle sooner",
+                "converge, so their factors are approximate: increase the regularizer's weight",
                 ConvergenceWarning,
                 stacklevel=2,
             )

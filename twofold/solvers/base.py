@@ -1,6 +1,6 @@
-"""`Solver`: the one outer loop that every solver shares.
+"""`Solver`: the base class of all solvers.
 
-A solver of your own is a subclass with one method::
+A custom solver is a subclass with one method::
 
     @dataclass(kw_only=True)
     class SignDescent(Solver):
@@ -44,7 +44,14 @@ Init = tuple[Any, Any] | Solution | None
 
 @dataclass(frozen=True)
 class Support:
-    """What a solver can minimise; an abstract class stands for all of its kind."""
+    """Objectives that a solver supports; an abstract class includes all of its subclasses.
+
+    Examples
+    --------
+    >>> from twofold import Objective
+    >>> Support(unobserved_weight=False).missing(Objective(unobserved_weight=0.1))
+    'unobserved_weight=0.1 (only 0)'
+    """
 
     losses: tuple[type[Loss], ...] = (Loss,)
     regularizers: tuple[type[Regularizer], ...] = (Regularizer,)
@@ -52,10 +59,10 @@ class Support:
     nonnegative: bool = True
 
     def missing(self, objective: Terms) -> str:
-        """Say what of the objective is not supported; empty if everything is."""
-        if not _is_one_of(objective.loss, self.losses):
+        """Return the first unsupported part of the objective, or an empty string."""
+        if not _is_supported(objective.loss, self.losses):
             return f"the loss {type(objective.loss).__name__}"
-        if not _is_one_of(objective.regularizer, self.regularizers):
+        if not _is_supported(objective.regularizer, self.regularizers):
             return f"the regularizer {type(objective.regularizer).__name__}"
         if objective.unobserved_weight and not self.unobserved_weight:
             return f"unobserved_weight={objective.unobserved_weight:g} (only 0)"
@@ -79,41 +86,40 @@ def _warn_of_ignored_values(objective: Objective, matrix: Any) -> None:
         )
 
 
-def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
-    # A subclass of a concrete class may have another formula; only abstract classes are families.
+def _is_supported(value: object, types: tuple[type, ...]) -> bool:
+    # A subclass of a concrete class may have another formula, so it does not match.
     return any(
-        type(value) is kind or (inspect.isabstract(kind) and isinstance(value, kind))
-        for kind in kinds
+        type(value) is cls or (inspect.isabstract(cls) and isinstance(value, cls)) for cls in types
     )
 
 
 @dataclass(kw_only=True)
 class Solver(ABC):
-    """Base class of all solvers. The constructor stores; `solve` validates.
+    """Base class of all solvers. The parameters are validated by `solve`.
 
     Parameters
     ----------
     n_factors : int, default 64
         Rank of the factorisation, >= 1.
     max_epochs : int, default 15
-        Epochs to run at most, >= 0.
+        Maximum number of epochs, >= 0.
     tol : float, default 0.0
-        Stop when the objective's relative decrease from one evaluation to the next is below it;
-        0 means: run all epochs.
+        The solver stops when the relative decrease of the objective between two evaluations is
+        below ``tol``. With 0, all epochs are run.
     patience : int, default 1
-        For how many evaluations in a row, >= 1.
+        Number of consecutive evaluations with a decrease below ``tol`` before stopping, >= 1.
     rng : int, numpy.random.Generator or None, default None
-        Seed of the initial factors and of everything random; None draws a fresh one.
+        Seed of all random numbers. None draws a new seed from the operating system.
     n_threads : int or None, default None
-        Threads; None uses all that the process may use. The bits do not depend on it.
+        Number of threads; None uses all available ones. The result is bitwise independent of it.
     dtype : {"float32", "float64"}, default "float32"
         Type of the factors. The objective is always evaluated in float64.
     init_scale : float, default 1.0
-        Initial factors are drawn from a normal distribution with standard deviation
-        init_scale / sqrt(n_factors). The same seed and scale give every solver the same start. With
-        ``unobserved_weight`` > 0 the literature uses 0.1 (Rendle et al. 2021, section 3).
+        The initial factors are normally distributed with standard deviation
+        init_scale / sqrt(n_factors), and equal for all solvers with the same seed and scale. With
+        ``unobserved_weight`` > 0, the literature uses 0.1 (Rendle et al. 2021, section 3).
     evaluate_every : int, default 1
-        Epochs between two evaluations of the objective, >= 1; the last epoch is always evaluated.
+        Epochs between evaluations of the objective, >= 1. The last epoch is always evaluated.
     progress : bool, default False
         Show a progress bar.
     """
@@ -132,9 +138,9 @@ class Solver(ABC):
     supports: ClassVar[Support] = Support()
 
     def new_memory(self, problem: Problem, point: Point) -> Any:
-        """Return the memory of a run that begins: a frozen dataclass of arrays and numbers.
+        """Return the initial memory of a run: a frozen dataclass of arrays and numbers.
 
-        One that is continued has the same fields, shapes and dtypes.
+        Its fields, shapes and dtypes must not change during the run.
         """
         return None
 
@@ -144,10 +150,10 @@ class Solver(ABC):
 
     @abstractmethod
     def step(self, problem: Problem, state: State) -> State:
-        """Run one epoch; return a new state, by `State.moved`."""
+        """Run one epoch; return a new state from `State.moved`."""
 
     def validate(self, objective: Objective) -> None:
-        """Check hyper-parameters and objective; subclasses add their own.
+        """Check hyper-parameters and objective; subclasses extend it.
 
         Raises
         ------
@@ -166,14 +172,16 @@ class Solver(ABC):
         check_choice(self.dtype, "dtype", ("float32", "float64"))
         missing = self.supports.missing(objective)
         if missing:
-            able = [
+            alternatives = [
                 other.__name__
                 for other in Solver.__subclasses__()
                 if other.__module__.startswith("twofold.") and not other.supports.missing(objective)
             ]
+            advice = (
+                f"use {' or '.join(alternatives)}" if alternatives else "no built-in solver does"
+            )
             raise UnsupportedObjectiveError(
-                f"{type(self).__name__} does not support {missing}: "
-                f"{', '.join(able) or 'none of the built-in solvers'} would do"
+                f"{type(self).__name__} does not support {missing}: {advice}"
             )
 
     def solve(
@@ -191,34 +199,34 @@ class Solver(ABC):
         Parameters
         ----------
         objective : Objective
-            What to minimise.
+            The objective to minimise.
         matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
-            The stored entries; not changed.
+            The stored entries; not modified.
         init : tuple (P, Q) or Solution, optional
-            Where to start. A `Solution` of the same problem and solver is continued exactly where
-            it stopped, up to ``max_epochs`` in all. If the objective, the data or a parameter of
-            the solver differs, its factors are the start of a new run, and the message says so.
-            Without init, factors are drawn from ``rng``; rows and columns without entries start
-            from zero, which is their solution.
+            Initial factors. A `Solution` of the same problem and solver is continued, up to
+            ``max_epochs`` epochs in total, with the same result as without the interruption. If
+            the objective, the data or a parameter of the solver differs, a new run starts from its
+            factors, which the message of the result states. By default, the factors are drawn from
+            ``rng``, except that rows and columns without entries start at zero, their solution.
         callback : callable, optional
-            ``callback(epoch, solution_so_far)`` after each evaluation, epoch 0 included; a true
-            result stops the solver.
+            Called as ``callback(epoch, solution_so_far)`` after each evaluation, including that of
+            the initial factors as epoch 0. The solver stops if it returns a true value.
         weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
             A weight >= 0 for each stored entry, for ``data="ones"`` and ``"targets"``: a matrix of
             the same entries, or numbers in the order of the entries of ``matrix.tocsr()``.
         checkpoint : str or path-like, optional
-            Save the solution here after each evaluation, to continue with
-            ``init=Solution.load(checkpoint)`` after a crash or a Ctrl-C.
+            File to which the solution is saved after each evaluation. After a crash or an
+            interrupt, continue with ``init=Solution.load(checkpoint)``.
 
         Returns
         -------
         Solution
-            Also when it diverged: see its status.
+            The result, also after a divergence; see its status.
 
         Raises
         ------
         InvalidInputError
-            If a hyper-parameter, a stored value, a shape or an initial factor is wrong.
+            If a hyper-parameter, a stored value, a shape or an initial factor is invalid.
         UnsupportedObjectiveError
             If this solver cannot minimise the objective.
 
@@ -234,33 +242,35 @@ class Solver(ABC):
         _warn_of_ignored_values(objective, matrix)
         fingerprint = self._fingerprint(problem)
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
-            state, history = self._continued(problem, init)
+            state, history = self._resumed_state(problem, init)
             return Run(self, problem, state, history, callback, checkpoint, fingerprint).run()
         note = ""
         if isinstance(init, Solution):
-            note = "It started anew from the factors of another problem or solver."
-        state = self._started(problem, init)
+            note = "The run started from the factors of another problem or solver."
+        state = self._initial_state(problem, init)
         return Run(self, problem, state, [], callback, checkpoint, fingerprint, note).run()
 
     def _fingerprint(self, problem: Problem) -> str:
-        """Return a hash of the problem and of the parameters that change an epoch."""
-        others = {
+        """Return a hash of the problem and of the parameters that affect an epoch."""
+        irrelevant = {
             "max_epochs", "tol", "patience", "rng", "n_threads", "init_scale", "evaluate_every",
             "progress",
         }  # fmt: skip
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in others}
-        kind = f"{type(self).__module__}.{type(self).__qualname__}"
-        text = f"{kind} {sorted(own.items())!r} {problem.fingerprint}"
+        parameters = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in irrelevant
+        }
+        solver_name = f"{type(self).__module__}.{type(self).__qualname__}"
+        text = f"{solver_name} {sorted(parameters.items())!r} {problem.fingerprint}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def _started(self, problem: Problem, init: Init) -> State:
-        """Return the state of a new run."""
+    def _initial_state(self, problem: Problem, init: Init) -> State:
+        """Return the initial state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            draw = random_stream(seed, 0)
-            P, Q = (self._drawn(draw, size) for size in problem.shape)
+            generator = random_stream(seed, 0)
+            P, Q = (self._draw_factors(generator, size) for size in problem.shape)
         else:
-            P, Q = self._checked(problem, init)
+            P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
             P, Q = np.abs(P), np.abs(Q)
         point = Point.of(P, Q)
@@ -268,17 +278,17 @@ class Solver(ABC):
             point = without_empty_rows(problem, point)
         return State(point, 0, seed, self.new_memory(problem, point))
 
-    def _continued(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
-        """Return the state of a solution of the same problem, and its history."""
-        point = Point.of(*self._checked(problem, init))
+    def _resumed_state(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
+        """Return the state and the history of a solution of the same problem."""
+        point = Point.of(*self._checked_factors(problem, init))
         memory = restored_memory(self.new_memory(problem, point), init.memory)
         history = [record for record in init.history if record.epoch <= init.n_epochs]
         return State(point, init.n_epochs, init.seed, memory), history
 
-    def _checked(
+    def _checked_factors(
         self, problem: Problem, init: tuple[Any, Any] | Solution
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of the given factors."""
+        """Return copies of the given factors after checking them."""
         if isinstance(init, Solution):
             init = (init.row_factors, init.col_factors)
         try:
@@ -298,8 +308,8 @@ class Solver(ABC):
         problem.check_factors(P, Q, f"in {self.dtype}, initial ")
         return P, Q
 
-    def _drawn(self, draw: np.random.Generator, n: int) -> NDArray[Any]:
-        # Drawn in float32 for both dtypes, so that they start from the same numbers.
-        normal = draw.standard_normal((n, self.n_factors), dtype=np.float32)
+    def _draw_factors(self, generator: np.random.Generator, n: int) -> NDArray[Any]:
+        # Drawn in float32 for both dtypes, so that their initial factors are equal.
+        normal = generator.standard_normal((n, self.n_factors), dtype=np.float32)
         scaled = normal * np.float32(self.init_scale / math.sqrt(self.n_factors))
         return scaled.astype(self.dtype, copy=False)

@@ -1,6 +1,6 @@
-"""`ColumnSystem`: one side's factors, prepared for solving the rows of the other side.
+"""`ColumnSystem`: factors of one side, prepared for solving the rows of the other side.
 
-It is what the ALS half-step, `fold_in` and a fitted model solve rows with.
+The ALS half-step, `fold_in` and fitted models use it to solve rows.
 """
 
 from dataclasses import dataclass, replace
@@ -28,60 +28,65 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 Way = Literal["auto", "direct", "cg"]
 
-# Measured: a step of CG is 4 d k flops, at 0.4 of the speed of a direct solve, and about ten are
-# needed; in units of _cost, where gathering is 40 d k.
+# Measured: a step of CG takes 4 d k flops at 0.4 of the speed of a direct solve, and about ten
+# steps are needed. In the units of _cost, gathering takes 40 d k.
 _CG_COST = 100 + 40
-_CG_MOST = 20
+_MAX_CG_STEPS = 20
 
-# An eigenvalue of the Gramian is wrong by the rounding unit of float64 times the largest one. The
-# smallest one plus the ridge must be this much of the largest one, so that it does not matter.
-_FLAT = {np.dtype(np.float32): 4e-8, np.dtype(np.float64): 1e-6}
+# Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
+# whitening. The error of each eigenvalue is the float64 eps times the largest eigenvalue.
+_MIN_EIGENVALUE_RATIO = {np.dtype(np.float32): 4e-8, np.dtype(np.float64): 1e-6}
 
 
 class Route(IntEnum):
-    """The way by which a row was solved."""
+    """Method by which a row was solved."""
 
     EMPTY = rows.EMPTY
-    """Without entries the solution is zero."""
+    """The row has no entries, and its solution is zero."""
     DUAL = rows.DUAL
+    """Cholesky factorisation of the d x d matrix of a row of d entries."""
     PRIMAL = rows.PRIMAL
+    """Cholesky factorisation of the n_factors x n_factors matrix."""
     CG = rows.CG
+    """Conjugate gradients."""
     ORTHOGONAL = rows.ORTHOGONAL
-    """By an orthogonal factorisation in float64, where the normal equations lose too much."""
+    """Orthogonal factorisation in float64, for ill-conditioned normal equations."""
     NORMAL = rows.NORMAL
-    """By the normal equations in float64, with weights below a0."""
+    """Normal equations in float64, for weights below a0."""
     NONNEGATIVE = rows.NONNEGATIVE
+    """Coordinate descent and an active-set method, for nonnegative factors."""
 
 
 class Buffers:
-    """Working memory of one run: new memory has to be mapped page by page."""
+    """Working memory that is reused in a run, because mapping new memory takes time."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[Any, ...], Array] = {}
+        self._arrays: dict[tuple[Any, ...], Array] = {}
 
     def get(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
-        """Return an array with arbitrary contents, the same one for the same arguments."""
+        """Return an array with arbitrary contents; equal arguments return the same array."""
         key = (name, shape, np.dtype(dtype))
-        if key not in self._kept:
-            self._kept[key] = empty_aligned(shape, dtype)
-        return self._kept[key]
+        if key not in self._arrays:
+            self._arrays[key] = empty_aligned(shape, dtype)
+        return self._arrays[key]
 
 
 @dataclass(frozen=True, eq=False)
 class RowReport:
-    """The solved rows, and how each was solved.
+    """Solved rows with the status, route and error of each row.
 
     Parameters
     ----------
     row_factors : ndarray, shape (n, width)
         The solutions, padded with zeros to a multiple of 8 columns.
     status : ndarray of uint8, shape (n,)
-        0 where a row is solved; otherwise `check` says what happened.
+        0 if a row is solved; otherwise a code that `check` translates into an error.
     route : ndarray of uint8, shape (n,)
         The `Route` of each row.
     error : ndarray of float64, shape (n,)
-        Estimated relative error; with ``way="cg"`` the relative residual, and with the constraint
-        the largest violation of the conditions of a minimum, relative to the linear terms.
+        Estimated relative error. With ``way="cg"`` it is the relative residual, and with
+        nonnegative factors the largest violation of the optimality conditions, relative to the
+        linear terms.
     """
 
     row_factors: Array
@@ -91,8 +96,8 @@ class RowReport:
 
     @property
     def unsettled(self) -> Rows:
-        """Rows that an iterative way left before they were as accurate as promised."""
-        return np.flatnonzero(self.status == rows.UNSETTLED)
+        """Indices of the rows for which an iterative method did not converge."""
+        return np.flatnonzero(self.status == rows.NOT_CONVERGED)
 
     def check(self, side: Side, axis: str = "row") -> None:
         """Raise if a row has no solution.
@@ -115,45 +120,57 @@ class RowReport:
         singular = np.flatnonzero(self.status == rows.SINGULAR)
         if singular.size:
             row = int(singular[0])
-            more = f", nor have {singular.size - 1} others" if singular.size > 1 else ""
-            is_convex = not (self.route[singular] == rows.NORMAL).any()
+            others = f" (and those of {singular.size - 1} others)" if singular.size > 1 else ""
+            has_only_positive_curvature = not (self.route[singular] == rows.NORMAL).any()
             advice = "give the L2 regularizer a weight > 0, or use fewer factors"
-            if not is_convex:
-                advice = "weights are below unobserved_weight: make it smaller"
+            if not has_only_positive_curvature:
+                advice = "decrease unobserved_weight, which is larger than some weights"
             elif side.scale[row] > 0.0:
-                advice = "raise the weight of the L2 regularizer, or use fewer factors"
+                advice = "increase the weight of the L2 regularizer, or use fewer factors"
             raise SingularRowError(
-                f"{axis} {row} ({int(side.counts[row])} entries) has no unique solution{more}: its "
-                f"normal equations are singular; {advice}"
+                f"{axis} {row} ({int(side.counts[row])} entries) has no unique solution, because "
+                f"its normal equations{others} are singular: {advice}"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class ColumnSystem:
-    """Column factors Q with all that the normal equations need of them; it never changes.
+    """Column factors Q with the quantities that the normal equations of all rows share.
 
-    For each row it solves, by the kernels of `twofold._kernels.direct` and its neighbours,
+    For each row it solves
 
         (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
 
-    Threads may share it. Made by `prepare`.
+    It is immutable, so threads may share it. Use `prepare` to create one.
 
     Parameters
     ----------
     objective : Terms
-        With squared loss and L2.
+        An objective with squared loss and L2.
     col_factors : ndarray, shape (n_cols, width)
         Q, padded with zeros to a multiple of 8 columns.
     n_factors : int
-        k.
+        The rank k.
     gram : ndarray of float64, shape (k, k)
         a0 Q'Q = V S V'.
     spectrum : ndarray of float64, shape (width,)
-        S in ascending order, and ones.
+        S in ascending order, padded with ones.
     vectors : ndarray of float64, shape (width, width), or (0, 0)
-        V, or the identity if a0 = 0.
+        V, or an empty array for the identity if a0 = 0.
     rotated : ndarray, shape (n_cols, width)
         Q V in the dtype of the factors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from twofold import L2, Objective
+    >>> from twofold.objective import Problem
+    >>> objective = Objective(regularizer=L2(1.0))
+    >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
+    >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
+    >>> report.row_factors[:, 0], [Route(route).name for route in report.route]
+    (array([0.5, 0.5]), ['DUAL', 'PRIMAL'])
     """
 
     objective: Terms
@@ -179,15 +196,15 @@ class ColumnSystem:
         Parameters
         ----------
         objective : Terms
-            With squared loss and L2.
+            An objective with squared loss and L2.
         col_factors : ndarray, shape (n_cols, k)
-            Q, of float32 or float64; finite.
+            Q, finite, float32 or float64.
         n_factors : int, optional
-            k, if ``col_factors`` is padded with columns of zeros.
+            The rank, if ``col_factors`` is padded with columns of zeros.
         n_threads : int, optional
-            Default: all. The bits do not depend on it.
+            Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
-            Where to put the rotated factors; the system is then valid until the next one.
+            Memory for the rotated factors. The system is valid until the buffers are reused.
 
         Raises
         ------
@@ -233,32 +250,37 @@ class ColumnSystem:
         side : Side
             The entries of the rows, over the columns of this system.
         start : ndarray, shape (side.n, width), optional
-            Initial guess of the iterative ways; default zero.
+            Initial guess of the iterative methods; default zero.
         way : {"auto", "direct", "cg"}, default "auto"
-            See `ALS`.
+            As ``row_solver`` of `ALS`.
         cg_steps : int, default 2
             Steps of ``"cg"``.
         n_threads : int, optional
-            Default: all. The bits do not depend on it.
+            Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
-            Working memory to use again.
+            Working memory to reuse.
+
+        Returns
+        -------
+        RowReport
+            The solutions. A row without a solution is reported in ``status``, not raised.
         """
         call = _Call(side, start, way, cg_steps, check_n_threads(n_threads), buffers or Buffers())
         out = empty_aligned((side.n, self.col_factors.shape[1]), self.col_factors.dtype)
         report = RowReport(
             out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
         )
-        left = side.longest_first
-        if left.size < side.n or self.n_factors < out.shape[1]:
+        unsolved = side.longest_first
+        if unsolved.size < side.n or self.n_factors < out.shape[1]:
             out[...] = 0.0
         if self.objective.nonnegative:
-            self._solve_nonnegatively(left, call, report)
+            self._solve_nonnegatively(unsolved, call, report)
             return report
-        left = self._solve_whitened(left, call, report)
-        if left.size and out.dtype == np.float32:
-            left = self.in_double._solve_whitened(left, call, report)
-        if left.size:
-            self._solve_orthogonally(left, call, report)
+        unsolved = self._solve_whitened(unsolved, call, report)
+        if unsolved.size and out.dtype == np.float32:
+            unsolved = self.in_double._solve_whitened(unsolved, call, report)
+        if unsolved.size:
+            self._solve_orthogonally(unsolved, call, report)
         return report
 
     @cached_property
@@ -277,12 +299,14 @@ class ColumnSystem:
         return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)
 
     def _solve_whitened(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
-        """Solve the rows that this dtype is enough for; return the others."""
+        """Solve the rows for which this dtype is accurate enough; return the other rows."""
         side, dtype = call.side, self.col_factors.dtype
         width, rotates = self.col_factors.shape[1], self.vectors.size > 0
         ridge = side.scale[listed]
         smallest, largest = float(self.spectrum[0]), float(self.spectrum[: self.n_factors].max())
-        fits = ridge + smallest > np.maximum(_FLAT[dtype] * (ridge + largest), 0.0)
+        is_well_conditioned = ridge + smallest > np.maximum(
+            _MIN_EIGENVALUE_RATIO[dtype] * (ridge + largest), 0.0
+        )
         in_place = not rotates and report.row_factors.dtype == dtype
         solved = report.row_factors
         if not in_place:
@@ -290,24 +314,24 @@ class ColumnSystem:
         kernel_report = Report(report.status, report.route, report.error)
         report.status[listed] = rows.UNSUITABLE
         cost = _cost(side.counts[listed], self.n_factors)
-        by_steps = fits & self._suits_cg(side.counts[listed], cost, call)
-        if by_steps.any():
-            tasks = self._tasks(listed[by_steps], call, cost[by_steps])
+        use_cg = is_well_conditioned & self._uses_cg(side.counts[listed], cost, call)
+        if use_cg.any():
+            tasks = self._tasks(listed[use_cg], call, cost[use_cg])
             self._solve_by_cg(tasks, call, solved, kernel_report)
-        directly = fits & (report.status[listed] == rows.UNSUITABLE)
-        if directly.any():
-            tasks = self._tasks(listed[directly], call, cost[directly])
+        use_direct = is_well_conditioned & (report.status[listed] == rows.UNSUITABLE)
+        if use_direct.any():
+            tasks = self._tasks(listed[use_direct], call, cost[use_direct])
             run(
-                direct.solve_directly, tasks.bounds.size - 1, call.threads, tasks,
+                direct.solve_direct, tasks.bounds.size - 1, call.threads, tasks,
                 side.entries, self._columns(np.empty(0)), solved, kernel_report,
             )  # fmt: skip
-        is_left = report.status[listed] != rows.SOLVED
+        is_unsolved = report.status[listed] != rows.SOLVED
         if not in_place:
-            self._put_back(listed[~is_left], call, solved, report)
-        left: Rows = listed[is_left]
-        return left
+            self._rotate_back(listed[~is_unsolved], call, solved, report)
+        unsolved: Rows = listed[is_unsolved]
+        return unsolved
 
-    def _suits_cg(self, counts: Rows, cost: Rows, call: "_Call") -> NDArray[np.bool_]:
+    def _uses_cg(self, counts: Rows, cost: Rows, call: "_Call") -> NDArray[np.bool_]:
         if call.way == "auto" and self.col_factors.dtype == np.float32:
             return np.asarray(cost > _CG_COST * counts * self.n_factors)
         return np.full(counts.size, call.way == "cg")
@@ -316,36 +340,36 @@ class ColumnSystem:
         side, threads = call.side, call.threads
         tolerance, n_steps = 0.0, call.cg_steps
         if call.way == "auto":
-            tolerance, n_steps = rows.ENOUGH, _CG_MOST
-        least, lengths = self._lengths
+            tolerance, n_steps = rows.ROW_TOLERANCE, _MAX_CG_STEPS
+        min_ridge, lengths = self._lengths
         run(
             cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
-            self._columns(lengths), least, self._start(tasks.rows, call), n_steps, tolerance,
-            solved, report,
+            self._columns(lengths), min_ridge, self._initial_guess(tasks.rows, call), n_steps,
+            tolerance, solved, report,
         )  # fmt: skip
 
     @cached_property
     def _lengths(self) -> tuple[float, NDArray[np.float64]]:
-        """The ridge of a row without entries, and the whitened lengths |z|^2 for it.
+        """The ridge of a row without entries, and the whitened squared lengths |z|^2 for it.
 
-        It is at most that of any row, and does not depend on the rows that are solved together.
-        Without a Gramian every ridge gives the exact lengths of any other one by a division.
+        This ridge is at most that of any row and independent of the rows that are solved together.
+        If a0 = 0, the lengths for any other ridge follow by a division.
         """
         objective, n_cols = self.objective, self.rotated.shape[0]
-        least = 1.0
+        min_ridge = 1.0
         if self.vectors.size:
             regularizer = objective.regularizer
             scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * n_cols)
-            least = float(regularizer.weight * scale[0])
+            min_ridge = float(regularizer.weight * scale[0])
         lengths = np.empty(n_cols)
         run(
             cg.squared_lengths, -(-n_cols // cg.CHUNK), available_threads(), self.rotated,
-            self.spectrum, least, lengths,
+            self.spectrum, min_ridge, lengths,
         )  # fmt: skip
-        return least, lengths
+        return min_ridge, lengths
 
-    def _start(self, listed: Rows, call: "_Call") -> Array:
-        """Return the initial guess in the coordinates and the dtype of the rotated factors."""
+    def _initial_guess(self, listed: Rows, call: "_Call") -> Array:
+        """Return the initial guess in the coordinates and dtype of the rotated factors."""
         width, dtype = self.col_factors.shape[1], self.col_factors.dtype
         shape = (call.side.n, width)
         if call.start is None:
@@ -354,12 +378,12 @@ class ColumnSystem:
         if not self.vectors.size:
             return start
         rotated = call.buffers.get("start", shape, dtype)
-        few = listed if listed.size <= call.side.n // 2 else np.empty(0, np.int64)
-        multiplied(start, self.vectors.astype(dtype), rotated, call.threads, few)
+        selected = listed if listed.size <= call.side.n // 2 else np.empty(0, np.int64)
+        multiplied(start, self.vectors.astype(dtype), rotated, call.threads, selected)
         return rotated
 
-    def _put_back(self, listed: Rows, call: "_Call", solved: Array, report: RowReport) -> None:
-        """Rotate solved rows back into the report."""
+    def _rotate_back(self, listed: Rows, call: "_Call", solved: Array, report: RowReport) -> None:
+        """Write the solved rows to the report in the original coordinates."""
         if not listed.size:
             return
         out = report.row_factors
@@ -367,19 +391,19 @@ class ColumnSystem:
             out[listed] = solved[listed]
         else:
             whole = listed.size == call.side.n
-            few = np.empty(0, np.int64) if whole else listed
-            multiplied(solved, self._back, out, call.threads, few)
+            selected = np.empty(0, np.int64) if whole else listed
+            multiplied(solved, self._inverse_rotation, out, call.threads, selected)
         if out.dtype != solved.dtype:
-            beyond = listed[~np.isfinite(out[listed]).all(axis=1)]
-            report.status[beyond] = rows.OVERFLOW
+            overflown = listed[~np.isfinite(out[listed]).all(axis=1)]
+            report.status[overflown] = rows.OVERFLOW
 
     @cached_property
-    def _back(self) -> Array:
-        """V', by which rotated rows are multiplied."""
+    def _inverse_rotation(self) -> Array:
+        """V', by which rotated rows are multiplied to restore the original coordinates."""
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call", cost: Rows) -> Tasks:
-        """Divide the rows, the longest first, into tasks: the short ones balance the threads."""
+        """Divide the rows, longest first for load balance, into tasks of similar cost."""
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
         return Tasks(listed, balanced_bounds(cost, per_task))
 
@@ -387,28 +411,28 @@ class ColumnSystem:
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
         tasks = self._tasks(listed, call, _cost(call.side.counts[listed], self.n_factors))
         run(
-            nonnegative.solve_nonnegatively, tasks.bounds.size - 1, call.threads, tasks,
+            nonnegative.solve_nonnegative, tasks.bounds.size - 1, call.threads, tasks,
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,
             Report(report.status, report.route, report.error),
         )  # fmt: skip
 
     def _solve_orthogonally(self, listed: Rows, call: "_Call", report: RowReport) -> None:
         run(
-            orthogonal.solve_orthogonally, listed.size, call.threads, listed, call.side.entries,
+            orthogonal.solve_orthogonal, listed.size, call.threads, listed, call.side.entries,
             self.col_factors, self._triangle, self.gram, report.row_factors,
             Report(report.status, report.route, report.error),
         )  # fmt: skip
 
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:
-        """R with R'R = a0 Q'Q, shape (k, k), from Q itself: the Gramian has half its digits."""
+        """R with R'R = a0 Q'Q, shape (k, k), from the QR factorisation of Q for accuracy."""
         k = self.n_factors
         triangle = np.zeros((k, k))
         if self.objective.unobserved_weight:
             Q = np.sqrt(self.objective.unobserved_weight) * self.col_factors[:, :k].astype(
                 np.float64
             )
-            R = with_one_blas_thread(_upper_triangle, Q)
+            R = with_one_blas_thread(_qr_triangle, Q)
             triangle[: R.shape[0]] = R
         return triangle
 
@@ -425,13 +449,13 @@ class _Call:
     buffers: Buffers
 
 
-def _upper_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
+def _qr_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
     (R,) = scipy.linalg.qr(Q, mode="r", overwrite_a=True, check_finite=False)
     return np.asarray(R[: Q.shape[1]])
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Rough flops of each row, by the direct route that it takes."""
-    least = np.minimum(counts, k)
-    cost: NDArray[np.int64] = counts * (k * (least + 40)) + least**3 // 3 + 64
+    """Return the approximate number of flops of the direct route of each row."""
+    min_ridge = np.minimum(counts, k)
+    cost: NDArray[np.int64] = counts * (k * (min_ridge + 40)) + min_ridge**3 // 3 + 64
     return cost

@@ -1,4 +1,4 @@
-"""Fold-in: the best factors of new rows for fixed columns."""
+"""Fold-in: optimal factors of new rows for fixed columns."""
 
 import warnings
 from typing import Any
@@ -28,21 +28,21 @@ def fold_in(
     weights: Any = None,
     n_threads: int | None = None,
 ) -> NDArray[Any]:
-    """Find the factors of new rows: the rows that minimise the objective for fixed columns.
+    """Compute the factors of new rows, which minimise the objective for fixed columns.
 
-    With `SquaredLoss` and `L2` every row is solved exactly by its normal equations, in the kernel
-    of the ALS half-step:
+    With `SquaredLoss` and `L2`, each row is the solution of its normal equations, computed by the
+    kernel of the ALS half-step:
 
         p = (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k')^-1 sum_k w_k r_k q_k
 
-    With any other loss or regulariser every row is minimised by accelerated proximal gradient
-    steps in float64 (Beck & Teboulle 2009) until it moves by less than 1e-9 of its length. To fold
-    new columns in, give the transposed matrix and the row factors.
+    For other losses and regularisers, each row is minimised by accelerated proximal gradient steps
+    in float64 (Beck & Teboulle 2009) until the relative change is below 1e-9. To fold in new
+    columns, pass the transposed matrix and the row factors.
 
     Parameters
     ----------
     objective : Objective
-        As in training. s_u counts the entries of the new rows.
+        As in training. s_u is computed from the entries of the new rows.
     matrix : scipy sparse matrix or array, shape (n_new_rows, n_cols)
         The stored entries of the new rows, over the same columns.
     col_factors : array_like, shape (n_cols, n_factors)
@@ -50,12 +50,12 @@ def fold_in(
     weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
         A weight >= 0 for each stored entry, as for `Solver.solve`.
     n_threads : int, optional
-        Default: all. The bits do not depend on it.
+        Default: all. The result is bitwise independent of it.
 
     Returns
     -------
     ndarray, shape (n_new_rows, n_factors)
-        In the dtype of col_factors (float64 unless it is float32). A row without entries is zero.
+        float32 if col_factors is float32, otherwise float64. Rows without entries are zero.
 
     Raises
     ------
@@ -67,7 +67,17 @@ def fold_in(
     Warns
     -----
     ConvergenceWarning
-        If an iterative computation ends before a row has settled.
+        If an iterative method does not converge for a row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from twofold import L2, Objective, fold_in
+    >>> new_rows = sparse.csr_array([[1, 0], [1, 1]])
+    >>> fold_in(Objective(regularizer=L2(1.0)), new_rows, np.array([[1.0], [2.0]]))
+    array([[0.5],
+           [0.5]])
     """
     check_n_threads(n_threads)
     Q = np.asarray(col_factors)
@@ -91,12 +101,12 @@ def fold_in(
 def fold_rows_in(
     system: ColumnSystem, problem: Problem, n_threads: int | None = None
 ) -> NDArray[Any]:
-    """Return the rows of a problem that minimise its objective for prepared columns.
+    """Return the rows that minimise the objective of a problem for prepared columns.
 
     Parameters
     ----------
     system : ColumnSystem
-        Of the same objective.
+        A system of the same objective.
     problem : Problem
         The new rows, over the columns of the system.
     n_threads : int, optional
@@ -108,30 +118,30 @@ def fold_rows_in(
     """
     objective = problem.objective
     if ALS.supports.missing(objective):
-        out, unsettled = _minimised(problem, system, n_threads)
+        factors, unsettled = _minimise_rows(problem, system, n_threads)
     else:
         report = system.solve(problem.rows, n_threads=n_threads)
         report.check(problem.rows)
-        out, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
+        factors, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
     if unsettled.size:
         warnings.warn(
-            f"row {unsettled[0]} and {unsettled.size - 1} others did not settle: their factors are "
-            "approximate; a larger regularizer weight makes them settle sooner",
+            f"row {unsettled[0]} and {unsettled.size - 1} others did not converge, so their "
+            "factors are approximate: increase the regularizer's weight",
             ConvergenceWarning,
             stacklevel=3,
         )
-    return np.ascontiguousarray(out, dtype=system.col_factors.dtype)
+    return np.ascontiguousarray(factors, dtype=system.col_factors.dtype)
 
 
-def _minimised(
+def _minimise_rows(
     problem: Problem, system: ColumnSystem, n_threads: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the rows, and which of them took too many steps."""
+    """Return the rows, and the indices of those that reached the maximum number of steps."""
     side = problem.rows
-    out, steps = np.zeros((side.n, system.n_factors)), np.zeros(side.n, np.int64)
+    factors, steps = np.zeros((side.n, system.n_factors)), np.zeros(side.n, np.int64)
     run(
         fold_rows, side.bounds.size - 1, check_n_threads(n_threads), side.bounds, side.entries,
         problem.loss_call, problem.penalty_call, system.gram, system.col_factors, _MAX_STEPS,
-        _ACCURACY, out, steps,
+        _ACCURACY, factors, steps,
     )  # fmt: skip
-    return out, np.flatnonzero(steps >= _MAX_STEPS)
+    return factors, np.flatnonzero(steps >= _MAX_STEPS)

@@ -1,4 +1,4 @@
-"""The one outer loop: timing, history, callback, checkpoint, early stopping, divergence."""
+"""The outer loop of all solvers: timing, history, callback, checkpoint and stopping criteria."""
 
 import os
 import time
@@ -36,17 +36,17 @@ class Run:
     solver : Solver
     problem : Problem
     state : State
-        Before `Solver.prepare`.
+        The state before `Solver.prepare`.
     history : list of Record
-        Of the epochs done before.
+        Records of the epochs before the run.
     callback : callable, optional
         As for `Solver.solve`.
     checkpoint : str or path-like, optional
         As for `Solver.solve`.
     fingerprint : str
-        Of the solution.
-    note : str
-        A sentence about the start, for the message of the solution.
+        Fingerprint of the solution.
+    start_note : str
+        A sentence about the initial factors for the message of the solution.
     """
 
     solver: "Solver"
@@ -56,7 +56,7 @@ class Run:
     callback: Callback | None
     checkpoint: str | os.PathLike[str] | None
     fingerprint: str
-    note: str = ""
+    start_note: str = ""
     seconds: float = field(default=0.0, init=False)
 
     def run(self) -> Solution:
@@ -69,10 +69,8 @@ class Run:
             if not self.is_finite():
                 return self.diverged(self.state)
             self.record()
-            if self.accepted():
-                return self.finish(
-                    Status.STOPPED, "The callback stopped it before the first epoch."
-                )
+            if self.report_and_check_stop():
+                return self.finish(Status.STOPPED, "The callback stopped before the first epoch.")
         with progress_bar(
             total=self.solver.max_epochs,
             initial=self.state.epoch,
@@ -83,9 +81,9 @@ class Run:
             return self.epochs(bar)
 
     def epochs(self, bar: Any) -> Solution:
-        """Run the epochs that are left."""
+        """Run the remaining epochs."""
         solver = self.solver
-        good = self.state  # the last state that was evaluated
+        last_good = self.state  # the last evaluated state
         while self.state.epoch < solver.max_epochs:
             self.step()
             bar.update()
@@ -94,21 +92,21 @@ class Run:
                 continue
             total = self.evaluate()
             if not self.is_finite() or self.exceeds_limit(total):
-                return self.diverged(good)
-            good = self.state
+                return self.diverged(last_good)
+            last_good = self.state
             self.record()
             bar.set_postfix(objective=f"{total:.6g}")
-            if self.accepted():
-                return self.finish(Status.STOPPED, f"The callback stopped it at epoch {epoch}.")
+            if self.report_and_check_stop():
+                return self.finish(Status.STOPPED, f"The callback stopped after epoch {epoch}.")
             if self.converged():
                 return self.finish(
                     Status.CONVERGED,
-                    f"The relative decrease fell below tol={solver.tol:g} at epoch {epoch}.",
+                    f"The relative decrease was below tol={solver.tol:g} at epoch {epoch}.",
                 )
         return self.finish(Status.MAX_EPOCHS, f"All {solver.max_epochs} epochs were run.")
 
     def timed(self, function: Callable[..., State], *arguments: Any) -> State:
-        """Call a function of the solver; compiling does not count."""
+        """Call a function of the solver and add its time without compilation."""
         started, compiled = time.perf_counter(), compile_seconds()
         result = function(*arguments)
         elapsed = time.perf_counter() - started
@@ -117,17 +115,18 @@ class Run:
 
     def step(self) -> None:
         """Run one epoch."""
-        moved = self.timed(self.solver.step, self.problem, self.state)
-        self.check_step(moved)
-        self.state = replace(moved, epoch=self.state.epoch + 1)
+        new_state = self.timed(self.solver.step, self.problem, self.state)
+        self.check_step(new_state)
+        self.state = replace(new_state, epoch=self.state.epoch + 1)
 
-    def check_step(self, moved: State) -> None:
-        """Raise if a step gives what kernels must not get: they do not check shapes."""
+    def check_step(self, new_state: State) -> None:
+        """Raise unless the step returned valid factors, because kernels do not check shapes."""
         name = f"{type(self.solver).__name__}.step"
-        if not isinstance(moved, State):
-            raise InvalidInputError(f"{name} returned a {type(moved).__name__}: give state.moved()")
+        if not isinstance(new_state, State):
+            kind = type(new_state).__name__
+            raise InvalidInputError(f"{name} returned a {kind}: return state.moved(...)")
         for side in ("rows", "cols"):
-            new, old = getattr(moved.point, side), getattr(self.state.point, side)
+            new, old = getattr(new_state.point, side), getattr(self.state.point, side)
             if new.shape != old.shape or new.dtype != old.dtype:
                 raise InvalidInputError(
                     f"{name} returned {side} of shape {new.shape} and dtype {new.dtype}: they must "
@@ -135,26 +134,26 @@ class Run:
                 )
 
     def evaluate(self) -> float:
-        """Evaluate the objective, unless the solver did so; return the total."""
+        """Return the total objective; evaluate it unless the solver has done so."""
         point = self.state.point
         if point.value is None:
-            with np.errstate(all="ignore"):  # A diverging run overflows, which is checked.
+            with np.errstate(all="ignore"):  # Overflow is detected by `is_finite`.
                 point = evaluate_point(self.problem, point, self.solver.n_threads)
             self.state = replace(self.state, point=point)
         assert point.value is not None
         return point.value.total
 
     def is_finite(self) -> bool:
-        """Tell whether the objective and all factors are finite."""
+        """Return whether the objective and all factors are finite."""
         point = self.state.point
         with np.errstate(all="ignore"):
-            # A sum is finite only if all numbers are, and takes less time than looking at each.
+            # A finite sum implies finite terms and is faster to compute than np.isfinite.
             return bool(np.isfinite(self.evaluate())) and all(
                 np.isfinite(a.sum()) or np.isfinite(a).all() for a in (point.rows, point.cols)
             )
 
     def exceeds_limit(self, total: float) -> bool:
-        """Tell whether the run diverged: ten times the worse of the start and zero factors."""
+        """Return whether the objective is ten times that of the start and of zero factors."""
         first = self.history[0].total
         if total <= first:
             return False
@@ -163,67 +162,66 @@ class Run:
         assert value is not None
         at_zero = value.total
         if first == at_zero == 0.0:
-            return False  # There is nothing to compare with, as without entries.
+            return False  # No scale to compare with, for example without entries.
         return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero))
 
     def record(self) -> None:
-        """Add the state to the history."""
+        """Append the state to the history."""
         value = self.state.point.value
         assert value is not None
         self.history.append(Record.of(self.state.epoch, self.seconds, value))
 
-    def accepted(self) -> bool:
-        """Save and report the state; tell whether the callback wants to stop."""
+    def report_and_check_stop(self) -> bool:
+        """Save the checkpoint and call the callback; return whether the run is to stop."""
         if self.callback is None and self.checkpoint is None:
             return False
-        so_far = self.finish(Status.RUNNING, "It is still running.")
-        so_far = replace(
-            so_far,
-            row_factors=_read_only(so_far.row_factors),
-            col_factors=_read_only(so_far.col_factors),
-            memory={name: _read_only(array) for name, array in so_far.memory.items()},
+        snapshot = self.finish(Status.RUNNING, "The run has not finished.")
+        snapshot = replace(
+            snapshot,
+            row_factors=_read_only(snapshot.row_factors),
+            col_factors=_read_only(snapshot.col_factors),
+            memory={name: _read_only(array) for name, array in snapshot.memory.items()},
         )
         if self.checkpoint is not None:
-            self.save(so_far, self.checkpoint)
-        return self.callback is not None and bool(self.callback(self.state.epoch, so_far))
+            self.save(snapshot, self.checkpoint)
+        return self.callback is not None and bool(self.callback(self.state.epoch, snapshot))
 
-    def save(self, so_far: Solution, path: str | os.PathLike[str]) -> None:
-        """Write the checkpoint; once epochs were run, a full disk must not end them."""
+    def save(self, snapshot: Solution, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint; after the first one, an error is a warning, not to lose the run."""
         try:
-            so_far.save(path)
+            snapshot.save(path)
         except InvalidInputError as error:
             if len(self.history) == 1:
                 raise
             warnings.warn(
-                f"the checkpoint of epoch {so_far.n_epochs} was not written, and the run goes on: "
-                f"{error}",
+                f"the checkpoint of epoch {snapshot.n_epochs} was not written: {error}",
                 CheckpointWarning,
                 stacklevel=2,
             )
 
     def converged(self) -> bool:
-        """Tell whether the objective falls by less than ``tol``."""
+        """Return whether the relative decrease was below ``tol`` for ``patience`` evaluations."""
         tol, patience = self.solver.tol, self.solver.patience
         if not tol or len(self.history) <= patience:
             return False
         totals = [record.total for record in self.history[-patience - 1 :]]
         return all(old - new < tol * abs(old) for old, new in pairwise(totals))
 
-    def diverged(self, good: State) -> Solution:
-        """Return the solution of the last good state, with advice."""
+    def diverged(self, last_good: State) -> Solution:
+        """Return the solution of the last state before the divergence, with advice."""
         epoch, total = self.state.epoch, self.evaluate()
         self.record()
-        self.state = good
+        self.state = last_good
         rate = getattr(self.solver, "learning_rate", None)
         advice = (
-            f"lower learning_rate (it is {rate:g})"
+            f"decrease learning_rate (it is {rate:g})"
             if rate is not None
-            else "check the scale of the stored values, or raise the regularizer's weight"
+            else "check the scale of the stored values, or increase the regularizer's weight"
         )
         return self.finish(
             Status.DIVERGED,
             f"The objective was {total:.6g} at epoch {epoch}; the factors are those of epoch "
-            f"{good.epoch}: {advice}.",
+            f"{last_good.epoch}: {advice}.",
         )
 
     def finish(self, status: Status, message: str) -> Solution:
@@ -233,7 +231,7 @@ class Run:
             state.row_factors,
             state.col_factors,
             status,
-            f"{message} {self.note}".rstrip(),
+            f"{message} {self.start_note}".rstrip(),
             tuple(self.history),
             type(self.solver).__name__,
             state.epoch,

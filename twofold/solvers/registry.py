@@ -1,4 +1,4 @@
-"""Solvers by name: ours, and those that other packages register."""
+"""Solvers by name: the built-in ones and those registered by other packages."""
 
 import importlib
 import inspect
@@ -18,15 +18,20 @@ _BUILT_IN: dict[str, type[Solver]] = {"als": ALS, "sgd": SGD, "gd": GD}
 
 
 def available_solvers() -> list[str]:
-    """Return the names that `get_solver` accepts: built-in first, then the installed plug-ins.
+    """Return the names that `get_solver` accepts: built-in solvers, then installed plug-ins.
 
     Returns
     -------
     list of str
-        Lower-case names. Nothing is imported to make this list.
+        Lower-case names. The plug-ins are not imported.
+
+    Examples
+    --------
+    >>> available_solvers()[:3]
+    ['als', 'sgd', 'gd']
     """
-    plugged = {point.name.lower() for point in entry_points(group=GROUP)}
-    return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
+    plugins = {point.name.lower() for point in entry_points(group=GROUP)}
+    return [*_BUILT_IN, *sorted(plugins - set(_BUILT_IN))]
 
 
 def get_solver(name: str) -> type[Solver]:
@@ -45,7 +50,12 @@ def get_solver(name: str) -> type[Solver]:
     Raises
     ------
     InvalidInputError
-        If there is no such solver, or what is there is not one.
+        If the name is unknown, or is not that of a subclass of `Solver`.
+
+    Examples
+    --------
+    >>> get_solver("als")
+    <class 'twofold.solvers.als.ALS'>
     """
     if not isinstance(name, str):
         raise InvalidInputError(f"the solver's name is {name!r}: give a str")
@@ -67,11 +77,11 @@ def get_solver(name: str) -> type[Solver]:
                     ) from error
     if found is None:
         raise InvalidInputError(
-            f"there is no solver {name!r}: there are {', '.join(available_solvers())}, or give "
+            f"there is no solver {name!r}: give one of {', '.join(available_solvers())}, or "
             '"module:Class"'
         )
     if not (isinstance(found, type) and issubclass(found, Solver)) or inspect.isabstract(found):
-        raise InvalidInputError(f"{name!r} is {found!r}: it is not a subclass of twofold Solver")
+        raise InvalidInputError(f"{name!r} is {found!r}, which is not a subclass of Solver")
     return found
 
 
@@ -81,12 +91,18 @@ def solvers_for(objective: Objective) -> list[str]:
     Parameters
     ----------
     objective : Objective
-        What to minimise.
+        The objective to minimise.
 
     Returns
     -------
     list of str
         Class names, such as "GD".
+
+    Examples
+    --------
+    >>> from twofold import HuberLoss
+    >>> solvers_for(Objective(HuberLoss()))
+    ['SGD', 'GD']
     """
     return [
         solver.__name__ for solver in _BUILT_IN.values() if not solver.supports.missing(objective)

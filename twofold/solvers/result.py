@@ -1,4 +1,4 @@
-"""What a solver returns: `Solution`, `Status` and the records of its history."""
+"""The result of a solver: `Solution`, `Status` and the records of its history."""
 
 import os
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ class Status(StrEnum):
     CONVERGED = "converged"
     """The relative decrease was below ``tol`` for ``patience`` evaluations."""
     RUNNING = "running"
-    """It has not stopped: what a callback and a checkpoint see."""
+    """The run has not finished, as in callbacks and checkpoints."""
     MAX_EPOCHS = "max_epochs"
     """All epochs were run."""
     STOPPED = "stopped"
-    """The callback returned True."""
+    """The callback returned a true value."""
     DIVERGED = "diverged"
-    """The objective grew beyond its start or stopped being finite."""
+    """The objective increased far beyond its initial value or became infinite or nan."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Record:
     """The objective after an epoch."""
 
     epoch: int
-    """Epochs done; 0 is the initial state."""
+    """Number of completed epochs; 0 is the initial state."""
     seconds: float
-    """Time of all epochs so far with preparation, evaluations and callbacks excluded."""
+    """Time of preparation and epochs so far, without evaluations, callbacks and compilation."""
     loss: float
     unobserved: float
     penalty: float
@@ -45,13 +45,13 @@ class Record:
 
     @classmethod
     def of(cls, epoch: int, seconds: float, value: ObjectiveValue) -> Self:
-        """Make the record of an objective value."""
+        """Create the record of an objective value."""
         return cls(epoch, seconds, value.loss, value.unobserved, value.penalty, value.total)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Factors, and how they were found.
+    """Factors, with the status and the history of the run.
 
     Parameters
     ----------
@@ -62,20 +62,30 @@ class Solution:
     status : Status
         Why the solver stopped.
     message : str
-        The same in a sentence, with advice where there is some.
+        A sentence that explains the status and may give advice.
     history : tuple of Record
-        The objective at the start and after each evaluated epoch. After a divergence the last
-        record is the one that shows it, and the factors are those of the record before.
+        The objective at the start and after each evaluated epoch. After a divergence, the last
+        record is that of the divergence, and the factors are those of the record before.
     solver : str
         Name of the solver class.
     n_epochs : int
-        Epochs that the factors have had.
+        Number of epochs after which the factors were obtained.
     seed : int
-        From which all randomness was drawn.
+        Seed of all random numbers.
     memory : dict of str to ndarray
-        What else the solver needs to continue from here: step sizes, accumulators.
+        Further state that is needed to continue, such as step sizes and accumulators.
     fingerprint : str
-        A hash of the objective, the data and the solver that the solution belongs to.
+        A hash of the objective, the data and the parameters of the solver.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import ALS, Objective
+    >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+    >>> ALS(n_factors=2, max_epochs=3, rng=0).solve(Objective(), R).save("solution.twofold")
+    >>> solution = Solution.load("solution.twofold")
+    >>> solution.status, [record.epoch for record in solution.history]
+    (<Status.MAX_EPOCHS: 'max_epochs'>, [0, 1, 2, 3])
     """
 
     row_factors: NDArray[Any]
@@ -91,9 +101,9 @@ class Solution:
 
     @property
     def objective_value(self) -> float:
-        """Total objective of these factors, as last evaluated."""
-        finite = [record for record in self.history if record.epoch <= self.n_epochs]
-        return finite[-1].total
+        """Total objective of these factors at the last evaluation."""
+        records = [record for record in self.history if record.epoch <= self.n_epochs]
+        return records[-1].total
 
     def __repr__(self) -> str:
         return (
@@ -107,7 +117,7 @@ class Solution:
         Parameters
         ----------
         path : str or path-like
-            By custom ``*.twofold``.
+            The file, by convention ``*.twofold``.
 
         Raises
         ------
@@ -119,7 +129,7 @@ class Solution:
         write_file(path, "solution", 1, arrays, self.to_meta())
 
     def to_meta(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain JSON."""
+        """Return all fields except the arrays, as JSON types."""
         return {
             "status": self.status.value,
             "message": self.message,
@@ -132,7 +142,7 @@ class Solution:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """Put a solution together again from the arrays of a file and `to_meta`."""
+        """Create a solution from the arrays of a file and the result of `to_meta`."""
         memory = {
             name.removeprefix("memory."): array
             for name, array in arrays.items()
@@ -174,10 +184,10 @@ class Solution:
 
 
 def _check_history(history: tuple[Record, ...], n_epochs: Any) -> None:
-    """Raise ValueError unless the records ascend, the first of them within the epochs done."""
+    """Raise ValueError unless the epochs ascend and the first is at most ``n_epochs``."""
     epochs = [record.epoch for record in history]
     numbers = [value for record in history for value in asdict(record).values()]
     if not all(isinstance(value, int | float) for value in (*numbers, n_epochs)):
-        raise ValueError("a record of its history is not made of numbers")
+        raise ValueError("its history contains values that are not numbers")
     if not epochs or sorted(set(epochs)) != epochs or not 0 <= epochs[0] <= n_epochs:
         raise ValueError(f"the epochs of its history are {epochs}")

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, pair by pair, without races."""
+"""Stochastic gradient descent over the stored entries, without data races."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -15,10 +15,10 @@ from twofold._kernels.sgd import (
     Order,
     Sums,
     count_pairs,
-    deal,
     pack,
     sgd_epoch,
     unpack,
+    write_blocks,
 )
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import InvalidInputError
@@ -28,12 +28,12 @@ from twofold.solvers.state import State, random_stream, without_empty_rows
 
 __all__ = ["SGD"]
 
-_BLOCKS = 16  # a side; not the number of threads, so that the bits do not depend on it
+_BLOCKS = 16  # blocks per side, constant so that the result does not depend on n_threads
 
 
 @dataclass(frozen=True, eq=False)
 class SGDMemory:
-    """What SGD needs to continue exactly: the sums of mean squared slopes."""
+    """State of SGD that is needed to continue a run: sums of mean squared gradients."""
 
     row_sums: NDArray[Any]
     col_sums: NDArray[Any]
@@ -43,39 +43,47 @@ class SGDMemory:
 class SGD(Solver):
     """Stochastic gradient descent over the stored entries.
 
-    One epoch visits every entry once. With slope g = w l'(r, p.q) an entry moves both its vectors
-    from their old values:
+    One epoch processes every entry once. With slope g = w l'(r, p.q), an entry updates both of its
+    vectors simultaneously:
 
         p <- p - eta_p (g q + lam s_u / m_u phi'(p)),   q <- q - eta_q (g p + lam s_i / m_i phi'(q))
 
-    where m_u counts the entries of the row, so that one epoch sums to the gradient of the whole
-    objective; a regulariser that is not smooth acts by its proximal step instead, and with
-    ``schedule="adagrad"`` so does L2, which cannot overshoot then. Rows and columns are dealt into
-    16 x 16 blocks; blocks that share no row and no column run in parallel (Gemulla et al. 2011;
-    Chin et al. 2015, LIBMF), so there are no races and the bits do not depend on the number of
-    threads. The order of blocks and entries is drawn anew in each epoch. Rows without entries
-    become zero.
+    where m_u is the number of entries of the row, so that the updates of an epoch sum to the
+    gradient of the whole objective. A regulariser that is not smooth is applied by its proximal
+    step, and so is L2 with ``schedule="adagrad"``, which prevents overshooting. Rows and columns
+    are divided into 16 x 16 blocks. Blocks without common rows and columns run in parallel (Gemulla
+    et al. 2011; Chin et al. 2015, LIBMF), so there are no data races and the result is bitwise
+    independent of the number of threads. The order of blocks and entries is drawn in each epoch.
+    The factors of rows without entries are zero.
 
-    ``unobserved_weight`` > 0 is refused: its slope by p is 2 a0 Q'Q p, which one pair does not see.
-    To take a share of it at every visit costs n_factors^2 operations instead of n_factors, and
-    needs Q'Q, which every other visit changes: kept for an epoch it is not that of the objective,
-    and steps that use it overshoot where many rows move the same way. GD and ALS have the term
-    exactly, at the price of one Gramian an epoch. Use them.
+    ``unobserved_weight`` > 0 is not supported, because the gradient 2 a0 Q'Q p of this term is not
+    a sum over the stored entries. Including a share of it in every update would cost n_factors^2
+    operations instead of n_factors, with a Q'Q that every update changes. Use GD or ALS, which
+    compute the term exactly from one Gramian per epoch or half-step.
 
     Parameters
     ----------
     learning_rate : float or None, default None
-        eta > 0. None takes what suits the scale of the data and the rank, with v the root mean
-        square of the targets (1 without targets): 1.2 sqrt(v / n_factors) for "adagrad", and 0.05 /
-        max(v, init_scale^2) divided by the largest weight for the others.
+        eta > 0. None uses 1.2 sqrt(v / n_factors) for "adagrad", and otherwise
+        0.05 / max(v, init_scale^2) divided by the largest weight, where v is the root mean square
+        of the targets (1 without targets).
     schedule : {"adagrad", "constant", "inverse-time"}, default "adagrad"
-        "adagrad" divides eta by the root of the row's sum of mean squared slopes so far, which
-        begins at (mean weight)^2 v^3 (Duchi et al. 2011; one sum for each row, as Chin et al.
-        2015); "inverse-time" divides it by 1 + decay * (epochs done).
+        "adagrad" divides eta by the square root of the row's sum of mean squared gradients, which
+        starts at (mean weight)^2 v^3 (Duchi et al. 2011; one sum for each row, as in Chin et al.
+        2015). "inverse-time" divides eta by 1 + decay * (number of completed epochs).
     decay : float, default 0.1
-        For ``schedule="inverse-time"``, >= 0 per epoch.
+        Decay per epoch of ``schedule="inverse-time"``, >= 0.
     init_scale : float, default 0.3
-        As for every solver, but smaller: the start is noise, which SGD forgets slowly.
+        As for every solver. The default is smaller, because SGD corrects a random start slowly.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import SGD, Objective
+    >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+    >>> solution = SGD(n_factors=2, max_epochs=20, rng=0).solve(Objective(), R)
+    >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total
+    ((2, 2), True)
     """
 
     learning_rate: float | None = None
@@ -94,7 +102,7 @@ class SGD(Solver):
         check_real(self.decay, "decay", minimum=0.0)
 
     def new_memory(self, problem: Problem, point: Point) -> SGDMemory:
-        """Return the sums before the first epoch."""
+        """Return the initial sums."""
         scale = _Scale.of(problem)
         with np.errstate(over="ignore"):
             first = np.float64(scale.mean_weight) ** 2 * np.float64(scale.target) ** 3
@@ -104,31 +112,34 @@ class SGD(Solver):
                 f"SGD in {self.dtype}: scale the stored values down"
             )
         return SGDMemory(
-            *(np.full(len(own), first, dtype=self.dtype) for own in (point.rows, point.cols))
+            *(
+                np.full(len(factors), first, dtype=self.dtype)
+                for factors in (point.rows, point.cols)
+            )
         )
 
     def prepare(self, problem: Problem, state: State) -> State:
-        """Return the state with the entries dealt into blocks."""
+        """Return the state with the entries sorted by block."""
         point = without_empty_rows(problem, state.point) if state.epoch == 0 else state.point
         return state.at(point, workspace=_Layout(problem, random_stream(state.seed, 2), self.dtype))
 
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
         layout: _Layout = state.workspace
-        adapts = self.schedule == "adagrad"
+        adagrad = self.schedule == "adagrad"
         threads = check_n_threads(self.n_threads)
         memory = replace(
             state.memory,
             row_sums=state.memory.row_sums.copy(),
             col_sums=state.memory.col_sums.copy(),
         )
-        sums = Sums(memory.row_sums, memory.col_sums, adapts)
+        sums = Sums(memory.row_sums, memory.col_sums, adagrad)
         P, Q = layout.packed(state.point, threads)
-        done = np.zeros(2 * _BLOCKS, np.int64)
+        n_finished = np.zeros(2 * _BLOCKS, np.int64)
         run(
             sgd_epoch, _BLOCKS**2, threads, layout.blocks, layout.order(state.epoch_rng()),
             problem.loss_call, problem.penalty_call, P.dtype.type(self._rate(layout.scale, state)),
-            sums, self.n_factors, done, P, Q,
+            sums, self.n_factors, n_finished, P, Q,
         )  # fmt: skip
         return state.at(layout.unpacked(state.point, threads), memory=memory)
 
@@ -137,7 +148,7 @@ class SGD(Solver):
         if rate is None and self.schedule == "adagrad":
             rate = 1.2 * np.sqrt(scale.target / self.n_factors)
         elif rate is None:
-            rate = 0.05 / (scale.heaviest * max(scale.target, self.init_scale**2))
+            rate = 0.05 / (scale.max_weight * max(scale.target, self.init_scale**2))
         if self.schedule == "inverse-time":
             rate /= 1.0 + self.decay * state.epoch
         return float(rate)
@@ -145,11 +156,11 @@ class SGD(Solver):
 
 @dataclass(frozen=True)
 class _Scale:
-    """The scale of the data, from which rates follow."""
+    """The scale of the data, which determines the default learning rates."""
 
     target: float
     """Root mean square of the targets."""
-    heaviest: float
+    max_weight: float
     """Largest weight."""
     mean_weight: float
 
@@ -165,15 +176,15 @@ class _Scale:
 
 
 class _Layout:
-    """The stored entries in the order of blocks, and the penalty of one visit.
+    """Stored entries in the order of the blocks, with the penalty of one update.
 
-    Rows and columns are numbered in that order, so that no two threads share a cache line.
+    Rows and columns are numbered in that order, so that threads do not share cache lines.
     """
 
     def __init__(self, problem: Problem, rng: np.random.Generator, dtype: str) -> None:
         rows, cols = problem.rows, problem.col_margin
         entries = rows.entries
-        row_block, col_block = _dealt(rows.counts, rng), _dealt(cols.counts, rng)
+        row_block, col_block = _assign_blocks(rows.counts, rng), _assign_blocks(cols.counts, rng)
         self.orders = [
             np.argsort(block, kind="stable").astype(np.int32) for block in (row_block, col_block)
         ]
@@ -182,8 +193,7 @@ class _Layout:
         self._current: Point | None = None
         start = np.zeros(_BLOCKS**2 + 1, np.int64)
         n = problem.n_entries
-        given = (entries.targets, entries.weights)
-        places = np.empty(n if any(values.size for values in given) else 0, np.int64)
+        positions = np.empty(n if entries.targets.size or entries.weights.size else 0, np.int64)
         count_pairs(entries.indptr, entries.indices, row_block, col_block, _BLOCKS, start[1:])
         np.cumsum(start, out=start)
         decay = [
@@ -192,56 +202,59 @@ class _Layout:
         ]
         none = np.empty(0, dtype)
         blocks = Blocks(start, np.empty(n, np.int32), np.empty(n, np.int32), none, none, *decay)
-        numbers = [_numbers(order) for order in self.orders]
-        deal(entries, row_block, col_block, *numbers, _BLOCKS, start[:-1].copy(), blocks, places)
+        numbers = [_inverse_permutation(order) for order in self.orders]
+        write_blocks(
+            entries, row_block, col_block, *numbers, _BLOCKS, start[:-1].copy(), blocks, positions
+        )
         targets, weights = (
-            (values[places] if values.size else values).astype(dtype) for values in given
+            (values[positions] if values.size else values).astype(dtype)
+            for values in (entries.targets, entries.weights)
         )
         self.blocks = blocks._replace(targets=targets, weights=weights)
 
     def packed(self, point: Point, threads: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the factors in the order of blocks, for the kernel to change."""
+        """Return the factors in the order of the blocks, to be updated in place."""
         current = self._current
         if current is None or current.rows is not point.rows or current.cols is not point.cols:
-            for side, own in enumerate((point.rows, point.cols)):
+            for side, factors in enumerate((point.rows, point.cols)):
                 if self._packed[side] is None:
-                    self._packed[side] = empty_lines(len(own), point.n_factors, own.dtype)
+                    self._packed[side] = empty_lines(len(factors), point.n_factors, factors.dtype)
                 order = self.orders[side]
-                run(pack, -(-order.size // CHUNK), threads, own, order, self._packed[side])
+                run(pack, -(-order.size // CHUNK), threads, factors, order, self._packed[side])
         self._current = None
         return self._packed[0], self._packed[1]
 
-    def unpacked(self, like: Point, threads: int) -> Point:
-        """Return the point that the kernel moved to, with new arrays."""
-        factors = [empty_aligned(own.shape, own.dtype) for own in (like.rows, like.cols)]
-        for own, order, out in zip(self._packed, self.orders, factors, strict=True):
-            run(unpack, -(-order.size // CHUNK), threads, own, order, out)
-        self._current = Point(factors[0], factors[1], like.n_factors)
+    def unpacked(self, point: Point, threads: int) -> Point:
+        """Return the updated factors in the original order, as a point with new arrays."""
+        P, Q = (empty_aligned(old.shape, old.dtype) for old in (point.rows, point.cols))
+        for packed, order, out in zip(self._packed, self.orders, (P, Q), strict=True):
+            run(unpack, -(-order.size // CHUNK), threads, packed, order, out)
+        self._current = Point(P, Q, point.n_factors)
         return self._current
 
     def order(self, rng: np.random.Generator) -> Order:
-        """Draw an epoch's order of rounds, and for each block where to start and how to stride."""
+        """Draw the order of the rounds of an epoch, and the start and stride of each block."""
         rounds = rng.permutation(_BLOCKS)
         n_runs = np.maximum(-(-np.diff(self.blocks.start) // RUN), 1)
         starts = rng.integers(n_runs)
         strides = rng.integers(1, np.maximum(n_runs, 2))
-        while (shared := np.gcd(strides, n_runs) > 1).any():
-            strides[shared] = rng.integers(1, np.maximum(n_runs[shared], 2))
+        while (not_coprime := np.gcd(strides, n_runs) > 1).any():
+            strides[not_coprime] = rng.integers(1, np.maximum(n_runs[not_coprime], 2))
         return Order(rounds, starts, strides)
 
 
-def _numbers(order: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the place of each row in an order."""
+def _inverse_permutation(order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the position of each row in an order."""
     numbers = np.empty_like(order)
     numbers[order] = np.arange(order.size, dtype=np.int32)
     return numbers
 
 
-def _dealt(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Deal rows into blocks with about equal numbers of entries: the block of each row."""
+def _assign_blocks(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a random block for each row; the blocks have similar numbers of entries."""
     order = rng.permutation(counts.size)
     total = np.cumsum(counts[order])
     block = np.empty(counts.size, dtype=np.uint8)
-    whole = max(int(total[-1]) if total.size else 0, 1)
-    block[order] = np.minimum((total - counts[order]) * _BLOCKS // whole, _BLOCKS - 1)
+    n_entries = max(int(total[-1]) if total.size else 0, 1)
+    block[order] = np.minimum((total - counts[order]) * _BLOCKS // n_entries, _BLOCKS - 1)
     return block

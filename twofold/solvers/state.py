@@ -1,4 +1,4 @@
-"""`State`: where a solver is between two epochs."""
+"""`State`: the state of a solver between two epochs."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -14,22 +14,22 @@ __all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "withou
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a solver is between two epochs.
+    """State of a solver between two epochs.
 
-    `step` returns a new state with new arrays; it never writes into those of the old one.
+    `Solver.step` returns a new state with new arrays and must not modify those of the old one.
 
     Parameters
     ----------
     point : Point
-        The factors, and the objective if the solver has evaluated it.
+        The factors, with the objective if it was evaluated.
     epoch : int
-        Epochs done.
+        Number of completed epochs.
     seed : int
-        All randomness is drawn from it.
+        Seed of all random numbers.
     memory : frozen dataclass of arrays and numbers, optional
-        What is needed to continue exactly from here; saved with a solution.
+        Further state that is needed to continue exactly; saved with a solution.
     workspace : optional
-        What `prepare` built and can build again.
+        Data that `Solver.prepare` can recompute; not saved.
     """
 
     point: Point
@@ -61,7 +61,7 @@ class State:
             expected = (old.shape[0], self.point.n_factors)
             if getattr(new, "shape", None) != expected or new.dtype != old.dtype:
                 raise InvalidInputError(
-                    f"a step gave {name} of shape {getattr(new, 'shape', None)} and dtype "
+                    f"a step returned {name} of shape {getattr(new, 'shape', None)} and dtype "
                     f"{getattr(new, 'dtype', None)}: they must stay {expected} and {old.dtype}"
                 )
         return self.at(Point.of(row_factors, col_factors), memory=memory)
@@ -76,36 +76,36 @@ class State:
         )
 
     def epoch_rng(self) -> np.random.Generator:
-        """Return the generator of this epoch: drawn from seed and epoch alone."""
+        """Return the random generator of this epoch, which depends on seed and epoch only."""
         return random_stream(self.seed, 1, self.epoch)
 
 
 def random_stream(seed: int, *key: int) -> np.random.Generator:
-    """Return a generator of its own for each key; none is the stream of ``default_rng(seed)``."""
+    """Return an independent generator for each key, different from ``default_rng(seed)``."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def without_empty_rows(problem: Problem, point: Point) -> Point:
-    """Return the point with rows and columns without entries at zero, which is their solution."""
+    """Return the point with zeros, the solution, for rows and columns without entries."""
     return point.with_zeros(problem.rows.counts == 0, problem.col_margin.counts == 0)
 
 
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:
-    """Return the fields of a memory as arrays, by name."""
+    """Return the fields of a memory as a dict of arrays."""
     if memory is None:
         return {}
     return {name: np.asarray(value) for name, value in asdict(memory).items()}
 
 
-def restored_memory(fresh: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Return the memory that the arrays were made of; ``fresh`` is one of the right layout.
+def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Return the memory with the given arrays, in the layout of ``template``.
 
     Raises
     ------
     InvalidInputError
-        If an array is missing or unknown, or has another shape or dtype.
+        If the names, shapes or dtypes differ.
     """
-    expected = memory_arrays(fresh)
+    expected = memory_arrays(template)
     if set(expected) != set(arrays):
         raise InvalidInputError(
             f"the solution's memory has {sorted(arrays)}, but the solver needs {sorted(expected)}: "
@@ -121,4 +121,4 @@ def restored_memory(fresh: Any, arrays: dict[str, NDArray[Any]]) -> Any:
                 "instead, init=(row_factors, col_factors)"
             )
         values[name] = array.copy() if array.ndim else array.item()
-    return replace(fresh, **values) if values else fresh
+    return replace(template, **values) if values else template

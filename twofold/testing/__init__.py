@@ -1,7 +1,7 @@
-"""Contract checks for solvers, losses and regularisers, ours and yours, and a plain reference.
+"""Contract tests for built-in and custom solvers, losses and regularisers, and a reference.
 
-`check_solver`, `check_loss` and `check_regularizer` raise an `AssertionError` with one sentence
-that says which promise is broken; ``reference`` is dense float64 numpy to compare with.
+`check_solver`, `check_loss` and `check_regularizer` raise an `AssertionError` that describes the
+violated requirement. ``reference`` is a dense float64 implementation in numpy.
 """
 
 from twofold.testing import reference

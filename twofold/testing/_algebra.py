@@ -1,7 +1,7 @@
-"""Promises of every solver about the algebra of its problem; see `twofold.testing.checks`.
+"""Algebraic requirements for every solver; see `twofold.testing.checks`.
 
-They hold for each solver that reads its entries from the `Problem`, random solvers included. What
-needs a deterministic method, such as equivariance under permutations, is not demanded here.
+They hold for each solver that reads its entries from the `Problem`, including random solvers.
+Properties of deterministic methods, such as equivariance under permutations, are not required.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,13 +19,13 @@ from twofold.testing import reference
 from twofold.testing._formula_checks import require
 from twofold.testing._subject import RANK, SHAPE, Subject, equal, random_init, random_matrix
 
-__all__ = ["ALGEBRA_PROMISES", "layouts_of"]
+__all__ = ["ALGEBRA_CHECKS", "layouts_of"]
 
-_ROWS, _COLS = [0, 7, SHAPE[0] - 1], [0, 4, SHAPE[1] - 1]  # of the tests of empty rows
+_ROWS, _COLS = [0, 7, SHAPE[0] - 1], [0, 4, SHAPE[1] - 1]  # without entries in some checks
 
 
 def layouts_of(matrix: sparse.csr_array) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a CSR array in other layouts, repeated entries kept apart.
+    """Yield the entries of a CSR array in other layouts, without summing repeated entries.
 
     Parameters
     ----------
@@ -44,19 +44,19 @@ def layouts_of(matrix: sparse.csr_array) -> Iterator[tuple[str, Any]]:
     def csr(order: NDArray[Any]) -> sparse.csr_array:
         return sparse.csr_array((values[order], cols[order], matrix.indptr.copy()), shape=shape)
 
-    sorted_ = np.arange(values.size)
-    yield "CSR arrays, copied,", csr(sorted_)
-    yield "objects of the older class csr_matrix", sparse.csr_matrix(csr(sorted_))
-    wide = csr(sorted_)
+    identity = np.arange(values.size)
+    yield "CSR arrays, copied,", csr(identity)
+    yield "objects of the older class csr_matrix", sparse.csr_matrix(csr(identity))
+    wide = csr(identity)
     wide.indices, wide.indptr = (a.astype(np.int64) for a in (wide.indices, wide.indptr))
     yield "int64 indices", wide
-    mixed = csr(sorted_)
+    mixed = csr(identity)
     mixed.indptr = mixed.indptr.astype(np.int64)
     yield "int32 indices with an int64 index pointer", mixed
-    fixed = csr(sorted_)
-    for array in (fixed.data, fixed.indices, fixed.indptr):
+    read_only = csr(identity)
+    for array in (read_only.data, read_only.indices, read_only.indptr):
         array.flags.writeable = False
-    yield "read-only arrays", fixed
+    yield "read-only arrays", read_only
     yield "rows with columns in descending order", csr(np.lexsort((-cols, rows)))
     shuffled = np.random.default_rng(3).permutation(values.size)
     yield "rows with columns in random order", csr(shuffled[np.argsort(rows[shuffled])])
@@ -64,7 +64,7 @@ def layouts_of(matrix: sparse.csr_array) -> Iterator[tuple[str, Any]]:
     indptr = np.concatenate([[0], np.cumsum(np.bincount(cols, minlength=shape[1]))])
     csc = sparse.csc_array((values[by_column], rows[by_column], indptr), shape=shape)
     yield "CSC arrays", csc
-    for name, order in (("sorted", sorted_), ("permuted", shuffled)):
+    for name, order in (("sorted", identity), ("permuted", shuffled)):
         at = rows[order], cols[order]
         yield f"COO arrays of {name} entries", sparse.coo_array((values[order], at), shape=shape)
     coo = sparse.coo_array((values[shuffled], (rows[shuffled], cols[shuffled])), shape=shape)
@@ -74,8 +74,8 @@ def layouts_of(matrix: sparse.csr_array) -> Iterator[tuple[str, Any]]:
     yield "read-only COO arrays with int64 indices", coo
 
 
-def _layout_does_not_matter(s: Subject) -> None:
-    """Format, index type, order of the entries and read-only arrays do not change a bit."""
+def _check_layouts(s: Subject) -> None:
+    """Require bitwise equal results for all formats, index types, orders and read-only arrays."""
     for objective in s.objectives:
         once = random_matrix(objective)
         times = 1 + (np.arange(once.nnz) % 3 == 0)
@@ -84,46 +84,45 @@ def _layout_does_not_matter(s: Subject) -> None:
             (once.data.repeat(times), once.indices.repeat(times), ends[once.indptr]), shape=SHAPE
         )
         expected = s.solve(objective, matrix)
-        for what, same in layouts_of(matrix):
+        for name, variant in layouts_of(matrix):
             s.require(
-                equal(s.solve(objective, same), expected),
-                f"{what} give other factors than a sorted CSR array ({objective})",
+                equal(s.solve(objective, variant), expected),
+                f"{name} result in other factors than a sorted CSR array ({objective})",
             )
 
 
-def _weight_of_zero_is_no_pair(s: Subject) -> None:
-    """Weights of 0 are pairs left out, in factors, history and U.
+def _check_zero_weights(s: Subject) -> None:
+    """Entries of weight 0 do not change the factors, the history or U.
 
-    With ``unobserved="missing"`` U is every cell without a pair, so the cell of a weight of 0 is in
-    U, as if nothing were stored there.
+    With ``unobserved="missing"``, U contains the cell of an entry of weight 0.
     """
     for objective in s.objectives:
         if objective.data != "weights":
             continue
         without = random_matrix(objective)
         with_zeros = _with_zeros(without)
-        found, expected = (
+        actual, expected = (
             s.solve(objective, matrix, random_init(), dtype="float64")
             for matrix in (with_zeros, without)
         )
-        right = reference.value(objective, without, *random_init())["total"]
-        total = found.history[0].total
+        expected_value = reference.value(objective, without, *random_init())["total"]
+        total = actual.history[0].total
         s.require(
-            abs(total - right) <= 1e-9 * right,
-            f"with stored weights of 0 the objective is {total}, and {right} is that without these "
-            f"entries ({objective})",
+            abs(total - expected_value) <= 1e-9 * expected_value,
+            f"with stored weights of 0 the objective is {total}, but without these entries it is "
+            f"{expected_value} ({objective})",
         )
         s.require(
-            equal(found, expected)
-            and [r.total for r in found.history] == [r.total for r in expected.history],
+            equal(actual, expected)
+            and [r.total for r in actual.history] == [r.total for r in expected.history],
             f"stored weights of 0 change the factors or the history ({objective})",
         )
 
 
-def _empty_rows_are_zero(s: Subject) -> None:
-    """Rows and columns without entries, or with weights of 0 only, end as exact zeros.
+def _check_empty_rows_are_zero(s: Subject) -> None:
+    """Factors of rows and columns without entries, or with weights of 0 only, are exactly zero.
 
-    From a start that is drawn: given factors are the solver's to keep or to change.
+    This is required for random initial factors only, not for given ones.
     """
     for objective in s.objectives:
         full = random_matrix(objective).toarray()
@@ -132,7 +131,7 @@ def _empty_rows_are_zero(s: Subject) -> None:
         matrices = {"without entries": sparse.csr_array(full)}
         if objective.data == "weights":
             matrices["whose weights are all 0"] = _with_zeros(matrices["without entries"])
-        for what, matrix in matrices.items():
+        for name, matrix in matrices.items():
             solution = s.solve(objective, matrix)
             for axis, factors, empty in (
                 ("rows", solution.row_factors, _ROWS),
@@ -140,21 +139,21 @@ def _empty_rows_are_zero(s: Subject) -> None:
             ):
                 s.require(
                     not factors[empty].any(),
-                    f"{axis} {what} do not end as zeros ({objective}): the largest factor "
-                    f"there is {np.abs(factors[empty]).max()}",
+                    f"the factors of {axis} {name} are not zero ({objective}): the largest "
+                    f"is {np.abs(factors[empty]).max()}",
                 )
                 filled = np.delete(factors, empty, axis=0)
                 s.require(
                     filled.any(axis=1).all() or not objective.regularizer.smooth,
-                    f"{axis} with entries end as zeros ({objective})",
+                    f"the factors of {axis} with entries are zero ({objective})",
                 )
 
 
-def _objective_has_its_symmetries(s: Subject) -> None:
-    """Rotated factors, permuted rows and scaled weights give the objective that they should.
+def _check_symmetries(s: Subject) -> None:
+    """Require the symmetries of the objective.
 
-    F(PO, QO) = F(P, Q) for orthogonal O and L2; an order of rows and columns is none of its
-    arguments; c times the weights and a0, and c^(1 - exponent) times lam, give c F.
+    F(PO, QO) = F(P, Q) for orthogonal O and L2. F does not depend on the order of rows and columns.
+    Weights and a0 times c, with lam times c^(1 - exponent), result in c F.
     """
     P, Q = random_init()
     rng = np.random.default_rng(4)
@@ -163,15 +162,15 @@ def _objective_has_its_symmetries(s: Subject) -> None:
     for objective in s.objectives:
         matrix = random_matrix(objective)
 
-        def first(matrix: Any, *init: Any, of: Objective = objective) -> float:
+        def initial_total(matrix: Any, *init: Any, of: Objective = objective) -> float:
             start = s.solve(of, matrix, init, max_epochs=0, dtype="float64")
             return start.history[0].total
 
-        right = first(matrix, P, Q)
-        permuted = first(matrix[by_row][:, by_col], P[by_row], Q[by_col])
-        cases = {"permuted rows and columns": (permuted, right)}
+        expected_value = initial_total(matrix, P, Q)
+        permuted = initial_total(matrix[by_row][:, by_col], P[by_row], Q[by_col])
+        cases = {"permuted rows and columns": (permuted, expected_value)}
         if isinstance(objective.regularizer, L2):
-            cases["rotated factors"] = first(matrix, P @ O, Q @ O), right
+            cases["rotated factors"] = initial_total(matrix, P @ O, Q @ O), expected_value
         if objective.data == "weights":
             c, lam, exponent = 7.0, objective.regularizer.weight, objective.regularizer.exponent
             scaled = Objective(
@@ -181,68 +180,75 @@ def _objective_has_its_symmetries(s: Subject) -> None:
                 unobserved_weight=c * objective.unobserved_weight,
                 unobserved=objective.unobserved,
             )
-            cases["weights and penalty times 7"] = first(c * matrix, P, Q, of=scaled), c * right
-        for what, (total, expected) in cases.items():
+            cases["weights and penalty times 7"] = (
+                initial_total(c * matrix, P, Q, of=scaled),
+                c * expected_value,
+            )
+        for name, (total, expected) in cases.items():
             s.require(
                 abs(total - expected) <= 1e-9 * abs(expected),
-                f"{what} give the objective {total}, and {expected} is right ({objective})",
+                f"with {name} the objective is {total} instead of {expected} ({objective})",
             )
 
 
-def _weights_stand_beside_targets(s: Subject) -> None:
-    """``solve(..., weights=W)``: an array and a matrix are the same, 1 is no weight, 0 no pair."""
+def _check_separate_weights(s: Subject) -> None:
+    """``solve(..., weights=W)`` accepts arrays and matrices; 1 is neutral, 0 removes an entry."""
     for objective in s.objectives:
         if objective.data != "targets":
             continue
         matrix, init = random_matrix(objective), random_init()
         weights = np.random.default_rng(5).uniform(0.5, 3.0, matrix.nnz)
         weights[::5] = 0.0
-        given = sparse.csr_array((weights, matrix.indices, matrix.indptr), shape=SHAPE)
+        weight_matrix = sparse.csr_array((weights, matrix.indices, matrix.indptr), shape=SHAPE)
 
         def solve(
             weights: Any, matrix: Any = matrix, init: Any = init, objective: Objective = objective
         ) -> Solution:
             solver: Any = s.make(dtype="float64")
-            with _argument_is_known(s):
+            with _requires_weights_argument(s):
                 solution: Solution = solver.solve(objective, matrix, init, weights=weights)
             return solution
 
         weighted = solve(weights)
-        right = reference.value(objective, matrix, *init, weights=weights)["total"]
+        expected_value = reference.value(objective, matrix, *init, weights=weights)["total"]
         total = weighted.history[0].total
         s.require(
-            abs(total - right) <= 1e-9 * right,
-            f"with weights the first objective is {total}, and {right} is right ({objective})",
+            abs(total - expected_value) <= 1e-9 * expected_value,
+            f"with weights the initial objective is {total} instead of {expected_value} "
+            f"({objective})",
         )
         s.require(
-            equal(weighted, solve(given)),
-            f"weights as a matrix give other factors than as an array ({objective})",
+            equal(weighted, solve(weight_matrix)),
+            f"weights as a matrix result in other factors than as an array ({objective})",
         )
-        kept = weights > 0.0
-        at = (np.repeat(np.arange(SHAPE[0]), np.diff(matrix.indptr))[kept], matrix.indices[kept])
-        fewer = sparse.coo_array((matrix.data[kept], at), shape=SHAPE).tocsr()
+        nonzero = weights > 0.0
+        at = (
+            np.repeat(np.arange(SHAPE[0]), np.diff(matrix.indptr))[nonzero],
+            matrix.indices[nonzero],
+        )
+        kept_matrix = sparse.coo_array((matrix.data[nonzero], at), shape=SHAPE).tocsr()
         s.require(
-            equal(weighted, solve(weights[kept], fewer)),
-            f"a weight of 0 beside a target is not the pair left out ({objective})",
+            equal(weighted, solve(weights[nonzero], kept_matrix)),
+            f"entries of weight 0 change the factors ({objective})",
         )
         plain = s.solve(objective, matrix, init, dtype="float64")
         s.require(
             equal(plain, solve(np.ones(matrix.nnz))),
-            f"weights of 1 give other factors than no weights ({objective})",
+            f"weights of 1 result in other factors than no weights ({objective})",
         )
 
 
 @contextmanager
-def _argument_is_known(s: Subject) -> Iterator[None]:
+def _requires_weights_argument(s: Subject) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
-        require("weights" not in str(error), f"{s.name}: solve does not take weights=: {error}")
+        require("weights" not in str(error), f"{s.name}: solve must accept weights=: {error}")
         raise
 
 
 def _with_zeros(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Store a weight of 0 in a third of the other cells, between the entries."""
+    """Return the matrix with a weight of 0 stored in a third of the other cells."""
     dense = matrix.toarray()
     zeros = (dense == 0.0) & (np.arange(dense.size).reshape(dense.shape) % 3 == 0)
     rows, cols = np.nonzero((dense != 0.0) | zeros)
@@ -250,10 +256,10 @@ def _with_zeros(matrix: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array((dense[rows, cols], cols, ends), shape=dense.shape)
 
 
-ALGEBRA_PROMISES: tuple[Callable[[Subject], None], ...] = (
-    _layout_does_not_matter,
-    _weight_of_zero_is_no_pair,
-    _empty_rows_are_zero,
-    _objective_has_its_symmetries,
-    _weights_stand_beside_targets,
+ALGEBRA_CHECKS: tuple[Callable[[Subject], None], ...] = (
+    _check_layouts,
+    _check_zero_weights,
+    _check_empty_rows_are_zero,
+    _check_symmetries,
+    _check_separate_weights,
 )

@@ -1,4 +1,4 @@
-"""The tiny problems that solvers are checked with, and a solver class under test."""
+"""Small problems for checking solvers, and the solver class under test."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ OBJECTIVES = (
 
 @dataclass(frozen=True)
 class Subject:
-    """The solver class under test and how to make and run one."""
+    """The solver class under test, with its parameters."""
 
     solver_class: type[Solver]
     parameters: dict[str, Any]
@@ -58,7 +58,7 @@ class Subject:
 
     @property
     def objectives(self) -> list[Objective]:
-        """Those of the list that the solver supports."""
+        """Those of `OBJECTIVES` that the solver supports."""
         supports = self.solver_class.supports
         return [objective for objective in OBJECTIVES if not supports.missing(objective)]
 
@@ -77,25 +77,28 @@ class Subject:
         require(condition, f"{self.name}: {message}")
 
     @contextmanager
-    def raises(self, kind: type[Exception], what: str) -> Iterator[None]:
+    def raises(self, expected: type[Exception], action: str) -> Iterator[None]:
         try:
             yield
-        except kind:
+        except expected:
             return
         except Exception as error:
             raise AssertionError(
-                f"{self.name}: {what} raises {type(error).__name__}, not {kind.__name__}: {error}"
+                f"{self.name}: {action} must raise {expected.__name__}, not "
+                f"{type(error).__name__}: {error}"
             ) from error
-        raise AssertionError(f"{self.name}: {what} is accepted: it must raise {kind.__name__}")
+        raise AssertionError(
+            f"{self.name}: {action} is accepted: it must raise {expected.__name__}"
+        )
 
 
 def random_matrix(objective: Objective) -> sparse.csr_array:
-    """Return 100 entries in 20 x 15 cells, at least one a row and a column; values by `data`."""
+    """Return about 100 entries in 20 x 15 cells, at least one in each row and column."""
     n_rows, n_cols = SHAPE
     rng = np.random.default_rng(1)
     stored = rng.random(SHAPE) < 0.3
     stored[np.arange(n_rows), np.arange(n_rows) % n_cols] = True
-    values = rng.choice([-1.0, 1.0], size=SHAPE)  # targets that every loss accepts
+    values = rng.choice([-1.0, 1.0], size=SHAPE)  # valid targets of every loss
     if objective.data == "weights":
         values = rng.uniform(0.5, 3.0, size=SHAPE)
     return sparse.csr_array(np.where(stored, values, 0.0))

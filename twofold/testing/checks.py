@@ -1,7 +1,4 @@
-"""What every solver promises, one function for each promise.
-
-`check_solver` runs them all; read `_PROMISES` for the list.
-"""
+"""Requirements for every solver, one function each; `check_solver` runs all of `_CHECKS`."""
 
 import inspect
 import tempfile
@@ -17,7 +14,7 @@ from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Objective
 from twofold.solvers import Solution, Solver, Status
 from twofold.testing import reference
-from twofold.testing._algebra import ALGEBRA_PROMISES
+from twofold.testing._algebra import ALGEBRA_CHECKS
 from twofold.testing._formula_checks import check_loss, check_regularizer, require
 from twofold.testing._subject import (
     EPOCHS,
@@ -48,25 +45,30 @@ _SYNONYMS = {
 def check_solver(
     solver_class: type[Solver], *, epochs: int = 6, stationary: bool = False, **parameters: Any
 ) -> None:
-    """Run the contract suite that every solver, ours and a stranger's, has to pass.
+    """Run the contract tests that every built-in and custom solver must pass.
 
     Parameters
     ----------
     solver_class : type
-        A concrete subclass of `Solver`. It is tried on those of eight objectives that its
-        `supports` allows, on matrices of 20 x 15 and one of 2000 x 1500.
+        A concrete subclass of `Solver`. It is tested with up to eight objectives, according to
+        its `supports`, on matrices of shape (20, 15) and one of shape (2000, 1500).
     epochs : int, default 6
-        Epochs after which the objective must be lower.
+        Number of epochs after which the objective must be lower.
     stationary : bool, default False
-        Demand that then every smooth objective has a gradient below 1e-4 of the one at the start.
-        For solvers that converge, with enough ``epochs``.
+        Also require that after ``epochs`` epochs the gradient norm of every smooth objective is
+        below 1e-4 of its initial value.
     **parameters
-        For the constructor, where the defaults do not suit such small problems.
+        Arguments of the constructor, if the defaults are unsuitable for small problems.
 
     Raises
     ------
     AssertionError
-        Naming the solver and the promise that is broken.
+        If a requirement is violated.
+
+    Examples
+    --------
+    >>> from twofold.solvers import SGD
+    >>> check_solver(SGD)
     """
     require(
         isinstance(solver_class, type) and issubclass(solver_class, Solver),
@@ -74,57 +76,58 @@ def check_solver(
     )
     subject = Subject(solver_class, parameters, epochs, stationary)
     subject.require(subject.objectives, "supports none of the objectives of this suite")
-    for promise in _PROMISES:
-        promise(subject)
+    for check in _CHECKS:
+        check(subject)
 
 
-def _constructor_stores(s: Subject) -> None:
-    """Parameters are keywords, named as in the glossary; the constructor stores them unchecked."""
+def _check_constructor(s: Subject) -> None:
+    """Parameters are keyword-only, named as in the glossary, and stored without validation."""
     s.require(is_dataclass(s.solver_class), "must be a dataclass(kw_only=True)")
-    taken = inspect.signature(s.solver_class).parameters
-    for name, parameter in taken.items():
+    signature = inspect.signature(s.solver_class).parameters
+    for name, parameter in signature.items():
         s.require(
             parameter.kind is parameter.KEYWORD_ONLY, f"the parameter {name} must be keyword-only"
         )
-        s.require(name not in _SYNONYMS, f"call the parameter {name} {_SYNONYMS.get(name)}")
+        s.require(name not in _SYNONYMS, f"rename the parameter {name} to {_SYNONYMS.get(name)}")
     for name in _GLOSSARY:
-        s.require(name in taken, f"the parameter {name} is missing")
-    odd = object()
+        s.require(name in signature, f"the parameter {name} is missing")
+    sentinel = object()
     try:
-        stored = [getattr(s.make(**{name: odd}), name) for name in taken]
+        stored = [getattr(s.make(**{name: sentinel}), name) for name in signature]
     except Exception as error:
         raise AssertionError(
-            f"{s.name}: the constructor must only store, not check: {error}"
+            f"{s.name}: the constructor must not validate its arguments: {error}"
         ) from error
-    s.require(all(value is odd for value in stored), "the constructor must store what it is given")
+    s.require(
+        all(value is sentinel for value in stored), "the constructor must store its arguments"
+    )
     solver = s.make()
     before = dict(vars(solver))
     solver.solve(s.objectives[0], random_matrix(s.objectives[0]))
-    s.require(vars(solver) == before, "solve changes the solver's own attributes")
+    s.require(vars(solver) == before, "solve changes attributes of the solver")
 
 
-def _history_tells_the_objective(s: Subject) -> None:
-    """Every record is F at that epoch's factors, by dense float64 numpy; and F falls."""
+def _check_history(s: Subject) -> None:
+    """Require that records contain the objective of their factors, and that it decreases."""
     for objective in s.objectives:
         matrix, init = random_matrix(objective), random_init()
         solution = s.solve(objective, matrix, init, max_epochs=s.epochs, dtype="float64")
         first, last = solution.history[0], solution.history[-1]
         factors = (solution.row_factors, solution.col_factors)
         for record, at in ((first, init), (last, factors)):
-            expected = reference.value(objective, matrix, *at)
-            for part, right in expected.items():
+            for part, expected in reference.value(objective, matrix, *at).items():
                 s.require(
-                    abs(getattr(record, part) - right) <= 1e-9 * (1.0 + abs(right)),
-                    f"the history's {part} at epoch {record.epoch} is {getattr(record, part)}, but "
-                    f"that of the factors is {right} ({objective})",
+                    abs(getattr(record, part) - expected) <= 1e-9 * (1.0 + abs(expected)),
+                    f"the {part} in the history at epoch {record.epoch} is "
+                    f"{getattr(record, part)}, but that of the factors is {expected} ({objective})",
                 )
         s.require(
             solution.status is Status.MAX_EPOCHS and last.total < first.total,
-            f"the objective did not fall: {first.total} to {last.total} ({objective}); "
+            f"the objective did not decrease: {first.total} to {last.total} ({objective}); "
             f"{solution.message}",
         )
         seconds = [record.seconds for record in solution.history]
-        s.require(seconds == sorted(seconds), "the history's seconds go backwards")
+        s.require(seconds == sorted(seconds), "the seconds in the history decrease")
         s.require(
             (solution.solver, solution.n_epochs, solution.seed) == (s.name, s.epochs, SEED)
             and last.epoch == s.epochs,
@@ -132,16 +135,16 @@ def _history_tells_the_objective(s: Subject) -> None:
         )
 
 
-def _unsupported_is_refused(s: Subject) -> None:
-    """Objectives that `supports` does not allow raise UnsupportedObjectiveError."""
+def _check_unsupported_objectives(s: Subject) -> None:
+    """Objectives that are not in `supports` raise UnsupportedObjectiveError."""
     for objective in OBJECTIVES:
         if s.solver_class.supports.missing(objective):
             with s.raises(UnsupportedObjectiveError, f"solving {objective}"):
                 s.solve(objective)
 
 
-def _empty_rows_and_columns(s: Subject) -> None:
-    """Rows and columns without entries, and a matrix without any, give finite factors."""
+def _check_empty_rows_and_columns(s: Subject) -> None:
+    """Factors are finite for empty rows and columns and for an empty matrix."""
     for objective in s.objectives:
         sparser = random_matrix(objective).tolil()
         sparser[[0, 7, SHAPE[0] - 1], :] = 0
@@ -151,12 +154,12 @@ def _empty_rows_and_columns(s: Subject) -> None:
             finite = all(np.isfinite(f).all() for f in (solution.row_factors, solution.col_factors))
             s.require(
                 finite and solution.status is not Status.DIVERGED,
-                f"empty rows or columns give factors that are not finite ({objective})",
+                f"factors are not finite with empty rows or columns ({objective})",
             )
 
 
-def _twice_is_a_weight_of_two(s: Subject) -> None:
-    """Entries that are stored twice are entries of weight 2, in the objective that is reported."""
+def _check_repeated_entries(s: Subject) -> None:
+    """In the reported objective, entries that are stored twice equal entries of weight 2."""
     weighted = random_matrix(Objective())
     weighted.data = np.where(np.arange(weighted.nnz) % 3 == 0, 2.0, 1.0)
     coo = weighted.tocoo()
@@ -166,18 +169,20 @@ def _twice_is_a_weight_of_two(s: Subject) -> None:
     for objective in s.objectives:
         if objective.data == "ones":
             solution = s.solve(objective, repeated, dtype="float64")
-            same = Objective(
+            with_weights = Objective(
                 objective.loss, objective.regularizer, data="weights",
                 unobserved_weight=objective.unobserved_weight, unobserved=objective.unobserved,
             )  # fmt: skip
-            right = reference.value(same, weighted, solution.row_factors, solution.col_factors)
+            expected = reference.value(
+                with_weights, weighted, solution.row_factors, solution.col_factors
+            )
             s.require(
-                abs(solution.objective_value - right["total"]) <= 1e-9 * right["total"],
-                f"repeated entries do not count as weights of 2 ({objective})",
+                abs(solution.objective_value - expected["total"]) <= 1e-9 * expected["total"],
+                f"repeated entries do not equal entries of weight 2 ({objective})",
             )
 
 
-def _dtype_is_kept(s: Subject) -> None:
+def _check_dtype(s: Subject) -> None:
     """Factors have the dtype of the solver, for every dtype and format of the matrix."""
     objective = s.objectives[0]
     for dtype in ("float32", "float64"):
@@ -189,23 +194,23 @@ def _dtype_is_kept(s: Subject) -> None:
             for factors, n in zip((solution.row_factors, solution.col_factors), SHAPE, strict=True):
                 s.require(
                     factors.dtype == dtype and factors.shape == (n, RANK),
-                    f"dtype={dtype!r} gives {factors.dtype} factors of shape {factors.shape}",
+                    f"dtype={dtype!r} results in {factors.dtype} factors of shape {factors.shape}",
                 )
 
 
-def _seed_decides(s: Subject) -> None:
-    """Equal seeds give equal bits, another one does not."""
+def _check_seed(s: Subject) -> None:
+    """Results are bitwise equal for equal seeds, and differ for another seed."""
     for objective in s.objectives:
         one, again = s.solve(objective), s.solve(objective)
-        s.require(equal(one, again), f"the same rng gives other factors ({objective})")
+        s.require(equal(one, again), f"factors differ for the same rng ({objective})")
         other = s.solve(objective, rng=SEED + 1)
-        s.require(not equal(one, other), f"another rng gives the same factors ({objective})")
+        s.require(not equal(one, other), f"factors are the same for another rng ({objective})")
     from_generator = [s.solve(s.objectives[0], rng=np.random.default_rng(3)) for _ in range(2)]
-    s.require(equal(*from_generator), "equal generators give different factors")
+    s.require(equal(*from_generator), "factors differ for equal generators")
 
 
-def _threads_do_not_matter(s: Subject) -> None:
-    """One thread and two give the same bits, also where there is work for both."""
+def _check_threads(s: Subject) -> None:
+    """Results are bitwise equal for one and two threads, for small and large problems."""
     for objective in s.objectives:
         one, two = (s.solve(objective, n_threads=n) for n in (1, 2))
         s.require(equal(one, two), f"n_threads changes the factors ({objective})")
@@ -218,8 +223,8 @@ def _threads_do_not_matter(s: Subject) -> None:
     s.require(equal(one, two), "n_threads changes the factors of a large problem")
 
 
-def _arguments_are_untouched(s: Subject) -> None:
-    """Matrix and initial factors are not written to, may be read-only, and are not shared."""
+def _check_arguments_are_unchanged(s: Subject) -> None:
+    """Matrix and initial factors are not modified or shared and may be read-only."""
     for objective in s.objectives:
         for writeable in (True, False):
             matrix, init = random_matrix(objective), random_init()
@@ -230,10 +235,10 @@ def _arguments_are_untouched(s: Subject) -> None:
             try:
                 solution = s.solve(objective, matrix, init, dtype="float64")
             except ValueError as error:
-                raise AssertionError(f"{s.name}: read-only arrays do not work: {error}") from error
+                raise AssertionError(f"{s.name}: read-only arrays raise: {error}") from error
             s.require(
                 all(map(np.array_equal, arrays, before)),
-                f"solve writes into the caller's matrix or initial factors ({objective})",
+                f"solve modifies the matrix or the initial factors ({objective})",
             )
             s.require(
                 not np.shares_memory(solution.row_factors, init[0])
@@ -242,51 +247,52 @@ def _arguments_are_untouched(s: Subject) -> None:
             )
 
 
-def _continues_exactly(s: Subject) -> None:
-    """3 epochs and, from that solution or its file, 3 more are the same bits as 6."""
+def _check_continuation(s: Subject) -> None:
+    """3 epochs and, from that solution or its file, 3 more are bitwise equal to 6 epochs."""
     for objective in s.objectives:
-        whole, half = s.solve(objective), s.solve(objective, max_epochs=EPOCHS // 2)
+        full, first_half = s.solve(objective), s.solve(objective, max_epochs=EPOCHS // 2)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "half.twofold"
-            half.save(path)
-            halves = {"a solution": half, "a saved solution": Solution.load(path)}
-        for what, init in halves.items():
-            # Everything random comes from the solution, not from the solver that goes on.
+            first_half.save(path)
+            inits = {"a solution": first_half, "a saved solution": Solution.load(path)}
+        for name, init in inits.items():
+            # The seed is that of the solution, not of the second solver.
             resumed = s.solve(objective, init=init, rng=None)
             s.require(
-                equal(whole, resumed)
-                and [r.total for r in whole.history] == [r.total for r in resumed.history],
-                f"going on from {what} differs from not stopping ({objective}): what `step` needs "
-                "belongs into the state's memory",
+                equal(full, resumed)
+                and [r.total for r in full.history] == [r.total for r in resumed.history],
+                f"continuing from {name} differs from an uninterrupted run ({objective}): "
+                "`step` must store its state in State.memory",
             )
 
 
-def _callback_sees_and_stops(s: Subject) -> None:
-    """Callbacks get each epoch and its solution, which then stays; a true answer stops."""
-    seen: list[tuple[int, Solution, Factors]] = []
+def _check_callback(s: Subject) -> None:
+    """Callbacks receive each epoch and an immutable solution; a true return value stops."""
+    calls: list[tuple[int, Solution, Factors]] = []
 
-    def look(epoch: int, so_far: Solution) -> bool:
-        seen.append((epoch, so_far, (so_far.row_factors.copy(), so_far.col_factors.copy())))
+    def callback(epoch: int, so_far: Solution) -> bool:
+        calls.append((epoch, so_far, (so_far.row_factors.copy(), so_far.col_factors.copy())))
         return epoch == 2
 
     objective = s.objectives[0]
-    stopped = s.make().solve(objective, random_matrix(objective), callback=look)
+    stopped = s.make().solve(objective, random_matrix(objective), callback=callback)
     s.require(
-        [epoch for epoch, _, _ in seen] == [0, 1, 2], "the callback did not see epochs 0, 1, 2"
+        [epoch for epoch, _, _ in calls] == [0, 1, 2],
+        "the callback was not called for the epochs 0, 1, 2",
     )
     s.require(
         stopped.status is Status.STOPPED and stopped.n_epochs == 2,
-        f"a true answer of the callback at epoch 2 did not stop it: {stopped!r}",
+        f"a true return value of the callback at epoch 2 did not stop the run: {stopped!r}",
     )
-    for epoch, so_far, (P, Q) in seen:
+    for epoch, so_far, (P, Q) in calls:
         s.require(
             np.array_equal(so_far.row_factors, P) and np.array_equal(so_far.col_factors, Q),
-            f"`step` writes into the factors of epoch {epoch}: it must make new arrays",
+            f"`step` modifies the factors of epoch {epoch}: it must return new arrays",
         )
 
 
-def _bad_input_is_refused(s: Subject) -> None:
-    """Hyper-parameters, shapes and numbers that make no sense raise InvalidInputError."""
+def _check_invalid_input(s: Subject) -> None:
+    """Invalid hyper-parameters, shapes and numbers raise InvalidInputError."""
     objective = s.objectives[0]
     for change in (
         {"n_factors": 0}, {"n_factors": 2.5}, {"max_epochs": -1}, {"tol": -1.0}, {"tol": np.nan},
@@ -295,20 +301,20 @@ def _bad_input_is_refused(s: Subject) -> None:
         with s.raises(InvalidInputError, f"{change}"):
             s.solve(objective, **change)
     P, Q = random_init()
-    for what, init in {
+    for name, init in {
         "an initial NaN": (np.where(P[4, 1] == P, np.nan, P), Q),
         "initial factors in the wrong order": (Q, P),
         "initial factors of another rank": (P[:, :2], Q[:, :2]),
         "initial factors of two ranks": (P, Q[:, :2]),
         "an init that is not a pair": 3,
     }.items():
-        with s.raises(InvalidInputError, what):
+        with s.raises(InvalidInputError, name):
             s.solve(objective, init=init)
     with s.raises(InvalidInputError, "a dense matrix"):
         s.solve(objective, np.ones(SHAPE))
 
 
-def _zero_epochs_return_the_start(s: Subject) -> None:
+def _check_zero_epochs(s: Subject) -> None:
     """``max_epochs=0`` evaluates the initial factors and returns them."""
     init = random_init()
     solution = s.solve(s.objectives[0], init=init, max_epochs=0, dtype="float64")
@@ -320,8 +326,8 @@ def _zero_epochs_return_the_start(s: Subject) -> None:
     )
 
 
-def _answer_is_stationary(s: Subject) -> None:
-    """After ``epochs`` epochs the gradient is below 1e-4 of that at the start."""
+def _check_stationarity(s: Subject) -> None:
+    """After ``epochs`` epochs, the gradient norm is below 1e-4 of its initial value."""
     if not s.stationary:
         return
     for objective in s.objectives:
@@ -335,25 +341,25 @@ def _answer_is_stationary(s: Subject) -> None:
             )
             s.require(
                 at_end <= 1e-4 * at_start,
-                f"the gradient is {at_end / at_start:.1e} of the first after "
-                f"{s.epochs} epochs ({objective})",
+                f"after {s.epochs} epochs the gradient norm is {at_end / at_start:.1e} of its "
+                f"initial value ({objective})",
             )
 
 
-_PROMISES: tuple[Callable[[Subject], None], ...] = (
-    _constructor_stores,
-    _history_tells_the_objective,
-    _unsupported_is_refused,
-    _empty_rows_and_columns,
-    _twice_is_a_weight_of_two,
-    _dtype_is_kept,
-    _seed_decides,
-    _threads_do_not_matter,
-    _arguments_are_untouched,
-    _continues_exactly,
-    _callback_sees_and_stops,
-    _bad_input_is_refused,
-    _zero_epochs_return_the_start,
-    _answer_is_stationary,
-    *ALGEBRA_PROMISES,
+_CHECKS: tuple[Callable[[Subject], None], ...] = (
+    _check_constructor,
+    _check_history,
+    _check_unsupported_objectives,
+    _check_empty_rows_and_columns,
+    _check_repeated_entries,
+    _check_dtype,
+    _check_seed,
+    _check_threads,
+    _check_arguments_are_unchanged,
+    _check_continuation,
+    _check_callback,
+    _check_invalid_input,
+    _check_zero_epochs,
+    _check_stationarity,
+    *ALGEBRA_CHECKS,
 )

@@ -1,7 +1,7 @@
-"""Plain float64 numpy, written from the formulas: slow and obvious, for tests to compare with.
+"""Reference implementation of the formulas in float64 numpy, slow and simple, for tests.
 
-Nothing here uses the kernels; only the elementwise formulas of the loss and the regulariser are
-those of the objective, and `check_loss` and `check_regularizer` test them by themselves.
+It does not use the kernels. It shares only the elementwise formulas of losses and regularisers with
+the solvers, which `check_loss` and `check_regularizer` test.
 """
 
 from collections.abc import Iterator
@@ -29,24 +29,31 @@ Float = NDArray[np.float64]
 def entries(
     objective: Objective, matrix: Any, weights: ArrayLike | None = None
 ) -> Iterator[tuple[int, int, float, float]]:
-    """Yield (u, i, r, w) for every stored entry, repeated entries one by one.
-
-    An entry of weight 0 is a pair left out, so it is not yielded.
+    """Yield (u, i, r, w) for every stored entry with a weight > 0, without summing repeated ones.
 
     Parameters
     ----------
     objective : Objective
-        Says how stored values are read.
+        The objective, whose ``data`` determines the targets and weights.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
-        In CSR or COO form.
+        The stored entries in CSR or COO format.
     weights : array_like, shape (n_entries,), optional
         Factors of the weights, in the order of the entries; default 1.
+
+    Yields
+    ------
+    tuple of int, int, float and float
+        Row, column, target and weight.
     """
     coo = matrix.tocoo() if sparse.issparse(matrix) else sparse.coo_array(matrix)
     data: str = objective.data
-    beside = np.ones(coo.nnz) if weights is None else np.asarray(weights, dtype=np.float64)
+    factors = np.ones(coo.nnz) if weights is None else np.asarray(weights, dtype=np.float64)
     for u, i, stored, factor in zip(
-        coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), beside.tolist(), strict=True
+        coo.row.tolist(),
+        coo.col.tolist(),
+        coo.data.tolist(),
+        factors.tolist(),
+        strict=True,
     ):
         target = {"targets": stored, "signed": float(stored >= 0.0)}.get(data, 1.0)
         weight = {"weights": stored, "signed": abs(stored)}.get(data, 1.0) * factor
@@ -57,12 +64,12 @@ def entries(
 def scales(
     objective: Objective, matrix: Any, weights: ArrayLike | None = None
 ) -> tuple[Float, Float]:
-    """s_u and s_i: (n_u + a0 n_cols)^exponent and (n_i + a0 n_rows)^exponent.
+    """Return s_u = (n_u + a0 n_cols)^exponent and s_i = (n_i + a0 n_rows)^exponent.
 
     Parameters
     ----------
     objective : Objective
-        Gives a0 and the exponent.
+        The objective, with a0 and the exponent.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         The stored entries.
     weights : array_like, shape (n_entries,), optional
@@ -82,7 +89,7 @@ def scales(
 
 
 def _in_u(objective: Objective, matrix: Any, weights: ArrayLike | None = None) -> Float:
-    """1 for the cells of U, 0 for the others, as a dense matrix."""
+    """Return a dense matrix that is 1 for the cells in U and 0 for the others."""
     cells = np.ones(matrix.shape)
     if objective.unobserved == "missing":
         for u, i, _, _ in entries(objective, matrix, weights):
@@ -93,12 +100,12 @@ def _in_u(objective: Objective, matrix: Any, weights: ArrayLike | None = None) -
 def value(
     objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, float]:
-    """F(P, Q), cell by cell.
+    """Return the terms of F(P, Q), summed cell by cell.
 
     Parameters
     ----------
     objective : Objective
-        What to evaluate.
+        The objective to evaluate.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         The stored entries.
     P, Q : array_like, shape (n_rows, k) and (n_cols, k)
@@ -136,12 +143,16 @@ def value(
 def gradient(
     objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, weights: ArrayLike | None = None
 ) -> tuple[Float, Float]:
-    """dF/dP and dF/dQ, from the slope of every cell.
+    """Return dF/dP and dF/dQ, computed from the slope of every cell.
 
     Parameters
     ----------
     objective, matrix, P, Q, weights
         As for `value`.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_rows, k) and (n_cols, k)
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
@@ -161,13 +172,14 @@ def fold_in(
 ) -> Float:
     """Return the rows that minimise a quadratic objective with L2.
 
-    By orthogonal factorisation of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and sqrt(lam s_u) p = 0,
-    which keeps twice the digits of the normal equations; where a c_k is not positive, by those.
+    A row is the least-squares solution of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and
+    sqrt(lam s_u) p = 0, which is more accurate than the normal equations. If a c_k is negative, the
+    normal equations are solved.
 
     Parameters
     ----------
     objective : Objective
-        With `SquaredLoss` and `L2`.
+        An objective with `SquaredLoss` and `L2`.
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         The stored entries.
     Q : array_like, shape (n_cols, k)
@@ -194,9 +206,14 @@ def fold_in(
     for u in np.flatnonzero(stored).tolist():
         if np.all((curvature[u] > 0.0) | ((curvature[u] == 0.0) & (linear[u] == 0.0))):
             root = np.sqrt(curvature[u])
-            side = np.divide(linear[u], root, out=np.zeros_like(root), where=root > 0.0)
+            rhs = np.divide(
+                linear[u],
+                root,
+                out=np.zeros_like(root),
+                where=root > 0.0,
+            )
             system = np.vstack([root[:, None] * Q, np.sqrt(ridge[u]) * np.identity(k)])
-            P[u] = np.linalg.lstsq(system, np.concatenate([side, np.zeros(k)]), rcond=None)[0]
+            P[u] = np.linalg.lstsq(system, np.concatenate([rhs, np.zeros(k)]), rcond=None)[0]
         else:
             normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
             P[u] = np.linalg.solve(normal, Q.T @ linear[u])
@@ -206,10 +223,10 @@ def fold_in(
 def notebook_epochs(
     pairs: ArrayLike, P: ArrayLike, Q: ArrayLike, alpha: float, lam: float, iterations: int
 ) -> tuple[Float, Float]:
-    """Return what the notebook's gradient descent computes: full-batch steps for targets of 1.
+    """Return the factors of the notebook's gradient descent: full-batch steps for targets of 1.
 
-    Every pair (u, i), with e = p_u . q_i - 1 from the values before the iteration, adds
-    -alpha (e q_i + lam p_u) to p_u and -alpha (e p_u + lam q_i) to q_i.
+    In each iteration, every pair (u, i) adds -alpha (e q_i + lam p_u) to p_u and
+    -alpha (e p_u + lam q_i) to q_i, with e = p_u . q_i - 1 from the old factors.
 
     Parameters
     ----------
@@ -218,28 +235,32 @@ def notebook_epochs(
     P, Q : array_like, shape (n_rows, k) and (n_cols, k)
         Initial factors.
     alpha, lam : float
-        Step and penalty.
+        Step size and penalty.
     iterations : int
         Number of steps.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_rows, k) and (n_cols, k)
     """
     P, Q = np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)
     rows, cols = np.asarray(pairs).T
     for _ in range(iterations):
         error = np.sum(P[rows] * Q[cols], axis=1, keepdims=True) - 1.0
-        move_P, move_Q = np.zeros_like(P), np.zeros_like(Q)
-        np.add.at(move_P, rows, error * Q[cols] + lam * P[rows])
-        np.add.at(move_Q, cols, error * P[rows] + lam * Q[cols])
-        P, Q = P - alpha * move_P, Q - alpha * move_Q
+        dP, dQ = np.zeros_like(P), np.zeros_like(Q)
+        np.add.at(dP, rows, error * Q[cols] + lam * P[rows])
+        np.add.at(dQ, cols, error * P[rows] + lam * Q[cols])
+        P, Q = P - alpha * dP, Q - alpha * dQ
     return P, Q
 
 
 def notebook_fold_in(cols: ArrayLike, Q: ArrayLike, lam: float) -> Float:
-    """Return the notebook's vector of a new row: (Y'Y + lam I)^-1 Y' 1, with Y the rows of Q.
+    """Return the notebook's factors of a new row: (Y'Y + lam I)^-1 Y' 1, with Y the rows of Q.
 
     Parameters
     ----------
     cols : array_like of int, shape (d,)
-        The row's columns, repeated ones repeated.
+        Columns of the row, including repeated ones.
     Q : array_like, shape (n_cols, k)
         Column factors.
     lam : float

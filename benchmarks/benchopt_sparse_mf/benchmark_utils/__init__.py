@@ -1,4 +1,4 @@
-"""Shared code of this benchmark; makes the package ``benchmarks`` of the clone importable."""
+"""Shared code of this benchmark, which makes the package ``benchmarks`` importable."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Solvers made of the entries of ``benchmarks.compare``: the same calls of every package."""
+"""Benchopt solvers from the entries of ``benchmarks.compare``."""
 
 import numpy as np
 from benchopt import BaseSolver
@@ -11,7 +11,7 @@ _MAX_EPOCHS = 1_000_000  # benchopt's stopping criterion ends a run
 
 
 def _criterion() -> SufficientProgressCriterion:
-    # Not the value itself: benchopt takes an increase by more than 1e5 for divergence.
+    # Not the value itself, because benchopt treats an increase by 1e5 as divergence.
     return SufficientProgressCriterion(eps=1e-6, patience=4, key_to_monitor="value_per_pair")
 
 
@@ -20,9 +20,9 @@ class _Stopped(Exception):  # noqa: N818 - it is no error
 
 
 class EntrySolver(BaseSolver):
-    """An entry with a callback: trains from the shared initial factors, or folds rows in.
+    """An entry with a callback, which trains from the common initial factors or folds rows in.
 
-    The entry's name is ``name`` and, where there is such a parameter, ``variant``.
+    The name of the entry consists of ``name`` and, if there is one, the parameter ``variant``.
     """
 
     sampling_strategy = "callback"
@@ -43,7 +43,7 @@ class EntrySolver(BaseSolver):
         self.work = Work(task.objective, task.matrix.copy(), copies, _MAX_EPOCHS, n_threads)
 
     def pre_run_hook(self, stop_val):
-        # Not in warm_up, which benchopt calls for the first problem only.
+        # Not in warm_up, which is called for the first problem only.
         if self.start_up is None:
             n_factors, n_threads = self.work.init[0].shape[1], self.work.n_threads
             self.start_up = start_up_seconds(self.entry, self.problem, n_factors, n_threads)
@@ -74,7 +74,7 @@ class EntrySolver(BaseSolver):
 
 
 class RefitSolver(EntrySolver):
-    """An entry without a callback: refitted from the package's own initial factors."""
+    """An entry without a callback, refitted from the package's own initial factors."""
 
     sampling_strategy = "iteration"
     stopping_criterion = _criterion()
@@ -96,5 +96,5 @@ class RefitSolver(EntrySolver):
             return
         try:
             self.factors = self.fit(n_epochs)
-        except FloatingPointError:  # benchopt takes nan for divergence
+        except FloatingPointError:  # benchopt treats nan as divergence
             self.factors = tuple(np.full_like(factors, np.nan) for factors in self.work.init)

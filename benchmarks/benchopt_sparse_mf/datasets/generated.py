@@ -5,7 +5,7 @@ from benchmarks.compare.problems import load
 
 
 class Dataset(BaseDataset):
-    """Playlists of planted taste groups: tiny, small, medium or mpd."""
+    """Playlists with planted taste groups: tiny, small, medium or mpd."""
 
     name = "generated"
     parameters = {"size": ["small"]}

@@ -5,7 +5,7 @@ from benchmarks.compare.problems import check_data, load
 
 
 class Dataset(BaseDataset):
-    """Pairs of a file: -d "npz[path='pairs.npz']"."""
+    """Pairs in a file: -d "npz[path='pairs.npz']"."""
 
     name = "npz"
     parameters = {"path": [None]}

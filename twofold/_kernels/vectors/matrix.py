@@ -1,8 +1,8 @@
-"""LLVM code for arrays whose rows are read and written as vectors, and its plain counterpart.
+"""Generation of LLVM code for arrays whose rows are read and written as vectors.
 
-A primitive of this package is a plain Python function: its docstring and numpy body define what is
-computed. The function above it generates the LLVM code for the same result, and `machine_code`
-connects the two. With ``NUMBA_DISABLE_JIT=1`` the plain function runs.
+A primitive of this package is a plain Python function, whose docstring and numpy body define the
+result. The function above it generates LLVM code for the same result, and `machine_code` connects
+the two. With ``NUMBA_DISABLE_JIT=1`` the plain function runs.
 """
 
 import copy
@@ -20,20 +20,19 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 TILE = 8
-"""Rows and columns of a tile; the sizes of all matrices are padded to a multiple of it."""
+"""Number of rows and columns of a tile; all matrices are padded to multiples of it."""
 
 VECTOR_BYTES = 32
-"""Bytes of a vector register of AVX2. LLVM splits the vectors for narrower registers."""
+"""Size of an AVX2 register. For narrower registers, LLVM splits the vectors."""
 
 Array = NDArray[Any]
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
 
 class Matrix:
-    """LLVM code for a C-contiguous array with one or two axes.
+    """Generator of LLVM code for a C-contiguous array with one or two axes.
 
-    An index is a number, an LLVM integer, or a tuple of an LLVM integer and a number, which are
-    added.
+    An index is a number, an LLVM integer, or a tuple of an LLVM integer and a number that is added.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class Matrix:
         self.element = context.get_data_type(kind.dtype)
         self.itemsize = kind.dtype.bitwidth // 8
         self.n_bytes, self.max_lanes = n_bytes, n_bytes // self.itemsize
-        # Rows have a multiple of TILE elements, so wider vectors have to be requested explicitly.
+        # The row length is a multiple of TILE only, so wider vectors must be requested explicitly.
         self._set_lanes(min(self.max_lanes, TILE))
 
     def _set_lanes(self, lanes: int) -> None:
@@ -87,7 +86,7 @@ class Matrix:
         return self.builder.load(address, align=self.itemsize)
 
     def load_as(self, other: "Matrix", *at: Any) -> Any:
-        """Load as many elements as a vector of another array has, in its dtype."""
+        """Load a vector with the length and the dtype of the vectors of another array."""
         value = self.with_lanes(other.lanes).load(*at)
         return value if value.type == other.vector else self.builder.fpext(value, other.vector)
 
@@ -101,12 +100,12 @@ class Matrix:
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _LANE, _LANE, _LANE])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        how = [ir.Constant(_LANE, value) for value in (0, 2, 1)]  # for reading, to L2, data
-        self.builder.call(function, [self.builder.bitcast(self.address(*at), byte), *how])
+        hints = [ir.Constant(_LANE, value) for value in (0, 2, 1)]  # for reading, to L2, data
+        self.builder.call(function, [self.builder.bitcast(self.address(*at), byte), *hints])
 
     @contextmanager
     def loop(self, start: Any, stop: Any, step: int | None = None) -> Any:
-        """Generate a loop over ``range(start, stop, step)``; one vector is the default step."""
+        """Generate a loop over ``range(start, stop, step)``; the default step is one vector."""
         start, step_value = self.index(start), ir.Constant(_INDEX, step or self.lanes)
         with cgutils.for_range_slice(self.builder, start, stop, step_value) as (index, _):
             yield index
@@ -117,7 +116,7 @@ class Matrix:
         """Return a vector with a constant in every lane."""
         return ir.Constant(self.vector, [number] * self.lanes)
 
-    def spread(self, number: Any) -> Any:
+    def broadcast(self, number: Any) -> Any:
         """Return a vector with the number in every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(undefined, number, ir.Constant(_LANE, 0))
@@ -139,7 +138,7 @@ class Matrix:
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, [a, b, c])
 
-    def converted(self, value: Any) -> Any:
+    def cast(self, value: Any) -> Any:
         """Return a vector of floating-point numbers in the dtype of this array."""
         target = ir.VectorType(self.element, value.type.count)
         if value.type == target:
@@ -156,17 +155,17 @@ class Matrix:
         )
 
     def new_sums(self, count: int) -> list[Any]:
-        """Return variables for ``count`` vectors, which are zero."""
+        """Return variables for ``count`` vectors, initialised with zeros."""
         return [cgutils.alloca_once_value(self.builder, self.constant(0.0)) for _ in range(count)]
 
     def add_product(self, total: Any, a: Any, b: Any) -> None:
         """Add a b to a variable of `new_sums`."""
         self.builder.store(self.multiply_add(a, b, self.builder.load(total)), total)
 
-    def transposed(self, rows: list[Any]) -> list[Any]:
+    def transpose(self, rows: list[Any]) -> list[Any]:
         """Return the transpose of a square of `lanes` vectors."""
         rows, step = list(rows), 1
-        while step < self.lanes:  # swap the off-diagonal blocks of size 1, 2, 4
+        while step < self.lanes:  # Swap the off-diagonal blocks of size 1, 2, 4.
             low = [
                 lane if not lane & step else lane - step + self.lanes for lane in range(self.lanes)
             ]
@@ -181,7 +180,7 @@ class Matrix:
 
     def lane_sums(self, sums: list[Any]) -> Any:
         """Return the sum over the lanes of each of `lanes` variables, as one vector."""
-        columns = self.transposed([self.builder.load(one) for one in sums])
+        columns = self.transpose([self.builder.load(one) for one in sums])
         while len(columns) > 1:
             columns = [self.builder.fadd(*columns[n : n + 2]) for n in range(0, len(columns), 2)]
         return columns[0]
@@ -192,9 +191,9 @@ def machine_code(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that replaces a plain function by an intrinsic with the same parameters.
 
-    The annotations of the plain function are the types of the intrinsic: `int` is an index,
-    `float` has the dtype of the first parameter, which is an array, and other types are those of
-    the call.
+    The annotations of the plain function determine the types of the intrinsic: `int` is an index,
+    and `float` has the dtype of the first parameter, which is an array. Other types are those of
+    the arguments.
 
     Parameters
     ----------
@@ -208,17 +207,17 @@ def machine_code(
     def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
         if numba.config.DISABLE_JIT:
             return plain
-        described = inspect.signature(plain)
+        signature_of_plain = inspect.signature(plain)
 
         @functools.wraps(plain)
         def typing(context, *arguments):
-            kinds = described.bind(*arguments).args
-            if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in kinds):
+            argument_types = signature_of_plain.bind(*arguments).args
+            if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in argument_types):
                 raise TypingError(f"the arrays of {plain.__name__} must be C-contiguous")
-            known = {int: types.intp, float: kinds[0].dtype, None: types.void}
-            annotated = zip(described.parameters.values(), kinds, strict=True)
-            signature = known[described.return_annotation](
-                *(known.get(parameter.annotation, kind) for parameter, kind in annotated)
+            type_of = {int: types.intp, float: argument_types[0].dtype, None: types.void}
+            annotated = zip(signature_of_plain.parameters.values(), argument_types, strict=True)
+            signature = type_of[signature_of_plain.return_annotation](
+                *(type_of.get(parameter.annotation, kind) for parameter, kind in annotated)
             )
             return signature, emit
 
@@ -232,9 +231,9 @@ def machine_code(
             result = generate(*operands)
             return context.get_dummy_value() if result is None else result
 
-        # numba takes the parameters of the intrinsic from this signature, without the first.
+        # numba reads the parameters of the intrinsic from this signature and skips the first.
         first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_ONLY)
-        parameters = [first, *described.parameters.values()]
+        parameters = [first, *signature_of_plain.parameters.values()]
         typing.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return intrinsic(typing)
 

@@ -1,4 +1,4 @@
-"""The two rows of a pair (u, i) in SGD; dot products and step sizes for four pairs at a time."""
+"""Updates of SGD for a pair (u, i); dot products and AdaGrad rates for four pairs at a time."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 _N_PAIRS = 4
 
 # Rows of the array ``stats``, which has a column for each of the four pairs: the dot product
-# P[u].Q[i] and the derivative of the loss, followed by two rows for each of the squared length, the
-# ridge, the sum of squared slopes, the learning rate, and the factors ``keep`` and ``move`` of
-# `pair_move`: the first for P[u], the second for Q[i].
-DOT, SLOPE, SQUARE, RIDGE, SUM, RATE, KEEP, MOVE, N_STATS = 0, 1, 2, 4, 6, 8, 10, 12, 14
+# P[u].Q[i] and the derivative of the loss, followed by two rows, for P[u] and for Q[i], for each of
+# the squared length, the ridge, the sum of squared slopes, the learning rate, and the arguments
+# ``decay`` and ``step`` of `pair_update`.
+DOT, SLOPE, SQUARE, RIDGE, SUM, RATE, DECAY, STEP, N_STATS = 0, 1, 2, 4, 6, 8, 10, 12, 14
 
 
 def _pair_dots(P: Matrix, rows: Matrix, Q: Matrix, cols: Matrix, stats: Matrix) -> None:
@@ -29,12 +29,12 @@ def _pair_dots(P: Matrix, rows: Matrix, Q: Matrix, cols: Matrix, stats: Matrix) 
 
 
 def _four_lane_sums(P: Matrix, sums: list[Any]) -> Any:
-    """Return the sum over the lanes of each of four variables, as a vector of four."""
+    """Return the sum over the lanes of each of four variables as a vector of length 4."""
     builder = P.builder
     if P.lanes == _N_PAIRS:
         return P.lane_sums(sums)
     values = [builder.load(one) for one in sums]
-    # Neighbouring lanes are added twice. Each half of the result then has a part of all four sums.
+    # After two pairwise additions, each half of the vector contains a part of all four sums.
     even = [0, 2, 8, 10, 4, 6, 12, 14]
     odd = [lane + 1 for lane in even]
     while len(values) > 1:
@@ -53,32 +53,34 @@ def pair_dots(P: Array, rows: Array, Q: Array, cols: Array, stats: Array) -> Non
     stats[DOT], stats[SQUARE], stats[SQUARE + 1] = (p * q).sum(1), (p * p).sum(1), (q * q).sum(1)
 
 
-def _pair_move(
-    P: Matrix, u: Any, keep_p: Any, move_p: Any, Q: Matrix, i: Any, keep_q: Any, move_q: Any
+def _pair_update(
+    P: Matrix, u: Any, decay_p: Any, step_p: Any, Q: Matrix, i: Any, decay_q: Any, step_q: Any
 ) -> None:
     P, Q = P.with_lanes(2 * TILE), Q.with_lanes(2 * TILE)
-    keep_p, move_p, keep_q, move_q = (P.spread(one) for one in (keep_p, move_p, keep_q, move_q))
+    decay_p, step_p, decay_q, step_q = (
+        P.broadcast(one) for one in (decay_p, step_p, decay_q, step_q)
+    )
     with P.loop(0, P.width) as f:
         p, q = P.load(u, f), Q.load(i, f)
-        P.store(P.multiply_add(move_p, q, P.builder.fmul(keep_p, p)), u, f)
-        Q.store(Q.multiply_add(move_q, p, P.builder.fmul(keep_q, q)), i, f)
+        P.store(P.multiply_add(step_p, q, P.builder.fmul(decay_p, p)), u, f)
+        Q.store(Q.multiply_add(step_q, p, P.builder.fmul(decay_q, q)), i, f)
 
 
-@machine_code(_pair_move)
-def pair_move(
-    P: Array, u: int, keep_p: float, move_p: float, Q: Array, i: int, keep_q: float, move_q: float
+@machine_code(_pair_update)
+def pair_update(
+    P: Array, u: int, decay_p: float, step_p: float, Q: Array, i: int, decay_q: float, step_q: float
 ) -> None:
-    """Set P[u] = keep_p P[u] + move_p Q[i] and Q[i] = keep_q Q[i] + move_q P[u], from old values.
+    """Set P[u] = decay_p P[u] + step_p Q[i] and Q[i] = decay_q Q[i] + step_q P[u] simultaneously.
 
-    The rows consist of whole cache lines, that is of multiples of 64 bytes.
+    The size of a row is a multiple of 64 bytes.
     """
     p, q = P[u].copy(), Q[i].copy()
-    P[u], Q[i] = keep_p * p + move_p * q, keep_q * q + move_q * p
+    P[u], Q[i] = decay_p * p + step_p * q, decay_q * q + step_q * p
 
 
-def _pair_steps(stats: Matrix, rate: Any, size: Any) -> None:
+def _pair_adagrad(stats: Matrix, rate: Any, size: Any) -> None:
     S, b = stats.with_lanes(_N_PAIRS), stats.builder
-    zero, one, rate, size = S.constant(0.0), S.constant(1.0), S.spread(rate), S.spread(size)
+    zero, one, rate, size = S.constant(0.0), S.constant(1.0), S.broadcast(rate), S.broadcast(size)
     g = S.load(SLOPE, 0)
     cross = b.fmul(b.fadd(g, g), S.load(DOT, 0))
     for own, other in ((0, 1), (1, 0)):
@@ -88,21 +90,21 @@ def _pair_steps(stats: Matrix, rate: Any, size: Any) -> None:
         mean = b.fdiv(square, size)
         positive = b.select(b.fcmp_ordered(">", mean, zero), mean, zero)
         total = b.fadd(S.load(SUM + own, 0), positive)
-        its_rate = b.fdiv(rate, S.square_root(total))
+        row_rate = b.fdiv(rate, S.square_root(total))
         S.store(total, SUM + own, 0)
-        S.store(its_rate, RATE + own, 0)
-        keep = b.fdiv(one, b.fadd(one, b.fmul(its_rate, ridge)))
-        S.store(keep, KEEP + own, 0)
-        S.store(b.fmul(keep, b.fsub(zero, b.fmul(its_rate, g))), MOVE + own, 0)
+        S.store(row_rate, RATE + own, 0)
+        decay = b.fdiv(one, b.fadd(one, b.fmul(row_rate, ridge)))
+        S.store(decay, DECAY + own, 0)
+        S.store(b.fmul(decay, b.fsub(zero, b.fmul(row_rate, g))), STEP + own, 0)
 
 
-@machine_code(_pair_steps)
-def pair_steps(stats: Array, rate: float, size: float) -> None:
-    """Set the rows SUM, RATE, KEEP and MOVE of ``stats`` by AdaGrad, with one rate for each row.
+@machine_code(_pair_adagrad)
+def pair_adagrad(stats: Array, rate: float, size: float) -> None:
+    """Set the rows SUM, RATE, DECAY and STEP of ``stats`` by AdaGrad, with one rate for each row.
 
-    The mean square of the slope of a row, over its ``size`` factors, is added to its SUM:
-    |g q + ridge p|^2 = g^2 |q|^2 + ridge (2 g p.q + ridge |p|^2), for g = SLOPE. The ridge acts by
-    its proximal step, p = (p - rate g q) / (1 + rate ridge), which cannot overshoot.
+    The mean square of a row's gradient over its ``size`` factors is added to its SUM:
+    |g q + ridge p|^2 = g^2 |q|^2 + ridge (2 g p.q + ridge |p|^2), for g = SLOPE. The ridge is
+    applied by its proximal step, p = (p - rate g q) / (1 + rate ridge), which cannot overshoot.
     """
     g, dot = stats[SLOPE], stats[DOT]
     for own, other in ((0, 1), (1, 0)):
@@ -110,5 +112,5 @@ def pair_steps(stats: Array, rate: float, size: float) -> None:
         square = g * g * stats[SQUARE + other] + ridge * (2 * g * dot + ridge * stats[SQUARE + own])
         stats[SUM + own] += np.maximum(square / size, 0)
         stats[RATE + own] = rate / np.sqrt(stats[SUM + own])
-        stats[KEEP + own] = 1 / (1 + stats[RATE + own] * ridge)
-        stats[MOVE + own] = -stats[RATE + own] * g * stats[KEEP + own]
+        stats[DECAY + own] = 1 / (1 + stats[RATE + own] * ridge)
+        stats[STEP + own] = -stats[RATE + own] * g * stats[DECAY + own]

@@ -1,6 +1,6 @@
-"""Rows of a matrix that a list of row numbers selects, eight at a time, and prefetching of rows.
+"""Gathers and products of listed rows of a matrix, eight at a time, and prefetching of rows.
 
-The matrices have a multiple of 8 columns.
+The number of columns is a multiple of 8.
 """
 
 from typing import Any
@@ -12,35 +12,35 @@ from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 _LINE = 64  # bytes of a cache line
 
 
-def _listed(ids: Matrix, first: Any) -> list[Any]:
-    """Return the eight numbers ids[first:first+8]."""
+def _row_indices(ids: Matrix, first: Any) -> list[Any]:
+    """Return the elements of ids[first:first+8]."""
     return [ids.builder.sext(ids.item((first, r)), first.type) for r in range(TILE)]
 
 
 def _gather_transposed(
     Y: Matrix, ids: Matrix, first: Any, h: Matrix, factor: Matrix, T: Matrix
 ) -> None:
-    builder, rows = Y.builder, _listed(ids, first)
+    builder, rows = Y.builder, _row_indices(ids, first)
     lefts = range(0, TILE, Y.lanes)
     factors = [factor.load((first, left)) for left in lefts]
     with Y.loop(0, Y.width) as f:
         scale = h.load(f)
-        for left, its_factor in zip(lefts, factors, strict=True):
+        for left, row_factor in zip(lefts, factors, strict=True):
             selected = rows[left : left + Y.lanes]
-            columns = Y.transposed([builder.fmul(Y.load(row, f), scale) for row in selected])
+            columns = Y.transpose([builder.fmul(Y.load(row, f), scale) for row in selected])
             for down, column in enumerate(columns):
-                T.store(builder.fmul(column, its_factor), (f, down), (first, left))
+                T.store(builder.fmul(column, row_factor), (f, down), (first, left))
 
 
 @machine_code(_gather_transposed)
 def gather_transposed(Y: Array, ids: Array, first: int, h: Array, factor: Array, T: Array) -> None:
-    """T[:k, e] = factor[e] * h * Y[ids[e]] for the k columns of Y and e in first:first+8."""
+    """Set T[:k, e] = factor[e] * h * Y[ids[e]] for e in first:first+8, with Y of k columns."""
     e = slice(first, first + TILE)
     T[: Y.shape[1], e] = factor[e] * (Y[ids[e]] * h).T
 
 
 def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
-    rows, sums = _listed(ids, first), x.new_sums(TILE)
+    rows, sums = _row_indices(ids, first), x.new_sums(TILE)
     with x.loop(0, Y.width) as f:
         values = x.load(f)
         for row, total in zip(rows, sums, strict=True):
@@ -51,23 +51,23 @@ def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> Non
 
 @machine_code(_dot_rows)
 def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array) -> None:
-    """out[:8] = Y[ids[first:first+8]] x, in the dtype of x and out, which may be wider than Y's."""
+    """Set out[:8] = Y[ids[first:first+8]] x in the dtype of x and out, which may exceed Y's."""
     out[:TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
 
 
 def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, out: Matrix) -> None:
-    rows = _listed(ids, first)
-    factors = [out.spread(factor.item(r)) for r in range(TILE)]
+    rows = _row_indices(ids, first)
+    factors = [out.broadcast(factor.item(r)) for r in range(TILE)]
     with out.loop(0, Y.width) as f:
         total = out.load(f)
-        for row, its_factor in zip(rows, factors, strict=True):
-            total = out.multiply_add(Y.load_as(out, row, f), its_factor, total)
+        for row, row_factor in zip(rows, factors, strict=True):
+            total = out.multiply_add(Y.load_as(out, row, f), row_factor, total)
         out.store(total, f)
 
 
 @machine_code(_add_rows)
 def add_rows(Y: Array, ids: Array, first: int, factor: Array, out: Array) -> None:
-    """Add factor[:8] Y[ids[first:first+8]] to out, in the dtype of factor and out."""
+    """Add factor[:8] Y[ids[first:first+8]] to ``out``, in the dtype of ``factor`` and ``out``."""
     out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
 
 
@@ -75,7 +75,7 @@ def _add_scaled_rows(
     Y: Matrix, ids: Matrix, scale: Matrix, order: Matrix, low: Any, high: Any, out: Matrix
 ) -> None:
     builder, done = Y.builder, Y.index(0)
-    for tiles in (4, 1):  # columns are taken by four tiles and then by one
+    for tiles in (4, 1):  # Four tiles of columns at a time, then one.
         columns = tiles * TILE
         n = builder.sdiv(builder.sub(Y.width, done), Y.index(columns))
         end = builder.add(done, builder.mul(n, Y.index(columns)))
@@ -86,7 +86,7 @@ def _add_scaled_rows(
                 builder.store(out.load((f, left)), total)
             with out.loop(low, high, 1) as e:
                 row = builder.sext(ids.item(e), e.type)
-                factor = out.spread(scale.item(builder.sext(order.item(e), e.type)))
+                factor = out.broadcast(scale.item(builder.sext(order.item(e), e.type)))
                 for left, total in zip(lefts, sums, strict=True):
                     out.add_product(total, Y.load_as(out, row, (f, left)), factor)
             for left, total in zip(lefts, sums, strict=True):
@@ -98,7 +98,7 @@ def _add_scaled_rows(
 def add_scaled_rows(
     Y: Array, ids: Array, scale: Array, order: Array, low: int, high: int, out: Array
 ) -> None:
-    """Add scale[order[e]] Y[ids[e]] to out for e in low:high, in the dtype of scale and out."""
+    """Add scale[order[e]] Y[ids[e]] to ``out`` for e in low:high, in the dtype of ``out``."""
     out[: Y.shape[1]] += scale[order[low:high]] @ Y[ids[low:high]]
 
 
@@ -109,7 +109,7 @@ def _prefetch_row(A: Matrix, i: Any) -> None:
 
 @machine_code(_prefetch_row)
 def prefetch_row(A: Array, i: int) -> None:
-    """Prefetch the row A[i] into the cache. No array is changed."""
+    """Prefetch the row A[i] into the cache."""
 
 
 def _prefetch_at(a: Matrix, i: Any) -> None:
@@ -118,4 +118,4 @@ def _prefetch_at(a: Matrix, i: Any) -> None:
 
 @machine_code(_prefetch_at)
 def prefetch_at(a: Array, i: int) -> None:
-    """Prefetch the element a[i] into the cache. No array is changed."""
+    """Prefetch the element a[i] into the cache."""

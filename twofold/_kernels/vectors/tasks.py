@@ -1,4 +1,4 @@
-"""Numbers of tasks, shared by the threads of a kernel."""
+"""Atomic counters that are shared by the threads of a kernel."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def _next_task(counter: Matrix) -> Any:
 
 @machine_code(_next_task)
 def next_task(counter: Array) -> int:
-    """Return counter[0] (int64) and add 1 to it, so that each number is returned to one thread."""
+    """Return counter[0] (int64) and add 1 to it atomically."""
     counter[0] += 1
     return int(counter[0]) - 1
 
@@ -25,9 +25,9 @@ def _atomic_add(counts: Matrix, i: Any, value: Any) -> Any:
 
 @machine_code(_atomic_add)
 def atomic_add(counts: Array, i: int, value: int) -> int:
-    """Add a value to counts[i] (int64) and return what it was before.
+    """Add ``value`` to counts[i] (int64) atomically and return the previous value.
 
-    What a thread wrote before is visible to the threads that see the new value.
+    Earlier writes of the calling thread are visible to every thread that reads the new value.
     """
     counts[i] += value
     return int(counts[i]) - value

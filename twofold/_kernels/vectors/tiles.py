@@ -1,4 +1,4 @@
-"""Products, factorisation and triangular solves of tiles, with the sums kept in registers."""
+"""Products, factorisation and triangular solves of tiles, with sums in registers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
     """Return the generator of C = A'B ("set"), C += A'B ("add") or C -= A'B ("subtract").
 
-    With ``from_rows`` it is A instead of A'. The columns are divided into steps of three vectors,
-    of two (twice instead of three and one) and of one.
+    With ``from_rows``, A replaces A'. The columns are divided into steps of three, two and one
+    vectors, where 2 + 2 is preferred to 3 + 1.
     """
 
     def generate(C, row, A, B, m, i, j, n):
         builder = B.builder
-        position = cgutils.alloca_once_value(builder, j)
+        offset = cgutils.alloca_once_value(builder, j)
         widths = [(B.max_lanes, 3), (B.max_lanes, 2), (B.max_lanes, 1), (TILE, 1)]
         for lanes, n_vectors in widths if B.max_lanes > TILE else widths[:3]:
             right = B.with_lanes(lanes)
@@ -30,7 +30,7 @@ def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
             )
             builder.branch(condition)
             builder.position_at_end(condition)
-            col = builder.load(position)
+            col = builder.load(offset)
             rest, step = builder.sub(n, col), lanes * n_vectors
             fits = builder.icmp_signed(">=", rest, B.index(step))
             if n_vectors == 3:
@@ -47,8 +47,8 @@ def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
                     if mode != "set":
                         combine = builder.fadd if mode == "add" else builder.fsub
                         value = combine(C.with_lanes(lanes).load(*at), value)
-                    C.store(C.converted(value), *at)
-            builder.store(B.index((col, step)), position)
+                    C.store(C.cast(value), *at)
+            builder.store(B.index((col, step)), offset)
             builder.branch(condition)
             builder.position_at_end(end)
 
@@ -65,22 +65,22 @@ def _sum_products(
     builder.cbranch(builder.icmp_signed(">", m, B.index(0)), body, after)
     builder.position_at_end(body)
     p = builder.phi(m.type)
-    places = [(r, v) for r in range(height) for v in range(n_vectors)]
-    sums = {place: builder.phi(B.vector) for place in places}
+    positions = [(r, v) for r in range(height) for v in range(n_vectors)]
+    sums = {position: builder.phi(B.vector) for position in positions}
     right = [B.load(p, (j, v * B.lanes)) for v in range(n_vectors)]
     rows = [B.index((B.index(i), r)) for r in range(height)]
-    left = [B.spread(A.item(row, p) if from_rows else A.item(p, row)) for row in rows]
-    new = {(r, v): B.multiply_add(left[r], right[v], sums[r, v]) for r, v in places}
+    left = [B.broadcast(A.item(row, p) if from_rows else A.item(p, row)) for row in rows]
+    new = {(r, v): B.multiply_add(left[r], right[v], sums[r, v]) for r, v in positions}
     next_p = B.index((p, 1))
     p.add_incoming(B.index(0), before)
     p.add_incoming(next_p, body)
     builder.cbranch(builder.icmp_signed("<", next_p, m), body, after)
     builder.position_at_end(after)
-    totals = {place: builder.phi(B.vector) for place in places}
-    for place in places:
-        for phi in (sums[place], totals[place]):
+    totals = {position: builder.phi(B.vector) for position in positions}
+    for position in positions:
+        for phi in (sums[position], totals[position]):
             phi.add_incoming(zero, before)
-            phi.add_incoming(new[place], body)
+            phi.add_incoming(new[position], body)
     return totals
 
 
@@ -126,10 +126,10 @@ def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
     lefts = range(0, TILE, U.lanes)
     rows = [[U.load((i, r), (i, left)) for left in lefts] for r in range(TILE)]
     pivots = []
-    for r in range(TILE):  # L D L': each step waits for a division only, not for a square root
+    for r in range(TILE):  # L D L', so that square roots do not delay the next step.
         v, lane = divmod(r, U.lanes)
         pivots.append(U.lane(rows[r][v], lane))
-        scale = U.spread(builder.fneg(builder.fdiv(one, pivots[r])))
+        scale = U.broadcast(builder.fneg(builder.fdiv(one, pivots[r])))
         scaled = [builder.fmul(part, scale) for part in rows[r]]
         for s in range(r + 1, TILE):
             v, lane = divmod(s, U.lanes)
@@ -139,13 +139,13 @@ def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
             ]
     smallest = pivots[0]
     for r in range(TILE):
-        # A nan is kept: it is not >= the smallest, and makes every later pivot nan.
+        # A nan is selected, because it is not >= smallest, and makes all later pivots nan.
         larger = builder.fcmp_ordered(">=", pivots[r], smallest)
         smallest = builder.select(larger, smallest, pivots[r])
         inverted = builder.fdiv(one, U.square_root(pivots[r]))
         inverse.store(inverted, (i, r))
         for left, part in zip(lefts, rows[r], strict=True):
-            U.store(builder.fmul(part, U.spread(inverted)), (i, r), (i, left))
+            U.store(builder.fmul(part, U.broadcast(inverted)), (i, r), (i, left))
     return smallest
 
 
@@ -153,8 +153,8 @@ def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
 def factor_tile(U: Array, inverse: Array, i: int) -> float:
     """Replace the upper triangle of the tile M = U[i:i+8, i:i+8] by R with R'R = M.
 
-    Sets inverse[i:i+8] to 1 / the diagonal of R. Returns the smallest pivot, nan if a pivot is
-    nan. The elements below the diagonal are overwritten.
+    Sets inverse[i:i+8] to 1 / diag(R). Returns the smallest pivot, or nan if a pivot is nan. The
+    elements below the diagonal are overwritten.
     """
     tile = U[i : i + TILE, i : i + TILE]
     pivots = []
@@ -174,15 +174,15 @@ def _solve_tile(U: Matrix, inverse: Matrix, i: Any, j: Any) -> None:
         for r in range(TILE):
             row = U.load((i, r), (j, left))
             for s in range(r):
-                factor = U.spread(U.builder.fneg(U.item((i, s), (i, r))))
+                factor = U.broadcast(U.builder.fneg(U.item((i, s), (i, r))))
                 row = U.multiply_add(factor, solved[s], row)
-            solved.append(U.builder.fmul(row, U.spread(inverse.item((i, r)))))
+            solved.append(U.builder.fmul(row, U.broadcast(inverse.item((i, r)))))
             U.store(solved[r], (i, r), (j, left))
 
 
 @machine_code(_solve_tile)
 def solve_tile(U: Array, inverse: Array, i: int, j: int) -> None:
-    """Replace B = U[i:i+8, j:j+8] by R'^-1 B, with R and inverse of `factor_tile`."""
+    """Replace B = U[i:i+8, j:j+8] by R'^-1 B, with R and ``inverse`` from `factor_tile`."""
     for r in range(i, i + TILE):
         for s in range(i, r):
             U[r, j : j + TILE] -= U[s, r] * U[s, j : j + TILE]
@@ -200,7 +200,7 @@ def _solve_back(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
         builder.fsub(x.load((i, left)), U.lane_sums(sums[left : left + U.lanes])) for left in lefts
     ]
     columns = [
-        U.transposed([U.load((i, top + r), (i, left)) for r in range(U.lanes)])
+        U.transpose([U.load((i, top + r), (i, left)) for r in range(U.lanes)])
         for left in lefts
         for top in lefts
     ]
@@ -208,8 +208,8 @@ def _solve_back(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
         v, lane = divmod(s, U.lanes)
         value = builder.fmul(U.lane(solved[v], lane), inverse.item((i, s)))
         x.store(value, (i, s))
-        factor = U.spread(builder.fneg(value))
-        for part in range(v + 1):  # lanes below the diagonal are not used any more
+        factor = U.broadcast(builder.fneg(value))
+        for part in range(v + 1):  # Lanes below the diagonal are no longer used.
             column = columns[v * len(lefts) + part][lane]
             solved[part] = U.multiply_add(column, factor, solved[part])
 
@@ -218,7 +218,7 @@ def _solve_back(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
 def solve_back(U: Array, inverse: Array, i: int, n: int, x: Array) -> None:
     """Replace x[i:i+8] by R^-1 (x[i:i+8] - U[i:i+8, i+8:n] x[i+8:n]).
 
-    R and inverse are those of `factor_tile`.
+    R and ``inverse`` are from `factor_tile`.
     """
     x[i : i + TILE] -= U[i : i + TILE, i + TILE : n] @ x[i + TILE : n]
     for s in range(i + TILE - 1, i - 1, -1):
