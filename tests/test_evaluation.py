@@ -1,0 +1,143 @@
+"""`evaluate`: what is counted, by which protocol, and how results are read."""
+
+import numpy as np
+import pytest
+
+from twofold import FactorModel, Pairings, evaluate, metrics, split_pairs, split_rows
+from twofold.evaluation import POPULAR, Counts
+from twofold.exceptions import InvalidInputError, UnknownIdError
+from twofold.model import Popularity, Ranking
+from twofold.solvers import ALS
+from twofold.splits import PairSplit
+
+
+class Fixed:
+    """A recommender with given lists of column ids."""
+
+    def __init__(self, pairings, lists):
+        self.pairings, self.lists = pairings, lists
+
+    def recommend(self, rows, n=10, *, exclude_known=True):
+        ids = rows.row_ids if isinstance(rows, Pairings) else np.asarray(rows)
+        positions = np.full((ids.size, n), -1)
+        for line, row in zip(positions, ids.tolist(), strict=True):
+            found = self.pairings.col_index(self.lists.get(row, []))[:n]
+            line[: found.size] = found
+        return Ranking.of(ids, self.pairings.col_ids, positions, np.where(positions < 0, np.nan, 1))
+
+
+TRAINED = Pairings.from_arrays([1, 1, 2, 2, 3], ["a", "b", "b", "c", "d"])
+SPLIT = PairSplit(
+    Pairings.from_arrays([7, 8, 9], ["a", "a", "zz"], row_ids=[5, 6, 7, 8, 9]),
+    Pairings.from_arrays(
+        [7, 7, 8, 8, 9], ["b", "new", "new", "newer", "a"], row_ids=[5, 6, 7, 8, 9]
+    ),
+)
+MODEL = Fixed(TRAINED, {7: ["b", "c"], 8: ["c", "b"]})
+
+
+def test_unknown_columns_and_rows_are_misses():
+    judged = evaluate(MODEL, SPLIT, ["recall@2", "precision@2", "r-precision"], baseline=False)
+    assert judged.row_ids.tolist() == [7, 8, 9]  # 5 and 6 have nothing to find
+    assert judged.per_row["model"]["recall@2"].tolist() == [0.5, 0.0, 0.0]
+    assert judged["recall@2"] == pytest.approx(0.5 / 3)
+    assert judged["precision@2"] == pytest.approx(0.5 / 3)
+    assert judged["r-precision"] == pytest.approx(0.5 / 3)
+    assert judged.counts["model"] == Counts(3, 3, 1, 5, 3, 2)
+
+
+def test_unknown_columns_and_rows_can_be_left_out():
+    judged = evaluate(MODEL, SPLIT, ["recall@2"], unknown="leave-out", baseline=False)
+    # Of row 7 only "b" is known; row 8 has no known column to find, row 9 no answer.
+    np.testing.assert_array_equal(judged.per_row["model"]["recall@2"], [1.0, np.nan, np.nan])
+    assert judged["recall@2"] == 1.0
+    assert judged.counts["model"] == Counts(3, 1, 1, 5, 3, 2)
+    assert "left out" in str(judged)
+
+
+def test_models_beside_each_other_and_the_baseline():
+    judged = evaluate({"one": MODEL, "two": Fixed(TRAINED, {9: ["a"]})}, SPLIT, k=1)
+    assert list(judged.scores) == ["one", "two", POPULAR]
+    assert list(judged.scores["one"]) == ["recall@1", "ndcg@1", "precision@1", "hit-rate@1"]
+    assert judged["two", "recall@1"] == pytest.approx(1 / 3)
+    assert judged[POPULAR, "hit-rate@1"] == pytest.approx(1 / 3)  # "b" for row 7
+    assert judged.counts[POPULAR].n_unanswered_rows == 0
+    table = str(judged).splitlines()
+    assert table[0].split() == ["recall@1", "ndcg@1", "precision@1", "hit-rate@1"]
+    assert table[3].startswith("most popular")
+    assert "3 of 3 rows scored" in table[4]
+    test = judged.compare("recall@1", "one", "two")
+    assert test.difference == pytest.approx(0.5 / 3 - 1 / 3)
+    interval = judged.interval("recall@1", "two")
+    assert interval.low <= interval.mean == pytest.approx(1 / 3)
+    assert interval.high >= interval.mean
+
+
+@pytest.mark.parametrize("backend", ["pandas", "polars", "pyarrow"])
+def test_frames(backend):
+    frame = evaluate(MODEL, SPLIT, ["recall@2"]).to_frame(backend)
+    names = frame.column_names if backend == "pyarrow" else list(frame.columns)
+    assert names[:3] == ["model", "recall@2", "n_rows"]
+    assert len(frame) == 2
+
+
+def test_batches_do_not_change_anything(playlists, monkeypatch):
+    parts = split_rows(playlists.pairings, validation=0.0, test=0.3, rng=0)
+    split = split_pairs(parts.test, rng=0)
+    model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(parts.train)
+    names = ["recall@5", "map@5", "coverage@5", "novelty@5", "gini@5", "r-precision"]
+    whole = evaluate(model, split, names)
+    monkeypatch.setattr("twofold.evaluation._PLACES", 40)
+    assert evaluate(model, split, names).scores == whole.scores
+
+
+def test_trained_rows_and_solutions(playlists):
+    split = split_pairs(playlists.pairings, rng=0)
+    model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(split.seen)
+    judged = evaluate({"model": model, "solution": model.solution}, split, rows="trained")
+    assert judged.scores["model"] == judged.scores["solution"]
+    ranking = model.recommend(split.seen.row_ids, 20)
+    want = metrics.recall_at_k(ranking.positions, split.heldout.matrix, 20)
+    assert judged["recall@20"] == pytest.approx(want)
+    with pytest.raises(InvalidInputError, match='rows="trained"'):
+        evaluate(model.solution, split)
+    with pytest.raises(InvalidInputError, match="belongs to the pairs"):
+        evaluate(model.solution, SPLIT, rows="trained")
+    other = (Pairings(part.matrix, part.row_ids + 1000, part.col_ids) for part in split)
+    with pytest.raises(UnknownIdError):
+        evaluate(model, PairSplit(*other), rows="trained")
+
+
+def test_what_a_metric_needs_is_given():
+    artists = metrics.get("mpd-r-precision").given(artists=["x", "y", "y", "z"])
+    judged = evaluate(MODEL, SPLIT, [artists, "novelty@1"], baseline=False)
+    assert judged["mpd-r-precision"] > 0
+    assert judged["novelty@1"] > 0
+    assert "mpd-r-precision" in judged.per_row["model"]
+    assert "novelty@1" not in judged.per_row["model"]
+
+
+def test_wrong_arguments():
+    with pytest.raises(InvalidInputError, match='did you mean "recall"'):
+        evaluate(MODEL, SPLIT, ["recal"])
+    with pytest.raises(InvalidInputError, match="metrics is empty"):
+        evaluate(MODEL, SPLIT, [])
+    with pytest.raises(InvalidInputError, match="unknown is"):
+        evaluate(MODEL, SPLIT, unknown="drop")
+    seen, heldout = SPLIT
+    with pytest.raises(InvalidInputError, match="different rows"):
+        evaluate(MODEL, PairSplit(seen, heldout.take_rows([2, 3])))
+    with pytest.raises(InvalidInputError, match="no row has a held-out pair"):
+        evaluate(MODEL, PairSplit(seen, Pairings.from_arrays([], [], row_ids=seen.row_ids)))
+    numbers = Pairings.from_arrays([7], [1])
+    with pytest.raises(InvalidInputError, match="integers"):
+        evaluate(MODEL, PairSplit(numbers, numbers))
+    with pytest.raises(InvalidInputError, match="there is no score"):
+        evaluate(MODEL, SPLIT, ["recall@2"])["recall@3"]
+    with pytest.raises(InvalidInputError, match="values of 'coverage@2'"):
+        evaluate(MODEL, SPLIT, ["coverage@2"]).interval("coverage@2")
+
+
+def test_popularity_is_a_recommender():
+    judged = evaluate(Popularity().fit(TRAINED), SPLIT, ["recall@2"])
+    assert judged["recall@2"] == judged[POPULAR, "recall@2"]
