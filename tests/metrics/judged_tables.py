@@ -27,13 +27,13 @@ def relevant_of(wanted, n_cols):
     return sparse.csr_array((np.ones(len(rows)), (rows, cols)), shape=(len(wanted), n_cols))
 
 
-def random_table(seed, n_rows=8, n_cols=30, n=20):
+def random_table(seed, n_rows=8, n_cols=30):
     """Return lists by rounded scores, so with ties, some padded with -1; some rows are empty."""
     rng = np.random.default_rng(seed)
     scores = np.round(rng.random((n_rows, n_cols)), 1)
-    lists = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    lengths = rng.integers(0, n + 1, n_rows)
-    lists[(np.arange(n) >= lengths[:, None]) & (rng.random((n_rows, 1)) < 0.5)] = -1
+    lists = np.argsort(-scores, axis=1, kind="stable")
+    lengths = rng.integers(0, n_cols + 1, n_rows)
+    lists[(np.arange(n_cols) >= lengths[:, None]) & (rng.random((n_rows, 1)) < 0.5)] = -1
     relevant = rng.random((n_rows, n_cols)) < rng.choice([0.0, 0.1, 0.5], (n_rows, 1))
     relevant[0, rng.integers(n_cols)] = True  # a mean exists
     return lists, sparse.csr_array(relevant.astype(float))

@@ -44,8 +44,8 @@ def test_values_worked_out_by_hand():
 
 def test_novelty_is_the_mean_over_full_lists():
     rng = np.random.default_rng(0)
-    lists, popularity = random_table(1)[0], rng.integers(1, 50, 30)
-    lists = np.where(lists < 0, np.arange(20), lists)[:1]
+    lists = np.array([rng.permutation(30)[:20] for _ in range(4)])
+    popularity = rng.integers(1, 50, 30)
     information = -np.log2(popularity[lists] / 50)
     counts = recommendation_counts(lists, 30, 20)
     assert novelty(counts, popularity, 50) == pytest.approx(information.mean())
