@@ -74,7 +74,8 @@ class GD(Solver):
     Examples
     --------
     >>> from scipy import sparse
-    >>> from twofold import GD, Objective
+    >>> from twofold import Objective
+    >>> from twofold.solvers import GD
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
     >>> solution = GD(n_factors=2, max_epochs=20, rng=0).solve(Objective(), R)
     >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total
