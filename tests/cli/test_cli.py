@@ -255,7 +255,7 @@ def test_an_option_of_another_solver_loss_or_regularizer_is_refused(twofold, url
         (("--delta", 2), "--delta is for huber only, and the loss is squared"),
         (("--data", "often"), "--data often: it must be ones, targets, weights or signed"),
         (("--weight", -1), "--weight is -1.0"),
-        (("--solver", "gd", "--n-batches", 3), "--n-batches 3 needs a --learning-rate"),
+        (("--solver", "gd", "--n-batches", 3), "--n-batches is 3: give a --learning-rate"),
     ):
         twofold("fit", url, *words).failed(part)
 

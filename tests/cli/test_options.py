@@ -156,6 +156,6 @@ def test_help_has_groups_and_no_option_of_ours_is_renamed(twofold):
     for name in ("reading", "objective", "solver", "loss", "regularizer", "report", "command"):
         assert f"--{name}-" not in out
     assert (
-        "--max-epochs INT          Epochs to run at most, >= 0. (default: 100)"
+        "--max-epochs INT          Maximum number of epochs, >= 0. (default: 100)"
         in twofold("fit", "--solver", "gd", "--help").out
     )

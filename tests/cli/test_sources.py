@@ -153,9 +153,9 @@ def test_what_is_no_source_is_called_what_it_is(folder, twofold):
     assert twofold("fit", "r.csv", *QUICK).code == 0
     for source, words in {
         "sqlite:///r.csv": "'r.csv' is a CSV file, not an SQLite database: give 'r.csv' as SOURCE",
-        "list.db": "'list.db' is a CSV file, not an SQLite database as its name says: rename it",
-        "list.csv": "'list.csv' is an SQLite database, not a CSV file as its name says: rename it",
-        "empty.csv": "'empty.csv' is empty: there is nothing to read",
+        "list.db": "'list.db' is a CSV file, but has the suffix of an SQLite database: rename it",
+        "list.csv": "'list.csv' is an SQLite database, but has the suffix of a CSV file: rename it",
+        "empty.csv": "'empty.csv' is empty: give another file",
         "empty.db": "'empty.db' is empty",
         "sqlite:///empty.db": "'empty.db' is empty",
         "nothing": "'nothing' is a folder without Parquet files and slices",
@@ -163,7 +163,7 @@ def test_what_is_no_source_is_called_what_it_is(folder, twofold):
         "missing.csv": "there is no file 'missing.csv': check the path",
         "missing": "there is no file 'missing'",
         "sqlite:///missing.db": "missing.db",
-        "bytes": "'bytes' is of no kind that twofold reads",
+        "bytes": "'bytes' is of unknown kind",
         "model.twofold": "'model.twofold' is a model of twofold; SOURCE can be",
         "": "SOURCE is an empty text",
         "://": "dialect://user:password@host:port/name",

@@ -68,7 +68,8 @@ class ALS(Solver):
     Examples
     --------
     >>> from scipy import sparse
-    >>> from twofold import ALS, L2, Objective
+    >>> from twofold import L2, Objective
+    >>> from twofold.solvers import ALS
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
     >>> solution = ALS(n_factors=2, max_epochs=5, rng=0).solve(Objective(regularizer=L2(0.1)), R)
     >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total

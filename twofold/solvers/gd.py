@@ -55,7 +55,7 @@ class GD(Solver):
     Parameters
     ----------
     max_epochs : int, default 100
-        Maximum number of epochs, >= 0. More are needed than for the other solvers.
+        As for every solver. The default is larger, because one epoch makes less progress.
     learning_rate : float or None, default None
         eta > 0. None determines it in every epoch by backtracking (Armijo; Beck & Teboulle 2009,
         section 4, for a regulariser that is not smooth), and the objective never increases. The
@@ -74,7 +74,8 @@ class GD(Solver):
     Examples
     --------
     >>> from scipy import sparse
-    >>> from twofold import GD, Objective
+    >>> from twofold import Objective
+    >>> from twofold.solvers import GD
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
     >>> solution = GD(n_factors=2, max_epochs=20, rng=0).solve(Objective(), R)
     >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total

@@ -80,7 +80,8 @@ class Solution:
     Examples
     --------
     >>> from scipy import sparse
-    >>> from twofold import ALS, Objective
+    >>> from twofold import Objective
+    >>> from twofold.solvers import ALS
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
     >>> ALS(n_factors=2, max_epochs=3, rng=0).solve(Objective(), R).save("solution.twofold")
     >>> solution = Solution.load("solution.twofold")

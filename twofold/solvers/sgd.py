@@ -79,7 +79,8 @@ class SGD(Solver):
     Examples
     --------
     >>> from scipy import sparse
-    >>> from twofold import SGD, Objective
+    >>> from twofold import Objective
+    >>> from twofold.solvers import SGD
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
     >>> solution = SGD(n_factors=2, max_epochs=20, rng=0).solve(Objective(), R)
     >>> solution.row_factors.shape, solution.history[-1].total < solution.history[0].total
