@@ -193,7 +193,7 @@ def test_errors_name_the_place(model, playlists):
 
 def test_a_diverged_fit_warns_and_keeps_the_last_finite_factors(playlists):
     model = FactorModel(solver=GD(n_factors=2, rng=0, learning_rate=1e6))
-    with pytest.warns(DivergenceWarning, match="lower learning_rate"):
+    with pytest.warns(DivergenceWarning, match="decrease learning_rate"):
         model.fit(playlists.pairings)
     assert model.solution.status is Status.DIVERGED
     assert np.isfinite(model.row_factors).all()
