@@ -30,8 +30,11 @@ def test_demo_tells_the_story_and_leaves_its_files(twofold, tmp_path):
 
 @pytest.mark.parametrize("solver", ["als", "sgd", "gd"])
 def test_fit_fold_in_and_evaluate(twofold, url, solver, tmp_path):
-    fitted = twofold("fit", url, "--solver", solver, "-o", "m.twofold", *QUICK)
+    preset = ("--preset", "notebook" if solver == "sgd" else "balanced")
+    fitted = twofold("fit", url, "--solver", solver, "-o", "m.twofold", *preset, *QUICK)
     assert fitted.code == 0, fitted
+    assert "Objective: Objective(loss=SquaredLoss()" in fitted.out
+    assert ("--preset balanced" in fitted.out) == (solver == "sgd")  # as advice
     assert "300 playlists, 150 tracks" in fitted.out
     folded = twofold("fold-in", "m.twofold", url, "--max-rows", 7, "-o", "f.npz", "--quiet")
     assert "7 playlists folded in" in folded.out
@@ -40,10 +43,48 @@ def test_fit_fold_in_and_evaluate(twofold, url, solver, tmp_path):
         np.testing.assert_array_equal(file["row_ids"], np.arange(1, 8))
     scored = twofold("evaluate", "m.twofold", url, "--quiet", "--json", "--k", 10)
     values = json.loads(scored.out)
-    assert 0.0 <= values["recall@10"] <= 1.0
-    assert values["total"] == pytest.approx(
-        values["loss"] + values["unobserved"] + values["penalty"]
-    )
+    scores, popular = values["models"]
+    assert popular["model"] == "most popular"
+    assert 0.0 <= scores["recall@10"] <= 1.0
+    assert scores["n_scored_rows"] == values["playlists"] == 300
+    value = values["objective"]
+    assert value["total"] == pytest.approx(value["loss"] + value["unobserved"] + value["penalty"])
+
+
+def test_presets_and_options_of_the_objective(twofold, url):
+    def terms(*words):
+        return json.loads(twofold("fit", url, *words, *QUICK, "--json").out)["terms"]
+
+    default = terms()
+    assert default["regularizer"] == {"class": "L2", "weight": 0.1 / 16, "exponent": 1.0}
+    assert terms("--ratio", 30)["unobserved_weight"] == 2 * default["unobserved_weight"]
+    assert terms("--preset", "balanced", "--unobserved", "missing")["unobserved"] == "missing"
+    plain = terms("--weight", 0.3)
+    assert (plain["unobserved_weight"], plain["regularizer"]["weight"]) == (0.0, 0.3)
+    assert terms("--preset", "msd")["unobserved_weight"] == 0.02
+    for words, wrong in (
+        (("--preset", "msd", "--weight", 1), "--weight"),
+        (("--preset", "balanced", "--unobserved-weight", 1), "--unobserved-weight"),
+        (("--preset", "notebook", "--ratio", 3), "--ratio"),
+        (("--ratio", 3, "--loss", "huber"), "--loss"),
+        (("--ratio", 0), "--ratio is 0"),
+        (("--preset", "x"), "--preset x: it must be balanced"),
+        (("--solver", "sgd"), "--preset notebook"),
+    ):
+        twofold("fit", url, *words, *QUICK).failed(wrong)
+
+
+def test_evaluate_models_beside_each_other(twofold, url):
+    for name in ("one", "two"):
+        twofold("fit", url, "-o", f"{name}.twofold", *QUICK)
+    shown = twofold(
+        "evaluate", "one.twofold", url, "--beside", "two.twofold", "--metrics",
+        "map-min@5,coverage@5", "--unknown", "leave-out", "--quiet",
+    ).out.splitlines()  # fmt: skip
+    assert shown[0].split() == ["map-min@5", "coverage@5"]
+    assert [line.split()[0] for line in shown[1:4]] == ["model", "two.twofold", "most"]
+    twofold("evaluate", "one.twofold", url, "--metrics", "mapp").failed("map-min@k")
+    twofold("evaluate", "one.twofold", url, "--beside", "no.twofold").failed("no.twofold")
 
 
 def test_fit_json_is_one_object(twofold, url):
@@ -77,7 +118,8 @@ def test_evaluate_with_a_heldout_table(twofold, url, playlists):
 
 
 def test_resume_from_a_checkpoint_gives_the_uninterrupted_model(twofold, url):
-    common = (url, "--solver", "sgd", "--n-factors", 4, "--quiet", "--seed", 3)
+    sgd = ("--solver", "sgd", "--preset", "notebook")
+    common = (url, *sgd, "--n-factors", 4, "--quiet", "--seed", 3)
     twofold("fit", *common, "--max-epochs", 4, "-o", "whole.twofold")
     twofold("fit", *common, "--max-epochs", 2, "-o", "half.twofold", "--checkpoint", "c.twofold")
     result = twofold("fit", *common, "--max-epochs", 4, "--resume", "c.twofold", "-o", "r.twofold")
