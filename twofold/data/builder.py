@@ -108,10 +108,9 @@ class PairBuilder:
         columns = list(columns)
         self.n_read += len(columns[0])
         masks = [null_mask(column) for column in columns[:2]]
-        if any(mask is not None for mask in masks):
-            null = np.zeros(len(columns[0]), np.bool_)
-            for mask in masks:
-                null |= False if mask is None else mask
+        nulls: list[Any] = [mask for mask in masks if mask is not None]
+        if nulls:
+            null = np.logical_or.reduce(nulls)
             if self._on_null == "error":
                 bad = ItemError(int(np.argmax(null)), 'use on_null="drop" to leave such pairs out')
                 is_row = masks[0] is not None and masks[0][bad.position]
@@ -281,8 +280,8 @@ class _IdColumn:
         if any(not isinstance(part, list) for part in parts):
             parts = [self._arrow(part) if isinstance(part, list) else part for part in parts]
         if any(isinstance(part, list) for part in parts):
-            parts = [part if isinstance(part, list) else part.to_pylist() for part in parts]
-            self._parts.append(self._numbers([text for part in parts for text in part]))
+            lists = (part if isinstance(part, list) else part.to_pylist() for part in parts)
+            self._parts.append(self._numbers([text for part in lists for text in part]))
         else:  # pyarrow works without the interpreter's lock, while the reader continues
             self._thread = self._thread or ThreadPoolExecutor(1)
             self._parts.append(self._thread.submit(self._dictionary_encoded, parts))
