@@ -34,7 +34,7 @@ OnNull = Literal["error", "drop"]
 IdType = Literal["text", "integer"]
 
 _GATHERED = 1 << 20  # integers that are gathered before they are stored in fewer bytes
-_GATHERED_TEXTS = 1 << 23  # more: each part has a dictionary of its own, which have to be merged
+_GATHERED_TEXTS = 1 << 21  # more: with each part the dictionary so far is encoded again
 _MANY_TEXTS = 50_000  # from here on pyarrow saves more time than importing it takes
 _SMALL_SPAN = 1 << 22  # ids in so small a range are looked up in a table, however few there are
 
@@ -108,10 +108,9 @@ class PairBuilder:
         columns = list(columns)
         self.n_read += len(columns[0])
         masks = [null_mask(column) for column in columns[:2]]
-        if any(mask is not None for mask in masks):
-            null = np.zeros(len(columns[0]), np.bool_)
-            for mask in masks:
-                null |= False if mask is None else mask
+        nulls: list[Any] = [mask for mask in masks if mask is not None]
+        if nulls:
+            null = np.logical_or.reduce(nulls)
             if self._on_null == "error":
                 bad = ItemError(int(np.argmax(null)), 'use on_null="drop" to leave such pairs out')
                 is_row = masks[0] is not None and masks[0][bad.position]
@@ -215,6 +214,7 @@ class _IdColumn:
         self._gathered: list[Any] = []
         self._n_gathered = self._n_seen = 0
         self._texts: dict[str, int] = defaultdict(count().__next__)
+        self._dictionary: list[Any] = []  # of pyarrow: one array, if there are texts in it
         self._thread: ThreadPoolExecutor | None = None
         self._without_arrow = False
 
@@ -280,11 +280,20 @@ class _IdColumn:
         if any(not isinstance(part, list) for part in parts):
             parts = [self._arrow(part) if isinstance(part, list) else part for part in parts]
         if any(isinstance(part, list) for part in parts):
-            parts = [part if isinstance(part, list) else part.to_pylist() for part in parts]
-            self._parts.append(self._numbers([text for part in parts for text in part]))
+            lists = (part if isinstance(part, list) else part.to_pylist() for part in parts)
+            self._parts.append(self._numbers([text for part in lists for text in part]))
         else:  # pyarrow works without the interpreter's lock, while the reader continues
             self._thread = self._thread or ThreadPoolExecutor(1)
-            self._parts.append(self._thread.submit(_dictionary_encoded, parts))
+            self._parts.append(self._thread.submit(self._dictionary_encoded, parts))
+
+    def _dictionary_encoded(self, parts: list[Any]) -> NDArray[np.int32]:
+        """Return the numbers of texts, and append new ones to the dictionary."""
+        import pyarrow as pa
+
+        n_known = sum(map(len, self._dictionary))
+        encoded = pa.chunked_array(self._dictionary + parts).combine_chunks().dictionary_encode()
+        self._dictionary = [encoded.dictionary]
+        return np.array(encoded.indices[n_known:])
 
     def _numbers(self, texts: list[str]) -> NDArray[np.int32]:
         return np.fromiter(map(self._texts.__getitem__, texts), np.int32, len(texts))
@@ -295,15 +304,13 @@ class _IdColumn:
         parts, self._parts = self._parts, []
         if self._thread is not None:
             self._thread.shutdown()
-            parts = [part.result() if isinstance(part, Future) else part for part in parts]
             if not self._texts:
-                return _merged_dictionaries(parts)
-            parts = [
-                part
-                if isinstance(part, np.ndarray)
-                else self._numbers(part.dictionary.to_pylist())[part.indices.to_numpy()]
-                for part in parts
-            ]
+                numbers = np.concatenate([part.result() for part in parts])
+                (texts,) = self._dictionary
+                order = _sorting(texts)
+                return texts.take(order).to_numpy(False), _places(order.to_numpy(), numbers)
+            known = self._numbers(self._dictionary[0].to_pylist())
+            parts = [known[part.result()] if isinstance(part, Future) else part for part in parts]
         if not self._texts:
             return encode_integers(parts)
         texts = list(self._texts)
@@ -325,26 +332,24 @@ def _places(order: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int32]:
     return of_each
 
 
-def _dictionary_encoded(parts: list[Any]) -> Any:
-    import pyarrow as pa
+def _sorting(texts: Any) -> Any:
+    """Return the positions of texts in ascending order, all of pyarrow.
 
-    return pa.chunked_array(parts).combine_chunks().dictionary_encode()
-
-
-def _merged_dictionaries(parts: list[Any]) -> tuple[Ids, NDArray[np.int32]]:
-    """Encode the chunks of a column by one sorted dictionary.
-
-    UTF-8 has the order of Unicode's characters, and so of Python's texts.
+    UTF-8 has the order of Unicode's characters, and so of Python's texts. Short texts are sorted by
+    words of 8 bytes and their lengths, which is three times as fast: up to 8 keys by radix.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    chunks = pa.chunked_array(parts).unify_dictionaries().chunks
-    texts = chunks[-1].dictionary
-    order = pc.array_sort_indices(texts)
-    ids = texts.take(order).to_numpy(zero_copy_only=False)
-    numbers = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
-    return ids, _places(order.to_numpy(), numbers)
+    lengths = pc.binary_length(texts)
+    n_words = pc.max(lengths).as_py() // 8 + 1
+    if n_words > 7:
+        return pc.array_sort_indices(texts)
+    padded = pc.ascii_rpad(texts, 8 * n_words, "\0").buffers()[2]
+    words = np.frombuffer(padded, ">u8", n_words * len(texts)).reshape(-1, n_words)
+    keys = [*map(pa.array, words.T.astype(np.uint64, order="C")), lengths]
+    batch = pa.record_batch(keys, names=[str(key) for key in range(len(keys))])
+    return pc.sort_indices(batch, [(name, "ascending") for name in batch.schema.names])
 
 
 def encode_integers(parts: list[NDArray[Any]]) -> tuple[Ids, NDArray[np.int32]]:

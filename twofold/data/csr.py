@@ -257,7 +257,7 @@ def _as_csr(matrix: Any, name: str) -> sparse.csr_array:
             csr = sparse.csr_array(stored, shape=csr.shape)
         if csr.dtype == dtype:
             return csr
-        return sparse.csr_array((csr.data.astype(dtype), csr.indices, csr.indptr), shape=csr.shape)
+        return with_data(csr, csr.data.astype(dtype))
     coo = matrix.tocoo()  # its own tocsr adds repeated entries up
     for axis, positions in (("row", coo.row), ("column", coo.col)):
         _check_range(positions, coo.shape[axis == "column"], axis, name)

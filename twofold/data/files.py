@@ -30,8 +30,8 @@ from twofold._common.checks import check_path
 from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = [
-    "SIGNATURES", "ZIP", "damage_explained", "kind_of_file", "names_of_arrays", "read_arrays",
-    "read_file", "replaced", "write_file",
+    "SIGNATURES", "ZIP", "damage_explained", "kind_of_file", "read_arrays", "read_file", "replaced",
+    "write_file",
 ]  # fmt: skip
 
 # Exceptions that numpy and zipfile raise for files that are truncated, altered or of another kind.
@@ -177,11 +177,6 @@ def _with_texts(stored: Arrays) -> dict[str, NDArray[Any]]:
         elif not key.endswith(".ends"):
             arrays[key] = array
     return arrays
-
-
-def names_of_arrays(file: zipfile.ZipFile) -> list[str]:
-    """Names of the arrays in a ``.npz`` file."""
-    return [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
 
 
 def read_arrays(file: zipfile.ZipFile, names: Iterable[str]) -> dict[str, NDArray[Any]]:

@@ -60,17 +60,12 @@ class ReadReport:
         return self.n_read / self.seconds
 
     def __str__(self) -> str:
-        left_out = [
-            f"{count:,} {what}"
-            for count, what in (
-                (self.n_duplicates, "duplicates merged"),
-                (self.n_null_dropped, "with a NULL id dropped"),
-            )
-            if count
-        ]
+        left_out = {
+            "duplicates merged": self.n_duplicates, "with a NULL id dropped": self.n_null_dropped
+        }  # fmt: skip
         return (
             f"{self.n_read:,} pairs read by {self.reader} in {self.seconds:.2f} s "
             f"({self.pairs_per_second / 1e6:.2f} M/s): {self.n_rows:,} rows, "
             f"{self.n_cols:,} columns, {self.n_pairs:,} pairs"
-            + "".join(f", {part}" for part in left_out)
+            + "".join(f", {count:,} {what}" for what, count in left_out.items() if count)
         )

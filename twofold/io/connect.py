@@ -14,14 +14,7 @@ from sqlalchemy.orm import Session, scoped_session
 from twofold.data.files import kind_of_file
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 
-__all__ = [
-    "UNBUFFERED",
-    "Source",
-    "columns_of",
-    "connected",
-    "find_column",
-    "sqlite_file",
-]
+__all__ = ["UNBUFFERED", "Source", "columns_of", "connected", "find_column", "sqlite_file"]
 
 UNBUFFERED = {"stream_results": False, "yield_per": None}
 """Options for taking rows from the driver's cursor: SQLAlchemy must not fetch any before."""
@@ -62,12 +55,8 @@ def connected(
         if file is not None and not file.parent.exists():
             raise DatabaseReadError(f"there is no folder {str(file.parent)!r}: make it first")
         kind = None if file is None else kind_of_file(file)
-        if kind not in (
-            None,
-            "an empty file",
-            "an SQLite database",
-            "a binary file of an unknown kind",
-        ):
+        unknown = "a binary file of an unknown kind"
+        if kind not in (None, "an empty file", "an SQLite database", unknown):
             raise DatabaseReadError(
                 f"{str(file)!r} is {kind}, not an SQLite database: for files there are "
                 "read_csv, read_parquet and read_npz"

@@ -4,6 +4,7 @@ import gzip
 import inspect
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,6 @@ def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     """
     check_pairings(pairings)
     with replaced(path) as file:
-        if Path(path).suffix == ".gz":
-            with gzip.open(file, "wb") as compressed:
-                io.mmwrite(compressed, pairings.matrix, symmetry="general")
-        else:
-            io.mmwrite(file, pairings.matrix, symmetry="general")
+        compressed = Path(path).suffix == ".gz"
+        with gzip.open(file, "wb") if compressed else nullcontext(file) as opened:
+            io.mmwrite(opened, pairings.matrix, symmetry="general")

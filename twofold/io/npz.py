@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from twofold.data.csr import Duplicates
-from twofold.data.files import ZIP, damage_explained, names_of_arrays, read_arrays
+from twofold.data.files import ZIP, damage_explained, read_arrays
 from twofold.data.pairings import Pairings
 from twofold.exceptions import FileFormatError
 
@@ -41,7 +41,7 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     """
     with damage_explained(path, "a .npz file", ZIP):
         with zipfile.ZipFile(path) as file:
-            names = set(names_of_arrays(file))
+            names = {name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")}
             is_plain, is_scipy = {"rows", "cols"} <= names, {"format", "shape"} <= names
             if is_plain:
                 unknown = sorted(names - set(_KNOWN))

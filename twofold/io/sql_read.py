@@ -204,11 +204,8 @@ def _columns(
 ) -> dict[str, Any]:
     """Return the columns of the table by name; tell the builder which ids are floats of 4 bytes."""
     columns = dict(sa.table(table, *map(sa.column, types), schema=schema).c)
-    is_mysql = connection.dialect.name in ("mysql", "mariadb")
     for axis, name in enumerate(builder.names[:2]):
-        if isinstance(types[name], sa.REAL) and connection.dialect.name != "sqlite":
-            builder.float_bytes[axis] = 4
-        if is_mysql and isinstance(types[name], mysql.FLOAT):
+        if isinstance(types[name], sa.REAL | mysql.FLOAT) and connection.dialect.name != "sqlite":
             builder.float_bytes[axis] = 4
     return columns
 
@@ -223,15 +220,11 @@ def _select(
 ) -> Any:
     """Return the SELECT of the named columns."""
     conditions = [] if condition is None else [condition]
-    is_mysql = connection.dialect.name in ("mysql", "mariadb")
-    selected = [
-        # MySQL prints six digits of a FLOAT.
-        sa.cast(columns[name], sa.Double).label(name)
-        if is_mysql and isinstance(types[name], mysql.FLOAT)
-        else columns[name]
-        for name in names
-    ]
-    query = sa.select(*selected).where(*conditions)
+    selected = dict(columns)
+    for name in names:
+        if isinstance(types[name], mysql.FLOAT):  # of which MySQL prints six digits
+            selected[name] = sa.cast(columns[name], sa.Double).label(name)
+    query = sa.select(*(selected[name] for name in names)).where(*conditions)
     if max_rows is None:
         return query
     row = _by_bytes(columns[names[0]], types[names[0]], connection.dialect.name)

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from twofold._common.checks import check_choice, check_names
+from twofold.data.csr import pair_at
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, columns_of, connected, find_column, sqlite_file
@@ -124,7 +125,7 @@ def write_pairs(
         sa.Column(col, id_type(pairings.col_ids), key="col", nullable=False),
     ]
     entries = {
-        "row": pairings.row_ids[_rows(pairings)],
+        "row": np.repeat(pairings.row_ids, np.diff(matrix.indptr)),
         "col": pairings.col_ids[matrix.indices[: matrix.nnz]],
     }
     numbers = {"value": (value, matrix.data), "weight": (weight, pairings.weights)}
@@ -205,17 +206,12 @@ def _check_finite(pairings: Pairings) -> None:
     matrix = pairings.matrix
     bad = np.flatnonzero(~np.isfinite(matrix.data[: matrix.nnz]))
     if bad.size:
-        row = pairings.row_ids.item(_rows(pairings)[bad[0]])
-        col = pairings.col_ids.item(matrix.indices[bad[0]])
+        ids = (pairings.row_ids, pairings.col_ids)
+        row, col = pair_at(matrix.indptr, matrix.indices, *ids)(bad[0])
         raise InvalidInputError(
             f"the value of row {row!r}, column {col!r} is {matrix.data[bad[0]]}: "
             "values must be finite"
         )
-
-
-def _rows(pairings: Pairings) -> NDArray[np.int64]:
-    """Return the row of each entry of the matrix."""
-    return np.repeat(np.arange(pairings.shape[0]), np.diff(pairings.matrix.indptr))
 
 
 def id_type(ids: NDArray[Any]) -> Any:
