@@ -26,6 +26,8 @@ def notebook_loop(url):
         result = connection.execute(sa.text(TEXT))
         found = np.empty((min(n, LOOP_ROWS), 2))
         for place in range(len(found)):
+            if place % np.round(n * 5.0 / 100) == 0:  # The notebook shows its progress here.
+                pass
             row = result.fetchone()
             if isinstance(row[0], int):  # Texts are only fetched, not converted to floats.
                 found[place, 0] = int(row[0])
