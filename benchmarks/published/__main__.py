@@ -74,7 +74,7 @@ def drawn(package: Package, train: Pairings, n_trials: int, seed: int) -> list[S
 
 
 def tuned(package: Package, parts: Parts, data: DataSet, chosen: argparse.Namespace) -> Setting:
-    """Return the best of random settings on a fifth of the training pairs, with a refined weight."""
+    """Return the best random setting on hidden training pairs, with a refined weight."""
     seed = chosen.seed
     split = split_pairs(parts.train, fraction=0.2, rng=seed)
     some = np.sort(np.random.default_rng(seed).permutation(split.seen.shape[0])[:_JUDGED])
