@@ -23,6 +23,7 @@ from twofold.cli.options import (
     with_owners,
 )
 from twofold.cli.output import Report
+from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import SOURCE_HELP, Reading, check_is_model, read_source, reader_options
 from twofold.model import FactorModel
 from twofold.objective import L1, L2, Balanced, HuberLoss, LogisticLoss, Objective, SquaredLoss
@@ -231,6 +232,11 @@ def _report(parser: Parser, words: Sequence[str]) -> Maker:
     return lambda typed: Report(**typed["report"])
 
 
+def _search(parser: Parser, words: Sequence[str]) -> Maker:
+    parser.offer("search", options_of(SearchOptions))
+    return lambda typed: SearchOptions(**typed["search"])
+
+
 def _model(parser: Parser, words: Sequence[str]) -> Maker:
     parser.offer_positional("model", "File that `twofold fit` wrote.")
     parser.offer("model", options_of(load_model, skip=("path",), flags={"classes": "--class"}))
@@ -245,8 +251,8 @@ def _source(parser: Parser, words: Sequence[str]) -> Maker:
 
 # In the order in which they offer options: one whose name is taken by then is renamed.
 _PARTS: dict[Any, Callable[[Parser, Sequence[str]], Maker]] = {
-    Report: _report, FactorModel: _model, Objective | Balanced: _objective, Solver: SOLVER.offer,
-    Reading: _source,
+    Report: _report, SearchOptions: _search, FactorModel: _model,
+    Objective | Balanced: _objective, Solver: SOLVER.offer, Reading: _source,
 }  # fmt: skip
 
 

@@ -1,13 +1,9 @@
-"""``twofold fit`` and ``twofold tune``."""
+"""``twofold fit``."""
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-
-from twofold.cli.options import OptionError, options_of
 from twofold.cli.output import (
     EXPLAIN,
     Report,
@@ -22,10 +18,8 @@ from twofold.model import FactorModel
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solution, Solver, Status
-from twofold.splits import split_rows
-from twofold.tuning import grid_search
 
-__all__ = ["fit", "tune"]
+__all__ = ["fit"]
 
 
 def fit(
@@ -88,84 +82,3 @@ def fit(
     report.finish(
         {"model": str(output), **counts, "terms": describe(used)} | solution_json(solution)
     )
-
-
-def tune(
-    read: Reading,
-    objective: Objective | Balanced,
-    solver: Solver,
-    report: Report,
-    *,
-    grid: list[str],
-    score: Literal["total", "loss", "recall"] = "total",
-    validation: float = 0.15,
-    test: float = 0.15,
-) -> None:
-    """Try every combination of a grid; print them best first.
-
-    Each one is trained on most of the playlists; the validation playlists are folded in and scored
-    by the objective. Ctrl-C prints the trials that have finished.
-
-    Parameters
-    ----------
-    grid : list of str
-        Values to try for an option of the solver or the objective, as NAME=V1,V2,...; can be
-        repeated. NAME is that of the option without dashes in front, such as n-factors.
-    score : {"total", "loss", "recall"}, default "total"
-        What ranks: total or loss of the validation playlists; or recall: 1 - Recall@20 of a fifth
-        of their pairs, which also compares different objectives.
-    validation : float, default 0.15
-        Share of the playlists to score on.
-    test : float, default 0.15
-        Share of the playlists to leave out.
-    """
-    plain = objective if isinstance(objective, Objective) else Objective()
-    values = _grid(grid, solver, plain)
-    pairings = read(progress=report.progress)
-    if pairings.weights is not None:
-        raise OptionError("--weight-column: tune does not use weights beside the values")
-    parts = split_rows(pairings, validation=validation, test=test, rng=solver.rng)
-    result = grid_search(
-        solver, objective, parts.train, parts.validation, values, score=score,
-        progress=report.progress,
-    )  # fmt: skip
-    report.say(str(result))
-    if not result.complete:
-        report.say("Interrupted: these are the trials that had finished.")
-    elif np.isfinite(result[0].score):
-        best = ", ".join(f"{name}={item}" for name, item in result[0].parameters.items())
-        report.say(f"Best: {best}")
-    own = {field.name for field in fields(solver)}
-    if score != "recall" and not own.issuperset(values):
-        report.say(
-            "These are values of different objectives: the lowest is not the one that "
-            "recommends best. --score recall compares them."
-        )
-    trials = [dict(vars(trial)) for trial in result]
-    trials = [trial.pop("parameters") | trial for trial in trials]
-    report.finish({"complete": result.complete, "trials": trials})
-    if not result.complete:
-        raise KeyboardInterrupt
-    _ = result.best  # an error if no trial succeeded
-
-
-def _grid(items: list[str], solver: Solver, objective: Objective) -> dict[str, list[Any]]:
-    """Return the values of a grid, by the names of `grid_search`."""
-    known = options_of(type(solver), skip=("progress",)) | options_of(type(objective))
-    for part in ("loss", "regularizer"):
-        options = options_of(type(getattr(objective, part)))
-        known |= {f"{part}.{name}": option for name, option in options.items()}
-    grid: dict[str, list[Any]] = {}
-    for item in items:
-        text, equals, values = item.partition("=")
-        if not equals or not values:
-            raise OptionError(f"--grid {item}: write it as NAME=V1,V2,...")
-        name = text.strip().replace("-", "_")
-        key = next((key for key in known if name in (key, key.rpartition(".")[2])), None)
-        if key is None:
-            names = ", ".join(key.rpartition(".")[2] for key in known).replace("_", "-")
-            raise OptionError(f"--grid {item}: there is no {text!r}, but there are {names}")
-        if key in grid:
-            raise OptionError(f"--grid {text} is given twice: write {text}=V1,V2,...")
-        grid[key] = [known[key].parse(value.strip()) for value in values.split(",")]
-    return grid
