@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,17 +31,13 @@ class SearchResult(Sequence[Trial]):
         continued is before those that were not.
     complete : bool
         False if the search was interrupted by Ctrl-C.
-    score_name : str
-        Name of the score.
-    higher_is_better : bool
-        Whether a larger score is better.
+    runner : Runner
+        The data, the score and the settings that the trials have in common.
     """
 
     trials: tuple[Trial, ...]
     complete: bool
-    score_name: str
-    higher_is_better: bool
-    _runner: Runner = field(repr=False)
+    runner: Runner
 
     @classmethod
     def ranked(cls, trials: dict[int, Trial], complete: bool, runner: Runner) -> "SearchResult":
@@ -53,7 +49,17 @@ class SearchResult(Sequence[Trial]):
             return (cost == np.inf, -trial.rung, cost, trial.number)
 
         ranked = tuple(sorted(trials.values(), key=place))
-        return cls(ranked, complete, score.name, score.higher_is_better, runner)
+        return cls(ranked, complete, runner)
+
+    @property
+    def score_name(self) -> str:
+        """Name of the score."""
+        return self.runner.score.name
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger score is better."""
+        return self.runner.score.higher_is_better
 
     @property
     def best(self) -> Trial:
@@ -90,18 +96,18 @@ class SearchResult(Sequence[Trial]):
     @property
     def best_solver(self) -> Solver:
         """The solver of the best trial; with early stopping, with its best number of epochs."""
-        solver, _ = self._best_settings(self._runner.train)
+        solver, _ = self._best_settings(self.runner.train)
         return solver
 
     @property
     def best_objective(self) -> Objective | Balanced:
         """The objective of the best trial: `Balanced` if only its own fields were changed."""
         parameters = self._changed()
-        given = self._runner.settings.given_objective(parameters)
-        solver_fields = vars(self._runner.settings.solver)
+        given = self.runner.settings.given_objective(parameters)
+        solver_fields = vars(self.runner.settings.solver)
         if isinstance(given, Balanced) and parameters.keys() <= solver_fields.keys():
             return given
-        return self._best_settings(self._runner.train)[1]
+        return self._best_settings(self.runner.train)[1]
 
     def refit(self, pairings: Pairings | None = None) -> FactorModel:
         """Train a model with the best parameters.
@@ -122,7 +128,7 @@ class SearchResult(Sequence[Trial]):
             If no trial succeeded, or training and validation have a row in common.
         """
         if pairings is None:
-            pairings = _all_rows(self._runner.train, self._runner.validation)
+            pairings = _all_rows(self.runner.train, self.runner.validation)
         solver, objective = self._best_settings(pairings)
         return FactorModel(objective, solver).fit(pairings)
 
@@ -132,8 +138,8 @@ class SearchResult(Sequence[Trial]):
         return dict(best.parameters) if best.number else {}
 
     def _best_settings(self, pairings: Pairings) -> tuple[Solver, Objective]:
-        solver, objective = self._runner.settings.with_parameters(self._changed(), pairings)
-        if self._runner.patience is not None:
+        solver, objective = self.runner.settings.with_parameters(self._changed(), pairings)
+        if self.runner.patience is not None:
             solver = replace(solver, max_epochs=self.best.epochs)
         return solver, objective
 
