@@ -4,7 +4,7 @@ import pytest
 from twofold import L2, Balanced, FactorModel, Objective, Pairings, split_rows
 from twofold.exceptions import InvalidInputError
 from twofold.solvers import ALS
-from twofold.tuning import Grid, Halving, SearchResult, grid_search, search
+from twofold.tuning import Grid, Halving, Score, SearchResult, grid_search, search
 
 SOLVER = ALS(n_factors=2, max_epochs=3, rng=0)
 GRID = {"n_factors": [6], "ratio": [15.0, 14.0]}
@@ -38,20 +38,20 @@ def test_an_objective_with_a_replaced_field_is_resolved(parts):
     assert refitted.objective.unobserved_weight == expected
 
 
+def pairs_of(pairings):
+    """Return the ids of each pair."""
+    rows, cols = pairings.matrix.nonzero()
+    return zip(pairings.row_ids[rows], pairings.col_ids[cols], strict=True)
+
+
 def test_refit_trains_on_the_training_and_the_validation_rows(result, parts):
     model = result.refit()
     row_ids = np.concatenate([parts.train.row_ids, parts.validation.row_ids])
     assert model.row_ids.tolist() == row_ids.tolist()
     assert model.pairings.n_pairs == parts.train.n_pairs + parts.validation.n_pairs
-    both = {
-        (row, col)
-        for part in (parts.train, parts.validation)
-        for row, col in zip(*part.matrix.nonzero(), strict=True)
-        for row, col in [(part.row_ids[row], part.col_ids[col])]
-    }
+    both = {*pairs_of(parts.train), *pairs_of(parts.validation)}
     found = model.pairings
-    rows, cols = found.matrix.nonzero()
-    assert set(zip(found.row_ids[rows], found.col_ids[cols], strict=True)) == both
+    assert set(pairs_of(found)) == both
     expected = FactorModel(result.best_objective, result.best_solver).fit(found)
     assert model.solution.objective_value == expected.solution.objective_value
 
@@ -101,9 +101,10 @@ def test_frames_of_values_of_several_types(backend, parts):
     }  # fmt: skip
     result = grid_search(SOLVER, Objective(), parts.train, parts.validation, grid)
     frame = result.to_frame(backend)
-    columns = frame.to_pydict() if backend == "pyarrow" else frame.to_dict("list") if (
-        backend == "pandas"
-    ) else frame.to_dict(as_series=False)  # fmt: skip
+    columns = {
+        name: list(np.asarray(frame[name]))
+        for name in ("regularizer.weight", "regularizer", "row_solver")
+    }
     assert set(columns["regularizer.weight"]) == {0.005, 0.5, 1.0}
     assert "L2(weight=0.2, exponent=0.0)" in columns["regularizer"]
     assert {*columns["row_solver"]} == {"auto", "cg"}
@@ -131,8 +132,6 @@ def test_a_search_without_trials(parts):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    from twofold.tuning import Score
-
     result = grid_search(
         SOLVER, Balanced(), parts.train, parts.validation, GRID,
         score=Score(interrupt, higher_is_better=True),
@@ -144,6 +143,7 @@ def test_a_search_without_trials(parts):
 
 
 def test_the_picture_has_a_panel_for_each_field(result, tmp_path):
+    pytest.importorskip("matplotlib")
     figure = result.plot()
     assert [ax.get_xlabel() for ax in figure.axes] == ["n_factors", "ratio"]
     assert figure.axes[0].get_ylabel() == "ndcg@20 (higher is better)"
@@ -157,9 +157,7 @@ def test_the_picture_has_a_panel_for_each_field(result, tmp_path):
 
 
 def test_a_picture_in_axes_of_the_caller(result, parts):
-    from matplotlib.figure import Figure
-
-    figure = Figure()
+    figure = pytest.importorskip("matplotlib.figure").Figure()
     axes = figure.subplots(1, 2)
     assert result.plot(axes) is figure
     assert axes[1].get_xlabel() == "ratio"
@@ -170,6 +168,7 @@ def test_a_picture_in_axes_of_the_caller(result, parts):
 
 
 def test_a_picture_of_texts_and_of_numbers_of_several_decades(parts):
+    pytest.importorskip("matplotlib")
     grid = {"row_solver": ["cg", "direct"], "ratio": [1.0, 100.0], "n_factors": [1, 2]}
     figure = grid_search(SOLVER, Balanced(), parts.train, parts.validation, grid).plot()
     assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log", "linear"]

@@ -76,6 +76,8 @@ def score_that_kills_at(n):
     ids=lambda strategy: type(strategy).__name__,
 )
 def test_a_search_that_was_killed_ends_with_the_table_of_one_left_alone(strategy, parts, tmp_path):
+    if isinstance(strategy, Optuna):
+        pytest.importorskip("optuna")
     killed, alone = tmp_path / "killed.db", tmp_path / "alone.db"
     expected = run(parts, alone, strategy, score=score_that_kills_at(0))
     stored = []
@@ -130,6 +132,8 @@ def test_an_interrupted_search_is_continued(parts, tmp_path):
 
 @pytest.mark.parametrize("kind", [Random, Optuna])
 def test_a_stored_search_is_continued_with_more_trials(kind, parts, tmp_path):
+    if kind is Optuna:
+        pytest.importorskip("optuna")
     few = run(parts, tmp_path / "a.db", kind(RANGES, 3))
     more = run(parts, tmp_path / "a.db", kind(RANGES, 5))
     assert {trial.number: trial for trial in few}.items() <= {t.number: t for t in more}.items()

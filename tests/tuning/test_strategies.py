@@ -13,10 +13,21 @@ from scipy import stats
 from twofold import Balanced, FactorModel, split_rows
 from twofold.exceptions import InvalidInputError
 from twofold.solvers import ALS
-from twofold.tuning import Grid, Halving, Optuna, Random, Score, search
+from twofold.tuning import Grid, Halving, Optuna, Proposal, Random, Score, Strategy, search
 from twofold.tuning.space import dimensions
 
 LISTS = {"a": [1, 2, 3], "b": ["x", "y"]}
+
+
+def kind(strategy):
+    """Return the name of a strategy's class."""
+    return type(strategy).__name__
+
+
+def needs_optuna(strategy):
+    """Skip the test of a strategy whose package is not installed."""
+    if isinstance(strategy, Optuna):
+        pytest.importorskip("optuna")
 
 
 @dataclass
@@ -39,11 +50,14 @@ def run(strategy, score, defaults=None, max_epochs=15):
             return made
 
 
-def test_every_strategy_begins_with_the_defaults():
-    for strategy in (Grid(LISTS), Random(LISTS, 3), Halving(LISTS), Optuna(LISTS, 3)):
-        first, second, *_ = run(strategy, lambda *_: 1.0)
-        assert (first.number, first.parameters) == (0, {})
-        assert second.number == 1
+@pytest.mark.parametrize(
+    "strategy", [Grid(LISTS), Random(LISTS, 3), Halving(LISTS), Optuna(LISTS, 3)], ids=kind
+)
+def test_every_strategy_begins_with_the_defaults(strategy):
+    needs_optuna(strategy)
+    first, second, *_ = run(strategy, lambda *_: 1.0)
+    assert (first.number, first.parameters) == (0, {})
+    assert second.number == 1
 
 
 def test_random_draws_from_lists_are_different_combinations():
@@ -162,6 +176,7 @@ def test_halving_ends_with_what_uninterrupted_training_gives(playlists):
 
 
 def test_optuna_learns_from_the_scores_and_says_nothing(caplog, capsys):
+    pytest.importorskip("optuna")
     strategy = Optuna({"x": (0.0, 1.0), "kind": ["bad", "good"]}, n_trials=40, rng=0)
 
     def cost(parameters, epochs):
@@ -176,8 +191,7 @@ def test_optuna_learns_from_the_scores_and_says_nothing(caplog, capsys):
 
 
 def test_optuna_continues_after_failed_trials_and_takes_another_sampler():
-    import optuna
-
+    optuna = pytest.importorskip("optuna")
     sampler = optuna.samplers.RandomSampler(seed=3)
     made = run(Optuna(LISTS, 4, sampler=sampler), lambda *_: math.inf, {"a": 9, "b": "z"})
     assert len(made) == 5
@@ -192,3 +206,38 @@ def test_optuna_that_is_not_installed_is_named_before_anything_is_trained(monkey
     with pytest.raises(InvalidInputError, match=r"twofold\[optuna\]"):
         search(ALS(rng=0), Balanced(), pairings, pairings, Optuna({"n_factors": [2]}), score=score)
     assert not trained
+
+
+@dataclass(frozen=True)
+class Doubling(Strategy):
+    """Double a field as long as the score gets better."""
+
+    space: dict
+    offset: int = 0
+
+    def proposals(self, defaults, max_epochs, cost):
+        last = cost((yield Proposal(0, {})))
+        for number in range(1, self.n_runs(max_epochs)):
+            (name,) = self.space
+            found = cost((yield Proposal(number, {name: 2**number + self.offset})))
+            if found >= last:
+                return
+            last = found
+
+    def n_runs(self, max_epochs):
+        return 6
+
+    def describe(self):
+        return self._described()
+
+
+def test_a_strategy_of_ones_own(playlists, tmp_path):
+    parts = split_rows(playlists.pairings, rng=0)
+    score = Score(lambda model, _: -abs(model.col_factors.shape[1] - 6.0), higher_is_better=True)
+    solver = ALS(n_factors=1, max_epochs=1, rng=0)
+    stored = {"score": score, "storage": tmp_path / "a.db", "study": "a"}
+    arguments = (solver, Balanced(), parts.train, parts.validation)
+    result = search(*arguments, Doubling({"n_factors": [1]}), **stored)
+    assert [trial.parameters["n_factors"] for trial in result] == [4, 8, 2, 1]
+    with pytest.raises(InvalidInputError, match="trial 1 of study='a' has the parameters"):
+        search(*arguments, Doubling({"n_factors": [1]}, offset=1), **stored)

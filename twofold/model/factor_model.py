@@ -471,6 +471,15 @@ class FactorModel:
         ------
         InvalidInputError
             If the factors are not those of as many rows and columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b"], [1, 2, 2])
+        >>> solver = ALS(n_factors=1, rng=0)
+        >>> solution = solver.solve(Objective(), pairings.matrix)
+        >>> FactorModel.from_solution(solution, pairings, Objective(), solver).row_ids
+        array(['a', 'b'], dtype=object)
         """
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
         problem.check_factors(solution.row_factors, solution.col_factors)

@@ -79,7 +79,7 @@ def search(
     warm_start : bool, default False
         Start a trial from the factors of the last trial with the same number of factors. It needs
         fewer epochs then, but the results depend on the order of the trials.
-    storage : str, path-like, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection, optional
+    storage : str, path-like, sqlalchemy.URL or sqlalchemy.Engine, optional
         A database or the path of an SQLite file, in whose table ``tuning_trials`` every trial is
         stored when it has ended. A search that was killed continues there, and ends with the
         trials of one that was not.
@@ -105,10 +105,10 @@ def search(
 
     Notes
     -----
-    NDCG@20 is the default because it counts the order of the recommendations, so that fewer trials
-    tie than with recall, and because it discriminates best between recommenders (Valcarce,
-    Bellogín, Parapar and Castells, "On the Robustness and Discriminative Power of Information
-    Retrieval Metrics for Top-N Recommendation", RecSys 2018).
+    NDCG@20 is the default because it counts the order of the recommendations, which recall ignores,
+    and so tells more pairs of trials apart; see Valcarce, Bellogín, Parapar and Castells, "On the
+    Robustness and Discriminative Power of Information Retrieval Metrics for Top-N Recommendation",
+    RecSys 2018.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def search(
                 proposal = _following(proposals, trial)
         complete = True
     except KeyboardInterrupt:
-        pass  # finished trials are worth more than the traceback; `complete` tells
+        pass  # the trials that have finished are returned, with complete=False
     return SearchResult.ranked(trials, complete, runner)
 
 
