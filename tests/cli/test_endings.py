@@ -63,7 +63,7 @@ def test_an_interrupted_search_prints_what_has_finished_and_exits_130(twofold, u
     words = ("tune", url, "--max-epochs", 1, "--n-factors", 2, "--grid", "n-factors=3,4", "--quiet")
     result = twofold(*words)
     assert (result.code, result.err) == (130, INTERRUPTED)
-    assert "Interrupted: these are the trials that had finished." in result.out
+    assert "Interrupted: only the finished trials are listed." in result.out
     assert len(json.loads(twofold(*words, "--json").out)["trials"]) == 1
 
 

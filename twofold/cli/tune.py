@@ -79,7 +79,7 @@ def tune(
 def _end(result: SearchResult, output: Path | None, report: Report) -> str | None:
     """Say what is best, and write its model; return the name of the file."""
     if not result.complete:
-        report.say("Interrupted: these are the trials that had finished.")
+        report.say("Interrupted: only the finished trials are listed.")
         return None
     if result[0].score != result[0].score:
         return None  # no trial succeeded
