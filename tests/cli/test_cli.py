@@ -129,18 +129,6 @@ def test_resume_from_a_checkpoint_gives_the_uninterrupted_model(twofold, url):
     assert Solution.load("c.twofold").n_epochs == 2
 
 
-def test_tune_prints_the_best_first_and_keeps_failures(twofold, url):
-    grid = ("--grid", "n_factors=2,3", "--grid", "learning_rate=1e-4,1e4")
-    result = twofold("tune", url, "--solver", "gd", "--max-epochs", 5, *grid, "--quiet", "--json")
-    trials = json.loads(result.out)["trials"]
-    assert len(trials) == 4
-    assert trials[0]["learning_rate"] == 1e-4
-    assert [trial["status"] for trial in trials].count("diverged") == 2
-    assert trials[-1]["score"] is None
-    shown = twofold("tune", url, "--max-epochs", 2, "--grid", "n_factors=2", "--quiet")
-    assert "Best: n_factors=2" in shown.out
-
-
 def test_import_mpd(twofold, tmp_path):
     tracks = [{"track_uri": f"spotify:track:{i}", "track_name": f"T{i}", "artist_name": "A",
                "album_name": "B", "duration_ms": 1000} for i in range(3)]  # fmt: skip
@@ -186,8 +174,6 @@ def test_errors_are_one_line_and_exit_code_2(twofold, url, tmp_path):
     twofold("fit", url, "-o", "nowhere/m.twofold").failed("nowhere")
     twofold("fit", url, "--max-rows", "many").failed("--max-rows")
     twofold("fit", url, "--where", "pid < 0", "--quiet").failed("no")
-    twofold("tune", url, "--grid", "n_factor=3", "--quiet").failed("'n_factor'", "n-factors")
-    twofold("tune", url, "--grid", "n_factors").failed("NAME=V1,V2")
     twofold("evaluate", "none.twofold", url).failed("none.twofold")
     (tmp_path / "bad.twofold").write_bytes(b"PK\x03\x04 not whole")
     twofold("fold-in", "bad.twofold", url).failed("bad.twofold")
@@ -315,26 +301,6 @@ def test_objective_and_solver_are_what_was_typed(twofold, url):
     model = FactorModel.load("model.twofold")
     assert model.objective.nonnegative
     assert (model.solver.momentum, model.solver.rng) == (False, None)
-
-
-def test_names_and_values_of_a_grid_are_those_of_options(twofold, url):
-    grid = ("--grid", "n-factors=2", "--grid", "weight=0.5,1", "--grid", "nonnegative=true")
-    trials = json.loads(twofold("tune", url, *grid, *QUICK, "--json").out)["trials"]
-    assert {trial["regularizer.weight"] for trial in trials} == {0.5, 1.0}
-    assert {(trial["n_factors"], trial["nonnegative"]) for trial in trials} == {(2, True)}
-    twofold("tune", url, "--grid", "n-factors=2,many").failed("--n-factors many", "whole number")
-    twofold("tune", url, "--grid", "row-solver=fast").failed("--row-solver fast", "auto")
-    twofold("tune", url, "--score", "best", "--grid", "tol=1").failed("total, loss or recall")
-    twofold("tune", url).failed("--grid")
-
-
-def test_tune_by_recall_and_what_is_said_of_other_scores(twofold, url):
-    grid = ("--grid", "unobserved_weight=0,0.1", *QUICK)
-    assert "--score recall" in twofold("tune", url, *grid).out
-    by_recall = twofold("tune", url, *grid, "--score", "recall")
-    assert "Best: unobserved_weight=0.1" in by_recall.out
-    assert "--score recall" not in by_recall.out
-    twofold("tune", url, *grid, "--grid", "unobserved_weight=1").failed("twice")
 
 
 def test_playlists_that_were_trained_on_are_counted(twofold, url, playlists):

@@ -60,7 +60,7 @@ def test_an_interrupted_search_prints_what_has_finished_and_exits_130(twofold, u
         return solve(self, *arguments, **options)
 
     monkeypatch.setattr(ALS, "solve", interrupted)
-    words = ("tune", url, "--max-epochs", 1, "--grid", "n-factors=2,3,4", "--quiet")
+    words = ("tune", url, "--max-epochs", 1, "--n-factors", 2, "--grid", "n-factors=3,4", "--quiet")
     result = twofold(*words)
     assert (result.code, result.err) == (130, INTERRUPTED)
     assert "Interrupted: only the finished trials are listed." in result.out

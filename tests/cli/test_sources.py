@@ -114,9 +114,6 @@ def test_fields_of_a_csv_file(folder, twofold):
     (folder / "b.txt").write_text("7\t8\n")
     words = ("--names", "pid,tid", "--delimiter", r"\t")
     assert "1 pairs" in twofold("fit", "b.txt", *words, *QUICK).out
-    twofold("tune", "a.csv", "--grid", "tol=0", *words[:0], "--row", "list", "--col", "song",
-            "--delimiter", ";", "--weight-column", "w", "--on-null", "drop", "--quiet"
-            ).failed("--weight-column")  # fmt: skip
 
 
 @pytest.mark.parametrize(

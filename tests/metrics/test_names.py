@@ -130,3 +130,12 @@ def test_a_tally_without_rows_has_no_value():
         metrics.get("recall@5").start().value()
     with pytest.raises(InvalidInputError, match='"gini@5" has no rows'):
         metrics.get("gini@5").start().value()
+
+
+def test_lower_values_are_better_for_clicks_and_gini_only():
+    lower = {
+        name
+        for name in metrics.available()
+        if not metrics.get(name.replace("@k", "@9")).higher_is_better
+    }
+    assert lower == {"clicks@k", "gini@k"}

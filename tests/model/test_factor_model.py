@@ -197,3 +197,16 @@ def test_a_diverged_fit_warns_and_keeps_the_last_finite_factors(playlists):
         model.fit(playlists.pairings)
     assert model.solution.status is Status.DIVERGED
     assert np.isfinite(model.row_factors).all()
+
+
+def test_a_model_of_a_solution_is_the_fitted_one(playlists):
+    solver, objective = ALS(n_factors=3, max_epochs=2, rng=0), Objective(regularizer=L2(1.0))
+    pairings = playlists.pairings
+    solution = solver.solve(objective, pairings.matrix)
+    made = FactorModel.from_solution(solution, pairings, objective, solver)
+    fitted = FactorModel(objective, solver).fit(pairings)
+    rows = pairings.row_ids[:5]
+    np.testing.assert_array_equal(made.recommend(rows).col_ids, fitted.recommend(rows).col_ids)
+    assert made.value(pairings) == fitted.value(pairings)
+    with pytest.raises(InvalidInputError, match="row_factors has 300 rows, but the matrix has 7"):
+        FactorModel.from_solution(solution, pairings.take_rows(range(7)), objective, solver)

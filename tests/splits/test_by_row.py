@@ -103,8 +103,9 @@ def test_unknown_columns_and_pairs_are_counted():
 def test_unknown_pairs_are_no_error_of_the_model():
     """The notebook removes tracks that training does not have: they would each count as 1."""
     train, validation, _ = split_rows(few_tracks(), validation=0.1, test=0.2)
-    solver, objective = ALS(n_factors=2, rng=0), Objective(regularizer=L2(0.005))
-    (trial,) = grid_search(solver, objective, train, validation, {"max_epochs": [20]}, score="loss")
+    solver = ALS(n_factors=2, max_epochs=20, rng=0)
+    objective = Objective(regularizer=L2(0.005))
+    (trial,) = grid_search(solver, objective, train, validation, {}, score="loss")
     assert trial.score < 0.01
     model = FactorModel(objective, solver).fit(train)
     assert model.fold_in(validation).n_dropped_pairs == 2

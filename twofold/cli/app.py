@@ -19,11 +19,11 @@ COMMANDS = {
     "fit": "Train a model on pairs and write it to a file.",
     "fold-in": "Fold playlists into a model and recommend tracks for them.",
     "evaluate": "Score a model by pairs that were held out.",
-    "tune": "Try every combination of a grid of parameters.",
+    "tune": "Search for the best options of the solver and the objective.",
     "import-mpd": "Import the Million Playlist Dataset into a database.",
     "warm-up": "Compile all kernels in advance.",
 }
-_MODULES = {"fit": "train", "tune": "train", "fold-in": "apply", "evaluate": "apply"}
+_MODULES = {"fit": "train", "fold-in": "apply", "evaluate": "apply"}
 
 
 def run(words: Sequence[str]) -> int:

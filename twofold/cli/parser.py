@@ -23,6 +23,7 @@ from twofold.cli.options import (
     with_owners,
 )
 from twofold.cli.output import Report
+from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import SOURCE_HELP, Reading, check_is_model, read_source, reader_options
 from twofold.model import FactorModel
 from twofold.objective import L1, L2, Balanced, HuberLoss, LogisticLoss, Objective, SquaredLoss
@@ -233,6 +234,11 @@ def _report(parser: Parser, words: Sequence[str]) -> Factory:
     return lambda parsed: Report(**parsed["report"])
 
 
+def _search(parser: Parser, words: Sequence[str]) -> Factory:
+    parser.add_options("search", options_of(SearchOptions))
+    return lambda parsed: SearchOptions(**parsed["search"])
+
+
 def _model(parser: Parser, words: Sequence[str]) -> Factory:
     parser.add_positional("model", "File that `twofold fit` wrote.")
     parser.add_options(
@@ -251,8 +257,8 @@ def _source(parser: Parser, words: Sequence[str]) -> Factory:
 
 # In the order in which options are added, because a duplicate flag is renamed.
 _PARTS: dict[Any, Callable[[Parser, Sequence[str]], Factory]] = {
-    Report: _report, FactorModel: _model, Objective | Balanced: _objective,
-    Solver: SOLVER.add_options, Reading: _source,
+    Report: _report, SearchOptions: _search, FactorModel: _model,
+    Objective | Balanced: _objective, Solver: SOLVER.add_options, Reading: _source,
 }  # fmt: skip
 
 

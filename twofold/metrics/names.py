@@ -27,6 +27,7 @@ class _Entry(NamedTuple):
     of_table: bool = False
     has_k: bool = True
     needs: tuple[str, ...] = ()
+    higher_is_better: bool = True
 
 
 _REGISTRY = {
@@ -43,10 +44,10 @@ _REGISTRY = {
     "r-precision": _Entry(rows.r_precision, has_k=False),
     "mpd-r-precision": _Entry(rows.mpd_r_precision, has_k=False, needs=("artists",)),
     "mpd-ndcg": _Entry(rows.mpd_ndcg),
-    "clicks": _Entry(rows.clicks),
+    "clicks": _Entry(rows.clicks, higher_is_better=False),
     "coverage": _Entry(coverage, of_table=True),
     "novelty": _Entry(novelty, of_table=True, needs=("col_counts", "n_train_rows")),
-    "gini": _Entry(gini, of_table=True),
+    "gini": _Entry(gini, of_table=True, higher_is_better=False),
 }
 
 
@@ -72,11 +73,14 @@ class Metric:
         Length of the list, None for a metric without one.
     needs : tuple of str
         Keywords of `given` without which no value can be computed.
+    higher_is_better : bool
+        Whether a larger score is better; False for clicks and gini.
     """
 
     name: str
     k: int | None
     needs: tuple[str, ...] = ()
+    higher_is_better: bool = True
     _formula: Callable[..., Any] = field(repr=False)
     _facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -307,4 +311,7 @@ def get(text: str) -> RowMetric | TableMetric:
         )
     kind = TableMetric if entry.of_table else RowMetric
     k = int(number) if entry.has_k else None
-    return kind(name=name + at + number, k=k, needs=entry.needs, _formula=entry.formula)
+    return kind(
+        name=name + at + number, k=k, needs=entry.needs, higher_is_better=entry.higher_is_better,
+        _formula=entry.formula,
+    )  # fmt: skip

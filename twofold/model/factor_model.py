@@ -447,6 +447,47 @@ class FactorModel:
         write_file(path, "model", _VERSION, arrays, meta)
 
     @classmethod
+    def from_solution(
+        cls, solution: Solution, pairings: Pairings, objective: Objective, solver: Solver
+    ) -> Self:
+        """Make a model of a solution that a solver found.
+
+        Parameters
+        ----------
+        solution : Solution
+            What `Solver.solve` returned.
+        pairings : Pairings
+            The pairs that were solved for, with the ids of their rows and columns.
+        objective : Objective
+            What was minimised.
+        solver : Solver
+            The solver.
+
+        Returns
+        -------
+        FactorModel
+
+        Raises
+        ------
+        InvalidInputError
+            If the factors are not those of as many rows and columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b"], [1, 2, 2])
+        >>> solver = ALS(n_factors=1, rng=0)
+        >>> solution = solver.solve(Objective(), pairings.matrix)
+        >>> FactorModel.from_solution(solution, pairings, Objective(), solver).row_ids
+        array(['a', 'b'], dtype=object)
+        """
+        problem = Problem.of(objective, pairings.matrix, pairings.weights)
+        problem.check_factors(solution.row_factors, solution.col_factors)
+        model = cls(objective, solver)
+        model._fitted = _Fitted(objective, solution, pairings)
+        return model
+
+    @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, classes: Iterable[type] = (), mmap: bool = False
     ) -> Self:
@@ -477,12 +518,10 @@ class FactorModel:
         arrays, meta = read_file(path, "model", _VERSION, mapped=mmap, verify=not mmap)
         try:
             objective = restore_objective(meta["objective"], classes)
-            model = cls(objective, restore_solver(meta["solver"], classes))
+            solver = restore_solver(meta["solver"], classes)
             solution = Solution.from_arrays(arrays, meta["solution"])
             pairings = from_parts(arrays, meta["pairings"])
-            problem = Problem.of(objective, pairings.matrix, pairings.weights)
-            problem.check_factors(solution.row_factors, solution.col_factors)
-            model._fitted = _Fitted(objective, solution, pairings)
+            model = cls.from_solution(solution, pairings, objective, solver)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):
                 raise

@@ -1,0 +1,122 @@
+"""``twofold tune``."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from twofold._common.checks import check_whole
+from twofold.cli.output import Report, check_folder
+from twofold.cli.search_options import SearchOptions
+from twofold.cli.sources import Reading, database_url
+from twofold.exceptions import DivergenceWarning, InvalidInputError
+from twofold.model.description import describe
+from twofold.objective import Balanced, Objective
+from twofold.solvers import Solver, Status
+from twofold.splits import split_rows
+from twofold.tuning import SearchResult, search
+
+__all__ = ["tune"]
+
+
+def tune(
+    read: Reading,
+    objective: Objective | Balanced,
+    solver: Solver,
+    report: Report,
+    options: SearchOptions,
+    *,
+    score: str = "ndcg@20",
+    storage: str | None = None,
+    study: str = "tune",
+    output: Path | None = None,
+    validation: float = 0.15,
+    test: float = 0.15,
+) -> None:
+    """Try other options of the solver and the objective; print them best first.
+
+    Each trial is trained on most of the playlists and scored on the validation playlists. The one
+    called default has the options as given. Ctrl-C prints the trials that have finished.
+
+    Parameters
+    ----------
+    score : str, default "ndcg@20"
+        What ranks the trials: how well a metric such as recall@20 finds a fifth of the pairs of the
+        validation playlists, which are hidden; rmse of their predictions; or total or loss, the
+        objective of the validation playlists.
+    storage : str, optional
+        Database, as URL or SQLite file, in which every trial is stored. The same command continues
+        a search that was ended.
+    study : str, default tune
+        Name of the search in the storage.
+    output : Path, optional
+        File to write the best model to, trained on training and validation playlists.
+    validation : float, default 0.15
+        Share of the playlists to score on.
+    test : float, default 0.15
+        Share of the playlists to leave out.
+    """
+    strategy = options.make_strategy(solver, objective)
+    if options.early_stopping is not None:
+        check_whole(options.early_stopping, "early_stopping", 1)
+    if output is not None:
+        check_folder(output)
+    place = None if storage is None else database_url(storage, create=True)
+    pairings = read(progress=report.progress)
+    parts = split_rows(pairings, validation=validation, test=test, rng=solver.rng)
+    result = search(
+        solver, objective, parts.train, parts.validation, strategy, score=score,
+        patience=options.early_stopping, warm_start=options.warm_start, storage=place,
+        study=None if storage is None else study, progress=report.progress,
+    )  # fmt: skip
+    report.show(str(result))
+    written = _end(result, output, report)
+    report.show_json(_as_json(result) | {"model": written})
+    if not result.complete:
+        raise KeyboardInterrupt
+    _ = result.best  # an error if no trial succeeded
+
+
+def _end(result: SearchResult, output: Path | None, report: Report) -> str | None:
+    """Say what is best, and write its model; return the name of the file."""
+    if not result.complete:
+        report.show("Interrupted: only the finished trials are listed.")
+        return None
+    if result[0].score != result[0].score:
+        return None  # no trial succeeded
+    best = ", ".join(f"{name}={item}" for name, item in result.best.parameters.items())
+    report.show(f"Best: {best}" + " (the default)" * (not result.best.number))
+    if result.score_name in ("total", "loss"):
+        solver_fields = vars(result.best_solver)
+        if not solver_fields.keys() >= {*result.names}:
+            report.show(
+                "These are values of different objectives: the lowest is not the one that "
+                "recommends best. --score ndcg@20 compares them."
+            )
+    if output is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # an error below
+        model = result.refit()
+    if model.solution.status is Status.DIVERGED:
+        raise InvalidInputError(f"the fit diverged, no model was written. {model.solution.message}")
+    model.save(output)
+    report.show(f"The best model, of {model.row_ids.size:,} playlists, is in {output}.")
+    return str(output)
+
+
+def _as_json(result: SearchResult) -> dict[str, Any]:
+    best: dict[str, Any] = {"best": None}
+    if result and result[0].score == result[0].score:
+        best = {
+            "best": result.best.number,
+            "solver": describe(result.best_solver),
+            "objective": describe(result.best_objective),
+        }
+    trials = [
+        trial.parameters
+        | {name: value for name, value in vars(trial).items() if name != "parameters"}
+        | {"finished": trial.finished.isoformat()}
+        for trial in result
+    ]
+    order = {"score": result.score_name, "higher_is_better": result.higher_is_better}
+    return {"complete": result.complete, **order, **best, "trials": trials}

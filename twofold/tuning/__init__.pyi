@@ -1,0 +1,11 @@
+from .optuna_search import Optuna as Optuna
+from .result import SearchResult as SearchResult
+from .run import Trial as Trial
+from .scores import Score as Score
+from .search import grid_search as grid_search
+from .search import search as search
+from .strategies import Grid as Grid
+from .strategies import Halving as Halving
+from .strategies import Proposal as Proposal
+from .strategies import Random as Random
+from .strategies import Strategy as Strategy
