@@ -22,7 +22,6 @@ from twofold import Evaluation, Pairings, evaluate, fold_in, split_pairs
 from twofold.exceptions import TwofoldError
 from twofold.metrics.statistics import bootstrap_interval
 from twofold.model import Ranking
-from twofold.model.ranking import best_columns
 from twofold.splits import PairSplit
 
 _EPOCHS = 10
@@ -44,8 +43,8 @@ class Factors:
         else:
             positions = self.pairings.row_index(rows)
             P, known, ids = self.P[positions], self.pairings.matrix[positions], rows
-        found = best_columns(P, self.Q, n, known if exclude_known else None)
-        return Ranking.of(ids, self.pairings.col_ids, *found)
+        excluded = known if exclude_known else None
+        return Ranking.of_factors(ids, self.pairings.col_ids, (P, self.Q), n, excluded)
 
 
 def fitted(

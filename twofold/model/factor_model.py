@@ -328,10 +328,8 @@ class FactorModel:
             ids, known = trained.row_ids[positions], trained.matrix[positions]
             factors = solution.row_factors[positions]
         excluded = known if exclude_known else None
-        found, scores = best_columns(factors, solution.col_factors, n, excluded)
-        found[~factors.any(axis=1)] = -1
-        scores[found < 0] = np.nan
-        return Ranking.of(ids, trained.col_ids, found, scores)
+        both = (factors, solution.col_factors)
+        return Ranking.of_factors(ids, trained.col_ids, both, n, excluded)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.
