@@ -9,6 +9,7 @@ __all__ = [
     "DatabaseReadError",
     "DivergenceWarning",
     "FileFormatError",
+    "IgnoredValuesWarning",
     "InvalidInputError",
     "KernelCacheWarning",
     "LeakWarning",
