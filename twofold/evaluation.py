@@ -299,7 +299,7 @@ def evaluate(
     judged = {}
     for name, model in recommenders.items():
         task = _Task.of(model, seen, heldout, rows == "trained", unknown == "miss")
-        if task.n_given_heldout:
+        if task.n_given_heldout and not (baseline and name == POPULAR):
             place = "the training pairs" if rows == "trained" else "split.seen"
             warnings.warn(
                 f"{task.n_given_heldout} held-out pairs are also given to {name!r}, which does not "
