@@ -92,6 +92,24 @@ def test_batches_do_not_change_anything(playlists, monkeypatch):
     assert evaluate(model, split, names).scores == whole.scores
 
 
+def test_a_row_with_many_held_out_pairs_does_not_lengthen_all_lists(monkeypatch):
+    seen = Pairings.from_arrays([1, 2, 3], ["a", "a", "a"])
+    heldout = Pairings.from_arrays([1, 2, 2, 2, 3], ["b", "b", "c", "d", "c"])
+    lengths = {}
+
+    class Noted(Fixed):
+        def recommend(self, rows, n=10, *, exclude_known=True):
+            lengths.update(dict.fromkeys(rows.row_ids.tolist(), n))
+            return super().recommend(rows, n)
+
+    monkeypatch.setattr("twofold.evaluation._PLACES", 4)
+    model = Noted(TRAINED, {1: ["b"], 2: ["d", "c", "a"], 3: ["b"]})
+    judged = evaluate(model, PairSplit(seen, heldout), ["r-precision"], baseline=False)
+    assert lengths == {1: 1, 2: 3, 3: 1}
+    want = [1, 2 / 3, 0]  # in the order of the rows
+    np.testing.assert_allclose(judged.per_row["model"]["r-precision"], want)
+
+
 def test_trained_rows_and_solutions(playlists):
     split = split_pairs(playlists.pairings, rng=0)
     model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(split.seen)

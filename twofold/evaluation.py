@@ -406,14 +406,12 @@ def _judged(
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]], Counts]:
     """Return the scores, the values of rows and the counts of one model."""
     trained, n_relevant = model.pairings, task.n_relevant
-    n = max(metric.list_length(n_relevant) for metric in metrics)
     facts: dict[str, Any] = {
         "col_counts": count_rows(trained.matrix), "n_train_rows": trained.shape[0]
     }  # fmt: skip
     tallies = [metric.given(**facts).start() for metric in metrics]
-    n_unanswered, step = 0, max(1, _PLACES // n)
-    for start in range(0, n_relevant.size, step):
-        batch = np.arange(start, min(start + step, n_relevant.size))
+    n_unanswered, order = 0, _order(metrics, n_relevant)
+    for batch, n in _batches(metrics, n_relevant, order):
         given = task.rows
         rows = given.take_rows(batch) if isinstance(given, Pairings) else given[batch]
         ranking = model.recommend(rows, n)
@@ -422,7 +420,7 @@ def _judged(
         for tally in tallies:
             tally.add(table)
     per_row = {
-        metric.name: tally.per_row()
+        metric.name: tally.per_row()[np.argsort(order)]
         for metric, tally in zip(metrics, tallies, strict=True)
         if isinstance(tally, RowTally)
     }
@@ -432,6 +430,29 @@ def _judged(
         task.n_heldout, task.n_unknown_pairs, task.n_unknown_cols,
     )  # fmt: skip
     return scores, per_row, counts
+
+
+def _order(metrics: Sequence[Metric], n_relevant: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows in the order of batches.
+
+    If a metric needs lists as long as the row has relevant columns, rows with many come first, so
+    that one of them does not lengthen the lists of all others.
+    """
+    if all(metric.k for metric in metrics):
+        return np.arange(n_relevant.size)
+    return np.argsort(-n_relevant, kind="stable")
+
+
+def _batches(
+    metrics: Sequence[Metric], n_relevant: NDArray[np.int64], order: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield rows and the length of their lists, with a bounded number of places in all lists."""
+    start = 0
+    while start < order.size:
+        n = max(metric.list_length(n_relevant[order[start]]) for metric in metrics)
+        batch = order[start : start + max(1, _PLACES // n)]
+        yield batch, n
+        start += batch.size
 
 
 def _n_common(first: sparse.csr_array, second: sparse.csr_array) -> int:
