@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from twofold import FactorModel, Pairings, evaluate, metrics, split_pairs, split_rows
@@ -125,6 +127,44 @@ def test_trained_rows_and_solutions(playlists):
     other = (Pairings(part.matrix, part.row_ids + 1000, part.col_ids) for part in split)
     with pytest.raises(UnknownIdError):
         evaluate(model, PairSplit(*other), rows="trained")
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["miss", "leave-out"]), st.booleans())
+def test_scores_are_those_of_a_loop_over_ids(seed, unknown, by_id):
+    """Models with other columns, in another order, than the split."""
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.permutation(100)[:6], rng.permutation(50)[:8]
+    cells = rng.random((6, 8))
+    parts = [
+        Pairings(sparse.csr_array((low <= cells) & (cells < low + 0.3)), rows, cols)
+        for low in (0.0, 0.3)
+    ]
+    seen, wanted = (
+        {row: set(part.col_ids[part.matrix[[i]].indices].tolist()) for i, row in enumerate(rows)}
+        for part in parts
+    )
+    own = rng.permutation(np.concatenate([cols[:6], [60, 61]]))
+    order = rng.permutation(6)
+    given_rows = [[float(col in seen[row]) for col in own] for row in rows[order]]
+    trained = Pairings(sparse.csr_array(np.array(given_rows)), rows[order], own)
+    lists = {row: [c for c in own.tolist() if c not in seen[row]][:3] for row in rows.tolist()}
+    want = {}
+    for row in rows[[bool(wanted[row]) for row in rows]].tolist():
+        H = wanted[row] if unknown == "miss" else wanted[row] & set(own.tolist())
+        is_out = unknown != "miss" and not seen[row] & set(own.tolist())
+        want[row] = np.nan if is_out or not H else len(H & set(lists[row])) / len(H)
+    assume(not np.isnan([*want.values()]).all())
+    judged = evaluate(
+        {"first": Fixed(trained, lists), "other": Fixed(trained, {})}, PairSplit(*parts),
+        ["recall@3", "r-precision"], rows="trained" if by_id else "fold-in", unknown=unknown,
+        baseline=False,
+    )  # fmt: skip
+    assert judged.row_ids.tolist() == [*want]
+    np.testing.assert_allclose(judged.per_row["first"]["recall@3"], [*want.values()])
+    assert judged["recall@3"] == pytest.approx(np.nanmean([*want.values()]))
+    np.testing.assert_array_equal(
+        np.isnan(judged.per_row["other"]["r-precision"]), np.isnan([*want.values()])
+    )
 
 
 def test_what_a_metric_needs_is_given():

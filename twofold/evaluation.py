@@ -493,4 +493,4 @@ class _TrainedRows:
         positions = seen.row_index(rows)
         excluded = seen.matrix[positions] if exclude_known else None
         P, Q = self.solution.row_factors[positions], self.solution.col_factors
-        return Ranking.of_factors(rows, seen.col_ids, (P, Q), n, excluded)
+        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded)

@@ -73,4 +73,4 @@ class KernelCacheWarning(UserWarning):
 
 
 class LeakWarning(UserWarning):
-    """Parts of a split have rows in common, or rows or columns that training does not have."""
+    """Parts of a split have rows or pairs in common, or rows or columns that training does not."""

@@ -44,7 +44,7 @@ class Factors:
             positions = self.pairings.row_index(rows)
             P, known, ids = self.P[positions], self.pairings.matrix[positions], rows
         excluded = known if exclude_known else None
-        return Ranking.of_factors(ids, self.pairings.col_ids, (P, self.Q), n, excluded)
+        return Ranking.of_factors(ids, self.pairings.col_ids, P, self.Q, n, excluded)
 
 
 def fitted(

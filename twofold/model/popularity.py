@@ -29,11 +29,11 @@ class Popularity:
     """
 
     def __init__(self) -> None:
-        self._pairings: Pairings | None = None
-        self._counts = np.empty(0, np.int64)
+        # One attribute, so that threads never see the pairs of one fit with the counts of another.
+        self._fitted: tuple[Pairings, NDArray[np.int64]] | None = None
 
     def __repr__(self) -> str:
-        fitted = "not fitted" if self._pairings is None else f"{self._pairings.shape[1]} columns"
+        fitted = "not fitted" if self._fitted is None else f"{self.col_ids.size} columns"
         return f"<Popularity: {fitted}>"
 
     def fit(self, pairings: Pairings) -> Self:
@@ -55,15 +55,18 @@ class Popularity:
             If pairings is something else.
         """
         check_pairings(pairings)
-        self._counts, self._pairings = count_rows(pairings.matrix), pairings
+        self._fitted = (pairings, count_rows(pairings.matrix))
         return self
 
     @property
     def pairings(self) -> Pairings:
         """The pairs that were counted; InvalidInputError before `fit`."""
-        if self._pairings is None:
+        return self._get_fitted()[0]
+
+    def _get_fitted(self) -> tuple[Pairings, NDArray[np.int64]]:
+        if self._fitted is None:
             raise InvalidInputError("popularity is not counted: call fit(pairings) first")
-        return self._pairings
+        return self._fitted
 
     @property
     def col_ids(self) -> NDArray[Any]:
@@ -95,7 +98,7 @@ class Popularity:
             If a row id is not among the counted ones.
         """
         check_whole(n, "n", 1)
-        trained = self.pairings
+        trained, counts = self._get_fitted()
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
         else:
@@ -103,7 +106,7 @@ class Popularity:
             ids, known = trained.row_ids[positions], trained.matrix[positions]
         if not exclude_known:
             known = sparse.csr_array(known.shape, dtype=np.float32)
-        found, scores = most_popular(self._counts, known, n)
+        found, scores = most_popular(counts, known, n)
         return Ranking.of(ids, trained.col_ids, found, scores)
 
 

@@ -84,14 +84,14 @@ class Ranking:
         cls,
         row_ids: NDArray[Any],
         vocabulary: NDArray[Any],
-        factors: tuple[NDArray[Any], NDArray[Any]],
+        row_factors: NDArray[Any],
+        col_factors: NDArray[Any],
         n: int,
         excluded: sparse.csr_array | None = None,
     ) -> "Ranking":
-        """Rank by factors (P, Q); rows whose factors are all zero get padding only."""
-        P, Q = factors
-        positions, scores = best_columns(P, Q, n, excluded)
-        positions[~P.any(axis=1)] = -1
+        """Rank by p . q as `best_columns`; rows whose factors are all zero get padding only."""
+        positions, scores = best_columns(row_factors, col_factors, n, excluded)
+        positions[~row_factors.any(axis=1)] = -1
         scores[positions < 0] = np.nan
         return cls.of(row_ids, vocabulary, positions, scores)
 
