@@ -1,5 +1,6 @@
 """`evaluate`: any number of recommenders, judged on the same held-out pairs."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -9,16 +10,18 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._common.checks import check_choice, check_whole
+from twofold.data.csr import with_data
 from twofold.data.make_frame import make_frame
 from twofold.data.pairings import Pairings, aligned_entries
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import InvalidInputError, LeakWarning
 from twofold.metrics.judged import judge
 from twofold.metrics.names import Metric, RowTally, available, get
 from twofold.metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
-from twofold.model.popularity import Popularity
-from twofold.model.ranking import Ranking, best_columns
+from twofold.model.popularity import Popularity, count_rows
+from twofold.model.ranking import Ranking
 from twofold.solvers import Solution
 from twofold.splits import PairSplit
+from twofold.splits.parts import canonical
 
 __all__ = ["Counts", "Evaluation", "Recommender", "evaluate"]
 
@@ -49,9 +52,11 @@ class Counts:
     n_scored_rows : int
         Rows that the means are over.
     n_unanswered_rows : int
-        Rows with held-out pairs that got no recommendation: none of their columns is known.
+        Rows with held-out pairs that got no recommendation.
+    n_unknown_rows : int
+        Rows with held-out pairs of whose given pairs the model has no column.
     n_heldout_pairs : int
-        Held-out pairs.
+        Held-out pairs; one that is stored twice counts once.
     n_unknown_pairs : int
         Held-out pairs whose column the model does not have.
     n_unknown_cols : int
@@ -61,6 +66,7 @@ class Counts:
     n_rows: int
     n_scored_rows: int
     n_unanswered_rows: int
+    n_unknown_rows: int
     n_heldout_pairs: int
     n_unknown_pairs: int
     n_unknown_cols: int
@@ -186,12 +192,14 @@ class Evaluation:
         for counts in dict.fromkeys(self.counts.values()):
             of = [model for model, own in self.counts.items() if own == counts]
             who = "" if len(of) == len(self.counts) else f"{', '.join(of)}: "
-            left = "count as misses" if self.unknown == "miss" else "are left out"
+            if self.unknown == "miss":
+                left = f"{counts.n_unanswered_rows:,} rows without a recommendation are misses"
+            else:
+                left = f"{counts.n_unknown_rows:,} rows without a known column are left out"
             yield (
                 f"{who}{counts.n_scored_rows:,} of {counts.n_rows:,} rows scored, "
                 f"{counts.n_heldout_pairs:,} held-out pairs; {counts.n_unknown_pairs:,} pairs with "
-                f"unknown columns and {counts.n_unanswered_rows:,} rows without a known column "
-                f"{left}."
+                f"unknown columns and {left}."
             )
 
 
@@ -208,8 +216,8 @@ def evaluate(
     """Judge recommendations by held-out pairs.
 
     Each row of ``split.seen`` gets its best columns, without those that it has already, and these
-    are compared with its columns in ``split.heldout``. Memory is bounded: rows are judged in
-    batches.
+    are compared with its columns in ``split.heldout``. Every stored held-out pair counts, whatever
+    its value and weight. Memory is bounded: rows are judged in batches.
 
     Parameters
     ----------
@@ -226,13 +234,14 @@ def evaluate(
         Length of the lists for metrics without a length of their own.
     rows : {"fold-in", "trained"}, default "fold-in"
         Whether rows are folded in by their seen pairs (strong generalisation, Marlin 2004); or are
-        rows of the training data, whose trained factors recommend (weak generalisation).
+        rows of the training data, whose trained factors recommend (weak generalisation); then
+        their training pairs are not recommended, and ``split.seen`` only names the rows.
     unknown : {"miss", "leave-out"}, default "miss"
         What becomes of held-out pairs whose column a model does not have, and of rows without a
         known column. With "miss" they count: such a pair is a relevant column that is not found,
-        and such a row scores 0. With "leave-out" neither is in any denominator, as if the data had
-        ended where the model's columns end. Models with different columns can only be compared by
-        "miss".
+        and such a row scores 0, unless a model recommends without known columns, as `Popularity`
+        does. With "leave-out" neither is in any denominator, as if the data had ended where the
+        model's columns end. Models with different columns can only be compared by "miss".
     baseline : bool, default True
         Add the most popular columns of the first model's training pairs as one more model.
 
@@ -244,10 +253,17 @@ def evaluate(
     Raises
     ------
     InvalidInputError
-        If a metric does not exist, the parts of the split have different rows, no row has a
-        held-out pair, or the kind of ids (integers, text) differs from the model's.
+        If a metric does not exist, there is no model, the parts of the split have different rows,
+        no row has a held-out pair or, with unknown="leave-out", none can be scored, or the kind of
+        ids (integers, text) differs from the model's.
     UnknownIdError
         With rows="trained", if a row is not one of the trained rows.
+
+    Warns
+    -----
+    LeakWarning
+        If held-out pairs are also given: in ``split.seen`` or, with rows="trained", in the training
+        pairs. They cannot be recommended and are misses.
 
     References
     ----------
@@ -266,21 +282,37 @@ def evaluate(
     check_choice(rows, "rows", ("fold-in", "trained"))
     check_choice(unknown, "unknown", ("miss", "leave-out"))
     check_whole(k, "k", 1)
-    chosen = [_metric(metric, k) for metric in metrics]
-    if not chosen:
-        raise InvalidInputError('metrics is empty: give at least one, such as "recall@20"')
+    chosen = _metrics(metrics, k)
     seen, heldout = _rows_with_heldout(split)
     named = dict(models) if isinstance(models, Mapping) else {"model": models}
+    if not named or (baseline and POPULAR in named):
+        raise InvalidInputError(
+            f"models are {list(named)}: give at least one, and none with the name of the baseline, "
+            f"{POPULAR!r}"
+        )
     recommenders: dict[str, Recommender] = {
         name: _TrainedRows(model, split.seen) if isinstance(model, Solution) else model
         for name, model in named.items()
     }
     if baseline:
         recommenders[POPULAR] = Popularity().fit(next(iter(recommenders.values())).pairings)
-    judged = {
-        name: _judged(model, seen, heldout, chosen, rows == "trained", unknown == "miss")
-        for name, model in recommenders.items()
-    }
+    judged = {}
+    for name, model in recommenders.items():
+        task = _Task.of(model, seen, heldout, rows == "trained", unknown == "miss")
+        if task.n_given_heldout and not (baseline and name == POPULAR):
+            place = "the training pairs" if rows == "trained" else "split.seen"
+            warnings.warn(
+                f"{task.n_given_heldout} held-out pairs are also given to {name!r}, which does not "
+                f"recommend what a row has: they are misses; leave them out of {place}",
+                LeakWarning,
+                stacklevel=2,
+            )
+        if not task.n_relevant.any():
+            raise InvalidInputError(
+                f'with unknown="leave-out" no row is scored for {name!r}, which has no held-out '
+                'column of a row with a known one: use unknown="miss"'
+            )
+        judged[name] = _judged(model, task, chosen)
     return Evaluation(
         seen.row_ids,
         unknown,
@@ -290,17 +322,32 @@ def evaluate(
     )
 
 
-def _metric(metric: str | Metric, k: int) -> Metric:
-    """Return a metric by its name, at k if the name has no length of its own."""
-    if isinstance(metric, Metric):
-        return metric
-    with_length = f"{metric.strip().lower()}@k" in available() if isinstance(metric, str) else False
-    return get(f"{metric}@{k}" if with_length else metric)
+def _metrics(metrics: Sequence[str | Metric], k: int) -> list[Metric]:
+    """Return metrics by their names, at k if a name has no length of its own."""
+    if isinstance(metrics, str) or not len(metrics):
+        raise InvalidInputError(
+            f'metrics is {metrics!r}: give a list of at least one, such as ["recall@20"]'
+        )
+    chosen: list[Metric] = []
+    for metric in metrics:
+        name = metric.strip() if isinstance(metric, str) else metric
+        has_length = isinstance(name, str) and f"{name.lower()}@k" not in available()
+        if isinstance(name, Metric):
+            chosen.append(name)
+        else:
+            chosen.append(get(name if has_length or not isinstance(name, str) else f"{name}@{k}"))
+    return chosen
 
 
 def _rows_with_heldout(split: PairSplit) -> tuple[Pairings, Pairings]:
     """Return the parts of a split without the rows that have no held-out pair."""
-    seen, heldout = split
+    parts: tuple[Any, ...] = split if isinstance(split, tuple) else ()
+    if len(parts) != 2 or not all(isinstance(part, Pairings) for part in parts):
+        raise InvalidInputError(
+            f"split is a {type(split).__name__}: give a PairSplit, for instance of "
+            "split_pairs(pairings)"
+        )
+    seen, heldout = parts
     if not np.array_equal(seen.row_ids, heldout.row_ids):
         raise InvalidInputError(
             "seen and heldout of the split have different rows: take the rows of one by "
@@ -309,54 +356,109 @@ def _rows_with_heldout(split: PairSplit) -> tuple[Pairings, Pairings]:
     rows = np.flatnonzero(np.diff(heldout.matrix.indptr))
     if not rows.size:
         raise InvalidInputError("no row has a held-out pair: there is nothing to judge")
-    return seen.take_rows(rows), heldout.take_rows(rows)
+    return seen.take_rows(rows), canonical(heldout.take_rows(rows))[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a model is given and what it has to find, over its own columns."""
+
+    rows: Pairings | NDArray[Any]
+    """New rows, or the ids of trained ones."""
+    relevant: sparse.csr_array
+    n_relevant: NDArray[np.int64]
+    n_unknown_rows: int
+    n_heldout: int
+    n_unknown_pairs: int
+    n_unknown_cols: int
+    n_given_heldout: int
+
+    @classmethod
+    def of(
+        cls,
+        model: Recommender,
+        seen: Pairings,
+        heldout: Pairings,
+        trained_rows: bool,
+        misses_count: bool,
+    ) -> "_Task":
+        """Align the parts of a split with the columns of a model."""
+        trained = model.pairings
+        known, entries = seen.align(trained), aligned_entries(heldout, trained)
+        given, relevant = known.matrix, entries.matrix
+        if trained_rows:
+            given = trained.matrix[trained.row_index(seen.row_ids)]
+        is_known = np.diff(given.indptr) > 0
+        n_given_heldout = _n_common(given, relevant)
+        n_relevant = np.diff(heldout.matrix.indptr)
+        if not misses_count:
+            n_relevant = np.where(is_known, np.diff(relevant.indptr), 0)
+            relevant = _only_rows(relevant, is_known)
+        return cls(
+            known.row_ids if trained_rows else known, relevant, n_relevant,
+            int(np.count_nonzero(~is_known)), heldout.n_pairs,
+            heldout.n_pairs - entries.indices.size, entries.lost.size, n_given_heldout,
+        )  # fmt: skip
 
 
 def _judged(
-    model: Recommender,
-    seen: Pairings,
-    heldout: Pairings,
-    metrics: Sequence[Metric],
-    trained_rows: bool,
-    misses_count: bool,
+    model: Recommender, task: _Task, metrics: Sequence[Metric]
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]], Counts]:
     """Return the scores, the values of rows and the counts of one model."""
-    trained = model.pairings
-    known, entries = seen.align(trained), aligned_entries(heldout, trained)
-    relevant, n_heldout = entries.matrix, np.diff(heldout.matrix.indptr)
-    n_relevant = n_heldout if misses_count else np.diff(relevant.indptr)
-    n = max(metric.list_length(n_relevant) for metric in metrics)
+    trained, n_relevant = model.pairings, task.n_relevant
     facts: dict[str, Any] = {
-        "col_counts": np.bincount(trained.matrix.indices, minlength=trained.shape[1]),
-        "n_train_rows": trained.shape[0],
-    }
+        "col_counts": count_rows(trained.matrix), "n_train_rows": trained.shape[0]
+    }  # fmt: skip
     tallies = [metric.given(**facts).start() for metric in metrics]
-    n_unanswered, n_scored, step = 0, 0, max(1, _PLACES // n)
-    for start in range(0, n_heldout.size, step):
-        batch = np.arange(start, min(start + step, n_heldout.size))
-        rows = known.row_ids[batch] if trained_rows else known.take_rows(batch)
+    n_unanswered, order = 0, _order(metrics, n_relevant)
+    for batch, n in _batches(metrics, n_relevant, order):
+        given = task.rows
+        rows = given.take_rows(batch) if isinstance(given, Pairings) else given[batch]
         ranking = model.recommend(rows, n)
-        answered: NDArray[np.bool_] = np.asarray(ranking.mask.any(axis=1))
-        n_unanswered += int(np.count_nonzero(~answered))
-        counted, wanted = n_relevant[batch], relevant[batch]
-        if not misses_count and not answered.all():
-            counted = np.where(answered, counted, 0)
-            wanted = _only_rows(wanted, answered)
-        n_scored += int(np.count_nonzero(counted))
-        table = judge(ranking.positions, wanted, n_relevant=counted)
+        n_unanswered += int(np.count_nonzero(~ranking.mask.any(axis=1)))
+        table = judge(ranking.positions, task.relevant[batch], n_relevant=n_relevant[batch])
         for tally in tallies:
             tally.add(table)
     per_row = {
-        metric.name: tally.per_row()
+        metric.name: tally.per_row()[np.argsort(order)]
         for metric, tally in zip(metrics, tallies, strict=True)
         if isinstance(tally, RowTally)
     }
     scores = {metric.name: tally.value() for metric, tally in zip(metrics, tallies, strict=True)}
     counts = Counts(
-        n_heldout.size, n_scored, n_unanswered, heldout.n_pairs,
-        heldout.n_pairs - entries.indices.size, entries.lost.size,
+        n_relevant.size, int(np.count_nonzero(n_relevant)), n_unanswered, task.n_unknown_rows,
+        task.n_heldout, task.n_unknown_pairs, task.n_unknown_cols,
     )  # fmt: skip
     return scores, per_row, counts
+
+
+def _order(metrics: Sequence[Metric], n_relevant: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows in the order of batches.
+
+    If a metric needs lists as long as the row has relevant columns, rows with many come first, so
+    that one of them does not lengthen the lists of all others.
+    """
+    if all(metric.k for metric in metrics):
+        return np.arange(n_relevant.size)
+    return np.argsort(-n_relevant, kind="stable")
+
+
+def _batches(
+    metrics: Sequence[Metric], n_relevant: NDArray[np.int64], order: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield rows and the length of their lists, with a bounded number of places in all lists."""
+    start = 0
+    while start < order.size:
+        n = max(metric.list_length(n_relevant[order[start]]) for metric in metrics)
+        batch = order[start : start + max(1, _PLACES // n)]
+        yield batch, n
+        start += batch.size
+
+
+def _n_common(first: sparse.csr_array, second: sparse.csr_array) -> int:
+    """Return the number of pairs that both matrices store, whatever their values."""
+    a, b = (with_data(each, np.ones(each.indices.size, np.bool_)) for each in (first, second))
+    return int(a.multiply(b).nnz)
 
 
 def _only_rows(matrix: sparse.csr_array, kept: NDArray[np.bool_]) -> sparse.csr_array:
@@ -391,4 +493,4 @@ class _TrainedRows:
         positions = seen.row_index(rows)
         excluded = seen.matrix[positions] if exclude_known else None
         P, Q = self.solution.row_factors[positions], self.solution.col_factors
-        return Ranking.of(rows, seen.col_ids, *best_columns(P, Q, n, excluded))
+        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded)

@@ -9,6 +9,7 @@ __all__ = [
     "DatabaseReadError",
     "DivergenceWarning",
     "FileFormatError",
+    "IgnoredValuesWarning",
     "InvalidInputError",
     "KernelCacheWarning",
     "LeakWarning",
@@ -72,4 +73,4 @@ class KernelCacheWarning(UserWarning):
 
 
 class LeakWarning(UserWarning):
-    """Parts of a split have rows in common, or rows or columns that training does not have."""
+    """Parts of a split have rows or pairs in common, or rows or columns that training does not."""

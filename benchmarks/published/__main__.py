@@ -20,11 +20,10 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.published.data import DATA_SETS, DataSet, Parts
 from benchmarks.published.packages import PACKAGES, Package, Setting
-from twofold import Evaluation, Pairings, evaluate, fold_in, split_pairs
+from twofold import Evaluation, Objective, Pairings, evaluate, fold_in, split_pairs
 from twofold.exceptions import TwofoldError
 from twofold.metrics.statistics import bootstrap_interval
 from twofold.model import Ranking
-from twofold.model.ranking import best_columns
 from twofold.splits import PairSplit
 
 _EPOCHS = 10
@@ -34,28 +33,31 @@ _JUDGED = 6000  # rows of a trial
 class Factors:
     """Factors of any package as a recommender."""
 
-    def __init__(self, pairings: Pairings, P: Any, Q: Any, setting: Setting) -> None:
-        self.pairings, self.P, self.Q, self.setting = pairings, P, Q, setting
+    def __init__(self, pairings: Pairings, P: Any, Q: Any, objective: Objective) -> None:
+        self.pairings, self.P, self.Q, self.objective = pairings, P, Q, objective
 
     def recommend(self, rows: Any, n: int = 10, *, exclude_known: bool = True) -> Ranking:
         """Return the n best columns for trained rows (ids) or new ones (`Pairings`)."""
         if isinstance(rows, Pairings):
             new = rows.align(self.pairings)
-            P = fold_in(self.setting.objective, new.matrix, self.Q)
+            P = fold_in(self.objective, new.matrix, self.Q)
             known, ids = new.matrix, new.row_ids
         else:
             positions = self.pairings.row_index(rows)
             P, known, ids = self.P[positions], self.pairings.matrix[positions], rows
-        found = best_columns(P, self.Q, n, known if exclude_known else None)
-        return Ranking.of(ids, self.pairings.col_ids, *found)
+        excluded = known if exclude_known else None
+        return Ranking.of_factors(ids, self.pairings.col_ids, P, self.Q, n, excluded)
 
 
 def fitted(
     package: Package, setting: Setting, train: Pairings, n_factors: int, n_epochs: int, seed: int
 ) -> Factors:
     """Fit a package."""
-    P, Q = package.fit(setting, train.matrix, n_factors, n_epochs, seed)
-    return Factors(train, *(np.ascontiguousarray(part, np.float32) for part in (P, Q)), setting)
+    P, Q = (
+        np.ascontiguousarray(part, np.float32)
+        for part in package.fit(setting, train.matrix, n_factors, n_epochs, seed)
+    )
+    return Factors(train, P, Q, setting.objective(package.unobserved))
 
 
 def drawn(package: Package, train: Pairings, n_trials: int, seed: int) -> list[Setting]:

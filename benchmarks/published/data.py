@@ -101,16 +101,8 @@ def _yelp(folder: Path) -> Parts:
         return _lists(folder)
     paths = _need(folder, ("yelp2018.npz", "yelp2018_test.npz"), _YELP)
     whole, test = (read_npz(path) for path in paths)
-    pairs, hidden = (
-        np.stack(
-            [
-                np.repeat(part.row_ids, np.diff(part.matrix.indptr)),
-                part.col_ids[part.matrix.indices],
-            ]
-        )
-        for part in (whole, test)
-    )
-    code = int(whole.col_ids.max()) + 1
+    pairs, hidden = _pairs(whole), _pairs(test)
+    code = int(max(pairs[1].max(), hidden[1].max())) + 1
     kept = ~np.isin(pairs[0] * code + pairs[1], hidden[0] * code + hidden[1])
     return _of_trained_rows(Pairings.from_arrays(*pairs[:, kept]), test)
 

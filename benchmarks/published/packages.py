@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,11 +29,12 @@ class Setting:
     weight: float
     exponent: float
 
-    @property
-    def objective(self) -> Objective:
-        """The objective of these."""
+    def objective(self, unobserved: Literal["all", "missing"] = "all") -> Objective:
+        """Return the objective of these."""
         return Objective(
-            regularizer=L2(self.weight, self.exponent), unobserved_weight=self.unobserved_weight
+            regularizer=L2(self.weight, self.exponent),
+            unobserved_weight=self.unobserved_weight,
+            unobserved=unobserved,
         )
 
 
@@ -49,11 +50,14 @@ class Package:
         ``fit(setting, matrix, n_factors, n_epochs, seed)`` returns the factors P and Q.
     module : str
         What must be installed.
+    unobserved : {"all", "missing"}
+        Cells that its objective has besides the stored ones.
     """
 
     exponents: tuple[float, ...]
     fit: Callable[[Setting, Any, int, int, int], tuple[Any, Any]]
     module: str
+    unobserved: Literal["all", "missing"] = "all"
 
     @property
     def installed(self) -> bool:
@@ -65,7 +69,7 @@ def _twofold(
     setting: Setting, matrix: Any, n_factors: int, n_epochs: int, seed: int
 ) -> tuple[Any, Any]:
     solver = ALS(n_factors=n_factors, max_epochs=n_epochs, rng=seed, evaluate_every=n_epochs)
-    solution = solver.solve(setting.objective, matrix)
+    solution = solver.solve(setting.objective(), matrix)
     return solution.row_factors, solution.col_factors
 
 
@@ -87,7 +91,8 @@ def _implicit(
 ) -> tuple[Any, Any]:
     from implicit.als import AlternatingLeastSquares
 
-    # Its objective has the weight 1 for missing cells and 1 + alpha for stored ones.
+    # Its weights are 1 for missing cells and alpha times the value for stored ones: the objective
+    # divided by a0.
     scale = 1.0 / setting.unobserved_weight
     model = AlternatingLeastSquares(
         factors=n_factors, regularization=scale * setting.weight, alpha=1.0, iterations=n_epochs,
@@ -100,5 +105,5 @@ def _implicit(
 PACKAGES = {
     "twofold": Package((0.5, 0.7, 1.0), _twofold, "twofold"),
     "irspack": Package((0.5, 0.7, 1.0), _irspack, "irspack"),
-    "implicit": Package((0.0,), _implicit, "implicit"),
+    "implicit": Package((0.0,), _implicit, "implicit", "missing"),
 }

@@ -109,12 +109,22 @@ def test_a_path_with_special_characters_is_a_path(twofold, playlists, tmp_path):
 
 
 def test_evaluate_with_a_heldout_table(twofold, url, playlists):
-    write_sql(playlists.pairings.take_rows([5, 3]), url, "hidden", if_exists="replace")
+    ids = playlists.pairings.row_ids
+    new = [10**6, 10**6 + 1]  # tracks that no playlist has
+    hidden = Pairings.from_arrays([ids[5], ids[3], 10**6], [*new, new[0]])
+    write_sql(hidden, url, "hidden", if_exists="replace")
     twofold("fit", url, *QUICK)
-    result = twofold(
-        "evaluate", "model.twofold", url, "--heldout-table", "hidden", "--quiet", "--json"
-    )
-    assert json.loads(result.out)["playlists"] == 2
+    words = ("evaluate", "model.twofold", url, "--heldout-table", "hidden", "--quiet")
+    assert json.loads(twofold(*words, "--json").out)["playlists"] == 2
+    assert "1 playlists of the held-out table are not in SOURCE" in twofold(*words).out
+    text = Pairings.from_arrays(["a"], ["b"])
+    write_sql(text, url, "hidden", if_exists="replace")
+    twofold(*words).failed("integers in one of the two tables and text in the other")
+
+
+def test_options_of_another_objective_than_balanced_name_what_means_it(twofold, url):
+    twofold("fit", url, "--ratio", 3, "--loss", "huber").failed("--preset balanced, which --ratio")
+    twofold("fit", url, "--preset", "msd", "--loss", "huber").failed("--preset msd gives")
 
 
 def test_resume_from_a_checkpoint_gives_the_uninterrupted_model(twofold, url):

@@ -36,6 +36,14 @@ def test_weights_count_as_pairs():
     assert Balanced(data="signed").for_data(disliked).unobserved_weight == pytest.approx(want)
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "dia"])
+def test_every_sparse_format_gives_the_same_objective(form):
+    matrix = sparse.csr_array([[2.0, 3.0, 0.0], [0.0, 4.0, 5.0]])
+    for data in ("ones", "weights"):
+        rule = Balanced(data=data)
+        assert rule.for_data(matrix.asformat(form)) == rule.for_data(matrix)
+
+
 def test_weak_components_vanish():
     """Two blocks, one of them 20 times as sparse, of equal sizes: only the other one is kept."""
     rng = np.random.default_rng(0)

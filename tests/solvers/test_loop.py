@@ -9,7 +9,12 @@ import pytest
 from scipy import sparse
 
 from twofold import L2, Objective
-from twofold.exceptions import FileFormatError, InvalidInputError, UnsupportedObjectiveError
+from twofold.exceptions import (
+    FileFormatError,
+    IgnoredValuesWarning,
+    InvalidInputError,
+    UnsupportedObjectiveError,
+)
 from twofold.objective import HuberLoss
 from twofold.solvers import ALS, GD, SGD, Record, Solution, Solver, Status
 
@@ -306,3 +311,14 @@ def test_invalid_return_values_of_step(change, sentence, small):
 
     with pytest.raises(InvalidInputError, match=sentence):
         Wrong(n_factors=2).solve(OBJECTIVE, small)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "dia"])
+def test_ignored_values_warn_in_every_sparse_format(form):
+    ratings = sparse.csr_array([[5.0, 5.0, 0.0], [0.0, 2.0, 2.0]]).asformat(form)
+    solver = ALS(n_factors=1, max_epochs=1, rng=0)
+    with pytest.warns(IgnoredValuesWarning, match="between 2 and 5, are ignored") as caught:
+        solver.solve(Objective(), ratings)
+    assert caught[0].filename == __file__
+    solver.solve(Objective(data="targets"), ratings)
+    solver.solve(Objective(), (ratings != 0).astype(float).asformat(form))  # warnings are errors

@@ -7,14 +7,14 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(items: Any = None, *, shown: bool, **options: Any) -> Any:
-    """Return a bar of tqdm, which shows nothing unless it is asked to and somebody can see it.
+    """Return a bar of tqdm, which is shown if `shown` is true, in a terminal or a notebook only.
 
     Parameters
     ----------
     items : iterable, optional
         What to iterate over; without it the bar is moved by its ``update``.
     shown : bool
-        Whether the caller asked for a bar.
+        Whether the bar is wanted.
     **options
         As for `tqdm.tqdm`.
 
@@ -25,5 +25,6 @@ def progress_bar(items: Any = None, *, shown: bool, **options: Any) -> Any:
     from tqdm.auto import tqdm
 
     is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
-    visible = is_widget or sys.stderr.isatty()
+    # Without a console, as under pythonw, sys.stderr is None.
+    visible = is_widget or (sys.stderr is not None and sys.stderr.isatty())
     return tqdm(items, disable=not (shown and visible), **options)

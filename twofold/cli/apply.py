@@ -161,8 +161,16 @@ def _split(
         heldout = read(progress=report.progress, table=heldout_table, max_rows=None)
     except OptionError as error:
         raise OptionError(str(error).replace("--table", "--heldout-table")) from error
+    if pairings.row_ids.dtype != heldout.row_ids.dtype:
+        raise InvalidInputError(
+            "playlist ids are integers in one of the two tables and text in the other: give "
+            "--id-type"
+        )
     both = np.intersect1d(pairings.row_ids, heldout.row_ids)
     if not both.size:
         raise InvalidInputError("the held-out table has no playlist that is in the other table")
+    n_others = heldout.row_ids.size - both.size
+    if n_others:
+        report.show(f"{n_others:,} playlists of the held-out table are not in SOURCE: left out.")
     parts = (part.take_rows(part.row_index(both)) for part in (pairings, heldout))
     return PairSplit(*parts)

@@ -123,7 +123,7 @@ def _complete_playlists(
     """Recommend tracks for the test playlists; return the scores."""
     split = split_pairs(test, fraction=0.2, rng=rng)
     judged = evaluate(model, split, ["recall"], _TOP)
-    recall, popular = judged["recall@20"], judged[POPULAR, "recall@20"]
+    recall, popular = judged[f"recall@{_TOP}"], judged[POPULAR, f"recall@{_TOP}"]
     ranking = model.recommend(split.seen, _TOP)
     tastes = _share_of_taste(data, ranking)
     report.show(

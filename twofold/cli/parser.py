@@ -211,6 +211,7 @@ def _objective(parser: Parser, words: Sequence[str]) -> Factory:
     def make(parsed: ParsedValues) -> Objective | Balanced:
         given = dict(parsed["preset"])
         name = given.pop("preset", "balanced" if given else "")
+        why = "" if "preset" in parsed["preset"] else f", which --{next(iter(given), '')} means,"
         given_parts = [(part, key) for part in (*parts, "objective") for key in parsed[part]]
         if not name and given_parts:
             made = {part: make_part(parsed) for part, make_part in parts.items()}
@@ -219,7 +220,8 @@ def _objective(parser: Parser, words: Sequence[str]) -> Factory:
             if name != "balanced" or part != "objective" or key not in balanced:
                 flag = parser.options[part][key].flag
                 raise OptionError(
-                    f"{flag}: --preset {name} gives the objective already; leave one of them out"
+                    f"{flag}: --preset {name}{why} gives the objective already; leave one of them "
+                    "out"
                 )
             given[key] = parsed[part][key]
         if given and name not in ("", "balanced"):

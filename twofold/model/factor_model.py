@@ -278,7 +278,9 @@ class FactorModel:
         folded, known = self._folded(fitted, pairings)
         P, Q = folded.row_factors, fitted.solution.col_factors
         weights = known.beside.get("weights")
-        return fitted.objective.value(known.matrix, P, Q, weights=weights)
+        return fitted.objective.value(
+            known.matrix, P, Q, weights=weights, n_threads=self.solver.n_threads
+        )
 
     def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
@@ -328,10 +330,7 @@ class FactorModel:
             ids, known = trained.row_ids[positions], trained.matrix[positions]
             factors = solution.row_factors[positions]
         excluded = known if exclude_known else None
-        found, scores = best_columns(factors, solution.col_factors, n, excluded)
-        found[~factors.any(axis=1)] = -1
-        scores[found < 0] = np.nan
-        return Ranking.of(ids, trained.col_ids, found, scores)
+        return Ranking.of_factors(ids, trained.col_ids, factors, solution.col_factors, n, excluded)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.

@@ -7,17 +7,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.checks import check_whole
-from twofold.data.pairings import Pairings, aligned_entries
+from twofold.data.pairings import Pairings, aligned_entries, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.model.ranking import Ranking
 
-__all__ = ["Popularity", "most_popular"]
+__all__ = ["Popularity", "count_rows", "most_popular"]
 
 
 class Popularity:
     """Recommend to each row the columns that most rows have and that it does not have.
 
-    The score of a column is the number of its stored pairs; equal scores are ordered by position.
+    The score of a column is the number of rows that have a pair with it, whatever its value and
+    weight; equal scores are ordered by position.
 
     Examples
     --------
@@ -28,14 +29,15 @@ class Popularity:
     """
 
     def __init__(self) -> None:
-        self._pairings: Pairings | None = None
+        # One attribute, so that threads never see the pairs of one fit with the counts of another.
+        self._fitted: tuple[Pairings, NDArray[np.int64]] | None = None
 
     def __repr__(self) -> str:
-        fitted = "not fitted" if self._pairings is None else f"{self._pairings.shape[1]} columns"
+        fitted = "not fitted" if self._fitted is None else f"{self.col_ids.size} columns"
         return f"<Popularity: {fitted}>"
 
     def fit(self, pairings: Pairings) -> Self:
-        """Count the pairs of each column.
+        """Count the rows that have each column.
 
         Parameters
         ----------
@@ -46,16 +48,25 @@ class Popularity:
         -------
         Popularity
             Itself.
+
+        Raises
+        ------
+        InvalidInputError
+            If pairings is something else.
         """
-        self._pairings = pairings
+        check_pairings(pairings)
+        self._fitted = (pairings, count_rows(pairings.matrix))
         return self
 
     @property
     def pairings(self) -> Pairings:
         """The pairs that were counted; InvalidInputError before `fit`."""
-        if self._pairings is None:
+        return self._get_fitted()[0]
+
+    def _get_fitted(self) -> tuple[Pairings, NDArray[np.int64]]:
+        if self._fitted is None:
             raise InvalidInputError("popularity is not counted: call fit(pairings) first")
-        return self._pairings
+        return self._fitted
 
     @property
     def col_ids(self) -> NDArray[Any]:
@@ -87,7 +98,7 @@ class Popularity:
             If a row id is not among the counted ones.
         """
         check_whole(n, "n", 1)
-        trained = self.pairings
+        trained, counts = self._get_fitted()
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
         else:
@@ -95,19 +106,32 @@ class Popularity:
             ids, known = trained.row_ids[positions], trained.matrix[positions]
         if not exclude_known:
             known = sparse.csr_array(known.shape, dtype=np.float32)
-        found, scores = most_popular(trained.matrix, known, n)
+        found, scores = most_popular(counts, known, n)
         return Ranking.of(ids, trained.col_ids, found, scores)
 
 
+def count_rows(matrix: sparse.csr_array) -> NDArray[np.int64]:
+    """Return how many rows store each column. A pair that is stored twice counts once."""
+    return np.bincount(_distinct(matrix).indices, minlength=matrix.shape[1])
+
+
+def _distinct(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Return a matrix with one entry for each stored pair."""
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
 def most_popular(
-    trained: sparse.csr_array, known: sparse.csr_array, n: int
+    counts: NDArray[np.int64], known: sparse.csr_array, n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the n most frequent columns that each row does not have, and their counts.
 
     Parameters
     ----------
-    trained : csr_array, shape (n_trained_rows, n_cols)
-        The pairs that are counted.
+    counts : ndarray of int64, shape (n_cols,)
+        Number of rows that have each column.
     known : csr_array, shape (n_rows, n_cols)
         The columns that a row has.
     n : int
@@ -119,10 +143,7 @@ def most_popular(
         Positions (-1: padding) and counts (nan: padding).
     """
     n_rows, n_cols = known.shape
-    if not known.has_canonical_format:
-        known = known.copy()
-        known.sum_duplicates()
-    counts = np.bincount(trained.indices, minlength=n_cols)
+    known = _distinct(known)
     order = np.argsort(-counts, kind="stable")
     place = np.empty(n_cols, np.int64)
     place[order] = np.arange(n_cols)

@@ -80,6 +80,22 @@ class Ranking:
         return f"<Ranking: {n} columns for each of {rows} rows, {(~self.mask).sum()} of padding>"
 
     @classmethod
+    def of_factors(
+        cls,
+        row_ids: NDArray[Any],
+        vocabulary: NDArray[Any],
+        row_factors: NDArray[Any],
+        col_factors: NDArray[Any],
+        n: int,
+        excluded: sparse.csr_array | None = None,
+    ) -> "Ranking":
+        """Rank by p . q as `best_columns`; rows whose factors are all zero get padding only."""
+        positions, scores = best_columns(row_factors, col_factors, n, excluded)
+        positions[~row_factors.any(axis=1)] = -1
+        scores[positions < 0] = np.nan
+        return cls.of(row_ids, vocabulary, positions, scores)
+
+    @classmethod
     def of(
         cls,
         row_ids: NDArray[Any],

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from twofold._common.checks import check_choice, check_real
+from twofold.data.csr import as_csr
 from twofold.exceptions import InvalidInputError
 from twofold.objective.objective import Objective
 from twofold.objective.regularizers import L2
@@ -94,14 +95,15 @@ class Balanced:
         Raises
         ------
         InvalidInputError
-            If no entry has a weight above 0.
+            If no entry has a weight above 0, or the weights do not fit the matrix.
         """
+        csr, weights = as_csr(matrix, weights)
         if weights is not None:
-            total = float(np.sum(weights.data if hasattr(weights, "indptr") else weights))
+            total = float(np.sum(weights))
         elif self.data in ("weights", "signed"):
-            total = float(np.abs(matrix.data).sum())
+            total = float(np.abs(csr.data[: csr.nnz]).sum())
         else:
-            total = float(matrix.nnz)
+            total = float(csr.nnz)
         if not 0.0 < total < np.inf:
             raise InvalidInputError(
                 f"the weights of the pairs add up to {total:g}: Balanced needs a sum above 0"
@@ -109,7 +111,7 @@ class Balanced:
         return Objective(
             regularizer=L2(self.shrinkage / (1.0 + self.ratio), exponent=1.0),
             data=self.data,
-            unobserved_weight=self.ratio * total / (matrix.shape[0] * matrix.shape[1]),
+            unobserved_weight=self.ratio * total / (csr.shape[0] * csr.shape[1]),
             unobserved=self.unobserved,
             nonnegative=self.nonnegative,
         )

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_real, check_whole, seed_of
 from twofold._kernels.threads import check_n_threads
+from twofold.data.csr import as_csr
 from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, Run
@@ -72,10 +73,12 @@ class Support:
 
 
 def _warn_of_ignored_values(objective: Objective, matrix: Any) -> None:
-    values = matrix.data
-    if objective.data != "ones" or not values.size or values.dtype == object:
+    """Warn, in the name of the caller of `Solver.solve`, that stored values have no effect."""
+    if objective.data != "ones":
         return
-    low, high = values.min(), values.max()
+    csr, _ = as_csr(matrix)
+    values = csr.data[: csr.nnz]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     if low < high:
         warnings.warn(
             f"the stored values, which are between {low:g} and {high:g}, are ignored: the "
