@@ -195,7 +195,7 @@ PRESETS: dict[str, Callable[..., Objective | Balanced]] = {
 _PRESET = (
     "Objective by name: balanced derives its weights from the sizes of the data, notebook has the "
     "stored pairs only, the others are those of Rendle et al. 2021 for these data sets. Default: "
-    "balanced; the plain formula if another option of the objective is given."
+    "balanced; the plain formula if a loss, a regularizer or --unobserved-weight is given."
 )
 
 
@@ -210,23 +210,28 @@ def _objective(parser: Parser, words: Sequence[str]) -> Factory:
 
     def make(parsed: ParsedValues) -> Objective | Balanced:
         given = dict(parsed["preset"])
-        name = given.pop("preset", "balanced" if given else "")
-        why = "" if "preset" in parsed["preset"] else f", which --{next(iter(given), '')} means,"
-        given_parts = [(part, key) for part in (*parts, "objective") for key in parsed[part]]
-        if not name and given_parts:
+        named = given.pop("preset", "")
+        fields = {key: value for key, value in parsed["objective"].items() if key in balanced}
+        plain = [(part, key) for part in (*parts, "objective") for key in parsed[part]]
+        plain = [(part, key) for part, key in plain if key not in fields]
+        if plain and not named and not given:
             made = {part: make_part(parsed) for part, make_part in parts.items()}
             return Objective(**made, **parsed["objective"])
-        for part, key in given_parts:
-            if name != "balanced" or part != "objective" or key not in balanced:
-                flag = parser.options[part][key].flag
-                raise OptionError(
-                    f"{flag}: --preset {name}{why} gives the objective already; leave one of them "
-                    "out"
-                )
-            given[key] = parsed[part][key]
-        if given and name not in ("", "balanced"):
+        preset = named or "balanced"
+        if preset == "balanced":
+            given |= fields
+        else:
+            plain += [("objective", key) for key in fields]
+        if plain:
+            part, key = plain[0]
+            why = "" if named else f", which --{next(iter(given))} means,"
+            raise OptionError(
+                f"{parser.options[part][key].flag}: --preset {preset}{why} gives the objective "
+                "already; leave one of them out"
+            )
+        if given and preset != "balanced":
             raise OptionError(f"--{next(iter(given))} is for --preset balanced only")
-        return PRESETS[name or "balanced"](**given)
+        return PRESETS[preset](**given)
 
     return make
 
