@@ -211,7 +211,7 @@ def test_errors_name_the_place(model, playlists):
         model.similar_cols(["x"])
     with pytest.raises(InvalidInputError, match="n is 0"):
         model.recommend(model.row_ids, 0)
-    with pytest.raises(InvalidInputError, match="fallback is 'mean': it must be one of .popular"):
+    with pytest.raises(InvalidInputError, match=r"fallback is 'mean': it must be one of .popular"):
         model.recommend(model.row_ids, fallback="mean")
     with pytest.raises(InvalidInputError, match="not fitted"):
         FactorModel().recommend([1])

@@ -356,7 +356,7 @@ class FactorModel:
         if not exclude_known:
             known = sparse.csr_array(known.shape, dtype=known.dtype)
         found, scores = best_columns(factors, solution.col_factors, n, known)
-        is_zero = ~factors.any(axis=1)
+        is_zero: NDArray[np.bool_] = np.asarray(~factors.any(axis=1))
         found[is_zero] = -1
         if fallback == "popular" and is_zero.any():
             found[is_zero], scores[is_zero] = most_popular(trained.matrix, known[is_zero], n)
