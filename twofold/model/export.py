@@ -191,21 +191,7 @@ def write_recommendations(
     if names is not None:
         columns |= {"name": "name", "artist": "artist"}
     check_different("columns", *columns.values())
-    if hasattr(recommendations, "recommend"):
-        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
-        n = min(n, max(len(col_ids), 1))  # there are no more to be written
-        rankings: Iterable[Any] = (
-            recommendations.recommend(row_ids[start : start + _BLOCK], n)
-            for start in range(0, len(row_ids), _BLOCK)
-        )
-    elif all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
-        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids[recommendations.mask]
-        rankings = [recommendations]
-    else:
-        raise InvalidInputError(
-            f"recommendations is a {type(recommendations).__name__}: give what "
-            "FactorModel.recommend returns, or a fitted FactorModel"
-        )
+    row_ids, col_ids, rankings = _rankings(recommendations, n)
     blocks = (_lines(ranking, names) for ranking in rankings)
     file = _file_of(target, if_exists, (".csv", ".csv.gz", ".parquet"))
     if file is not None:
@@ -230,6 +216,22 @@ def write_recommendations(
         )
         for block in blocks:
             insert_columns(connection, made, block)
+
+
+def _rankings(recommendations: Any, n: int) -> tuple[Any, Any, Iterable[Any]]:
+    """Return the ids of rows and columns, and rankings block by block."""
+    if hasattr(recommendations, "recommend"):
+        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
+        n = min(n, max(len(col_ids), 1))  # there are no more to be written
+        blocks = (row_ids[start : start + _BLOCK] for start in range(0, len(row_ids), _BLOCK))
+        return row_ids, col_ids, (recommendations.recommend(block, n) for block in blocks)
+    if all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
+        col_ids = recommendations.col_ids[recommendations.mask]
+        return recommendations.row_ids, col_ids, [recommendations]
+    raise InvalidInputError(
+        f"recommendations is a {type(recommendations).__name__}: give what "
+        "FactorModel.recommend returns, or a fitted FactorModel"
+    )
 
 
 def _lines(ranking: Any, names: Mapping[Any, TrackName] | None) -> Columns:
