@@ -46,7 +46,7 @@ def test_names_of_tables_and_columns_are_data(make_db):
     assert found == {"a'b": TrackName("One", "Two")}
 
 
-def test_only_what_is_asked_for_is_read_in_chunks(tmp_path, monkeypatch):
+def test_each_id_is_read_once_in_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr("twofold.io.names._CHUNK", 3)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'a.db'}")
     write_names({number: str(number) for number in range(100)}, engine)

@@ -21,7 +21,7 @@ TrackNames = Mapping[Any, TrackName]
 
 @dataclass(frozen=True)
 class Names:
-    """Where the names of tracks are.
+    """Location of the names of tracks.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Names:
         object.__setattr__(self, "database", place and database_of(place))
         if self.database is None and self._is_required:
             problem = "SOURCE is missing" if place is None else f"{place} is not a database"
-            raise OptionError(f"names of tracks: {problem}; give --names-from URL")
+            raise OptionError(f"{problem}: give the database with the names by --names-from URL")
 
     @property
     def _parts(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""``twofold recommend``, ``similar``, ``explain`` and ``submit``: what a model says of tracks."""
+"""``twofold recommend``, ``twofold similar``, ``twofold explain`` and ``twofold submit``."""
 
 from collections.abc import Sequence
 from pathlib import Path

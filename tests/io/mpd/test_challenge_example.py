@@ -54,7 +54,7 @@ def run(*words):
 
 
 @pytest.mark.usefixtures("slices")
-def test_by_the_command_line(tmp_path, make_slice, challenge, monkeypatch, capsys):
+def test_submission_from_the_command_line(tmp_path, make_slice, challenge, monkeypatch, capsys):
     make_slice(challenge, "challenge_set.json")
     monkeypatch.chdir(tmp_path)
     words = ("--n-factors", 8, "--max-epochs", 3, "--quiet", "-o", "m.twofold")
@@ -83,7 +83,7 @@ def test_a_model_of_other_ids_is_an_error(tmp_path, make_slice, challenge, capsy
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_by_python(tmp_path, slices):
+def test_submission_from_python(tmp_path, slices):
     playlists = read_mpd(slices, positions=True)
     train, tasks = split_challenge(playlists, 8, tasks=range(1, 9))
     model = FactorModel(solver=ALS(n_factors=8, max_epochs=3, rng=0)).fit(train)
