@@ -245,9 +245,10 @@ def _lines(ranking: Any, names: Mapping[Any, TrackName] | None) -> Columns:
         "score": ranking.scores[mask],
     }
     if names is not None:
-        found = [names.get(col, TrackName(None)) for col in lines["col"].tolist()]
-        for field in TrackName._fields:
-            lines[field] = np.array([getattr(name, field) for name in found], dtype=object)
+        unnamed = TrackName(None)
+        found = [names.get(col, unnamed) for col in lines["col"].tolist()]
+        lines["name"] = np.array([name for name, _ in found], dtype=object)
+        lines["artist"] = np.array([artist for _, artist in found], dtype=object)
     return lines
 
 
@@ -279,7 +280,7 @@ def _write_csv(file: Path, blocks: Iterable[Columns]) -> None:
     with replaced(file) as opened, ExitStack() as stack:
         target: Any = opened
         if file.suffix.lower() == ".gz":  # without a time, for the same bytes at any time
-            target = stack.enter_context(gzip.GzipFile("", "wb", fileobj=opened, mtime=0))
+            target = stack.enter_context(gzip.GzipFile("", "wb", 6, opened, mtime=0))
         text = io.TextIOWrapper(target, encoding="utf-8", newline="")
         lines = csv.writer(text, lineterminator="\n")
         try:
