@@ -28,7 +28,7 @@ from twofold.exceptions import (
     UnsupportedObjectiveError,
 )
 from twofold.model.description import describe, restore_objective, restore_solver
-from twofold.model.popularity import most_popular
+from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
@@ -104,6 +104,11 @@ class _Fitted:
     def system(self) -> ColumnSystem:
         """The columns, prepared for folding rows in."""
         return ColumnSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def popularity(self) -> Popularity:
+        """The most popular columns, for rows that cannot be ranked."""
+        return Popularity().fit(self.pairings)
 
 
 class FactorModel:
@@ -353,15 +358,16 @@ class FactorModel:
             positions = trained.row_index(rows)
             ids, known = trained.row_ids[positions], trained.matrix[positions]
             factors = solution.row_factors[positions]
-        if not exclude_known:
-            known = sparse.csr_array(known.shape, dtype=known.dtype)
-        found, scores = best_columns(factors, solution.col_factors, n, known)
-        is_zero: NDArray[np.bool_] = np.asarray(~factors.any(axis=1))
-        found[is_zero] = -1
-        if fallback == "popular" and is_zero.any():
-            found[is_zero], scores[is_zero] = most_popular(trained.matrix, known[is_zero], n)
+        excluded = known if exclude_known else None
+        found, scores = best_columns(factors, solution.col_factors, n, excluded)
+        zero = np.flatnonzero(~factors.any(axis=1))
+        is_fallback = np.zeros(ids.size, dtype=bool)
+        found[zero] = -1
+        if fallback == "popular" and zero.size:
+            unranked = rows.take_rows(zero) if isinstance(rows, Pairings) else ids[zero]
+            popular = fitted.popularity.recommend(unranked, n, exclude_known=exclude_known)
+            found[zero], scores[zero], is_fallback[zero] = popular.positions, popular.scores, True
         scores[found < 0] = np.nan
-        is_fallback = is_zero if fallback else np.zeros_like(is_zero)
         return Ranking.of(ids, trained.col_ids, found, scores, is_fallback)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
