@@ -112,7 +112,7 @@ def test_fields_of_a_csv_file(folder, twofold):
     twofold("fit", "a.csv", *words).failed("use --on-null drop to leave such pairs out")
     assert "1 pairs" in twofold("fit", "a.csv", *words, "--on-null", "drop", *QUICK).out
     (folder / "b.txt").write_text("7\t8\n")
-    words = ("--names", "pid,tid", "--delimiter", r"\t")
+    words = ("--column-names", "pid,tid", "--delimiter", r"\t")
     assert "1 pairs" in twofold("fit", "b.txt", *words, *QUICK).out
 
 

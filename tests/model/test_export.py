@@ -1,5 +1,8 @@
+import csv
+import gzip
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from twofold import L2, FactorModel, Objective, Pairings
 from twofold.exceptions import DatabaseReadError, InvalidInputError
-from twofold.io import read_parquet, read_sql, write_sql
+from twofold.io import TrackName, read_csv, read_parquet, read_sql, write_sql
 from twofold.model import write_factors, write_recommendations
 from twofold.solvers import ALS
 
@@ -158,8 +161,9 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path, model, pairings, mon
 
     failing = Failing.load(_saved(model, tmp_path))
     monkeypatch.setattr("twofold.model.export._BLOCK", 4)
-    for target in (url, f"sqlite:///{tmp_path / 'b.db'}", tmp_path / "b.parquet"):
-        if target is not url and not isinstance(target, str):
+    others = (tmp_path / "b.csv", tmp_path / "b.csv.gz", tmp_path / "b.parquet")
+    for target in (url, f"sqlite:///{tmp_path / 'b.db'}", *others):
+        if target == others[-1]:
             pytest.importorskip("pyarrow")
         with pytest.raises(KeyboardInterrupt):
             write_recommendations(failing, target, n=2, if_exists="replace")
@@ -206,6 +210,68 @@ def test_parquet(tmp_path, model, pairings, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.CSV.GZ"])
+def test_csv(tmp_path, model, pairings, monkeypatch, name):
+    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
+    path, opener = tmp_path / name, open if name == "a.csv" else gzip.open
+    write_recommendations(model, path, n=2)
+    before = path.read_bytes()
+    with opener(path, "rt", encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["pid", "place", "tid", "score"]
+    found = [(int(pid), int(place), tid, float(score)) for pid, place, tid, score in lines]
+    ranking = model.recommend(pairings.row_ids, n=2)
+    assert found == lines_of(ranking)
+    if opener is gzip.open:  # no name and no time, so that equal content has equal bytes
+        assert before[3:8] == bytes(5)
+    with pytest.raises(InvalidInputError, match=rf"{name}' exists"):
+        write_recommendations(ranking, path)
+    with pytest.raises(InvalidInputError, match="cannot be added to"):
+        write_recommendations(ranking, path, if_exists="append")
+    write_recommendations(ranking, str(path), if_exists="replace")
+    assert path.read_bytes() == before
+    assert read_csv(path, value="score").n_pairs == ranking.mask.sum()
+    write_recommendations(model.recommend([], n=2), path, if_exists="replace")
+    with opener(path, "rt", encoding="utf-8") as file:
+        assert file.read() == "pid,place,tid,score\n"
+
+
+def test_csv_is_whole_or_absent(tmp_path, model, pairings):
+    ranking = model.recommend(pairings.row_ids[:1], n=2)
+    odd = replace(ranking, row_ids=np.array(["\udcff"], object))
+    for name in ("odd.csv", "odd.csv.gz"):
+        with pytest.raises(InvalidInputError, match="cannot be encoded as UTF-8"):
+            write_recommendations(odd, tmp_path / name)
+    with pytest.raises(InvalidInputError, match="cannot write"):
+        write_recommendations(ranking, tmp_path / "none" / "a.csv")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_names_beside_ids(tmp_path, url, model, pairings):
+    ranking = model.recommend(pairings.row_ids[:4], n=5)
+    names = {f"t{col}": TrackName(f'a "{col}",\nb', f"by {col}") for col in range(8)}
+    names["t8"] = TrackName("alone")
+    expected = [
+        (*line, *names.get(line[2], TrackName(None))) for line in lines_of(ranking)
+    ]  # place in the ranking, and NULL where there is no name
+    assert {line[4:] for line in expected} >= {("alone", None), (None, None)}
+    write_recommendations(ranking, url, names=names)
+    assert rows_of(url, "select * from recommendations order by pid, place") == expected
+    write_recommendations(ranking, tmp_path / "a.csv", names=names)
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header == ["pid", "place", "tid", "score", "name", "artist"]
+    assert [tuple(line[2:3] + line[4:]) for line in lines] == [
+        (line[2], line[4] or "", line[5] or "") for line in expected
+    ]
+    parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "twofold[frames]"')
+    write_recommendations(ranking, tmp_path / "a.parquet", names=names)
+    found = parquet.read_table(tmp_path / "a.parquet").to_pydict()
+    assert list(zip(*found.values(), strict=True)) == expected
+    with pytest.raises(InvalidInputError, match="columns are named"):
+        write_recommendations(ranking, url, score="Artist", names={})
+
+
 def test_what_is_refused(tmp_path, model, pairings):
     url = "sqlite://"
     with pytest.raises(InvalidInputError, match="not fitted"):
@@ -226,8 +292,13 @@ def test_what_is_refused(tmp_path, model, pairings):
         write_factors(model, url, "row", id_column="F1")
     with pytest.raises(InvalidInputError, match=r"neither a file \*\.parquet nor a database"):
         write_factors(model, tmp_path / "a.csv", "row")
-    with pytest.raises(DatabaseReadError, match="database URL"):
-        write_factors(model, "a.csv", "row")
+    with pytest.raises(
+        InvalidInputError, match=r"neither a file \*\.csv, \*\.csv\.gz, \*\.parquet"
+    ):
+        write_recommendations(model, tmp_path / "a.tsv")
+    for write, side in ((write_factors, "row"), (write_recommendations, "recommendations")):
+        with pytest.raises(DatabaseReadError, match="database URL"):
+            write(model, "a.tsv", side)
 
 
 def test_sqlalchemy_is_imported_only_to_write():

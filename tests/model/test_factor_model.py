@@ -12,6 +12,7 @@ from twofold.exceptions import (
     UnknownIdError,
     UnsupportedObjectiveError,
 )
+from twofold.model import Popularity
 from twofold.solvers import ALS, GD, SGD, Status
 
 
@@ -74,6 +75,38 @@ def test_recommend_gives_exactly_n_padded_and_masked(model):
     assert np.isnan(ranking.scores[0, left:]).all()
     ((row, found),) = list(ranking)
     assert (row, len(found)) == (model.row_ids[0], left)
+
+
+def test_rows_with_zero_factors_get_the_most_popular_columns_on_request(model):
+    counts = np.bincount(model.pairings.matrix.indices, minlength=model.col_ids.size)
+    order = np.argsort(-counts, kind="stable")
+    new = Pairings.from_arrays([1, 1, 2, 3], [3, 9999, 9998, 4])
+    plain, filled = model.recommend(new, 5), model.recommend(new, 5, fallback="popular")
+    assert not plain.fallback.any()
+    assert filled.fallback.tolist() == [False, True, False]
+    np.testing.assert_array_equal(filled.positions[[0, 2]], plain.positions[[0, 2]])
+    np.testing.assert_array_equal(filled.scores[[0, 2]], plain.scores[[0, 2]])
+    np.testing.assert_array_equal(filled.positions[1], order[:5])
+    np.testing.assert_array_equal(filled.scores[1], counts[order[:5]])
+    assert not model.recommend(new, 5, fallback=None).mask[1].any()
+    everything = model.recommend(new, model.col_ids.size + 2, fallback="popular")
+    assert everything.mask[1].sum() == model.col_ids.size
+    assert np.isnan(everything.scores[~everything.mask]).all()
+
+
+@pytest.mark.parametrize("exclude_known", [True, False])
+def test_the_fallback_leaves_out_known_columns_of_rows_that_a_penalty_made_zero(
+    playlists, exclude_known
+):
+    objective = Objective(regularizer=L1(1e6))
+    model = FactorModel(objective, GD(n_factors=2, max_epochs=2, rng=0)).fit(playlists.pairings)
+    new = playlists.pairings.take_rows([4, 7])
+    assert not model.fold_in(new).row_factors.any()
+    ranking = model.recommend(new, 20, exclude_known=exclude_known, fallback="popular")
+    expected = Popularity().fit(playlists.pairings).recommend(new, 20, exclude_known=exclude_known)
+    assert ranking.fallback.all()
+    np.testing.assert_array_equal(ranking.col_ids, expected.col_ids)
+    np.testing.assert_array_equal(ranking.scores, expected.scores)
 
 
 def test_similar_cols_are_cosines_without_the_column_itself(model):
@@ -178,6 +211,8 @@ def test_errors_name_the_place(model, playlists):
         model.similar_cols(["x"])
     with pytest.raises(InvalidInputError, match="n is 0"):
         model.recommend(model.row_ids, 0)
+    with pytest.raises(InvalidInputError, match=r"fallback is 'mean': it must be one of .popular"):
+        model.recommend(model.row_ids, fallback="mean")
     with pytest.raises(InvalidInputError, match="not fitted"):
         FactorModel().recommend([1])
     with pytest.raises(InvalidInputError, match="not fitted"):

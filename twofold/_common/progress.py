@@ -22,9 +22,13 @@ def progress_bar(items: Any = None, *, shown: bool, **options: Any) -> Any:
     -------
     tqdm
     """
+    if not shown:  # In a notebook without ipywidgets, tqdm.auto warns when it is imported.
+        from tqdm.std import tqdm as disabled
+
+        return disabled(items, disable=True, **options)
     from tqdm.auto import tqdm
 
     is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
     # Without a console, as under pythonw, sys.stderr is None.
     visible = is_widget or (sys.stderr is not None and sys.stderr.isatty())
-    return tqdm(items, disable=not (shown and visible), **options)
+    return tqdm(items, disable=not visible, **options)

@@ -18,12 +18,19 @@ COMMANDS = {
     "demo": "Make playlists, train on them and complete new ones.",
     "fit": "Train a model on pairs and write it to a file.",
     "fold-in": "Fold playlists into a model and recommend tracks for them.",
+    "recommend": "Recommend tracks for playlists of a model, or for a new one.",
+    "similar": "List tracks that are similar to given ones.",
+    "explain": "Explain a prediction by the tracks of the playlist.",
     "evaluate": "Score a model by pairs that were held out.",
     "tune": "Search for the best options of the solver and the objective.",
     "import-mpd": "Import the Million Playlist Dataset into a database.",
+    "submit": "Write a submission to the Million Playlist Dataset Challenge.",
     "warm-up": "Compile all kernels in advance.",
 }
-_MODULES = {"fit": "train", "fold-in": "apply", "evaluate": "apply"}
+_MODULES = {
+    "fit": "train", "fold-in": "apply", "evaluate": "apply",
+    "similar": "recommend", "explain": "recommend", "submit": "recommend",
+}  # fmt: skip
 
 
 def run(words: Sequence[str]) -> int:

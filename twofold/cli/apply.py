@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from twofold._common.checks import check_whole
+from twofold.cli.names import LISTS, Names, ranking_json, track_text
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.sources import Reading, check_is_model
 from twofold.data.files import replaced
 from twofold.evaluation import evaluate as judge_models
 from twofold.exceptions import InvalidInputError
-from twofold.model import FactorModel
+from twofold.model import FactorModel, FoldedRows, write_recommendations
 from twofold.splits import PairSplit, split_pairs
 
 __all__ = ["evaluate", "fold_in"]
@@ -23,11 +25,13 @@ __all__ = ["evaluate", "fold_in"]
 def fold_in(
     model: FactorModel,
     read: Reading,
+    names: Names,
     report: Report,
     *,
     output: Path | None = None,
     top: int = 10,
     show: int = 5,
+    fallback: Literal["popular"] | None = None,
 ) -> None:
     """Fold the playlists of SOURCE into a model and recommend tracks for them.
 
@@ -37,39 +41,46 @@ def fold_in(
     Parameters
     ----------
     output : Path, optional
-        File (.npz) to write row_ids and row_factors to.
+        File to write the recommendations of all playlists to (.csv, .csv.gz or .parquet), or
+        row_ids and row_factors (another name, by custom .npz).
     top : int, default 10
         Number of tracks to recommend for each playlist.
     show : int, default 5
-        Number of playlists to recommend tracks for.
+        Number of playlists whose recommendations are printed; with --json, those of all are.
+    fallback : {"popular"}, optional
+        Recommend the most popular tracks for playlists without known tracks.
     """
     check_whole(top, "top", 0)
     check_whole(show, "show", 0)
+    writes_lists = output is not None and output.name.lower().endswith(LISTS)
     if output is not None:
         check_folder(output)
+    if writes_lists and not top:
+        raise OptionError("--top 0: there are no recommendations to write")
     pairings = read(progress=report.progress)
     folded = model.fold_in(pairings)
-    if output is not None:
-        ids = folded.row_ids
-        with replaced(output) as file:
-            np.savez(
-                file,
-                row_ids=ids.astype(str) if ids.dtype == object else ids,
-                row_factors=folded.row_factors,
-            )
-    sample = pairings.take_rows(np.arange(min(show, pairings.shape[0])))
-    ranking = list(model.recommend(sample, top)) if top and sample.shape[0] else []
+    n_rows = pairings.shape[0]
+    n_shown = min(show, n_rows) if top else 0
+    n_ranked = n_rows * bool(top) if writes_lists or report.json else n_shown
+    ranking = model.recommend(
+        pairings.take_rows(np.arange(n_ranked)), max(top, 1), fallback=fallback
+    )
+    known = names.look_up(ranking.col_ids[ranking.mask])
+    if output is not None and writes_lists:
+        write_recommendations(ranking, output, names=known or None, if_exists="replace")
+    elif output is not None:
+        _write_factors(output, folded)
     report.show(
         f"{folded.row_ids.size:,} playlists folded in; {folded.n_dropped_pairs:,} pairs with "
         f"{folded.n_dropped_cols:,} unknown tracks dropped; {folded.n_empty_rows:,} playlists "
         "without known tracks have zero factors"
     )
-    for playlist, found in ranking:
-        tracks = ", ".join(str(track) for track, _ in found)
+    for playlist, found in islice(ranking, n_shown):
+        tracks = ", ".join(track_text(track, known) for track, _ in found)
         nothing = "none, because no track of it is known or it contains all tracks"
         report.show(f"playlist {playlist}: {tracks or nothing}")
     if output is not None:
-        report.show(f"The factors are in {output}.")
+        report.show(f"The {'recommendations' if writes_lists else 'factors'} are in {output}.")
     report.show_json(
         {
             "playlists": folded.row_ids.size,
@@ -77,12 +88,19 @@ def fold_in(
             "unknown_tracks": folded.n_dropped_cols,
             "empty_playlists": folded.n_empty_rows,
             "output": None if output is None else str(output),
-            "recommendations": [
-                {"playlist": playlist, "tracks": [track for track, _ in found]}
-                for playlist, found in ranking
-            ],
+            "recommendations": list(ranking_json(ranking, known)),
         }
     )
+
+
+def _write_factors(output: Path, folded: FoldedRows) -> None:
+    ids = folded.row_ids
+    with replaced(output) as file:
+        np.savez(
+            file,
+            row_ids=ids.astype(str) if ids.dtype == object else ids,
+            row_factors=folded.row_factors,
+        )
 
 
 def evaluate(

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
-from sqlalchemy.engine import URL
 
 from twofold.cli.output import (
     EXPLAIN,
@@ -18,7 +16,7 @@ from twofold.data import Pairings
 from twofold.datasets import PlaylistData, make_playlists
 from twofold.evaluation import POPULAR, evaluate
 from twofold.exceptions import InvalidInputError
-from twofold.io import read_sql, write_sql
+from twofold.io import read_sql, write_names, write_sql
 from twofold.model import FactorModel, Ranking
 from twofold.solvers import ALS
 from twofold.splits import split_pairs, split_rows
@@ -72,6 +70,7 @@ def demo(
     model.save(saved)
     report.show(f"5. The model is in {saved}. Try:")
     report.show(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
+    report.show(f"   twofold similar {saved} {path} --track 1")
     report.show(f"   twofold evaluate {saved} {path}")
     report.show_json(
         {"database": str(path), "model": str(saved), **scores, **solution_json(model.solution)}
@@ -90,7 +89,8 @@ def _make_data(
     path = folder / "demo.db"
     url = database_url(str(path), create=True)
     write_sql(data.pairings, url, if_exists="replace")
-    _write_names(data, url)
+    names = {track: _name(data, track) for track in data.pairings.col_ids.tolist()}
+    write_names(names, url, if_exists="replace")
     report.show(
         f"1. Made {path}: {playlists:,} playlists with one or two of 8 planted tastes each."
     )
@@ -99,22 +99,6 @@ def _make_data(
 
 def _name(data: PlaylistData, track: int) -> str:
     return f"{_TASTES[data.track_groups[track - 1]]} {track}"
-
-
-def _write_names(data: PlaylistData, url: URL) -> None:
-    """Write the table tracks(tid, name)."""
-    tracks = sa.Table(
-        "tracks", sa.MetaData(), sa.Column("tid", sa.Integer, primary_key=True),
-        sa.Column("name", sa.String, nullable=False),
-    )  # fmt: skip
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        tracks.drop(connection, checkfirst=True)
-        tracks.create(connection)
-        tids = data.pairings.col_ids.tolist()
-        names = [{"tid": tid, "name": _name(data, tid)} for tid in tids]
-        connection.execute(sa.insert(tracks), names)
-    engine.dispose()
 
 
 def _complete_playlists(

@@ -4,7 +4,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,12 +53,23 @@ class Report:
     def show(self, text: str) -> None:
         """Print text, unless the output is JSON."""
         if not self.json:
-            print(text)
+            print(_printable(text))
+
+    def show_lines(self, lines: Iterable[str]) -> None:
+        """Print lines of text."""
+        if not self.json:
+            print(_printable("\n".join(lines)))
 
     def show_json(self, values: Mapping[str, Any]) -> None:
         """Print the JSON object; numbers that are not finite become null."""
         if self.json:
             print(json.dumps(_plain(values), allow_nan=False))
+
+
+def _printable(text: str) -> str:
+    """Replace the characters that standard output cannot encode, such as those of names."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
+from twofold.cli.names import Names
 from twofold.cli.options import (
     Option,
     OptionError,
@@ -55,11 +56,15 @@ class Parser(argparse.ArgumentParser):
         self._flags = ["--help"]
         self.options: dict[str, dict[str, Option]] = {}
 
-    def add_positional(self, name: str, text: str, *, several: bool = False) -> None:
-        """Add a positional argument."""
-        self._positional.append(name.upper() + "..." * several)
+    def add_positional(
+        self, name: str, text: str, *, several: bool = False, optional: bool = False
+    ) -> None:
+        """Add a positional argument, which may have several values or be left out."""
+        shown = name.upper() + "..." * several
+        self._positional.append(f"[{shown}]" if optional else shown)
         self.usage = f"{self.prog} [options] {' '.join(self._positional)}"
-        self.add_argument(name, metavar=name.upper(), help=text, nargs="+" if several else None)
+        nargs: Any = "+" if several else "?" if optional else None
+        self.add_argument(name, metavar=name.upper(), help=text, nargs=nargs)
 
     def add_options(
         self, part: str, options: Mapping[str, Option], group: str = "", owner: str = ""
@@ -251,21 +256,29 @@ def _model(parser: Parser, words: Sequence[str]) -> Factory:
     parser.add_options(
         "model", options_of(load_model, skip=("path",), flags={"classes": "--class"})
     )
-    return lambda parsed: load_model(Path(parsed[""].pop("model")), **parsed["model"])
+    return lambda parsed: load_model(Path(parsed[""]["model"]), **parsed["model"])
 
 
 def _source(parser: Parser, words: Sequence[str]) -> Factory:
     parser.add_positional("source", SOURCE_HELP)
     options = parser.add_options("reading", reader_options(), "reading")
-    return lambda parsed: partial(
-        read_source, parsed[""].pop("source"), options, **parsed["reading"]
+    return lambda parsed: partial(read_source, parsed[""]["source"], options, **parsed["reading"])
+
+
+def _names(parser: Parser, words: Sequence[str]) -> Factory:
+    if "reading" not in parser.options:
+        text = "Database with the names of tracks: SQLAlchemy URL or SQLite file."
+        parser.add_positional("source", text, optional=True)
+    parser.add_options("names", options_of(Names, skip=("source", "reading")))
+    return lambda parsed: Names(
+        source=parsed[""].get("source"), reading=parsed.get("reading"), **parsed["names"]
     )
 
 
 # In the order in which options are added, because a duplicate flag is renamed.
 _PARTS: dict[Any, Callable[[Parser, Sequence[str]], Factory]] = {
-    Report: _report, SearchOptions: _search, FactorModel: _model,
-    Objective | Balanced: _objective, Solver: SOLVER.add_options, Reading: _source,
+    Report: _report, SearchOptions: _search, FactorModel: _model, Objective | Balanced: _objective,
+    Solver: SOLVER.add_options, Reading: _source, Names: _names,
 }  # fmt: skip
 
 
@@ -291,7 +304,8 @@ def run_command(name: str, function: Callable[..., None], words: Sequence[str]) 
     others = [table.values() for part, table in parser.options.items() if part != "reading"]
     with translate_errors([*chain(*others)]):
         instances = {key: make(parsed) for key, make in factories.items()}
-        function(**instances, **parsed[""], **parsed["command"])
+        typed = {key: parsed[""][key] for key in positional}
+        function(**instances, **typed, **parsed["command"])
 
 
 def load_model(path: Path, classes: list[str] | None = None) -> FactorModel:

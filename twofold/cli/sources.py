@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 __all__ = [
-    "SOURCE_HELP", "Reading", "check_is_model", "database_url", "read_source", "reader_options",
+    "SOURCE_HELP", "Reading", "check_is_model", "database_of", "database_url", "read_source",
+    "reader_options",
 ]  # fmt: skip
 
 SOURCE_HELP = (
@@ -75,6 +76,12 @@ def read_source(
     return pairings
 
 
+def database_of(source: str) -> "URL | None":
+    """Return the URL of a source, or None if it is not a database."""
+    kind, argument = _kind_and_argument(source)
+    return argument if kind == _SQL else None
+
+
 def _readers() -> dict[str, Callable[..., Any]]:
     """Return the reader of each kind of source."""
     return {
@@ -86,7 +93,8 @@ def _readers() -> dict[str, Callable[..., Any]]:
 def reader_options() -> dict[str, Option]:
     """Return the options of all readers, each with the kinds of source that have it."""
     skip = ("source", "path", "paths", "progress")
-    flags = {"weight": "--weight-column"}  # --weight belongs to the regulariser
+    # --weight belongs to the regulariser, and --names to the names of tracks.
+    flags = {"weight": "--weight-column", "names": "--column-names"}
     return with_owners(
         {
             _OWNERS[kind]: options_of(reader, skip=skip, flags=flags, help=_HELP)

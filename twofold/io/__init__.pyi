@@ -6,6 +6,9 @@ from .mpd.read import read_mpd as read_mpd
 from .mpd.submission import write_submission as write_submission
 from .mtx import read_mtx as read_mtx
 from .mtx import write_mtx as write_mtx
+from .names import TrackName as TrackName
+from .names import read_names as read_names
+from .names import write_names as write_names
 from .npz import read_npz as read_npz
 from .sql_read import read_sql as read_sql
 from .sql_write import write_sql as write_sql

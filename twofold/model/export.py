@@ -1,7 +1,11 @@
-"""`write_factors` and `write_recommendations`: factors and rankings to databases and Parquet."""
+"""`write_factors` and `write_recommendations`: factors and rankings to databases and files."""
 
+import csv
+import gzip
+import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,6 +18,7 @@ from twofold.data.columns import import_pyarrow
 from twofold.data.files import replaced
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
+from twofold.io.names import TrackName
 from twofold.io.sql_write import (
     ROW_NUMBER,
     IfExists,
@@ -91,7 +96,7 @@ def write_factors(
     name = ("pid" if side == "row" else "tid") if id_column is None else id_column
     table = f"{side}_factors" if table is None else table
     check_names({"table": table, "id_column": name}, {"schema": schema})
-    file = _parquet_file(target, if_exists)
+    file = _file_of(target, if_exists, (".parquet",))
     if file is not None:
         check_different("columns", name, "factors")
         starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
@@ -110,7 +115,7 @@ def write_factors(
         sa.Column(name, key, key="id", primary_key=True, autoincrement=False),
         *(sa.Column(number, sa.Double(), nullable=False) for number in numbers),
     ]
-    with transaction(cast(Source, target)) as connection:  # a path would be a Parquet file
+    with transaction(cast(Source, target)) as connection:  # a path would be a file
         made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
@@ -127,6 +132,7 @@ def write_recommendations(
     place: str = "place",
     score: str = "score",
     n: int = 10,
+    names: Mapping[Any, TrackName] | None = None,
     schema: str | None = None,
     if_exists: IfExists = "error",
 ) -> None:
@@ -141,8 +147,8 @@ def write_recommendations(
         The result of `FactorModel.recommend` or `FactorModel.similar_cols`; or a fitted model, of
         which all rows are ranked, a block of rows at a time.
     target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
-        The database, as for `write_sql`; or a path that ends in ``.parquet``, which needs
-        ``twofold[frames]``.
+        The database, as for `write_sql`; or a path that ends in ``.csv``, ``.csv.gz`` or
+        ``.parquet``, of which the last needs ``twofold[frames]``.
     table : str, default "recommendations"
         The table.
     row : str, default "pid"
@@ -155,6 +161,9 @@ def write_recommendations(
         Its column for the prediction p . q.
     n : int, default 10
         Number of recommendations for each row of a model, >= 1.
+    names : mapping of column id to TrackName, optional
+        Names of columns, as `twofold.io.read_names` returns them. With it there are two more
+        columns, ``name`` and ``artist``, which are empty (NULL) where there is no name.
     schema, if_exists
         As for `write_factors`.
 
@@ -170,82 +179,120 @@ def write_recommendations(
     --------
     >>> ranking = model.recommend(pairings, n=10)  # doctest: +SKIP
     >>> write_recommendations(ranking, "sqlite:///music.db")  # doctest: +SKIP
+    >>> names = read_names("sqlite:///music.db", ranking.col_ids)  # doctest: +SKIP
+    >>> write_recommendations(ranking, "lists.csv.gz", names=names)  # doctest: +SKIP
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_names(
         {"table": table, "row": row, "col": col, "place": place, "score": score}, {"schema": schema}
     )
     check_whole(n, "n", 1)
-    check_different("columns", row, place, col, score)
-    names = {"row": row, "place": place, "col": col, "score": score}
+    columns = {"row": row, "place": place, "col": col, "score": score}
+    if names is not None:
+        columns |= {"name": "name", "artist": "artist"}
+    check_different("columns", *columns.values())
+    row_ids, col_ids, rankings = _rankings(recommendations, n)
+    blocks = (_lines(ranking, names) for ranking in rankings)
+    file = _file_of(target, if_exists, (".csv", ".csv.gz", ".parquet"))
+    if file is not None:
+        write = _write_parquet if file.suffix.lower() == ".parquet" else _write_csv
+        write(file, ({columns[key]: part for key, part in block.items()} for block in blocks))
+        return
+    kinds = {"row": id_type(row_ids), "place": sa.Integer(), "col": id_type(col_ids),
+             "score": sa.Double()}  # fmt: skip
+    described = [
+        sa.Column(
+            name,
+            kinds.get(key, sa.UnicodeText()),
+            key=key,
+            nullable=key not in kinds,
+            index=key == "row",
+        )
+        for key, name in columns.items()
+    ]
+    with transaction(cast(Source, target)) as connection:  # a path would be a file
+        made = prepare_table(
+            connection, sa.Table(table, sa.MetaData(), *described, schema=schema), if_exists
+        )
+        for block in blocks:
+            insert_columns(connection, made, block)
+
+
+def _rankings(recommendations: Any, n: int) -> tuple[Any, Any, Iterable[Any]]:
+    """Return the ids of rows and columns, and rankings block by block."""
     if hasattr(recommendations, "recommend"):
         row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
         n = min(n, max(len(col_ids), 1))  # there are no more to be written
-        rankings: Iterable[Any] = (
-            recommendations.recommend(row_ids[start : start + _BLOCK], n)
-            for start in range(0, len(row_ids), _BLOCK)
-        )
-    elif all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
-        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids[recommendations.mask]
-        rankings = [recommendations]
-    else:
-        raise InvalidInputError(
-            f"recommendations is a {type(recommendations).__name__}: give what "
-            "FactorModel.recommend returns, or a fitted FactorModel"
-        )
-    file = _parquet_file(target, if_exists)
-    if file is not None:
-        _write_parquet(
-            file,
-            ({names[key]: part for key, part in _lines(found).items()} for found in rankings),
-        )
-        return
-    columns: list[sa.Column[Any]] = [
-        sa.Column(row, id_type(row_ids), key="row", nullable=False, index=True),
-        sa.Column(place, sa.Integer(), key="place", nullable=False),
-        sa.Column(col, id_type(col_ids), key="col", nullable=False),
-        sa.Column(score, sa.Double(), key="score", nullable=False),
-    ]
-    with transaction(cast(Source, target)) as connection:  # a path would be a Parquet file
-        made = prepare_table(
-            connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
-        )
-        for found in rankings:
-            insert_columns(connection, made, _lines(found))
+        blocks = (row_ids[start : start + _BLOCK] for start in range(0, len(row_ids), _BLOCK))
+        return row_ids, col_ids, (recommendations.recommend(block, n) for block in blocks)
+    if all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
+        col_ids = recommendations.col_ids[recommendations.mask]
+        return recommendations.row_ids, col_ids, [recommendations]
+    raise InvalidInputError(
+        f"recommendations is a {type(recommendations).__name__}: give what "
+        "FactorModel.recommend returns, or a fitted FactorModel"
+    )
 
 
-def _lines(ranking: Any) -> Columns:
+def _lines(ranking: Any, names: Mapping[Any, TrackName] | None) -> Columns:
     """Return parallel columns of a ranking, without its padding."""
     mask = ranking.mask
     places = np.broadcast_to(np.arange(1, mask.shape[1] + 1), mask.shape)
-    return {
+    lines = {
         "row": np.repeat(ranking.row_ids, np.count_nonzero(mask, axis=1)),
         "place": places[mask],
         "col": ranking.col_ids[mask],
         "score": ranking.scores[mask],
     }
+    if names is not None:
+        unnamed = TrackName(None)
+        found = [names.get(col, unnamed) for col in lines["col"].tolist()]
+        lines["name"] = np.array([name for name, _ in found], dtype=object)
+        lines["artist"] = np.array([artist for _, artist in found], dtype=object)
+    return lines
 
 
-def _parquet_file(target: Any, if_exists: IfExists) -> Path | None:
-    """Return the file that is meant; None for a database."""
+def _file_of(target: Any, if_exists: IfExists, endings: tuple[str, ...]) -> Path | None:
+    """Return the file to write, by the ending of its name; None for a database."""
     is_path = isinstance(target, os.PathLike)
-    if not is_path and not (isinstance(target, str) and target.lower().endswith(".parquet")):
-        return None
-    if not is_path and "://" in target:
+    is_file = is_path or (isinstance(target, str) and "://" not in target)
+    has_ending = is_file and os.fspath(target).lower().endswith(endings)
+    if not is_path and not has_ending:
         return None
     file = Path(target)
-    if file.suffix.lower() != ".parquet":
+    if not has_ending:
         raise InvalidInputError(
-            f"the target {str(file)!r} is neither a file *.parquet nor a database: for that give a "
-            "URL, such as sqlite:///my.db"
+            f"the target {str(file)!r} is neither a file *{', *'.join(endings)} nor a database: "
+            "for that give a URL, such as sqlite:///my.db"
         )
     if if_exists == "append":
         raise InvalidInputError(
-            'a Parquet file cannot be added to: use if_exists="replace", or another file'
+            f'{str(file)!r} is a file, which cannot be added to: use if_exists="replace", or '
+            "another file"
         )
     if if_exists == "error" and file.exists():
         raise InvalidInputError(f'{str(file)!r} exists: use if_exists="replace", or another file')
     return file
+
+
+def _write_csv(file: Path, blocks: Iterable[Columns]) -> None:
+    """Write blocks of the same columns with a header, compressed if the name ends in .gz."""
+    with replaced(file) as opened, ExitStack() as stack:
+        target: Any = opened
+        if file.suffix.lower() == ".gz":  # without a time, for the same bytes at any time
+            target = stack.enter_context(gzip.GzipFile("", "wb", 6, opened, mtime=0))
+        text = io.TextIOWrapper(target, encoding="utf-8", newline="")
+        lines = csv.writer(text, lineterminator="\n")
+        try:
+            for number, block in enumerate(blocks):
+                if not number:
+                    lines.writerow(block)
+                lines.writerows(zip(*(part.tolist() for part in block.values()), strict=True))
+            text.flush()
+        except UnicodeEncodeError as error:
+            raise _not_encodable(error) from error
+        finally:
+            text.detach()
 
 
 def _write_parquet(file: Path, blocks: Iterable[Columns]) -> None:
@@ -261,12 +308,16 @@ def _write_parquet(file: Path, blocks: Iterable[Columns]) -> None:
                 writer = writer or parquet.ParquetWriter(opened, table.schema)
                 writer.write_table(table)
         except UnicodeEncodeError as error:
-            raise InvalidInputError(
-                f"the text {error.object!r} cannot be encoded as UTF-8: replace its surrogates"
-            ) from error
+            raise _not_encodable(error) from error
         finally:
             if writer is not None:
                 writer.close()
+
+
+def _not_encodable(error: UnicodeEncodeError) -> InvalidInputError:
+    return InvalidInputError(
+        f"the text {error.object!r} cannot be encoded as UTF-8: replace its surrogates"
+    )
 
 
 def _arrow(column: NDArray[Any]) -> Any:

@@ -4,14 +4,14 @@ import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property
-from twofold._common.checks import check_whole
+from twofold._common.checks import check_choice, check_whole
 from twofold.data.files import read_file, write_file
 from twofold.data.make_frame import make_frame
 from twofold.data.pairings import (
@@ -28,6 +28,7 @@ from twofold.exceptions import (
     UnsupportedObjectiveError,
 )
 from twofold.model.description import describe, restore_objective, restore_solver
+from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
@@ -103,6 +104,11 @@ class _Fitted:
     def system(self) -> ColumnSystem:
         """The columns, prepared for folding rows in."""
         return ColumnSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def popularity(self) -> Popularity:
+        """The most popular columns, for rows that cannot be ranked."""
+        return Popularity().fit(self.pairings)
 
 
 class FactorModel:
@@ -295,7 +301,12 @@ class FactorModel:
         return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
 
     def recommend(
-        self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True
+        self,
+        rows: ArrayLike | Pairings,
+        n: int = 10,
+        *,
+        exclude_known: bool = True,
+        fallback: Literal["popular"] | None = None,
     ) -> Ranking:
         """Complete rows: the n columns with the highest predictions p . q.
 
@@ -307,19 +318,39 @@ class FactorModel:
             Columns for each row, >= 1: always exactly n, padded where there are no more.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
+        fallback : {"popular"}, optional
+            Recommendations for a row whose factors are all zero, such as one without a known
+            column. All of its predictions are zero, so it is padded by default. "popular"
+            recommends the columns with the most training pairs, with their counts as scores, as
+            `Popularity` does. ``Ranking.fallback`` marks these rows.
 
         Returns
         -------
         Ranking
-            With shape (n_rows, n) each. A row whose factors are all zero, as of one without a
-            known column, gets padding only: there is nothing to rank by.
+            With shape (n_rows, n) each.
 
         Raises
         ------
+        InvalidInputError
+            If `n` or `fallback` is not one of the values above.
         UnknownIdError
             If a row id is not among the trained ones.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> new = Pairings.from_arrays(["c"], [9])
+        >>> model.recommend(new, n=2).col_ids
+        array([[-1, -1]])
+        >>> ranking = model.recommend(new, n=2, fallback="popular")
+        >>> ranking.col_ids, ranking.fallback
+        (array([[2, 1]]), array([ True]))
         """
         check_whole(n, "n", 1)
+        if fallback is not None:
+            check_choice(fallback, "fallback", ("popular",))
         fitted = self._get_fitted()
         trained, solution = fitted.pairings, fitted.solution
         if isinstance(rows, Pairings):
@@ -329,8 +360,16 @@ class FactorModel:
             positions = trained.row_index(rows)
             ids, known = trained.row_ids[positions], trained.matrix[positions]
             factors = solution.row_factors[positions]
-        excluded = known if exclude_known else None
-        return Ranking.of_factors(ids, trained.col_ids, factors, solution.col_factors, n, excluded)
+        excluded, Q = (known if exclude_known else None), solution.col_factors
+        ranking = Ranking.of_factors(ids, trained.col_ids, factors, Q, n, excluded)
+        zero = np.flatnonzero(~factors.any(axis=1))
+        if fallback is None or not zero.size:
+            return ranking
+        found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
+        unranked = rows.take_rows(zero) if isinstance(rows, Pairings) else ids[zero]
+        popular = fitted.popularity.recommend(unranked, n, exclude_known=exclude_known)
+        found[zero], scores[zero], is_fallback[zero] = popular.positions, popular.scores, True
+        return Ranking.of(ids, trained.col_ids, found, scores, is_fallback)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.

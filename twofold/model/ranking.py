@@ -37,6 +37,9 @@ class Ranking:
     positions : ndarray of int64, shape (n_rows, n)
         Positions of the columns in the model, -1 where ``mask`` is False: what `twofold.metrics`
         takes.
+    fallback : ndarray of bool, shape (n_rows,)
+        True for a row with zero factors whose columns are those of ``fallback="popular"`` of
+        `FactorModel.recommend`. Its scores are numbers of training pairs.
     """
 
     row_ids: NDArray[Any]
@@ -44,6 +47,7 @@ class Ranking:
     scores: NDArray[Any]
     mask: NDArray[np.bool_]
     positions: NDArray[np.int64]
+    fallback: NDArray[np.bool_]
 
     def __iter__(self) -> Iterator[tuple[Any, list[tuple[Any, float]]]]:
         """Yield (row id, [(column id, score), ...]) without the padding."""
@@ -102,13 +106,16 @@ class Ranking:
         vocabulary: NDArray[Any],
         positions: NDArray[np.int64],
         scores: NDArray[Any],
+        fallback: NDArray[np.bool_] | None = None,
     ) -> "Ranking":
-        """Put ids to positions."""
+        """Put ids to positions; by default no row has a fallback."""
         mask = positions >= 0
         col_ids = np.full(positions.shape, None if vocabulary.dtype == object else -1)
         col_ids = col_ids.astype(vocabulary.dtype)
         col_ids[mask] = vocabulary[positions[mask]]
-        return cls(row_ids, col_ids, scores, mask, positions)
+        if fallback is None:
+            fallback = np.zeros(len(row_ids), dtype=bool)
+        return cls(row_ids, col_ids, scores, mask, positions, fallback)
 
 
 def best_columns(

@@ -1,0 +1,251 @@
+"""Recommendations, similar tracks and explanations, by name, and their files."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from twofold import FactorModel, Pairings
+from twofold.io import TrackName, import_mpd, write_names, write_sql
+from twofold.solvers import ALS
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, playlists):
+    """A database with the names of all tracks but 1, and a model of it."""
+    folder = tmp_path_factory.mktemp("files")
+    database, path = folder / "lists.db", folder / "m.twofold"
+    url = f"sqlite:///{database}"
+    pairings = playlists.pairings
+    write_sql(pairings, url)
+    names = {track: TrackName(f"song {track}", "Käptn Peng") for track in range(2, 151)}
+    write_names(names, url)
+    model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(pairings)
+    model.save(path)
+    return SimpleNamespace(database=database, path=path, url=url, model=model, names=names)
+
+
+def as_json(track, score, names):
+    name = names.get(track)
+    found = {"track": track, "name": name and name.name}
+    return found | ({"artist": name.artist} if name else {}) | {"score": pytest.approx(score)}
+
+
+def lists_of(ranking, names):
+    return [
+        {"playlist": row, "tracks": [as_json(*one, names) for one in found]}
+        for row, found in ranking
+    ]
+
+
+def test_json_has_every_playlist_with_names_and_scores(twofold, files):
+    result = twofold("fold-in", files.path, files.url, "--json", "--quiet", "--top", 150)
+    found = json.loads(result.out)["recommendations"]
+    assert len(found) == 300
+    expected = files.model.recommend(files.model.pairings, 150)
+    assert found == lists_of(expected, files.names)
+    assert any(track["name"] is None for one in found for track in one["tracks"])
+    words = ("recommend", files.path, files.database, "--top", 3, "--json")
+    found = json.loads(twofold(*words, "--row", 4, "--row", 2).out)["recommendations"]
+    assert found == lists_of(files.model.recommend([4, 2], 3), files.names)
+    everything = json.loads(twofold(*words).out)["recommendations"]
+    assert everything == lists_of(files.model.recommend(files.model.row_ids, 3), files.names)
+    found = json.loads(twofold("similar", *words[1:], "--track", 1, "--track", 7).out)["tracks"]
+    ranking = files.model.similar_cols([1, 7], 3)
+    assert [one["similar"] for one in found] == [
+        one["tracks"] for one in lists_of(ranking, files.names)
+    ]
+    assert [(one["track"], one["name"]) for one in found] == [(1, None), (7, "song 7")]
+
+
+def test_text_has_names_and_ids_without_a_name(twofold, files):
+    out = twofold("fold-in", files.path, files.url, "--top", 150, "--show", 2, "--quiet").out
+    lines = [line for line in out.splitlines() if line.startswith("playlist ")]
+    assert [line.partition(":")[0] for line in lines] == ["playlist 1", "playlist 2"]
+    tracks = lines[0].partition(": ")[2].split(", ")
+    expected = files.model.recommend(files.model.pairings.take_rows([0]), 150)
+    found = [col for _, list_ in expected for col, _ in list_]
+    assert tracks == [str(files.names.get(track, track)) for track in found]
+    assert "1" in tracks
+    lines = twofold("recommend", files.path, files.url, "--row", 4, "--top", 2).out.splitlines()
+    ((_, found),) = files.model.recommend([4], 2)
+    assert lines[0] == "playlist 4"
+    for line, (track, score) in zip(lines[1:], found, strict=True):
+        assert line.endswith(f"{score:.4g}  song {track} (Käptn Peng)  [{track}]")
+    lines = twofold("similar", files.path, files.url, "--track", 1, "--top", 2).out.splitlines()
+    assert lines[0] == "similar to 1"
+    assert len(lines) == 3
+
+
+def test_a_list_of_tracks_is_a_new_playlist(twofold, files):
+    words = ("recommend", files.path, files.url, "--top", 4, "--track", 3, "--track", 9)
+    new = Pairings.from_arrays([0, 0], [3, 9])
+    ((_, expected),) = files.model.recommend(new, 4)
+    found = json.loads(twofold(*words, "--track", 999, "--json").out)
+    (one,) = found["recommendations"]
+    assert (found["unknown_tracks"], one["playlist"]) == (1, "new")
+    assert one["tracks"] == [as_json(*each, files.names) for each in expected]
+    assert "unknown tracks dropped: 1" in twofold(*words, "--track", 999).out
+
+
+def test_unknown_tracks_only(twofold, files):
+    Pairings.from_arrays([5, 5, 6], [3, 9, 999]).save("new.npz")
+    counts = np.bincount(files.model.pairings.matrix.indices)
+    best = files.model.col_ids[np.argsort(-counts, kind="stable")[:2]].tolist()
+    for words in (("recommend", files.path, "--track", 999), ("fold-in", files.path, "new.npz")):
+        plain = json.loads(twofold(*words, "--json", "--top", 2).out)["recommendations"][-1]
+        assert plain["tracks"] == []
+        assert "none" in twofold(*words, "--top", 2).out
+        words = (*words, "--top", 2, "--fallback", "popular")
+        filled = json.loads(twofold(*words, "--json").out)["recommendations"]
+        assert [one.get("fallback", False) for one in filled] == [False] * (len(filled) - 1) + [
+            True
+        ]
+        assert [one["track"] for one in filled[-1]["tracks"]] == best
+    assert (
+        "playlist new (the most popular tracks)"
+        in twofold("recommend", files.path, "--track", 999, "--fallback", "popular").out
+    )
+
+
+@pytest.mark.parametrize("name", ["all.csv", "all.csv.gz"])
+def test_files_of_recommendations(twofold, files, name):
+    def read():
+        opener = gzip.open if name.endswith(".gz") else open
+        with opener(name, "rt", encoding="utf-8", newline="") as file:
+            return [*csv.reader(file)]
+
+    def expected(rows):
+        yield ["pid", "place", "tid", "score", "name", "artist"]
+        for row, found in files.model.recommend(rows, 3):
+            for place, (track, score) in enumerate(found, 1):
+                own = files.names.get(track, ("", ""))
+                yield [str(row), str(place), str(track), str(score), *own]
+
+    result = twofold("recommend", files.path, files.url, "--top", 3, "--output", name)
+    assert result.out == f"The recommendations of 300 playlists are in {name}.\n"
+    assert read() == [*expected(files.model.row_ids)]
+    new = files.model.pairings
+    words = ("--top", 3, "-o", name, "--show", 1, "--quiet")
+    out = twofold("fold-in", files.path, files.url, *words).out
+    assert f"The recommendations are in {name}." in out
+    assert out.count("\nplaylist ") == 1
+    assert read() == [*expected(new)]
+    twofold("recommend", files.path, "--row", 7, "--top", 3, "-o", name)
+    assert [line[:4] for line in expected([7])] == read()
+
+
+def test_the_tables_of_names(twofold, files, playlists):
+    words = ("recommend", files.path, "--row", 4, "--top", 1, "--json")
+
+    def track(*more):
+        result = twofold(*words, *more)
+        assert result.code == 0, result
+        return json.loads(result.out)["recommendations"][0]["tracks"][0]
+
+    plain, named = track(), track(files.database)
+    assert plain["name"] is None
+    assert named["name"] == f"song {named['track']}"
+    assert track("--names-from", files.database) == named
+    assert track("--names", "tracks:tid:name:artist", files.url) == named
+    swapped = track("--names", "tracks:tid:artist:name", "--names-from", files.url)
+    assert (swapped["name"], swapped["artist"]) == (named["artist"], named["name"])
+    write_sql(playlists.pairings.take_rows([0, 1]), "sqlite:///bare.db")
+    folded = ("fold-in", files.path, "bare.db", "--json", "--top", 1)
+    (first, *_) = json.loads(twofold(*folded).out)["recommendations"]
+    assert first["tracks"][0]["name"] is None
+    (first, *_) = json.loads(twofold(*folded, "--names-from", files.url).out)["recommendations"]
+    assert first["tracks"][0]["name"] == f"song {first['tracks'][0]['track']}"
+
+
+def test_names_belong_to_the_column_that_is_read(twofold, files, playlists):
+    """The table tracks has ids of its column tid, which are not those of a column song."""
+    write_sql(playlists.pairings, "sqlite:///songs.db", col="song")
+    write_names(dict.fromkeys(range(151), "other"), "sqlite:///songs.db")
+    words = ("fold-in", files.path, "songs.db", "--col", "song", "--top", 1, "--show", 1)
+    assert "other" not in twofold(*words).out
+    assert "other" in twofold(*words, "--names", "tracks:tid:name").out
+
+
+def test_only_names_of_what_is_printed_are_read(twofold, files, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "twofold.cli.names.read_names", lambda source, ids, *_, **__: asked.append(len(ids)) or {}
+    )
+    twofold("fold-in", files.path, files.url, "--top", 4, "--show", 3)
+    twofold("recommend", files.path, files.url, "--top", 5, "--row", 3)
+    twofold("similar", files.path, files.url, "--top", 2, "--track", 3)
+    twofold("explain", files.path, files.url, "--top", 1, "--track", 3, "--row", 5)
+    twofold("fold-in", files.path, files.url, "--top", 0)
+    assert asked == [12, 5, 3, 2, 0]
+
+
+def test_explain(twofold, files):
+    words = ("explain", files.path, files.url, "--row", 5, "--track", 12, "--top", 2)
+    values = json.loads(twofold(*words, "--json").out)
+    terms = files.model.explain(5, 12, n=1000)
+    assert values["terms"] == [as_json(*term, files.names) for term in terms[:2]]
+    assert values["prediction"] == pytest.approx(sum(score for _, score in terms))
+    assert (values["playlist"], values["track"], values["name"]) == (5, 12, "song 12")
+    out = twofold(*words).out
+    assert f"a sum over {len(terms)} tracks" in out
+    assert f"song {terms[1][0]} (Käptn Peng)  [{terms[1][0]}]" in out
+
+
+def test_an_imported_slice_has_names_of_its_own(twofold, tmp_path):
+    tracks = [{"track_uri": f"spotify:track:{i}", "track_name": f"T{i}", "artist_name": "A",
+               "album_name": "B", "duration_ms": 1000} for i in range(4)]  # fmt: skip
+    lists = [{"pid": p, "name": f"P{p}", "tracks": tracks[p : p + 3]} for p in range(2)]
+    (tmp_path / "mpd.slice.0-1.json").write_text(json.dumps({"playlists": lists}))
+    import_mpd("mpd.slice.0-1.json", "sqlite:///mpd.db")
+    twofold("fit", "mpd.db", "--n-factors", 2, "--quiet")
+    assert "playlist 0: T3 (A)" in twofold("fold-in", "model.twofold", "mpd.db", "--quiet").out
+
+
+def test_text_ids(twofold, tmp_path):
+    pairings = Pairings.from_arrays(["a", "a", "7", "7"], ["x", "y", "y", "z"])
+    FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings).save("m")
+    (one,) = json.loads(twofold("recommend", "m", "--row", 7, "--json").out)["recommendations"]
+    assert (one["playlist"], [track["track"] for track in one["tracks"]]) == ("7", ["x"])
+    twofold("similar", "m", "--track", "w").failed("'w' is unknown")
+
+
+def test_names_that_the_terminal_cannot_encode(twofold, files, monkeypatch):
+    file = open("out.txt", "w", encoding="ascii")  # noqa: SIM115
+    monkeypatch.setattr("sys.stdout", file)
+    result = twofold("similar", files.path, files.database, "--track", 7, "--top", 1)
+    file.close()
+    assert result.code == 0, result
+    assert Path("out.txt").read_text().startswith("similar to song 7 (K?ptn Peng)\n")
+
+
+def test_errors(twofold, files, tmp_path):
+    recommend = ("recommend", files.path)
+    twofold(*recommend).failed("--row ID, --track ID, or --output FILE")
+    twofold(*recommend, "--row", 1, "--track", 1).failed("--row and --track")
+    twofold(*recommend, "--row", "one").failed("--row one", "whole numbers")
+    twofold(*recommend, "--row", 9999).failed("9999 is unknown")
+    twofold(*recommend, "--row", 1, "--top", 0).failed("--top is 0")
+    twofold(*recommend, "--row", 1, "-o", "a.txt").failed(".csv, .csv.gz or .parquet")
+    twofold(*recommend, "--row", 1, "-o", "none/a.csv").failed("none")
+    twofold(*recommend, "--row", 1, "--fallback", "mean").failed("popular or none")
+    twofold(*recommend, files.url, "--row", 1, "--names", "tracks:tid").failed("TABLE:ID:NAME")
+    twofold(*recommend, files.url, "--row", 1, "--names", "tracks::name").failed("TABLE:ID:NAME")
+    twofold(*recommend, files.url, "--row", 1, "--names", "songs:tid:name").failed("'songs'")
+    twofold(*recommend, "--row", 1, "--names", "tracks:tid:name").failed("SOURCE is missing")
+    twofold(*recommend, "none.db", "--row", 1).failed("none.db")
+    assert not (tmp_path / "none.db").exists()
+    (tmp_path / "a.csv").write_text("pid,tid\n1,2\n")
+    twofold(*recommend, "a.csv", "--row", 1).failed("a.csv is not a database")
+    twofold("fold-in", files.path, "a.csv", "--names", "a:b:c").failed("a.csv is not a database")
+    twofold("fold-in", files.path, "a.csv", "-o", "b.csv", "--top", 0).failed("--top 0")
+    sa.create_engine("sqlite:///bare.db").connect().exec_driver_sql("CREATE TABLE a (b)").close()
+    twofold(*recommend, "bare.db", "--row", 1).failed("no table tracks with columns tid and name")
+    twofold("similar", files.path).failed("--track")
+    twofold("explain", files.path, "--row", 1).failed("--track")
+    twofold("explain", files.path, "--row", 1, "--track", 9999).failed("9999 is unknown")
