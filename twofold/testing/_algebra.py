@@ -158,18 +158,6 @@ def _check_empty_rows_are_zero(s: Subject) -> None:
                 )
 
 
-def _check_constant_columns(s: Subject) -> None:
-    """With biases, the columns of ones in both factors do not change."""
-    for objective in s.objectives:
-        if objective.biases:
-            solution = s.solve(objective, random_matrix(objective), random_init(objective))
-            ones = solution.row_factors[:, RANK + 1], solution.col_factors[:, RANK]
-            s.require(
-                all((column == 1.0).all() for column in ones),
-                f"`step` changes the columns of ones ({objective}): their gradient is 0",
-            )
-
-
 def _check_symmetries(s: Subject) -> None:
     """Require the symmetries of the objective.
 
@@ -281,7 +269,6 @@ ALGEBRA_CHECKS: tuple[Callable[[Subject], None], ...] = (
     _check_layouts,
     _check_zero_weights,
     _check_empty_rows_are_zero,
-    _check_constant_columns,
     _check_symmetries,
     _check_separate_weights,
 )

@@ -135,6 +135,18 @@ def _check_history(s: Subject) -> None:
         )
 
 
+def _check_constant_columns(s: Subject) -> None:
+    """With biases, the columns of ones in both factors do not change."""
+    for objective in s.objectives:
+        if objective.biases:
+            solution = s.solve(objective, random_matrix(objective), random_init(objective))
+            ones = solution.row_factors[:, RANK + 1], solution.col_factors[:, RANK]
+            s.require(
+                all((column == 1.0).all() for column in ones),
+                f"`step` changes the columns of ones ({objective}): their gradient is 0",
+            )
+
+
 def _check_unsupported_objectives(s: Subject) -> None:
     """Objectives that are not in `supports` raise UnsupportedObjectiveError."""
     for objective in OBJECTIVES:
@@ -356,6 +368,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     _check_seed,
     _check_threads,
     _check_arguments_are_unchanged,
+    _check_constant_columns,
     _check_continuation,
     _check_callback,
     _check_invalid_input,
