@@ -60,7 +60,7 @@ class Objective(Terms):
     biases : bool, default False
         Add a bias for each row and column to the predictions; see Notes.
     mean : float or None, default None
-        mu with ``biases``. None computes it from the training data.
+        mu, to which the biases of columns are drawn. None computes it from the training data.
 
     Raises
     ------
