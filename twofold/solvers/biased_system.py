@@ -179,8 +179,8 @@ class BiasedSystem:
         # With x0 = c + y, D y = -a0 F'(o + F c), where o + F c is a product of Q^ and the center.
         free = self.columns.free
         linear = np.zeros(self.system.spectrum.size)
-        linear[: free.size] = -(self.gram @ self.columns.center(self.center))[free]
-        rotated = linear @ self.system.vectors
+        linear[: free.size] = -(self.gram * self.columns.center(self.center)).sum(axis=1)[free]
+        rotated = (linear[:, np.newaxis] * self.system.vectors).sum(axis=0)  # without BLAS
         for low in range(0, side.n, _BLOCK):
             scales, scale_of_row = np.unique(side.scale[low : low + _BLOCK], return_inverse=True)
             moves = self._moves(rotated, scales, threads)[:, : free.size].astype(dtype)
