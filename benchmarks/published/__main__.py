@@ -1,6 +1,9 @@
 """Compute a published table again.
 
     python -m benchmarks.published yelp2018 FOLDER [--packages twofold,irspack,implicit]
+    python -m benchmarks.published ml-100k FOLDER
+
+The second is a table of predicted ratings; see `benchmarks.published.ratings`.
 
 FOLDER holds the files of the data set; without them the error names what is needed. Only training
 pairs choose the hyper-parameters: a fifth of each row is hidden, and `--trials` settings are drawn
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
+from benchmarks.published import ratings
 from benchmarks.published.data import DATA_SETS, DataSet, Parts
 from benchmarks.published.packages import PACKAGES, Package, Setting
 from twofold import Evaluation, Objective, Pairings, evaluate, fold_in, split_pairs
@@ -118,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.published", description=__doc__.partition("\n\n")[0]
     )
-    parser.add_argument("name", choices=DATA_SETS)
+    parser.add_argument("name", choices=[*DATA_SETS, ratings.NAME])
     parser.add_argument("folder", type=Path, help="with the files of the data set")
     parser.add_argument("--packages", default="twofold", help="separated by commas")
     parser.add_argument("--trials", type=int, default=20)
@@ -128,6 +132,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    if chosen.name == ratings.NAME:
+        try:
+            read = ratings.read_ratings(chosen.folder)
+        except TwofoldError as error:
+            parser.error(str(error))
+        print(machine())
+        ratings.cross_validate(
+            read, n_trials=chosen.trials, n_epochs=chosen.epochs, seed=chosen.seed
+        )
+        return
     data = DATA_SETS[chosen.name]
     names = chosen.packages.split(",")
     for name in names:

@@ -62,12 +62,17 @@ def test_presets_and_options_of_the_objective(twofold, url):
     plain = terms("--weight", 0.3)
     assert (plain["unobserved_weight"], plain["regularizer"]["weight"]) == (0.0, 0.3)
     assert terms("--preset", "msd")["unobserved_weight"] == 0.02
+    biased = terms("--biases", "--unobserved-weight", 0.1)
+    assert biased["biases"]
+    assert 0.0 < biased["mean"] < 1.0
     for words, wrong in (
         (("--preset", "msd", "--weight", 1), "--weight"),
         (("--preset", "balanced", "--unobserved-weight", 1), "--unobserved-weight"),
         (("--preset", "notebook", "--ratio", 3), "--ratio"),
         (("--ratio", 3, "--loss", "huber"), "--loss"),
         (("--ratio", 0), "--ratio is 0"),
+        (("--biases", "--nonnegative"), "--nonnegative does not go with --biases"),
+        (("--mean", 3), "--mean is 3.0: it needs --biases"),
         (("--preset", "x"), "--preset x: it must be balanced"),
         (("--solver", "sgd"), "--preset notebook"),
     ):

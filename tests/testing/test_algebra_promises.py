@@ -40,11 +40,15 @@ class CountsWeightsOfZero(ValidSolver):
 class ChangesEmptyRows(ValidSolver):
     def step(self, problem, state):
         moved = super().step(problem, state)
-        return moved.moved(moved.row_factors + self.dtype_of(moved)(1e-6), moved.col_factors)
+        P = moved.row_factors.copy()
+        P[:, 0] += 1e-6
+        return moved.moved(P, moved.col_factors)
 
-    @staticmethod
-    def dtype_of(state):
-        return state.row_factors.dtype.type
+
+class ChangesTheColumnsOfOnes(ValidSolver):
+    def step(self, problem, state):
+        moved = super().step(problem, state)
+        return moved.moved(0.999 * moved.row_factors, moved.col_factors)
 
 
 class IgnoresWeights(ValidSolver):
@@ -62,6 +66,7 @@ def test_valid_solver_passes():
         (DependsOnTheFormat, "COO arrays of sorted entries result in other factors"),
         (CountsWeightsOfZero, "with stored weights of 0 the objective is"),
         (ChangesEmptyRows, "the factors of rows without entries are not zero"),
+        (ChangesTheColumnsOfOnes, "`step` changes the columns of ones"),
         (IgnoresWeights, "with weights the initial objective is"),
     ],
 )

@@ -104,7 +104,7 @@ class ValidSolver(SignDescent):
 class WritesIntoInit(SignDescent):
     def solve(self, objective, matrix, init=None, callback=None, *, checkpoint=None):
         if isinstance(init, tuple) and init[0].flags.writeable and np.isfinite(init[0]).all():
-            init[0][0] = 0.0
+            init[0][0, 0] = 0.0
         return super().solve(objective, matrix, init, callback, checkpoint=checkpoint)
 
 

@@ -87,6 +87,18 @@ class PenaltyCall(NamedTuple):
     smooth: bool
     nonnegative: bool
     """Whether factors are constrained to be >= 0."""
+    bias: int = -1
+    """Column of the bias, whose penalty is phi(b - center); -1 without biases."""
+    fixed: int = -1
+    """Column that is constant and not penalised; -1 without biases."""
+    center: float = 0.0
+
+
+class Penalties(NamedTuple):
+    """The penalties of both sides, which differ in the columns of the biases only."""
+
+    rows: PenaltyCall
+    cols: PenaltyCall
 
 
 class Step(NamedTuple):

@@ -106,10 +106,41 @@ def _penalty(penalty, u, P):
     if penalty.code == SQUARE:
         for f in range(P.shape[1]):
             total += np.float64(P[u, f]) * np.float64(P[u, f])
-        return total
-    for f in range(P.shape[1]):
-        total += penalty_value(penalty, np.float64(P[u, f]))
-    return total
+    else:
+        for f in range(P.shape[1]):
+            total += penalty_value(penalty, np.float64(P[u, f]))
+    return total + _bias_penalty(penalty, u, P)
+
+
+@device
+def _bias_penalty(penalty, u, P):
+    """Return phi(b - center) minus phi of the bias b and of the constant column; 0 without them."""
+    if penalty.fixed < 0:
+        return 0.0
+    bias, fixed = np.float64(P[u, penalty.bias]), np.float64(P[u, penalty.fixed])
+    uncentered = penalty_value(penalty, bias) + penalty_value(penalty, fixed)
+    return penalty_value(penalty, bias - penalty.center) - uncentered
+
+
+@kernel
+def predict_rows(counter, n_tasks, bounds, entries, P, Q, out):
+    """Set out[e] = p_u . q_i for every entry e, in float64."""
+    width = P.shape[1]
+    p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
+    task = next_task(counter)
+    while task < n_tasks:
+        end = entries.indptr[bounds[task + 1]]
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(width):
+                p[f] = P[u, f]
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(low, high, TILE):
+                m = min(high - e, TILE)
+                _load_indices(e, m, end, entries, Q, ids)
+                dot_rows(Q, ids, 0, p, x)
+                for r in range(m):
+                    out[e + r] = x[r]
+        task = next_task(counter)
 
 
 @kernel
@@ -194,7 +225,8 @@ def _finish_row(u, scale, step, P, total, out):
             slope = np.float64(total[f]) + ridge * value
             square += value * value
             out[u, f] = value - rate * slope if rate > 0.0 else slope
-        return square
+        _finish_bias(u, scale, step, P, total, out)
+        return square + _bias_penalty(penalty, u, P)
     for f in range(P.shape[1]):
         value, slope = np.float64(P[u, f]), np.float64(total[f])
         if penalty.smooth:
@@ -202,7 +234,29 @@ def _finish_row(u, scale, step, P, total, out):
         if rate > 0.0:
             slope = penalty_proximal(penalty, value - rate * slope, rate * scale)
         out[u, f] = slope
+    _finish_bias(u, scale, step, P, total, out)
     return _penalty(penalty, u, P)
+
+
+@device
+def _finish_bias(u, scale, step, P, total, out):
+    """Correct out[u] of `_finish_row` in the columns of the bias and of the constant."""
+    penalty, rate = step.penalty, step.rate
+    if penalty.fixed < 0:
+        return
+    value, slope = np.float64(P[u, penalty.bias]), np.float64(total[penalty.bias])
+    if penalty.smooth:
+        slope += scale * penalty_derivative(penalty, value - penalty.center)
+    if rate > 0.0:
+        slope = _bias_step(penalty, value - rate * slope, rate * scale)
+    out[u, penalty.bias] = slope
+    out[u, penalty.fixed] = P[u, penalty.fixed] if rate > 0.0 else 0.0
+
+
+@inlined
+def _bias_step(penalty, moved, step):
+    """Return the proximal step of a bias, whose penalty has another center than 0."""
+    return penalty.center + penalty_proximal(penalty, moved - penalty.center, step)
 
 
 @kernel
@@ -214,4 +268,9 @@ def proximal_rows(counter, n_tasks, bounds, scale, penalty, rate, P, gradient, o
             for f in range(P.shape[1]):
                 moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f])
                 out[u, f] = penalty_proximal(penalty, moved, rate * scale[u])
+            if penalty.fixed >= 0:
+                f = penalty.bias
+                moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f])
+                out[u, f] = _bias_step(penalty, moved, rate * scale[u])
+                out[u, penalty.fixed] = P[u, penalty.fixed]
         task = next_task(counter)

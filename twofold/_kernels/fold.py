@@ -35,7 +35,7 @@ class Scratch(NamedTuple):
 def fold_rows(
     counter, n_tasks, bounds, entries, loss, penalty, G, Q, max_steps, accuracy, out, steps
 ):
-    """Minimise each row's part of the objective over p, in float64, starting from 0.
+    """Minimise each row's part of the objective over p, in float64, starting from its center.
 
     FISTA (Beck & Teboulle 2009) with backtracking and with the gradient scheme for restarting the
     momentum (O'Donoghue & Candes 2015). ``steps`` is set to the number of steps of each row. The
@@ -47,7 +47,7 @@ def fold_rows(
     while task < n_tasks:
         for u in range(bounds[task], bounds[task + 1]):
             steps[u] = 0
-            if entries.indptr[u] < entries.indptr[u + 1]:
+            if entries.indptr[u] < entries.indptr[u + 1] or penalty.fixed >= 0:
                 steps[u] = _minimise(u, entries, loss, penalty, G, Q, max_steps, accuracy, s)
                 for f in range(k):
                     out[u, f] = s.p[f]
@@ -58,6 +58,9 @@ def fold_rows(
 def _minimise(u, entries, loss, penalty, G, Q, max_steps, accuracy, s):
     for f in range(s.p.size):
         s.p[f] = s.y[f] = 0.0
+    if penalty.fixed >= 0:
+        s.p[penalty.bias] = s.y[penalty.bias] = penalty.center
+        s.p[penalty.fixed] = s.y[penalty.fixed] = 1.0
     momentum = 1.0
     curvature = 1e-3  # Initial guess, which backtracking corrects.
     n_small_steps = 0
@@ -90,7 +93,11 @@ def _step(u, entries, loss, penalty, G, Q, curvature, s):
         slope = square = 0.0
         for f in range(s.y.size):
             scale = entries.scale[u] / curvature
-            s.new[f] = penalty_proximal(penalty, s.y[f] - s.g[f] / curvature, scale)
+            center = penalty.center if f == penalty.bias else 0.0
+            moved = s.y[f] - s.g[f] / curvature
+            s.new[f] = center + penalty_proximal(penalty, moved - center, scale)
+            if f == penalty.fixed:
+                s.new[f] = 1.0
             slope += s.g[f] * (s.new[f] - s.y[f])
             square += (s.new[f] - s.y[f]) ** 2
         rise = 0.5 * curvature * square
@@ -117,9 +124,10 @@ def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
             row += G[f, h] * p[h]
         total += row * p[f]
         g[f] = 2.0 * row
-        if penalty.smooth:
-            total += entries.scale[u] * penalty_value(penalty, p[f])
-            g[f] += entries.scale[u] * penalty_derivative(penalty, p[f])
+        if penalty.smooth and f != penalty.fixed:
+            x = p[f] - (penalty.center if f == penalty.bias else 0.0)
+            total += entries.scale[u] * penalty_value(penalty, x)
+            g[f] += entries.scale[u] * penalty_derivative(penalty, x)
     for e in range(entries.indptr[u], entries.indptr[u + 1]):
         i = entries.indices[e]
         x = 0.0
@@ -130,4 +138,6 @@ def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
         slope = w * loss_derivative(loss, r, x) - 2.0 * excluded * x
         for f in range(p.size):
             g[f] += slope * np.float64(Q[i, f])
+    if penalty.fixed >= 0:
+        g[penalty.fixed] = 0.0
     return total

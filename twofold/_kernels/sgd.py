@@ -18,6 +18,7 @@ from twofold._kernels.vectors.pairs import (
     RATE,
     RIDGE,
     SLOPE,
+    SQUARE,
     STEP,
     SUM,
     pair_adagrad,
@@ -146,7 +147,7 @@ def unpack(counter, n_tasks, packed, order, factors):
 
 @kernel
 def sgd_epoch(
-    counter, n_tasks, blocks, order, loss, penalty, rate, sums, n_factors, n_finished, P, Q
+    counter, n_tasks, blocks, order, loss, penalties, rate, sums, n_factors, n_finished, P, Q
 ):  # fmt: skip
     """Update every pair once; a task is a block, in the order of the rounds.
 
@@ -170,14 +171,14 @@ def sgd_epoch(
         c = (r + order.rounds[t]) % n_blocks
         while atomic_add(n_finished, r, 0) < t or atomic_add(n_finished, n_blocks + c, 0) < t:
             pass
-        _update_block(r * n_blocks + c, blocks, order, loss, penalty, rate, sums, s, P, Q)
+        _update_block(r * n_blocks + c, blocks, order, loss, penalties, rate, sums, s, P, Q)
         atomic_add(n_finished, r, 1)
         atomic_add(n_finished, n_blocks + c, 1)
         task = next_task(counter)
 
 
 @device
-def _update_block(block, blocks, order, loss, penalty, rate, sums, s, P, Q):
+def _update_block(block, blocks, order, loss, penalties, rate, sums, s, P, Q):
     """Update the pairs of a block, `_N_LANES` runs at a time.
 
     The rows of P and Q for later pairs are prefetched. Pairs without a common row or column are
@@ -195,7 +196,7 @@ def _update_block(block, blocks, order, loss, penalty, rate, sums, s, P, Q):
             count = _N_LANES if independent else 1
             for first in range(0, _N_LANES, count):
                 if s.current[first] + j < high:
-                    _update_lanes(first, count, blocks, loss, penalty, rate, sums, s, P, Q)
+                    _update_lanes(first, count, blocks, loss, penalties, rate, sums, s, P, Q)
 
 
 @inlined
@@ -250,12 +251,14 @@ def _set_lanes(j, low, high, blocks, s):
 
 
 @inlined
-def _update_lanes(first, count, blocks, loss, penalty, rate, sums, s, P, Q):
+def _update_lanes(first, count, blocks, loss, penalties, rate, sums, s, P, Q):
     """Update the pairs of the lanes first:first+count, all from the old factors."""
     stats = s.stats
     pair_dots(P, s.u, Q, s.i, stats)
-    _set_slopes(blocks, loss, penalty, s)
+    _set_slopes(blocks, loss, penalties, s)
     if sums.adagrad:
+        if penalties.rows.fixed >= 0:
+            _subtract_biases(penalties, s, P, Q)
         for lane in range(_N_LANES):
             stats[SUM, lane] = sums.rows[s.u[lane]]
             stats[SUM + 1, lane] = sums.cols[s.i[lane]]
@@ -270,11 +273,11 @@ def _update_lanes(first, count, blocks, loss, penalty, rate, sums, s, P, Q):
             stats[DECAY + 1, lane] = one - rate * stats[RIDGE + 1, lane]
             stats[STEP, lane] = stats[STEP + 1, lane] = -rate * stats[SLOPE, lane]
     for lane in range(first, first + count):
-        _update_pair(lane, blocks, penalty, s, P, Q)
+        _update_pair(lane, blocks, penalties, s, P, Q)
 
 
 @inlined
-def _set_slopes(blocks, loss, penalty, s):
+def _set_slopes(blocks, loss, penalties, s):
     stats = s.stats
     real = stats.dtype.type
     for lane in range(_N_LANES):
@@ -285,15 +288,15 @@ def _set_slopes(blocks, loss, penalty, s):
         else:
             g = real(loss_derivative(loss, np.float64(r), np.float64(x)))
         stats[SLOPE, lane] = g * blocks.weights[e] if blocks.weights.size else g
-        if penalty.code == 0:
+        if penalties.rows.code == 0:
             stats[RIDGE, lane] = real(2.0) * blocks.row_decay[s.u[lane]]
             stats[RIDGE + 1, lane] = real(2.0) * blocks.col_decay[s.i[lane]]
 
 
 @inlined
-def _update_pair(lane, blocks, penalty, s, P, Q):
+def _update_pair(lane, blocks, penalties, s, P, Q):
     p, q, stats = s.u[lane], s.i[lane], s.stats
-    quadratic = penalty.code == 0
+    quadratic = penalties.rows.code == 0
     if not quadratic:
         for f in range(s.old_p.size):
             s.old_p[f], s.old_q[f] = P[p, f], Q[q, f]
@@ -302,8 +305,12 @@ def _update_pair(lane, blocks, penalty, s, P, Q):
         Q, q, stats[DECAY + 1, lane], stats[STEP + 1, lane],
     )  # fmt: skip
     if not quadratic:
-        _apply_penalty(P, p, s.old_p, stats[RATE, lane] * blocks.row_decay[p], penalty)
-        _apply_penalty(Q, q, s.old_q, stats[RATE + 1, lane] * blocks.col_decay[q], penalty)
+        rates = stats[RATE, lane] * blocks.row_decay[p], stats[RATE + 1, lane] * blocks.col_decay[q]
+        _apply_penalty(P, p, s.old_p, rates[0], penalties.rows)
+        _apply_penalty(Q, q, s.old_q, rates[1], penalties.cols)
+    if penalties.rows.fixed >= 0:
+        _correct_bias(P, p, stats[DECAY, lane], quadratic, penalties.rows)
+        _correct_bias(Q, q, stats[DECAY + 1, lane], quadratic, penalties.cols)
 
 
 @device
@@ -311,8 +318,31 @@ def _apply_penalty(P, u, old, step, penalty):
     """Apply the penalty's part of a gradient step from ``old``, or its proximal step."""
     step = np.float64(step)
     for f in range(old.size):
+        center = penalty.center if f == penalty.bias else 0.0
         moved = np.float64(P[u, f])
         if penalty.smooth:
-            P[u, f] = moved - step * penalty_derivative(penalty, np.float64(old[f]))
+            P[u, f] = moved - step * penalty_derivative(penalty, np.float64(old[f]) - center)
         else:
-            P[u, f] = penalty_proximal(penalty, moved, step)
+            P[u, f] = center + penalty_proximal(penalty, moved - center, step)
+
+
+@device
+def _correct_bias(P, u, decay, quadratic, penalty):
+    """Restore the constant, and let a quadratic penalty pull the bias to its center, not to 0."""
+    P[u, penalty.fixed] = 1.0
+    if quadratic:
+        P[u, penalty.bias] += (1.0 - decay) * penalty.center
+
+
+@device
+def _subtract_biases(penalties, s, P, Q):
+    """Subtract from the statistics what the biases contribute, for AdaGrad.
+
+    A bias has no part in the gradient of the other side, whose constant it is multiplied by.
+    """
+    for lane in range(_N_LANES):
+        b = P[s.u[lane], penalties.rows.bias]
+        c = Q[s.i[lane], penalties.cols.bias]
+        s.stats[DOT, lane] -= b + c
+        s.stats[SQUARE, lane] -= b * b
+        s.stats[SQUARE + 1, lane] -= c * c

@@ -18,9 +18,11 @@ from twofold.data.pairings import (
     AlignedEntries,
     Pairings,
     aligned_entries,
+    check_pairings,
     from_parts,
     parts_of,
 )
+from twofold.data.vocabulary import Vocabulary
 from twofold.exceptions import (
     DivergenceWarning,
     FileFormatError,
@@ -32,11 +34,13 @@ from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
-from twofold.solvers.folding import fold_rows_in
+from twofold.solvers.biased_system import BiasedSystem, prepare_system
+from twofold.solvers.folding import fold_in, fold_rows_in
 
 __all__ = ["FactorModel", "FoldedRows"]
 
 _VERSION = 1
+_BLOCK = 1 << 14  # pairs that are predicted together
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,17 @@ class _Fitted:
     pairings: Pairings
 
     @cached_property
-    def system(self) -> ColumnSystem:
+    def system(self) -> ColumnSystem | BiasedSystem:
         """The columns, prepared for folding rows in."""
-        return ColumnSystem.prepare(self.objective, self.solution.col_factors)
+        return prepare_system(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The factors of a row and of a column without pairs, shape (n_factors,) each."""
+        P, Q = self.solution.row_factors, self.solution.col_factors
+        row = fold_in(self.objective, sparse.csr_array((1, len(Q))), Q)
+        col = fold_in(self.objective, sparse.csr_array((1, len(P))), P, axis="col")
+        return row[0], col[0]
 
     @cached_property
     def popularity(self) -> Popularity:
@@ -264,6 +276,61 @@ class FactorModel:
         """
         return self._folded(self._get_fitted(), pairings)[0]
 
+    def predict(self, pairings: Pairings, seen: Pairings | None = None) -> NDArray[np.float64]:
+        """Predict the values of pairs: p . q, to which biases are added if the objective has them.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            The pairs; their values are not used.
+        seen : Pairings, optional
+            Pairs of the same rows, from which these are folded in. By default they are rows that
+            the model was trained on. Rows and columns that are unknown have the factors of those
+            without pairs: zero, and biases of 0 and mu if ``unobserved_weight`` is 0.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_pairs,)
+            In the order of the entries of ``pairings.matrix``.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model is not fitted, or the kind of ids (integers, text) differs from its own.
+
+        Examples
+        --------
+        >>> from twofold import Objective, Pairings
+        >>> ratings = Pairings.from_arrays([0, 0, 1, 1], [0, 1, 0, 1], [5.0, 4.0, 4.0, 3.0])
+        >>> objective = Objective(data="targets", biases=True)
+        >>> model = FactorModel(objective, ALS(n_factors=1, rng=0)).fit(ratings)
+        >>> model.predict(Pairings.from_arrays([0, 1], [1, 1])).round(1)
+        array([4., 3.])
+        """
+        check_pairings(pairings)
+        fitted = self._get_fitted()
+        P, Q = fitted.solution.row_factors, fitted.solution.col_factors
+        row_ids = fitted.pairings.row_ids
+        if seen is not None:
+            folded = self._folded(fitted, seen)[0]
+            P, row_ids = folded.row_factors, folded.row_ids
+        rows = Vocabulary(row_ids, "row").find(pairings.row_ids)
+        cols = Vocabulary(fitted.pairings.col_ids, "column").find(pairings.col_ids)
+        matrix = pairings.matrix
+        rows, cols = np.repeat(rows, np.diff(matrix.indptr)), cols[matrix.indices]
+        predicted = np.empty(rows.size)
+        for low in range(0, rows.size, _BLOCK):
+            block = slice(low, low + _BLOCK)
+            factors = []
+            for own, at, of_unknown in zip(
+                (P, Q), (rows[block], cols[block]), fitted.of_unknown, strict=True
+            ):
+                chosen = own[at].astype(np.float64)
+                chosen[at < 0] = of_unknown
+                factors.append(chosen)
+            predicted[block] = (factors[0] * factors[1]).sum(axis=1)
+        return predicted
+
     def value(self, pairings: Pairings) -> ObjectiveValue:
         """Evaluate the objective of new rows at their folded-in factors.
 
@@ -327,7 +394,8 @@ class FactorModel:
         Returns
         -------
         Ranking
-            With shape (n_rows, n) each.
+            With shape (n_rows, n) each. With biases, a row without a known column is ranked by those
+            of the columns.
 
         Raises
         ------
@@ -384,7 +452,8 @@ class FactorModel:
         Returns
         -------
         Ranking
-            ``row_ids`` are the given ids; scores are cosines, from -1 to 1 (0 for a zero column).
+            ``row_ids`` are the given ids; scores are cosines, from -1 to 1 (0 for a zero column),
+            without the biases.
 
         Raises
         ------
@@ -394,6 +463,7 @@ class FactorModel:
         check_whole(n, "n", 1)
         fitted = self._get_fitted()
         Q, ids = fitted.solution.col_factors, fitted.pairings.col_ids
+        Q = Q[:, : Q.shape[1] - fitted.objective.n_bias_columns]
         positions = fitted.pairings.col_index(col_ids)
         norms = np.linalg.norm(Q, axis=1, keepdims=True)
         unit = Q / np.where(norms > 0.0, norms, 1.0)
@@ -411,7 +481,8 @@ class FactorModel:
 
             p . q_i = sum_k  w_k r_k  q_i' (a0 Q'Q + lam s_u I + sum_j c_j q_j q_j')^-1 q_k
 
-        (Hu, Koren & Volinsky 2008, eq. 7), and these are its terms.
+        (Hu, Koren & Volinsky 2008, eq. 7), and these are its terms. With biases the prediction is
+        that of a row without pairs and such a sum, with t_k of `BiasedSystem` instead of r_k.
 
         Parameters
         ----------
@@ -423,7 +494,8 @@ class FactorModel:
         Returns
         -------
         list of (column id, float)
-            The largest terms first. All of them add up to the prediction of the folded-in row.
+            The largest terms first. All of them add up to the prediction of the folded-in row, with
+            biases minus that of a row without pairs.
 
         Raises
         ------
@@ -447,7 +519,7 @@ class FactorModel:
         col = int(pairings.col_index([col_id])[0])
         own = pairings.take_rows([row])
         side = Problem.of(objective, own.matrix, own.weights).rows
-        system = fitted.system.in_double
+        system, side = fitted.system.in_double.without_biases(side)
         report = system.solve(_with_linear_term(side, col), way="direct")
         report.check(side)
         entries = side.entries

@@ -115,6 +115,8 @@ def _run(kind: str, dtype: DType) -> None:
 
 def _run_als(matrix: Any, dtype: DType) -> None:
     weighted = Objective(regularizer=L2(0.1), data="weights", unobserved_weight=0.1)
+    biased = Objective(regularizer=L2(0.1), unobserved_weight=0.1, biases=True)
+    ALS(n_factors=8, max_epochs=2, dtype=dtype, rng=0).solve(biased, matrix)
     for objective in (Objective(regularizer=L2(0.1)), weighted):
         for row_solver in ("auto", "direct", "cg"):
             solver = ALS(n_factors=8, max_epochs=2, row_solver=row_solver, dtype=dtype, rng=0)

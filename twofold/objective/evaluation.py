@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._kernels import evaluate, products
+from twofold._kernels import evaluate, formulas, products
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
-from twofold._kernels.arguments import PenaltyCall, Step
+from twofold._kernels.arguments import Penalties, Step
 from twofold._kernels.threads import check_n_threads, run
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Side
@@ -15,7 +15,14 @@ from twofold.objective.side import Side
 if TYPE_CHECKING:
     from twofold.objective.problem import Problem
 
-__all__ = ["evaluate_point", "gradient_of_batch", "gramian", "multiplied", "value_and_gradient"]
+__all__ = [
+    "evaluate_point",
+    "gradient_of_batch",
+    "gramian",
+    "multiplied",
+    "predictions",
+    "value_and_gradient",
+]
 
 Array = NDArray[Any]
 _ALL_ROWS = np.empty(0, np.int64)
@@ -29,15 +36,16 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
     """
     threads = check_n_threads(n_threads)
     rows, cols = problem.rows, problem.col_margin
+    penalties = problem.penalties(point.n_factors)
     sums, col_sums = _new_sums(rows.bounds), _new_sums(cols.bounds)
     run(
         evaluate.value_rows, len(sums), threads, rows.bounds, rows.entries, problem.loss_call,
-        problem.penalty_call, point.rows, point.cols, sums,
+        penalties.rows, point.rows, point.cols, sums,
     )  # fmt: skip
     if cols.scale.any():
         run(
             evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.scale,
-            problem.penalty_call, point.cols, col_sums,
+            penalties.cols, point.cols, col_sums,
         )  # fmt: skip
     grams = _grams(problem, point, threads)
     return point.with_value(_value(problem, grams, sums, col_sums))
@@ -49,28 +57,30 @@ def value_and_gradient(
     n_threads: int | None = None,
     *,
     rate: float = 0.0,
-    penalty: PenaltyCall | None = None,
+    subgradient: bool = False,
 ) -> tuple[Point, Array, Array]:
     """Return the point with its objective value, and the gradients with respect to P and Q.
 
     The gradients have the padding and dtype of the point and do not include a regulariser that is
     not smooth. With a rate > 0, the factors after a proximal gradient step of that length are
-    returned instead. ``penalty`` replaces the penalty of the problem.
+    returned instead. With ``subgradient``, a built-in regulariser that is not smooth is included.
     """
     threads = check_n_threads(n_threads)
-    penalty = penalty or problem.penalty_call
     P, Q, rows, cols = point.rows, point.cols, problem.rows, problem.cols
     grams = _grams(problem, point, threads)
-    step = Step(penalty, float(rate), bool(grams))
+    penalties = problem.penalties(point.n_factors)
+    if subgradient and problem.penalty_call.code != formulas.EXTERNAL:
+        penalties = Penalties(*(penalty._replace(smooth=True) for penalty in penalties))
+    row_step, col_step = (Step(penalty, float(rate), bool(grams)) for penalty in penalties)
     slopes = np.empty(problem.n_entries, P.dtype)
-    dP, sums = _gradient_side(problem, rows, (P, Q), step, grams[1:], slopes, threads)
+    dP, sums = _gradient_side(problem, rows, (P, Q), row_step, grams[1:], slopes, threads)
     dQ, col_sums = (
         _unobserved_gradient(problem, Q, grams[:1], 1.0, threads),
         _new_sums(cols.bounds),
     )
     run(
         evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
-        problem.column_order, slopes, step, Q, P, col_sums, dQ,
+        problem.column_order, slopes, col_step, Q, P, col_sums, dQ,
     )  # fmt: skip
     return point.with_value(_value(problem, grams, sums, col_sums)), dP, dQ
 
@@ -88,9 +98,9 @@ def gradient_of_batch(
     """
     threads = check_n_threads(n_threads)
     P, Q, grams = point.rows, point.cols, _grams(problem, point, threads)
-    step = Step(problem.penalty_call, 0.0, bool(grams))
-    dP, _ = _gradient_side(problem, batch[0], (P, Q), step, grams[1:], P[:0, 0], threads)
-    dQ, _ = _gradient_side(problem, batch[1], (Q, P), step, grams[:1], P[:0, 0], threads)
+    steps = [Step(penalty, 0.0, bool(grams)) for penalty in problem.penalties(point.n_factors)]
+    dP, _ = _gradient_side(problem, batch[0], (P, Q), steps[0], grams[1:], P[:0, 0], threads)
+    dQ, _ = _gradient_side(problem, batch[1], (Q, P), steps[1], grams[:1], P[:0, 0], threads)
     return dP, dQ
 
 
@@ -153,6 +163,14 @@ def _value(problem: "Problem", grams: list[Array], sums: Array, col_sums: Array)
 
 def _ordered_sum(values: Array) -> float:
     return float(sum(values.tolist()))
+
+
+def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[np.float64]:
+    """Return p_u . q_i of every entry of a side, whose padded factors are ``own``."""
+    out = np.empty(side.entries.indices.size)
+    n_tasks = side.bounds.size - 1
+    run(evaluate.predict_rows, n_tasks, threads, side.bounds, side.entries, own, other, out)
+    return out
 
 
 def gramian(factors: Array, threads: int) -> NDArray[np.float64]:

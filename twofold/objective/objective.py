@@ -1,12 +1,13 @@
 """The objective function, which all solvers minimise and all comparisons evaluate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.checks import check_choice
+from twofold.objective.biases import N_BIAS_COLUMNS, BiasColumns, FactorParts
 from twofold.objective.point import ObjectiveValue
 from twofold.objective.problem import Problem
 from twofold.objective.regularizers import L2
@@ -56,11 +57,31 @@ class Objective(Terms):
         Koren & Volinsky 2008). The sum over all cells is computed as <P'P, Q'Q>.
     nonnegative : bool, default False
         Minimise over factors >= 0 only.
+    biases : bool, default False
+        Add a bias for each row and column to the predictions; see Notes.
+    mean : float or None, default None
+        mu, to which the biases of columns are drawn. None computes it from the training data.
 
     Raises
     ------
     InvalidInputError
         If a parameter is invalid.
+
+    Notes
+    -----
+    With ``biases=True`` predictions are p_u . q_i + b_u + b_i instead of p_u . q_i, in every term
+    and for every cell in U, and the penalty is
+
+    .. code-block:: text
+
+        lam [ sum_u s_u (phi(p_u) + phi(b_u))  +  sum_i s_i (phi(q_i) + phi(b_i - mu)) ]
+
+    with the constant prediction mu that minimises the first two terms of F for the squared loss,
+    mu = sum w r / (sum w + a0 |U|). Without biases a product of factors has to explain the mean of
+    ratings too (Koren, Bell & Volinsky 2009, "Matrix Factorization Techniques for Recommender
+    Systems", eq. 4 and 5). The factors have two columns more, P^ = [p, b_u, 1] and
+    Q^ = [q, 1, b_i], so that P^ . Q^ is the prediction; `parts` takes them apart. The constraint
+    ``nonnegative`` does not go with biases.
 
     Examples
     --------
@@ -127,8 +148,56 @@ class Objective(Terms):
         return cls(regularizer=L2(weight, exponent=1.0), unobserved_weight=a0)
 
     def for_data(self, matrix: Any, weights: Any = None) -> Self:
-        """Return this objective, which does not depend on the data as `Balanced` does."""
-        return self
+        """Return this objective, with the mean of the data if it has biases and no mean.
+
+        Parameters
+        ----------
+        matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
+            The training pairs.
+        weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
+            A weight >= 0 for each stored entry, as for `Solver.solve`.
+
+        Returns
+        -------
+        Objective
+        """
+        if not self.biases or self.mean is not None:
+            return self
+        return replace(self, mean=Problem.of(self, matrix, weights).mean)
+
+    def parts(self, row_factors: ArrayLike, col_factors: ArrayLike) -> FactorParts:
+        """Return the parts of factors of this objective.
+
+        Parameters
+        ----------
+        row_factors, col_factors : array_like, shape (n_rows, k) and (n_cols, k)
+            Factors of a `Solution` or a `FactorModel`.
+
+        Returns
+        -------
+        FactorParts
+            ``row_factors, row_biases, col_factors, col_biases``; without biases these are 0.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.solvers import ALS
+        >>> objective = Objective(data="targets", biases=True)
+        >>> R = sparse.csr_array([[5.0, 4.0], [4.0, 3.0]])
+        >>> solution = ALS(n_factors=1, rng=0).solve(objective, R)
+        >>> parts = objective.parts(solution.row_factors, solution.col_factors)
+        >>> parts.row_biases.shape, parts.col_factors.shape
+        ((2,), (2, 1))
+        """
+        P, Q = np.asarray(row_factors), np.asarray(col_factors)
+        if not self.biases:
+            return FactorParts(P, np.zeros(len(P), P.dtype), Q, np.zeros(len(Q), Q.dtype))
+        rows, cols = (BiasColumns.of("row", P.shape[1]), BiasColumns.of("col", Q.shape[1]))
+        rows.check(P, "row_factors")
+        cols.check(Q, "col_factors")
+        return FactorParts(
+            P[:, :-N_BIAS_COLUMNS], P[:, rows.bias], Q[:, :-N_BIAS_COLUMNS], Q[:, cols.bias]
+        )
 
     def value(
         self,

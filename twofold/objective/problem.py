@@ -10,10 +10,11 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property
 from twofold._kernels import evaluate, formulas
-from twofold._kernels.arguments import Entries, LossCall, PenaltyCall
+from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
+from twofold.objective.biases import BiasColumns
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side, select_entries
@@ -157,8 +158,65 @@ class Problem:
         return LossCall(code, 0.0, address_of(loss, "value"), address_of(loss, "derivative"))
 
     @cached_property
+    def mean(self) -> float:
+        """mu, to which the biases of columns are drawn; 0 without biases or without data.
+
+        It is that of the objective, or the constant prediction that minimises the data terms for
+        the squared loss: sum w r / (sum w + a0 |U|).
+        """
+        objective, rows = self.objective, self.rows
+        if not objective.biases:
+            return 0.0
+        if objective.mean is not None:
+            return float(objective.mean)
+        entries, n_cells = rows.entries, float(self.shape[0] * self.shape[1])
+        if objective.unobserved == "missing":
+            n_cells -= self.n_entries - np.count_nonzero(entries.repeats)
+        summed = explained = float(rows.summed_weights.sum())
+        if entries.targets.size:
+            weights = entries.weights if entries.weights.size else 1.0
+            explained = float(np.sum(weights * entries.targets))
+        total = summed + objective.unobserved_weight * n_cells
+        return explained / total if total else 0.0
+
+    def with_biases(self, P: Array, Q: Array) -> tuple[Array, Array]:
+        """Append the columns of the biases b_u = 0 and b_i = mu to factors, if there are biases."""
+        if not self.objective.biases:
+            return P, Q
+        n = P.shape[1] + self.objective.n_bias_columns
+        rows, cols = BiasColumns.of("row", n), BiasColumns.of("col", n)
+        return rows.extended(P, 0.0), cols.extended(Q, self.mean)
+
+    def origin(self, n_factors: int, dtype: Any) -> tuple[Array, Array]:
+        """Return the factors at which the penalty is 0: zeros, apart from biases.
+
+        Parameters
+        ----------
+        n_factors : int
+            Number of columns without those of the biases.
+        dtype : dtype
+            Type of the factors.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+        """
+        return self.with_biases(*(np.zeros((n, n_factors), dtype) for n in self.shape))
+
+    def penalties(self, n_columns: int) -> Penalties:
+        """Return the penalties of rows and columns whose factors have ``n_columns`` columns."""
+        call = self.penalty_call
+        if not self.objective.biases:
+            return Penalties(call, call)
+        rows, cols = BiasColumns.of("row", n_columns), BiasColumns.of("col", n_columns)
+        return Penalties(
+            call._replace(bias=rows.bias, fixed=rows.fixed),
+            call._replace(bias=cols.bias, fixed=cols.fixed, center=self.mean),
+        )
+
+    @cached_property
     def penalty_call(self) -> PenaltyCall:
-        """The regulariser and the constraint as an argument of kernels."""
+        """The regulariser and the constraint as an argument of kernels, without biases."""
         regularizer, nonnegative = self.objective.regularizer, bool(self.objective.nonnegative)
         code, smooth = kernel_code(regularizer), bool(regularizer.smooth)
         if code != formulas.EXTERNAL:
@@ -200,11 +258,8 @@ class Problem:
             Arrays of the shapes of P and Q; a subgradient where phi has a kink. A custom
             regulariser without a derivative is not included.
         """
-        penalty = self.penalty_call
-        if penalty.code != formulas.EXTERNAL:  # All built-in regularisers have a subgradient.
-            penalty = penalty._replace(smooth=True)
         k = P.shape[1]
-        _, dP, dQ = value_and_gradient(self, Point.of(P, Q), n_threads, penalty=penalty)
+        _, dP, dQ = value_and_gradient(self, Point.of(P, Q), n_threads, subgradient=True)
         return np.ascontiguousarray(dP[:, :k]), np.ascontiguousarray(dQ[:, :k])
 
     def check_factors(self, row_factors: Any, col_factors: Any, name: str = "") -> None:
@@ -224,6 +279,10 @@ class Problem:
                 f"{name}row_factors has {row_factors.shape[1]} factors, but {name}col_factors has "
                 f"{col_factors.shape[1]}: they must be equal"
             )
+        if self.objective.biases:
+            k = row_factors.shape[1]
+            BiasColumns.of("row", k).check(row_factors, f"{name}row_factors")
+            BiasColumns.of("col", k).check(col_factors, f"{name}col_factors")
 
 
 def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str = "") -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from twofold._common.checks import check_choice, check_real
 from twofold.exceptions import InvalidInputError
+from twofold.objective.biases import N_BIAS_COLUMNS
 from twofold.objective.losses import Loss, SquaredLoss
 from twofold.objective.regularizers import L2, Regularizer
 
@@ -24,6 +25,8 @@ class Terms:
     unobserved_weight: float = 0.0
     unobserved: Literal["all", "missing"] = "all"
     nonnegative: bool = False
+    biases: bool = False
+    mean: float | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("loss", Loss), ("regularizer", Regularizer)):
@@ -37,10 +40,24 @@ class Terms:
         check_choice(self.data, "data", ("ones", "targets", "weights", "signed"))
         check_choice(self.unobserved, "unobserved", ("all", "missing"))
         check_real(self.unobserved_weight, "unobserved_weight", minimum=0.0)
-        if not isinstance(self.nonnegative, bool | np.bool_):
+        for name in ("nonnegative", "biases"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | np.bool_):
+                raise InvalidInputError(f"{name} is {value!r}: it must be True or False")
+        if self.nonnegative and self.biases:
             raise InvalidInputError(
-                f"nonnegative is {self.nonnegative!r}: it must be True or False"
+                "nonnegative=True does not go with biases=True, because biases may be negative: "
+                "choose one of them"
             )
+        if self.mean is not None:
+            if not self.biases:
+                raise InvalidInputError(f"mean is {self.mean!r}: it needs biases=True")
+            check_real(self.mean, "mean")
+
+    @property
+    def n_bias_columns(self) -> int:
+        """Number of columns that biases add to each factor: 2, or 0 without biases."""
+        return N_BIAS_COLUMNS if self.biases else 0
 
     @property
     def missing_weight(self) -> float:

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
 from twofold.exceptions import ConvergenceWarning
-from twofold.objective import L2, Objective, Point, Problem, Side, SquaredLoss
+from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
+from twofold.objective.biases import Axis
 from twofold.solvers.base import Solver, Support
-from twofold.solvers.column_system import Buffers, ColumnSystem
+from twofold.solvers.biased_system import prepare_system
+from twofold.solvers.column_system import Buffers
 from twofold.solvers.state import State
 
 __all__ = ["ALS"]
@@ -27,7 +29,9 @@ class ALS(Solver):
 
     with c = w, or w - a0 for ``unobserved="missing"`` (Hu, Koren & Volinsky 2008, eq. 4; Rendle et
     al. 2021, arXiv 2110.14037), in coordinates where the Gramian is the identity. It supports
-    `SquaredLoss` and `L2` only. The factors of rows without entries are zero.
+    `SquaredLoss` and `L2` only. The factors of rows without entries are zero. With
+    ``Objective(biases=True)`` the bias of a row is one more unknown of its equations, so it is
+    solved together with the factors.
 
     Parameters
     ----------
@@ -94,24 +98,26 @@ class ALS(Solver):
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
         point = state.point
-        rows = self._half_step(problem, problem.rows, point.cols, point.rows, "row", state)
-        cols = self._half_step(problem, problem.cols, rows, point.cols, "col", state)
+        rows = self._half_step(problem, "row", point.cols, point.rows, state)
+        cols = self._half_step(problem, "col", rows, point.cols, state)
         return state.at(Point(rows, cols, point.n_factors))
 
     def _half_step(
         self,
         problem: Problem,
-        side: Side,
+        axis: Axis,
         other: NDArray[Any],
         start: NDArray[Any],
-        axis: str,
         state: State,
     ) -> NDArray[Any]:
         """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
-        system = ColumnSystem.prepare(
+        side = problem.rows if axis == "row" else problem.cols
+        system = prepare_system(
             problem.objective,
             other,
+            axis,
+            problem.mean,
             n_factors=state.point.n_factors,
             n_threads=self.n_threads,
             buffers=buffers,

@@ -58,6 +58,7 @@ class Support:
     regularizers: tuple[type[Regularizer], ...] = (Regularizer,)
     unobserved_weight: bool = True
     nonnegative: bool = True
+    biases: bool = True
 
     def missing(self, objective: Terms) -> str:
         """Return the first unsupported part of the objective, or an empty string."""
@@ -69,6 +70,8 @@ class Support:
             return f"unobserved_weight={objective.unobserved_weight:g} (only 0)"
         if objective.nonnegative and not self.nonnegative:
             return "nonnegative=True"
+        if objective.biases and not self.biases:
+            return "biases=True"
         return ""
 
 
@@ -211,6 +214,8 @@ class Solver(ABC):
             the objective, the data or a parameter of the solver differs, a new run starts from its
             factors, which the message of the result states. By default, the factors are drawn from
             ``rng``, except that rows and columns without entries start at zero, their solution.
+            With ``Objective(biases=True)`` the columns are P^ and Q^ of `Objective`, and biases
+            start at 0 and mu.
         callback : callable, optional
             Called as ``callback(epoch, solution_so_far)`` after each evaluation, including that of
             the initial factors as epoch 0. The solver stops if it returns a true value.
@@ -272,6 +277,7 @@ class Solver(ABC):
         if init is None:
             generator = random_stream(seed, 0)
             P, Q = (self._draw_factors(generator, size) for size in problem.shape)
+            P, Q = problem.with_biases(P, Q)
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
@@ -301,9 +307,13 @@ class Solver(ABC):
                 f"init is a {type(init).__name__}: give a tuple (P, Q) or a Solution"
             ) from error
         problem.check_factors(P, Q, "initial ")
-        if P.shape[1] != self.n_factors:
+        n_bias_columns = problem.objective.n_bias_columns
+        if P.shape[1] != self.n_factors + n_bias_columns:
+            found = f"rank {P.shape[1] - n_bias_columns}"
+            if n_bias_columns:
+                found = f"{P.shape[1]} columns, two of which are those of the biases"
             raise InvalidInputError(
-                f"the initial factors have rank {P.shape[1]}, but n_factors is {self.n_factors}: "
+                f"the initial factors have {found}, but n_factors is {self.n_factors}: "
                 "they must be equal"
             )
         with np.errstate(over="ignore"):

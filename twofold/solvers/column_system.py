@@ -190,6 +190,7 @@ class ColumnSystem:
         n_factors: int | None = None,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
+        product: NDArray[np.float64] | None = None,
     ) -> Self:
         """Prepare column factors.
 
@@ -205,6 +206,8 @@ class ColumnSystem:
             Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
             Memory for the rotated factors. The system is valid until the buffers are reused.
+        product : ndarray of float64, shape (k, k), optional
+            Q'Q, if it is known.
 
         Raises
         ------
@@ -219,7 +222,7 @@ class ColumnSystem:
         gram = np.zeros((k, k))
         spectrum[:k] = 0.0
         if a0:
-            gram = a0 * gramian(Q, threads)[:k, :k]
+            gram = a0 * (gramian(Q, threads)[:k, :k] if product is None else product)
             if not np.isfinite(gram).all():
                 raise InvalidInputError(
                     "the squares of the factors are beyond the range of float64: scale the stored "
@@ -294,6 +297,10 @@ class ColumnSystem:
             rotated = empty_aligned(Q.shape, np.float64)
             multiplied(Q, self.vectors, rotated, 1)
         return replace(self, col_factors=Q, rotated=rotated)
+
+    def without_biases(self, side: Side) -> tuple["ColumnSystem", Side]:
+        """Return this system and the side; `BiasedSystem` returns the ones it reduces to."""
+        return self, side
 
     def _columns(self, lengths: NDArray[np.float64]) -> Columns:
         return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)

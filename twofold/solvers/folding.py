@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.checks import check_choice
 from twofold._kernels.fold import fold_rows
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import Objective, Problem
+from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.problem import check_factors
 from twofold.solvers.als import ALS
+from twofold.solvers.biased_system import BiasedSystem, prepare_system
 from twofold.solvers.column_system import ColumnSystem
 
 __all__ = ["fold_in", "fold_rows_in"]
@@ -26,6 +29,7 @@ def fold_in(
     col_factors: ArrayLike,
     *,
     weights: Any = None,
+    axis: Axis = "row",
     n_threads: int | None = None,
 ) -> NDArray[Any]:
     """Compute the factors of new rows, which minimise the objective for fixed columns.
@@ -37,7 +41,8 @@ def fold_in(
 
     For other losses and regularisers, each row is minimised by accelerated proximal gradient steps
     in float64 (Beck & Teboulle 2009) until the relative change is below 1e-9. To fold in new
-    columns, pass the transposed matrix and the row factors.
+    columns, pass the transposed matrix, the row factors and ``axis="col"``. With biases the factors
+    are Q^ and P^ of `Objective`.
 
     Parameters
     ----------
@@ -49,13 +54,16 @@ def fold_in(
         Q.
     weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
         A weight >= 0 for each stored entry, as for `Solver.solve`.
+    axis : {"row", "col"}, default "row"
+        Whether rows or columns are folded in; it makes a difference with biases only.
     n_threads : int, optional
         Default: all. The result is bitwise independent of it.
 
     Returns
     -------
     ndarray, shape (n_new_rows, n_factors)
-        float32 if col_factors is float32, otherwise float64. Rows without entries are zero.
+        float32 if col_factors is float32, otherwise float64. Rows without entries are zero, but
+        with biases they have the bias that fits all cells (zero if ``unobserved_weight`` is 0).
 
     Raises
     ------
@@ -80,6 +88,7 @@ def fold_in(
            [0.5]])
     """
     check_n_threads(n_threads)
+    check_choice(axis, "axis", ("row", "col"))
     Q = np.asarray(col_factors)
     if Q.ndim != 2 or Q.dtype.kind not in "fiu":
         raise InvalidInputError("col_factors must be a 2-d array of numbers, (cols, factors)")
@@ -93,24 +102,44 @@ def fold_in(
     check_factors(Q, "col", n_cols, n_rows)
     if not Q.shape[1]:
         raise InvalidInputError("col_factors has no columns: give at least one factor")
+    mean = _mean_and_check(objective, Q, axis) if objective.biases else 0.0
     Q = Q.astype(np.float32 if Q.dtype == np.float32 else np.float64, copy=False)
-    system = ColumnSystem.prepare(objective, Q, n_threads=n_threads)
-    return fold_rows_in(system, problem, n_threads)
+    system = prepare_system(objective, Q, axis, mean, n_threads=n_threads)
+    return fold_rows_in(system, problem, n_threads, axis)
+
+
+def _mean_and_check(objective: Objective, factors: NDArray[Any], axis: Axis) -> float:
+    """Return mu of an objective with biases; raise if it or the given factors are not usable."""
+    if axis == "row":
+        BiasColumns.of("col", factors.shape[1]).check(factors, "col_factors")
+        return 0.0
+    BiasColumns.of("row", factors.shape[1]).check(factors, "col_factors")
+    if objective.mean is None:
+        raise InvalidInputError(
+            "the biases of new columns are drawn to the mean of the training data: give "
+            "objective.for_data(training matrix), which has it"
+        )
+    return objective.mean
 
 
 def fold_rows_in(
-    system: ColumnSystem, problem: Problem, n_threads: int | None = None
+    system: ColumnSystem | BiasedSystem,
+    problem: Problem,
+    n_threads: int | None = None,
+    axis: Axis = "row",
 ) -> NDArray[Any]:
     """Return the rows that minimise the objective of a problem for prepared columns.
 
     Parameters
     ----------
-    system : ColumnSystem
+    system : ColumnSystem or BiasedSystem
         A system of the same objective.
     problem : Problem
         The new rows, over the columns of the system.
     n_threads : int, optional
         Default: all.
+    axis : {"row", "col"}, default "row"
+        As for `fold_in`.
 
     Returns
     -------
@@ -118,7 +147,7 @@ def fold_rows_in(
     """
     objective = problem.objective
     if ALS.supports.missing(objective):
-        factors, unsettled = _minimise_rows(problem, system, n_threads)
+        factors, unsettled = _minimise_rows(problem, system, n_threads, axis)
     else:
         report = system.solve(problem.rows, n_threads=n_threads)
         report.check(problem.rows)
@@ -134,14 +163,15 @@ def fold_rows_in(
 
 
 def _minimise_rows(
-    problem: Problem, system: ColumnSystem, n_threads: int | None
+    problem: Problem, system: ColumnSystem | BiasedSystem, n_threads: int | None, axis: Axis
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the rows, and the indices of those that reached the maximum number of steps."""
     side = problem.rows
+    penalties = problem.penalties(system.n_factors)
     factors, steps = np.zeros((side.n, system.n_factors)), np.zeros(side.n, np.int64)
     run(
         fold_rows, side.bounds.size - 1, check_n_threads(n_threads), side.bounds, side.entries,
-        problem.loss_call, problem.penalty_call, system.gram, system.col_factors, _MAX_STEPS,
-        _ACCURACY, factors, steps,
+        problem.loss_call, penalties.rows if axis == "row" else penalties.cols, system.gram,
+        system.col_factors, _MAX_STEPS, _ACCURACY, factors, steps,
     )  # fmt: skip
     return factors, np.flatnonzero(steps >= _MAX_STEPS)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_real, check_whole
 from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.arguments import PenaltyCall
 from twofold._kernels.evaluate import proximal_rows
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import InvalidInputError
@@ -50,7 +51,8 @@ class GD(Solver):
     with the gradient of the whole objective, or of a random batch of the stored entries and the
     same share of the other terms. prox is the proximal step of a regulariser that is not smooth,
     and the identity otherwise. Every loss, regulariser and ``unobserved_weight`` is supported. The
-    factors of rows without entries start at zero, which is their solution.
+    factors of rows without entries start at zero, or biases at their center: their solution, apart
+    from biases with ``unobserved_weight`` > 0.
 
     Parameters
     ----------
@@ -178,17 +180,19 @@ class GD(Solver):
         self, problem: Problem, point: Point, dP: Array, dQ: Array, rate: float, share: float = 1.0
     ) -> Point:
         """Return the point after a proximal step against the gradient."""
+        penalties = problem.penalties(point.n_factors)
 
-        def step_side(side: Margin, factors: Array, gradient: Array) -> Array:
+        def step_side(side: Margin, factors: Array, gradient: Array, penalty: PenaltyCall) -> Array:
             out = empty_aligned(factors.shape, factors.dtype)
             run(
                 proximal_rows, side.bounds.size - 1, check_n_threads(self.n_threads), side.bounds,
-                side.scale * share, problem.penalty_call, float(rate), factors, gradient, out,
+                side.scale * share, penalty, float(rate), factors, gradient, out,
             )  # fmt: skip
             return out
 
-        P = step_side(problem.rows, point.rows, dP)
-        return _with_factors(point, P, step_side(problem.col_margin, point.cols, dQ))
+        P = step_side(problem.rows, point.rows, dP, penalties.rows)
+        Q = step_side(problem.col_margin, point.cols, dQ, penalties.cols)
+        return _with_factors(point, P, Q)
 
     def _extrapolated(self, state: State) -> tuple[Point, float]:
         """Return the extrapolated point and the next t of Nesterov's sequence."""

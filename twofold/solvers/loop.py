@@ -157,8 +157,8 @@ class Run:
         first = self.history[0].total
         if total <= first:
             return False
-        P, Q = (np.zeros((n, 1), self.solver.dtype) for n in self.problem.shape)
-        value = evaluate_point(self.problem, Point.of(P, Q), self.solver.n_threads).value
+        origin = Point.of(*self.problem.origin(1, self.solver.dtype))
+        value = evaluate_point(self.problem, origin, self.solver.n_threads).value
         assert value is not None
         at_zero = value.total
         if first == at_zero == 0.0:

@@ -66,7 +66,8 @@ class SGD(Solver):
     learning_rate : float or None, default None
         eta > 0. None uses 1.2 sqrt(v / n_factors) for "adagrad", and otherwise
         0.05 / max(v, init_scale^2) divided by the largest weight, where v is the root mean square
-        of the targets (1 without targets).
+        of the targets (1 without targets). With biases, v is that of the targets minus mu, and
+        "adagrad" starts from a sum that makes the first steps of the biases small.
     schedule : {"adagrad", "constant", "inverse-time"}, default "adagrad"
         "adagrad" divides eta by the square root of the row's sum of mean squared gradients, which
         starts at (mean weight)^2 v^3 (Duchi et al. 2011; one sum for each row, as in Chin et al.
@@ -106,7 +107,11 @@ class SGD(Solver):
         """Return the initial sums."""
         scale = _Scale.of(problem)
         with np.errstate(over="ignore"):
-            first = np.float64(scale.mean_weight) ** 2 * np.float64(scale.target) ** 3
+            first = float(np.float64(scale.target) ** 3)
+            if problem.objective.biases:
+                # The first step of a bias is then at most a quarter of its slope.
+                first = max(first, 16.0 * self._adagrad_rate(scale) ** 2)
+            first *= float(np.float64(scale.mean_weight) ** 2)
         if not first < np.finfo(self.dtype).max:
             raise InvalidInputError(
                 f"the root mean square of the targets is {scale.target:g}, which is too large for "
@@ -137,19 +142,24 @@ class SGD(Solver):
         sums = Sums(memory.row_sums, memory.col_sums, adagrad)
         P, Q = layout.packed(state.point, threads)
         n_finished = np.zeros(2 * _BLOCKS, np.int64)
+        n_columns = state.point.n_factors
         run(
             sgd_epoch, _BLOCKS**2, threads, layout.blocks, layout.order(state.epoch_rng()),
-            problem.loss_call, problem.penalty_call, P.dtype.type(self._rate(layout.scale, state)),
-            sums, self.n_factors, n_finished, P, Q,
+            problem.loss_call, problem.penalties(n_columns),
+            P.dtype.type(self._rate(layout.scale, state)), sums, n_columns, n_finished, P, Q,
         )  # fmt: skip
         return state.at(layout.unpacked(state.point, threads), memory=memory)
+
+    def _adagrad_rate(self, scale: "_Scale") -> float:
+        return float(1.2 * np.sqrt(scale.target / self.n_factors))
 
     def _rate(self, scale: "_Scale", state: State) -> float:
         rate = self.learning_rate
         if rate is None and self.schedule == "adagrad":
-            rate = 1.2 * np.sqrt(scale.target / self.n_factors)
+            rate = self._adagrad_rate(scale)
         elif rate is None:
-            rate = 0.05 / (scale.max_weight * max(scale.target, self.init_scale**2))
+            length = 1.0 if state.point.n_factors > self.n_factors else 0.0  # of a bias' constant
+            rate = 0.05 / (scale.max_weight * max(scale.target, self.init_scale**2, length))
         if self.schedule == "inverse-time":
             rate /= 1.0 + self.decay * state.epoch
         return float(rate)
@@ -160,7 +170,7 @@ class _Scale:
     """The scale of the data, which determines the default learning rates."""
 
     target: float
-    """Root mean square of the targets."""
+    """Root mean square of the targets, without mu if there are biases."""
     max_weight: float
     """Largest weight."""
     mean_weight: float
@@ -168,6 +178,7 @@ class _Scale:
     @classmethod
     def of(cls, problem: Problem) -> "_Scale":
         targets, weights = problem.rows.entries.targets, problem.rows.entries.weights
+        targets = targets - problem.mean if problem.objective.biases else targets
         mean_square = float(np.mean(targets * targets)) if targets.any() else 1.0
         return cls(
             mean_square**0.5,

@@ -86,8 +86,22 @@ def random_stream(seed: int, *key: int) -> np.random.Generator:
 
 
 def without_empty_rows(problem: Problem, point: Point) -> Point:
-    """Return the point with zeros, the solution, for rows and columns without entries."""
-    return point.with_zeros(problem.rows.counts == 0, problem.col_margin.counts == 0)
+    """Return the point with zeros for rows and columns without entries.
+
+    Biases are 0 and mu instead. It is the solution of these rows, apart from biases with a0 > 0.
+    """
+    rows, cols = problem.rows.counts == 0, problem.col_margin.counts == 0
+    if not problem.objective.biases:
+        return point.with_zeros(rows, cols)
+    if not rows.any() and not cols.any():
+        return point
+    P, Q = point.row_factors.copy(), point.col_factors.copy()
+    n_factors = point.n_factors - problem.objective.n_bias_columns
+    for factors, origin, empty in zip(
+        (P, Q), problem.origin(n_factors, P.dtype), (rows, cols), strict=True
+    ):
+        factors[empty] = origin[empty]
+    return Point.of(P, Q)
 
 
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:

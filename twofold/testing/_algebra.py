@@ -102,10 +102,10 @@ def _check_zero_weights(s: Subject) -> None:
         without = random_matrix(objective)
         with_zeros = _with_zeros(without)
         actual, expected = (
-            s.solve(objective, matrix, random_init(), dtype="float64")
+            s.solve(objective, matrix, random_init(objective), dtype="float64")
             for matrix in (with_zeros, without)
         )
-        expected_value = reference.value(objective, without, *random_init())["total"]
+        expected_value = reference.value(objective, without, *random_init(objective))["total"]
         total = actual.history[0].total
         s.require(
             abs(total - expected_value) <= 1e-9 * expected_value,
@@ -122,9 +122,12 @@ def _check_zero_weights(s: Subject) -> None:
 def _check_empty_rows_are_zero(s: Subject) -> None:
     """Factors of rows and columns without entries, or with weights of 0 only, are exactly zero.
 
-    This is required for random initial factors only, not for given ones.
+    This is required for random initial factors only, not for given ones. Biases are 0 and mu, which
+    is no solution with a0 > 0.
     """
     for objective in s.objectives:
+        if objective.biases and objective.unobserved_weight:
+            continue
         full = random_matrix(objective).toarray()
         full[_ROWS, :] = 0.0
         full[:, _COLS] = 0.0
@@ -133,9 +136,15 @@ def _check_empty_rows_are_zero(s: Subject) -> None:
             matrices["whose weights are all 0"] = _with_zeros(matrices["without entries"])
         for name, matrix in matrices.items():
             solution = s.solve(objective, matrix)
+            parts = objective.parts(solution.row_factors, solution.col_factors)
+            mean = np.float32(reference.mean(objective, matrix)) if objective.biases else 0.0
+            s.require(
+                not parts.row_biases[_ROWS].any() and (parts.col_biases[_COLS] == mean).all(),
+                f"the biases of rows and columns {name} are not 0 and mu ({objective})",
+            )
             for axis, factors, empty in (
-                ("rows", solution.row_factors, _ROWS),
-                ("columns", solution.col_factors, _COLS),
+                ("rows", parts.row_factors, _ROWS),
+                ("columns", parts.col_factors, _COLS),
             ):
                 s.require(
                     not factors[empty].any(),
@@ -155,12 +164,11 @@ def _check_symmetries(s: Subject) -> None:
     F(PO, QO) = F(P, Q) for orthogonal O and L2. F does not depend on the order of rows and columns.
     Weights and a0 times c, with lam times c^(1 - exponent), result in c F.
     """
-    P, Q = random_init()
     rng = np.random.default_rng(4)
     O, _ = np.linalg.qr(rng.normal(size=(RANK, RANK)))  # noqa: E741 - the orthogonal matrix
     by_row, by_col = (rng.permutation(n) for n in SHAPE)
     for objective in s.objectives:
-        matrix = random_matrix(objective)
+        matrix, (P, Q) = random_matrix(objective), random_init(objective)
 
         def initial_total(matrix: Any, *init: Any, of: Objective = objective) -> float:
             start = s.solve(of, matrix, init, max_epochs=0, dtype="float64")
@@ -170,15 +178,16 @@ def _check_symmetries(s: Subject) -> None:
         permuted = initial_total(matrix[by_row][:, by_col], P[by_row], Q[by_col])
         cases = {"permuted rows and columns": (permuted, expected_value)}
         if isinstance(objective.regularizer, L2):
-            cases["rotated factors"] = initial_total(matrix, P @ O, Q @ O), expected_value
+            rotated = P.copy(), Q.copy()
+            for factors in rotated:
+                factors[:, :RANK] = factors[:, :RANK] @ O
+            cases["rotated factors"] = initial_total(matrix, *rotated), expected_value
         if objective.data == "weights":
             c, lam, exponent = 7.0, objective.regularizer.weight, objective.regularizer.exponent
-            scaled = Objective(
-                objective.loss,
-                replace(objective.regularizer, weight=lam * c ** (1.0 - exponent)),
-                data="weights",
+            scaled = replace(
+                objective,
+                regularizer=replace(objective.regularizer, weight=lam * c ** (1.0 - exponent)),
                 unobserved_weight=c * objective.unobserved_weight,
-                unobserved=objective.unobserved,
             )
             cases["weights and penalty times 7"] = (
                 initial_total(c * matrix, P, Q, of=scaled),
@@ -196,7 +205,7 @@ def _check_separate_weights(s: Subject) -> None:
     for objective in s.objectives:
         if objective.data != "targets":
             continue
-        matrix, init = random_matrix(objective), random_init()
+        matrix, init = random_matrix(objective), random_init(objective)
         weights = np.random.default_rng(5).uniform(0.5, 3.0, matrix.nnz)
         weights[::5] = 0.0
         weight_matrix = sparse.csr_array((weights, matrix.indices, matrix.indptr), shape=SHAPE)

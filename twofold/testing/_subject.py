@@ -40,6 +40,11 @@ OBJECTIVES = (
     Objective(HuberLoss(0.7), L2(0.1), data="targets"),
     Objective(LogisticLoss(), L2(0.1), data="targets"),
     Objective(regularizer=L1(0.1)),
+    Objective(regularizer=L2(0.1), data="targets", biases=True),
+    Objective(
+        regularizer=L2(0.1, exponent=0.5), data="weights", unobserved_weight=0.05,
+        unobserved="missing", biases=True,
+    ),
 )  # fmt: skip
 
 
@@ -104,9 +109,12 @@ def random_matrix(objective: Objective) -> sparse.csr_array:
     return sparse.csr_array(np.where(stored, values, 0.0))
 
 
-def random_init() -> Factors:
+def random_init(objective: Objective) -> Factors:
     rng = np.random.default_rng(2)
     P, Q = (rng.normal(scale=0.6, size=(n, RANK)) for n in SHAPE)
+    if objective.biases:
+        b_u, b_i = (rng.normal(scale=0.6, size=(n, 1)) for n in SHAPE)
+        P, Q = np.hstack([P, b_u, np.ones_like(b_u)]), np.hstack([Q, np.ones_like(b_i), b_i])
     return P, Q
 
 

@@ -50,7 +50,7 @@ def check_solver(
     Parameters
     ----------
     solver_class : type
-        A concrete subclass of `Solver`. It is tested with up to eight objectives, according to
+        A concrete subclass of `Solver`. It is tested with up to ten objectives, according to
         its `supports`, on matrices of shape (20, 15) and one of shape (2000, 1500).
     epochs : int, default 6
         Number of epochs after which the objective must be lower.
@@ -110,7 +110,7 @@ def _check_constructor(s: Subject) -> None:
 def _check_history(s: Subject) -> None:
     """Require that records contain the objective of their factors, and that it decreases."""
     for objective in s.objectives:
-        matrix, init = random_matrix(objective), random_init()
+        matrix, init = random_matrix(objective), random_init(objective)
         solution = s.solve(objective, matrix, init, max_epochs=s.epochs, dtype="float64")
         first, last = solution.history[0], solution.history[-1]
         factors = (solution.row_factors, solution.col_factors)
@@ -133,6 +133,18 @@ def _check_history(s: Subject) -> None:
             and last.epoch == s.epochs,
             f"the solution's solver, n_epochs or seed is wrong: {solution!r}",
         )
+
+
+def _check_constant_columns(s: Subject) -> None:
+    """With biases, the columns of ones in both factors do not change."""
+    for objective in s.objectives:
+        if objective.biases:
+            solution = s.solve(objective, random_matrix(objective), random_init(objective))
+            ones = solution.row_factors[:, RANK + 1], solution.col_factors[:, RANK]
+            s.require(
+                all((column == 1.0).all() for column in ones),
+                f"`step` changes the columns of ones ({objective}): their gradient is 0",
+            )
 
 
 def _check_unsupported_objectives(s: Subject) -> None:
@@ -227,7 +239,7 @@ def _check_arguments_are_unchanged(s: Subject) -> None:
     """Matrix and initial factors are not modified or shared and may be read-only."""
     for objective in s.objectives:
         for writeable in (True, False):
-            matrix, init = random_matrix(objective), random_init()
+            matrix, init = random_matrix(objective), random_init(objective)
             arrays = (matrix.data, matrix.indices, matrix.indptr, *init)
             before = [array.copy() for array in arrays]
             for array in arrays:
@@ -300,7 +312,7 @@ def _check_invalid_input(s: Subject) -> None:
     ):  # fmt: skip
         with s.raises(InvalidInputError, f"{change}"):
             s.solve(objective, **change)
-    P, Q = random_init()
+    P, Q = random_init(objective)
     for name, init in {
         "an initial NaN": (np.where(P[4, 1] == P, np.nan, P), Q),
         "initial factors in the wrong order": (Q, P),
@@ -316,7 +328,7 @@ def _check_invalid_input(s: Subject) -> None:
 
 def _check_zero_epochs(s: Subject) -> None:
     """``max_epochs=0`` evaluates the initial factors and returns them."""
-    init = random_init()
+    init = random_init(s.objectives[0])
     solution = s.solve(s.objectives[0], init=init, max_epochs=0, dtype="float64")
     s.require(
         np.array_equal(solution.row_factors, init[0])
@@ -332,7 +344,7 @@ def _check_stationarity(s: Subject) -> None:
         return
     for objective in s.objectives:
         if objective.regularizer.smooth:
-            matrix, init = random_matrix(objective), random_init()
+            matrix, init = random_matrix(objective), random_init(objective)
             solution = s.solve(objective, matrix, init, max_epochs=s.epochs, dtype="float64")
             end = (solution.row_factors, solution.col_factors)
             at_start, at_end = (
@@ -356,6 +368,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     _check_seed,
     _check_threads,
     _check_arguments_are_unchanged,
+    _check_constant_columns,
     _check_continuation,
     _check_callback,
     _check_invalid_input,

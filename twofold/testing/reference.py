@@ -17,6 +17,8 @@ __all__ = [
     "entries",
     "fold_in",
     "gradient",
+    "half_step",
+    "mean",
     "notebook_epochs",
     "notebook_fold_in",
     "scales",
@@ -97,6 +99,39 @@ def _in_u(objective: Objective, matrix: Any, weights: ArrayLike | None = None) -
     return cells
 
 
+def mean(objective: Objective, matrix: Any, weights: ArrayLike | None = None) -> float:
+    """Return mu = sum w r / (sum w + a0 |U|), or the mean of the objective if it has one.
+
+    Parameters
+    ----------
+    objective, matrix, weights
+        As for `scales`.
+
+    Returns
+    -------
+    float
+        0 without data.
+    """
+    if objective.mean is not None:
+        return objective.mean
+    summed = total = 0.0
+    for _, _, r, w in entries(objective, matrix, weights):
+        summed, total = summed + w * r, total + w
+    total += objective.unobserved_weight * float(_in_u(objective, matrix, weights).sum())
+    return summed / total if total else 0.0
+
+
+def _centered(
+    objective: Objective, matrix: Any, P: Float, Q: Float, weights: ArrayLike | None = None
+) -> tuple[Float, Float]:
+    """Return the arguments of phi: with biases p, b_u, 0 of rows and q, 0, b_i - mu of columns."""
+    P, Q = P.copy(), Q.copy()
+    if objective.biases:
+        P[:, -1] = Q[:, -2] = 0.0
+        Q[:, -1] -= mean(objective, matrix, weights)
+    return P, Q
+
+
 def value(
     objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, float]:
@@ -109,7 +144,7 @@ def value(
     matrix : scipy sparse matrix or array, shape (n_rows, n_cols)
         The stored entries.
     P, Q : array_like, shape (n_rows, k) and (n_cols, k)
-        Factors.
+        Factors; with biases [p, b_u, 1] and [q, 1, b_i].
     weights : array_like, shape (n_entries,), optional
         As for `entries`.
 
@@ -129,8 +164,9 @@ def value(
     )
     s_rows, s_cols = scales(objective, matrix, weights)
     phi = objective.regularizer.value
+    of_rows, of_cols = _centered(objective, matrix, P, Q, weights)
     penalty = objective.regularizer.weight * float(
-        np.sum(s_rows * phi(P).sum(axis=1)) + np.sum(s_cols * phi(Q).sum(axis=1))
+        np.sum(s_rows * phi(of_rows).sum(axis=1)) + np.sum(s_cols * phi(of_cols).sum(axis=1))
     )
     return {
         "loss": float(loss),
@@ -153,6 +189,7 @@ def gradient(
     Returns
     -------
     tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+        Zero in the constant columns of factors with biases.
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
@@ -161,16 +198,18 @@ def gradient(
         slope[u, i] += w * float(objective.loss.derivative(r, X[u, i]))
     s_rows, s_cols = scales(objective, matrix, weights)
     lam, derivative = objective.regularizer.weight, objective.regularizer.derivative
-    return (
-        slope @ Q + lam * s_rows[:, None] * derivative(P),
-        slope.T @ P + lam * s_cols[:, None] * derivative(Q),
-    )
+    of_rows, of_cols = _centered(objective, matrix, P, Q, weights)
+    dP = slope @ Q + lam * s_rows[:, None] * derivative(of_rows)
+    dQ = slope.T @ P + lam * s_cols[:, None] * derivative(of_cols)
+    if objective.biases:
+        dP[:, -1] = dQ[:, -2] = 0.0
+    return dP, dQ
 
 
 def fold_in(
     objective: Objective, matrix: Any, Q: ArrayLike, weights: ArrayLike | None = None
 ) -> Float:
-    """Return the rows that minimise a quadratic objective with L2.
+    """Return the rows that minimise a quadratic objective with L2, without biases.
 
     A row is the least-squares solution of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and
     sqrt(lam s_u) p = 0, which is more accurate than the normal equations. If a c_k is negative, the
@@ -218,6 +257,52 @@ def fold_in(
             normal = (Q.T * curvature[u]) @ Q + ridge[u] * np.identity(k)
             P[u] = np.linalg.solve(normal, Q.T @ linear[u])
     return P
+
+
+def half_step(
+    objective: Objective,
+    matrix: Any,
+    P: ArrayLike,
+    Q: ArrayLike,
+    axis: str,
+    weights: ArrayLike | None = None,
+) -> Float:
+    """Return the factors of one side that minimise a quadratic objective with L2 and biases.
+
+    The gradient of a row's part of the objective is affine in the unknowns. Its matrix is found by
+    a step along each of them from the center of the penalty. A row without a unique solution has
+    the one that is nearest to the center.
+
+    Parameters
+    ----------
+    objective, matrix, P, Q, weights
+        As for `value`; the factors of the other side are used, and the shape of these.
+    axis : {"row", "col"}
+        The side that is solved.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, k) or (n_cols, k)
+    """
+    factors = [np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)]
+    side = ("row", "col").index(axis)
+    own, k = factors[side], factors[side].shape[1]
+    fixed = k - 1 if axis == "row" else k - 2
+    free = [f for f in range(k) if f != fixed]
+    center = np.zeros(k)
+    center[fixed] = 1.0
+    if axis == "col":
+        center[-1] = mean(objective, matrix, weights)
+
+    def slopes(step: Float) -> Float:
+        own[:] = center + step
+        return gradient(objective, matrix, factors[0], factors[1], weights)[side][:, free]
+
+    constant = slopes(np.zeros(k))
+    matrices = np.stack([slopes(unit) - constant for unit in np.identity(k)[free]], axis=2)
+    own[:] = center
+    own[:, free] -= (np.linalg.pinv(matrices, hermitian=True) @ constant[:, :, None])[:, :, 0]
+    return own
 
 
 def notebook_epochs(
