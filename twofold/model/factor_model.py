@@ -394,8 +394,8 @@ class FactorModel:
         Returns
         -------
         Ranking
-            With shape (n_rows, n) each. With biases, a row without a known column is ranked by those
-            of the columns.
+            With shape (n_rows, n) each. With biases, a row without a known column is ranked by the
+            biases of the columns.
 
         Raises
         ------
