@@ -162,6 +162,21 @@ def test_a_step_of_sgd(regularizer):
     np.testing.assert_allclose(solution.col_factors[0], [new[1][0], 1.0, new[1][1]], rtol=1e-12)
 
 
+def test_the_sums_of_adagrad_leave_out_the_bias_of_the_other_side():
+    # The gradient of (p, b_u) is the slope times (q, 1), not times b_i.
+    objective = Objective(regularizer=L2(0.0), data="targets", biases=True, mean=2.0)
+    P, Q = np.array([[0.5, 0.3, 1.0]]), np.array([[0.2, 1.0, 3.0]])
+    matrix = sparse.csr_array([[5.0]])
+    before, after = (
+        SGD(n_factors=1, max_epochs=n, dtype="float64").solve(objective, matrix, (P, Q)).memory
+        for n in (0, 1)
+    )
+    square = (2.0 * (0.5 * 0.2 + 0.3 + 3.0 - 5.0)) ** 2
+    for name, factor in (("row_sums", 0.2), ("col_sums", 0.5)):
+        added = after[name] - before[name]
+        np.testing.assert_allclose(added, square * (factor**2 + 1.0) / 3.0, rtol=1e-10)
+
+
 @pytest.mark.parametrize("schedule", ["adagrad", "constant", "inverse-time"])
 def test_sgd_comes_near_the_minimum_of_als(schedule):
     rng = np.random.default_rng(0)
@@ -199,6 +214,17 @@ def test_x0_of_many_rows_is_that_of_one(monkeypatch):
     objective = Objective(regularizer=L2(0.3, 1.0), unobserved_weight=0.2, biases=True)
     rows = reference.half_step(objective, matrix, P, Q, "row")
     np.testing.assert_allclose(fold_in(objective, matrix, Q), rows, rtol=0, atol=1e-8)
+
+
+def test_a_row_without_entries_and_without_ridge_fits_all_cells():
+    Q = random_factors()[1]
+    Q[:, 1] = Q[:, 0]  # no unique solution
+    objective = Objective(regularizer=L2(0.0), unobserved_weight=0.5, biases=True)
+    row = fold_in(objective, sparse.csr_array((1, N_COLS)), Q)[0]
+    F = np.delete(Q, K + 1, axis=1)
+    best = F @ np.linalg.lstsq(F, -Q[:, K + 1], rcond=None)[0] + Q[:, K + 1]
+    np.testing.assert_allclose(Q @ row, best, atol=1e-8)
+    assert np.abs(row).max() < 100.0
 
 
 def test_initial_factors_are_those_without_biases_and_the_mean():

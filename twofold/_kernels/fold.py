@@ -138,6 +138,4 @@ def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
         slope = w * loss_derivative(loss, r, x) - 2.0 * excluded * x
         for f in range(p.size):
             g[f] += slope * np.float64(Q[i, f])
-    if penalty.fixed >= 0:
-        g[penalty.fixed] = 0.0
     return total

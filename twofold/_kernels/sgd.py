@@ -328,7 +328,7 @@ def _apply_penalty(P, u, old, step, penalty):
 
 @device
 def _correct_bias(P, u, decay, quadratic, penalty):
-    """Restore the constant, and let a quadratic penalty pull the bias to its center, not to 0."""
+    """Restore the constant; add the part of the center to the decay of a quadratic penalty."""
     P[u, penalty.fixed] = 1.0
     if quadratic:
         P[u, penalty.bias] += (1.0 - decay) * penalty.center
