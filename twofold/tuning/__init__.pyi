@@ -2,8 +2,8 @@ from .optuna_search import Optuna as Optuna
 from .result import SearchResult as SearchResult
 from .run import Trial as Trial
 from .scores import Score as Score
-from .search import grid_search as grid_search
-from .search import search as search
+from .searches import grid_search as grid_search
+from .searches import search as search
 from .strategies import Grid as Grid
 from .strategies import Halving as Halving
 from .strategies import Proposal as Proposal
