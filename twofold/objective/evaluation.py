@@ -21,6 +21,7 @@ __all__ = [
     "gramian",
     "multiplied",
     "predictions",
+    "sparse_product",
     "value_and_gradient",
 ]
 
@@ -170,6 +171,14 @@ def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[n
     out = np.empty(side.entries.indices.size)
     n_tasks = side.bounds.size - 1
     run(evaluate.predict_rows, n_tasks, threads, side.bounds, side.entries, own, other, out)
+    return out
+
+
+def sparse_product(side: Side, X: Array, threads: int) -> Array:
+    """Return B X for the sparse matrix B with the entries w r of a side; X is padded."""
+    out = empty_aligned((side.n, X.shape[1]), X.dtype)
+    n_tasks = side.bounds.size - 1
+    run(products.multiply_sparse, n_tasks, threads, side.bounds, side.entries, X, out)
     return out
 
 

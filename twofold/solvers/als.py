@@ -1,21 +1,38 @@
 """Alternating least squares with exact or approximate half-steps."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
+from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
 from twofold.objective.biases import Axis
+from twofold.objective.evaluation import evaluate_point
+from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
 from twofold.solvers.biased_system import prepare_system
 from twofold.solvers.column_system import Buffers
 from twofold.solvers.state import State
 
 __all__ = ["ALS"]
+
+Array = NDArray[Any]
+_EXCESS = 0.05  # share of the last decrease of the objective that inexact rows may lose
+_FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
+
+
+@dataclass(frozen=True)
+class ALSMemory:
+    """State of ALS that is needed to continue a run; see `Extrapolation`."""
+
+    previous: Array
+    t: float
+    gain: float
+    """Decrease of the objective in the last epoch."""
 
 
 @dataclass(kw_only=True)
@@ -82,6 +99,7 @@ class ALS(Solver):
 
     row_solver: Literal["auto", "direct", "cg"] = "auto"
     cg_steps: int = 2
+    acceleration: Literal["nesterov"] | None = "nesterov"
 
     supports: ClassVar[Support] = Support(losses=(SquaredLoss,), regularizers=(L2,))
 
@@ -90,6 +108,13 @@ class ALS(Solver):
         super().validate(objective)
         check_choice(self.row_solver, "row_solver", ("auto", "direct", "cg"))
         check_whole(self.cg_steps, "cg_steps", 1)
+        if self.acceleration is not None:
+            check_choice(self.acceleration, "acceleration", ("nesterov",))
+
+    def new_memory(self, problem: Problem, point: Point) -> ALSMemory:
+        """Return the initial memory."""
+        previous = point.cols if self.acceleration else point.cols[:0]
+        return ALSMemory(previous, 0.0, 0.0)
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the working memory of the half-steps."""
@@ -97,19 +122,64 @@ class ALS(Solver):
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
+        threads, needs_value = check_n_threads(self.n_threads), self._needs_value
         point = state.point
-        rows = self._half_step(problem, "row", point.cols, point.rows, state)
-        cols = self._half_step(problem, "col", rows, point.cols, state)
-        return state.at(Point(rows, cols, point.n_factors))
+        if needs_value and point.value is None:
+            point = evaluate_point(problem, point, threads)
+        run = Extrapolation(state.memory.previous, state.memory.t)
+        excess = self._excess(problem, point, state)
+        start = run.extrapolated(point.cols) if self.acceleration else point.cols
+        new, start = self._epoch(problem, point, start, excess, state)
+        if not needs_value:
+            return state.at(new)
+        new = evaluate_point(problem, new, threads)
+        if run.momentum and self.acceleration and not _total(new) <= _total(point):
+            run = Extrapolation(run.previous, 1.0)
+            new, start = self._epoch(problem, point, point.cols, excess, state)
+            new = evaluate_point(problem, new, threads)
+        gain = _total(point) - _total(new)
+        if not self.acceleration:
+            return state.at(new, memory=replace(state.memory, gain=gain))
+        cols = point.cols if run.momentum else start
+        run = run.advanced(start, cols, new.cols, gain / max(abs(_total(new)), 1e-300))
+        return state.at(new, memory=ALSMemory(run.previous, run.t, gain))
+
+    def _epoch(
+        self, problem: Problem, point: Point, start: Array, excess: float, state: State
+    ) -> tuple[Point, Array]:
+        """Return the point after both half-steps from the columns ``start``, and these columns.
+
+        The factors are balanced between the half-steps unless the start is extrapolated.
+        """
+        rows = self._half_step(problem, "row", start, point.rows, excess, state)
+        if self.acceleration and start is point.cols and not problem.objective.nonnegative:
+            rows, start = balanced(
+                problem, rows, start, self.n_factors, check_n_threads(self.n_threads)
+            )
+        cols = self._half_step(problem, "col", rows, start, excess, state)
+        return Point(rows, cols, point.n_factors), start
+
+    @property
+    def _needs_value(self) -> bool:
+        """Whether an epoch uses the value of the objective."""
+        return bool(self.acceleration) or self.row_solver == "auto"
+
+    def _excess(self, problem: Problem, point: Point, state: State) -> float:
+        """Return the excess of the objective that is allowed for each row; 0 for exact rows."""
+        if self.row_solver != "auto":
+            return 0.0
+        gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
+        return max(_EXCESS * gain / sum(problem.shape), 0.0)
 
     def _half_step(
         self,
         problem: Problem,
         axis: Axis,
-        other: NDArray[Any],
-        start: NDArray[Any],
+        other: Array,
+        start: Array,
+        excess: float,
         state: State,
-    ) -> NDArray[Any]:
+    ) -> Array:
         """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
         side = problem.rows if axis == "row" else problem.cols
@@ -127,6 +197,7 @@ class ALS(Solver):
             start,
             way=self.row_solver,
             cg_steps=self.cg_steps + (state.epoch == 0),
+            excess=excess,
             n_threads=self.n_threads,
             buffers=buffers,
         )
@@ -139,3 +210,8 @@ class ALS(Solver):
                 stacklevel=2,
             )
         return report.row_factors
+
+
+def _total(point: Point) -> float:
+    assert point.value is not None
+    return point.value.total

@@ -19,7 +19,6 @@ A custom solver is a subclass with one method::
 
 import hashlib
 import inspect
-import math
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -36,7 +35,8 @@ from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, Unsuppor
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, Run
 from twofold.solvers.result import Record, Solution
-from twofold.solvers.state import State, random_stream, restored_memory, without_empty_rows
+from twofold.solvers.start import random_factors, spectral_factors
+from twofold.solvers.state import State, restored_memory, without_empty_rows
 
 __all__ = ["Init", "Solver", "Support"]
 
@@ -120,8 +120,18 @@ class Solver(ABC):
         Number of threads; None uses all available ones. The result is bitwise independent of it.
     dtype : {"float32", "float64"}, default "float32"
         Type of the factors. The objective is always evaluated in float64.
+    init : {"spectral", "random"}, default "spectral"
+        Initial factors: the leading singular vectors of the data, or random numbers. Without any
+        stored value other than 0 they are random. The spectral ones are
+
+            P = c^1/2 D_row^1/4 U S^1/2,   Q = c^1/2 D_col^1/4 V S^1/2
+
+        for the truncated singular value decomposition U S V' of D_row^-1/4 B D_col^-1/4, where B
+        has the entries w r, D the sums of the weights of each row and column, and c minimises the
+        squared loss and the unobserved term. It is computed by a randomised method (Halko,
+        Martinsson & Tropp 2011, algorithm 4.4, with one power iteration).
     init_scale : float, default 1.0
-        The initial factors are normally distributed with standard deviation
+        The random initial factors are normally distributed with standard deviation
         init_scale / sqrt(n_factors), and equal for all solvers with the same seed and scale. With
         ``unobserved_weight`` > 0, the literature uses 0.1 (Rendle et al. 2021, section 3).
     evaluate_every : int, default 1
@@ -137,6 +147,7 @@ class Solver(ABC):
     rng: int | np.random.Generator | None = None
     n_threads: int | None = None
     dtype: Literal["float32", "float64"] = "float32"
+    init: Literal["spectral", "random"] = "spectral"
     init_scale: float = 1.0
     evaluate_every: int = 1
     progress: bool = False
@@ -176,6 +187,7 @@ class Solver(ABC):
         check_real(self.init_scale, "init_scale", above=0.0)
         check_n_threads(self.n_threads)
         check_choice(self.dtype, "dtype", ("float32", "float64"))
+        check_choice(self.init, "init", ("spectral", "random"))
         missing = self.supports.missing(objective)
         if missing:
             alternatives = [
@@ -261,8 +273,8 @@ class Solver(ABC):
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""
         irrelevant = {
-            "max_epochs", "tol", "patience", "rng", "n_threads", "init_scale", "evaluate_every",
-            "progress",
+            "max_epochs", "tol", "patience", "rng", "n_threads", "init", "init_scale",
+            "evaluate_every", "progress",
         }  # fmt: skip
         parameters = {
             one.name: getattr(self, one.name) for one in fields(self) if one.name not in irrelevant
@@ -275,9 +287,7 @@ class Solver(ABC):
         """Return the initial state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            generator = random_stream(seed, 0)
-            P, Q = (self._draw_factors(generator, size) for size in problem.shape)
-            P, Q = problem.with_biases(P, Q)
+            P, Q = problem.with_biases(*self._new_factors(problem, seed))
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
@@ -286,6 +296,16 @@ class Solver(ABC):
         if init is None:
             point = without_empty_rows(problem, point)
         return State(point, 0, seed, self.new_memory(problem, point))
+
+    def _new_factors(self, problem: Problem, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the factors of ``init``, computed in float32 for both dtypes."""
+        found = None
+        if self.init == "spectral":
+            found = spectral_factors(problem, self.n_factors, seed, self.n_threads)
+        if found is None:
+            found = random_factors(problem, self.n_factors, self.init_scale, seed)
+        P, Q = (factors.astype(self.dtype, copy=False) for factors in found)
+        return P, Q
 
     def _resumed_state(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
         """Return the state and the history of a solution of the same problem."""
@@ -320,9 +340,3 @@ class Solver(ABC):
             P, Q = (np.array(factors, dtype=self.dtype, order="C") for factors in (P, Q))
         problem.check_factors(P, Q, f"in {self.dtype}, initial ")
         return P, Q
-
-    def _draw_factors(self, generator: np.random.Generator, n: int) -> NDArray[Any]:
-        # Drawn in float32 for both dtypes, so that their initial factors are equal.
-        normal = generator.standard_normal((n, self.n_factors), dtype=np.float32)
-        scaled = normal * np.float32(self.init_scale / math.sqrt(self.n_factors))
-        return scaled.astype(self.dtype, copy=False)

@@ -152,6 +152,7 @@ class BiasedSystem:
         *,
         way: Way = "auto",
         cg_steps: int = 2,
+        excess: float = 0.0,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
     ) -> RowReport:
@@ -162,7 +163,7 @@ class BiasedSystem:
             start = padded_factors((start - without_entries)[:, free])
         report = self.system.solve(
             self._offset(side, without_entries, threads), start, way=way, cg_steps=cg_steps,
-            n_threads=threads, buffers=buffers,
+            excess=excess, n_threads=threads, buffers=buffers,
         )  # fmt: skip
         out = without_entries
         out[:, free] += report.row_factors[:, : free.size]

@@ -1,0 +1,170 @@
+"""Initial factors of a run: random ones, or the leading singular vectors of the data."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._kernels.aligned import aligned_copy, empty_aligned
+from twofold._kernels.threads import check_n_threads, with_one_blas_thread
+from twofold.objective import Problem
+from twofold.objective.evaluation import gramian, multiplied, predictions, sparse_product
+from twofold.objective.point import padded_factors
+from twofold.objective.side import Side
+from twofold.solvers.state import random_stream
+
+__all__ = ["random_factors", "spectral_factors"]
+
+Array = NDArray[Any]
+Factors = tuple[Array, Array]
+_OVERSAMPLING = 8
+_NOISE = 1e-3  # size of the factors beyond the rank of the data, relative to the others
+
+
+def random_factors(problem: Problem, n_factors: int, scale: float, seed: int) -> Factors:
+    """Return normally distributed factors with standard deviation scale / sqrt(n_factors)."""
+    generator, width = random_stream(seed, 0), np.float32(scale / math.sqrt(n_factors))
+    P, Q = (
+        generator.standard_normal((n, n_factors), dtype=np.float32) * width for n in problem.shape
+    )
+    return P, Q
+
+
+def spectral_factors(
+    problem: Problem, n_factors: int, seed: int, n_threads: int | None = None
+) -> Factors | None:
+    """Return factors from a truncated singular value decomposition of the data.
+
+    With B the sparse matrix of the entries w r (or w (r - mu) with biases), and D_row and D_col the
+    diagonal matrices of the sums n_u and n_i of the weights,
+
+        D_row^-1/4 B D_col^-1/4  ~  U S V',
+        P = c^1/2 D_row^1/4 U S^1/2,   Q = c^1/2 D_col^1/4 V S^1/2,
+
+    where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
+    fourth roots prevents that the leading vectors are those of the longest rows and columns only.
+    U, S and V are computed by a randomised range finder with one power iteration (Halko, Martinsson
+    & Tropp 2011, algorithm 4.4) in float32; the orthonormal bases are computed from Gramians in
+    float64. If the rank of B is below ``n_factors``, the other columns are small random numbers.
+
+    Parameters
+    ----------
+    problem : Problem
+        The objective and the data.
+    n_factors : int
+        Number of columns of the factors.
+    seed : int
+        Of the random numbers.
+    n_threads : int, optional
+        Default: all. The result is bitwise independent of it.
+
+    Returns
+    -------
+    tuple of ndarray of float32, shape (n_rows, n_factors) and (n_cols, n_factors), or None
+        None if B has no entry other than 0, or its products are beyond the range of float32.
+    """
+    threads = check_n_threads(n_threads)
+    sides = [problem.rows, problem.cols]
+    if problem.mean:
+        sides = [
+            side.with_targets(
+                (side.entries.targets if side.entries.targets.size else np.ones(problem.n_entries))
+                - problem.mean
+            )
+            for side in sides
+        ]
+    roots = [_fourth_root(side.summed_weights) for side in sides]
+
+    def product(axis: int, X: Array) -> Array:
+        """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
+        X /= roots[1 - axis]
+        out = sparse_product(sides[axis], X, threads)
+        out /= roots[axis]
+        return out
+
+    width = n_factors + _OVERSAMPLING + -n_factors % 8
+    generator = random_stream(seed, 3)
+    X = empty_aligned((problem.shape[1], width), np.float32)
+    X[...] = generator.standard_normal(X.shape, dtype=np.float32)
+    with np.errstate(all="ignore"):  # An overflow is detected below.
+        X = product(1, product(0, X))
+        whitening = _whitening(gramian(X, threads))
+        if not whitening.size:
+            return None
+        rows = product(0, _times(X, whitening, threads))
+        cols = product(1, rows.copy())
+        # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
+        whitening = _whitening(gramian(rows, threads))
+        if not whitening.size:
+            return None
+        squares, rotation = _eigen(whitening.T @ gramian(cols, threads) @ whitening)
+        if not np.isfinite(squares).all() or not squares[0] > 0.0:
+            return None
+        k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
+        singular = np.sqrt(squares[:k])
+        turned = whitening @ rotation[:, :k]
+        P = _times(rows, turned * np.sqrt(singular), threads) * roots[0]
+        Q = _times(cols, turned / np.sqrt(singular), threads) * roots[1]
+    factors = [_widened(part[:, :k], n_factors, generator) for part in (P, Q)]
+    scale = _scale(problem, sides[0], factors[0], factors[1], threads)
+    if not 0.0 < scale < np.inf:
+        return None
+    P, Q = (np.ascontiguousarray(part * np.float32(math.sqrt(scale))) for part in factors)
+    return (P, Q) if np.isfinite(P).all() and np.isfinite(Q).all() else None
+
+
+def _fourth_root(summed_weights: NDArray[np.float64]) -> Array:
+    """Return n_u^1/4 as a column in float32, and 1 for rows without entries."""
+    positive = np.where(summed_weights > 0.0, summed_weights, 1.0)
+    return (positive**0.25).astype(np.float32)[:, np.newaxis]
+
+
+def _eigen(G: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues of a symmetric matrix in descending order, and the eigenvectors."""
+    eigenvalues, vectors = with_one_blas_thread(np.linalg.eigh, G)
+    return eigenvalues[::-1], vectors[:, ::-1]
+
+
+def _whitening(G: Array) -> Array:
+    """Return T such that X T is orthonormal for X with the Gramian G, without null directions."""
+    if not np.isfinite(G).all():
+        return np.empty((0, 0))
+    squares, vectors = _eigen(G)
+    kept = squares > 1e-12 * squares[0]
+    return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
+
+
+def _times(X: Array, T: Array, threads: int) -> Array:
+    """Return X T in float32, padded to a multiple of 8 columns."""
+    padded = np.zeros((X.shape[1], T.shape[1] + -T.shape[1] % 8))
+    padded[:, : T.shape[1]] = T
+    out = empty_aligned((X.shape[0], padded.shape[1]), np.float32)
+    multiplied(X, aligned_copy(padded, np.float32), out, threads)
+    return out
+
+
+def _widened(factors: Array, n_factors: int, generator: np.random.Generator) -> Array:
+    """Return factors with small random columns up to ``n_factors``."""
+    n, k = factors.shape
+    if k == n_factors:
+        return factors
+    noise = generator.standard_normal((n, n_factors - k), dtype=np.float32)
+    size = np.sqrt(np.mean(factors * factors, dtype=np.float64))
+    return np.hstack([factors, noise * np.float32(_NOISE * size)])
+
+
+def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
+    """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
+    P, Q = padded_factors(P), padded_factors(Q)
+    x, entries = predictions(rows, P, Q, threads), rows.entries
+    weighted = x * entries.weights if entries.weights.size else x
+    explained = float(np.sum(weighted * entries.targets if entries.targets.size else weighted))
+    squares = float(np.sum(weighted * x))
+    a0 = problem.objective.unobserved_weight
+    if a0:
+        squares += a0 * float(np.sum(gramian(P, threads) * gramian(Q, threads)))
+    if entries.missing_weight:
+        first = x[~entries.repeats] if entries.repeats.size else x
+        squares -= a0 * float(np.sum(first * first))
+    return explained / squares if squares > 0.0 else 0.0
