@@ -92,6 +92,21 @@ def test_evaluate_models_beside_each_other(twofold, url):
     twofold("evaluate", "one.twofold", url, "--beside", "no.twofold").failed("no.twofold")
 
 
+def test_evaluate_predicted_values(twofold, tmp_path):
+    rows, cols = np.divmod(np.arange(240), 8)
+    stars = 1.0 + rows % 3 + cols % 2
+    Pairings.from_arrays(rows, cols, stars).save(tmp_path / "r.npz")
+    words = ("--data", "targets", "--biases", "--weight", 0.1)
+    twofold("fit", "r.npz", *words, *QUICK, "-o", "r.twofold")
+    shown = twofold("evaluate", "r.twofold", "r.npz", "--metrics", "rmse,mae", "--quiet").out
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines[0] == ["rmse", "mae"]
+    assert float(lines[1][1]) < float(lines[2][2])
+    assert lines[2][:2] == ["mean", "value"]
+    mixed = ("--metrics", "rmse,recall@20", "--quiet")
+    twofold("evaluate", "r.twofold", "r.npz", *mixed).failed("in two calls")
+
+
 def test_fit_json_is_one_object(twofold, url):
     values = json.loads(twofold("fit", url, "--json", "--tol", "0.5", *QUICK).out)
     assert values["status"] in ("converged", "max_epochs")
