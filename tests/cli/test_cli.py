@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, files."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -105,6 +106,19 @@ def test_evaluate_predicted_values(twofold, tmp_path):
     assert lines[2][:2] == ["mean", "value"]
     mixed = ("--metrics", "rmse,recall@20", "--quiet")
     twofold("evaluate", "r.twofold", "r.npz", *mixed).failed("in two calls")
+
+
+def test_fit_draws_its_history(twofold, url, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    done = twofold("fit", url, *QUICK, "--plot", "history.png")
+    assert done.out.endswith(" The model is in model.twofold. The picture is in history.png.\n")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(twofold("fit", url, *QUICK, "--json").out)["plot"] is None
+    monkeypatch.setattr("twofold.model.FactorModel.fit", None)  # errors precede the fit
+    twofold("fit", url, *QUICK, "--plot", "history.txt").failed("ends in '.txt'")
+    twofold("fit", url, *QUICK, "--plot", "no/history.png").failed("create it")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    twofold("fit", url, *QUICK, "--plot", "history.png").failed('pip install "twofold[plot]"')
 
 
 def test_fit_json_is_one_object(twofold, url):
