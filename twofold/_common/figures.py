@@ -38,10 +38,8 @@ def check_picture(path: str | os.PathLike[str]) -> None:
         )
 
 
-def draw_picture(
-    target: Any, panels: Sequence[str], draw: Callable[[list[Any]], None], *, sharey: bool = True
-) -> Any:
-    """Draw panels beside each other, into a new figure, into a file, or into axes.
+def draw_picture(target: Any, panels: Sequence[str], draw: Callable[[list[Any]], None]) -> Any:
+    """Draw panels with one vertical axis, into a new figure, into a file, or into axes.
 
     Parameters
     ----------
@@ -51,8 +49,6 @@ def draw_picture(
         Names of the panels, at least one.
     draw : callable
         ``draw(axes)`` draws into a list of axes.
-    sharey : bool, default True
-        Whether the panels of a new figure have one vertical axis.
 
     Returns
     -------
@@ -77,7 +73,7 @@ def draw_picture(
         check_picture(target)
     n = len(panels)
     figure = _figure_class()(figsize=(max(4.0, 3.2 * n), 3.2), layout="constrained")
-    draw(np.ravel(figure.subplots(1, n, sharey=sharey)).tolist())
+    draw(np.ravel(figure.subplots(1, n, sharey=True)).tolist())
     if is_path:
         try:
             figure.savefig(target)
