@@ -44,8 +44,8 @@ def test_blocks_run_in_their_order(page, folder):
     script.write_text(python_blocks(ROOT / page), encoding="utf-8")
     printed = run([sys.executable, str(script)], folder)
     if page == "README.md":
-        shown = re.search(r"^```\n\n```\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.S | re.M)
-        assert printed == shown[1]
+        shown = re.findall(r"^```\n\n```\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.S | re.M)
+        assert printed == "".join(shown)
 
 
 def test_links_lead_to_files():

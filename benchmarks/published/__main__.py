@@ -2,8 +2,10 @@
 
     python -m benchmarks.published yelp2018 FOLDER [--packages twofold,irspack,implicit]
     python -m benchmarks.published ml-100k FOLDER
+    python -m benchmarks.published challenge FOLDER [--team TEAM --email EMAIL]
 
-The second is a table of predicted ratings; see `benchmarks.published.ratings`.
+The second, like ml-10m, is a table of predicted ratings: see `benchmarks.published.ratings`. The
+third is the Million Playlist Dataset Challenge: see `benchmarks.published.challenge`.
 
 FOLDER holds the files of the data set; without them the error names what is needed. Only training
 pairs choose the hyper-parameters: a fifth of each row is hidden, and `--trials` settings are drawn
@@ -21,17 +23,26 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine
-from benchmarks.published import ratings
+from benchmarks.published import challenge, ratings
 from benchmarks.published.data import DATA_SETS, DataSet, Parts
 from benchmarks.published.packages import PACKAGES, Package, Setting
 from twofold import Evaluation, Objective, Pairings, evaluate, fold_in, split_pairs
-from twofold.exceptions import TwofoldError
+from twofold.exceptions import InvalidInputError, TwofoldError
 from twofold.metrics.statistics import bootstrap_interval
 from twofold.model import Ranking
 from twofold.splits import PairSplit
 
 _EPOCHS = 10
 _JUDGED = 6000  # rows of a trial
+_RANKED = {
+    "packages": "twofold", "trials": 20, "refinements": 5, "search_factors": 128,
+    "n_factors": None, "epochs": 15, "seed": 0,
+}  # fmt: skip
+_RATED = {"trials": 20, "epochs": 15, "seed": 0, "folds": None}
+_CHALLENGE = {
+    "rows": 1000, "n_factors": 128, "epochs": 15, "seed": 11, "team": "twofold",
+    "email": "team@example.org", "output": Path("submission.csv.gz"),
+}  # fmt: skip
 
 
 class Factors:
@@ -117,40 +128,68 @@ def table(data: DataSet, judged: Evaluation, minutes: dict[str, tuple[float, flo
     return "\n".join([*lines, f"Figures of other methods: {data.source}."])
 
 
-def main() -> None:
-    """Tune, fit and judge each package; print the table."""
+def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """Parse the command line; an option that the table does not have is an error."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.published", description=__doc__.partition("\n\n")[0]
-    )
-    parser.add_argument("name", choices=[*DATA_SETS, ratings.NAME])
+        prog="python -m benchmarks.published", description=__doc__.partition("\n\n")[0],
+        argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    parser.add_argument("name", choices=[*DATA_SETS, *ratings.DATA_SETS, challenge.NAME])
     parser.add_argument("folder", type=Path, help="with the files of the data set")
-    parser.add_argument("--packages", default="twofold", help="separated by commas")
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--refinements", type=int, default=5, help="of the weight, at most")
-    parser.add_argument("--search-factors", type=int, default=128, help="rank of the trials")
+    parser.add_argument("--packages", help="separated by commas; default twofold")
+    parser.add_argument("--trials", type=int, help="random settings, default 20")
+    parser.add_argument("--refinements", type=int, help="of the weight, at most, default 5")
+    parser.add_argument("--search-factors", type=int, help="rank of the trials, default 128")
     parser.add_argument("--n-factors", type=int, help="rank of the final model")
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    if chosen.name == ratings.NAME:
-        try:
-            read = ratings.read_ratings(chosen.folder)
-        except TwofoldError as error:
-            parser.error(str(error))
-        print(machine())
-        ratings.cross_validate(
-            read, n_trials=chosen.trials, n_epochs=chosen.epochs, seed=chosen.seed
-        )
-        return
+    parser.add_argument("--epochs", type=int, help="default 15")
+    parser.add_argument("--folds", type=int, help="of ratings, that are tested")
+    parser.add_argument("--rows", type=int, help="of each task of the challenge, default 1000")
+    parser.add_argument("--team", help="of the submission to the challenge")
+    parser.add_argument("--email", help="of the submission to the challenge")
+    parser.add_argument("--output", type=Path, help="file of the submission to the challenge")
+    parser.add_argument("--seed", type=int)
+    given = vars(parser.parse_args())
+    name, folder = given.pop("name"), given.pop("folder")
+    options = _CHALLENGE if name == challenge.NAME else _RANKED if name in DATA_SETS else _RATED
+    for option in given:
+        if option not in options:
+            flags = ", ".join(f"--{each.replace('_', '-')}" for each in options)
+            parser.error(f"--{option.replace('_', '-')} is not an option of {name}: it has {flags}")
+    return parser, argparse.Namespace(name=name, folder=folder, **{**options, **given})
+
+
+def compute_ratings(chosen: argparse.Namespace) -> None:
+    """Tune and judge each fold of ratings; print the table."""
+    data = ratings.DATA_SETS[chosen.name]
+    read = data.read(chosen.folder)
+    print(machine())
+    ratings.cross_validate(
+        data, read, n_trials=chosen.trials, n_epochs=chosen.epochs, seed=chosen.seed,
+        n_tested=chosen.folds,
+    )  # fmt: skip
+
+
+def compute_challenge(chosen: argparse.Namespace) -> None:
+    """Fit, judge the tasks of the challenge, and write the submission."""
+    playlists = challenge.read_slices(chosen.folder)
+    print(machine())
+    challenge.run(
+        playlists, chosen.folder, n_rows=chosen.rows, n_factors=chosen.n_factors,
+        n_epochs=chosen.epochs, seed=chosen.seed, team=chosen.team, email=chosen.email,
+        output=chosen.output,
+    )  # fmt: skip
+
+
+def compute_ranked(chosen: argparse.Namespace) -> None:
+    """Tune, fit and judge each package; print the table."""
     data = DATA_SETS[chosen.name]
     names = chosen.packages.split(",")
     for name in names:
         if name not in PACKAGES or not PACKAGES[name].installed:
-            parser.error(f"--packages {name}: there are {', '.join(PACKAGES)}, if installed")
-    try:
-        parts = data.read(chosen.folder)
-    except TwofoldError as error:
-        parser.error(str(error))
+            raise InvalidInputError(
+                f"--packages {name}: there are {', '.join(PACKAGES)}, if installed"
+            )
+    parts = data.read(chosen.folder)
     print(machine())
     print(f"{chosen.name}: {parts.train}, {parts.test.heldout.n_pairs:,} test pairs", flush=True)
     models, minutes = {}, {}
@@ -176,6 +215,16 @@ def main() -> None:
             f"{data.metrics[0]} of {names[0]} - {name}: {interval.mean:+.4f}, 95% interval "
             f"{interval.low:+.4f} to {interval.high:+.4f}, p = {test.p_value:.4f}"
         )
+
+
+def main() -> None:
+    """Compute the table that the command line names."""
+    parser, chosen = parsed()
+    kinds = dict.fromkeys(ratings.DATA_SETS, compute_ratings) | {challenge.NAME: compute_challenge}
+    try:
+        kinds.get(chosen.name, compute_ranked)(chosen)
+    except TwofoldError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

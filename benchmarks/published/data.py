@@ -13,7 +13,7 @@ from twofold.exceptions import InvalidInputError
 from twofold.io import read_csv, read_lists, read_npz
 from twofold.splits import PairSplit
 
-__all__ = ["DATA_SETS", "DataSet", "Parts"]
+__all__ = ["DATA_SETS", "DataSet", "Parts", "need"]
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,12 @@ class DataSet:
     n_factors: int
 
 
-def _need(folder: Path, names: tuple[str, ...], files: str) -> list[Path]:
-    """Return the paths of files; InvalidInputError if one of them does not exist."""
-    paths = [folder / name for name in names]
-    for path in paths:
-        if not path.exists():
-            raise InvalidInputError(f"there is no file {str(path)!r}. Needed are {files}")
-    return paths
+def need(folder: Path, names: tuple[str, ...], files: str) -> list[Path]:
+    """Return the paths of files or patterns; InvalidInputError if one of them does not exist."""
+    for name in names:
+        if not any(folder.glob(name)):
+            raise InvalidInputError(f"there is no file {str(folder / name)!r}. Needed are {files}")
+    return [folder / name for name in names]
 
 
 def _of_trained_rows(train: Pairings, test: Pairings) -> Parts:
@@ -86,7 +85,7 @@ _LISTS = (
 
 
 def _lists(folder: Path) -> Parts:
-    paths = _need(folder, ("train.txt", "test.txt"), _LISTS)
+    paths = need(folder, ("train.txt", "test.txt"), _LISTS)
     return _of_trained_rows(*(read_lists(path) for path in paths))
 
 
@@ -99,7 +98,7 @@ _YELP = (
 def _yelp(folder: Path) -> Parts:
     if (folder / "train.txt").exists():
         return _lists(folder)
-    paths = _need(folder, ("yelp2018.npz", "yelp2018_test.npz"), _YELP)
+    paths = need(folder, ("yelp2018.npz", "yelp2018_test.npz"), _YELP)
     whole, test = (read_npz(path) for path in paths)
     pairs, hidden = _pairs(whole), _pairs(test)
     code = int(max(pairs[1].max(), hidden[1].max())) + 1
@@ -120,7 +119,7 @@ _VAE = (
 
 
 def _vae(folder: Path) -> Parts:
-    paths = _need(folder, ("train.csv", "test_tr.csv", "test_te.csv"), _VAE)
+    paths = need(folder, ("train.csv", "test_tr.csv", "test_te.csv"), _VAE)
     train, seen, heldout = (read_csv(path, row="uid", col="sid") for path in paths)
     rows = np.intersect1d(seen.row_ids, heldout.row_ids)
     parts = (part.take_rows(part.row_index(rows)) for part in (seen, heldout))

@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, files."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,34 @@ def test_evaluate_models_beside_each_other(twofold, url):
     assert [line.split()[0] for line in shown[1:4]] == ["model", "two.twofold", "most"]
     twofold("evaluate", "one.twofold", url, "--metrics", "mapp").failed("map-min@k")
     twofold("evaluate", "one.twofold", url, "--beside", "no.twofold").failed("no.twofold")
+
+
+def test_evaluate_predicted_values(twofold, tmp_path):
+    rows, cols = np.divmod(np.arange(240), 8)
+    stars = 1.0 + rows % 3 + cols % 2
+    Pairings.from_arrays(rows, cols, stars).save(tmp_path / "r.npz")
+    words = ("--data", "targets", "--biases", "--weight", 0.1)
+    twofold("fit", "r.npz", *words, *QUICK, "-o", "r.twofold")
+    shown = twofold("evaluate", "r.twofold", "r.npz", "--metrics", "rmse,mae", "--quiet").out
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines[0] == ["rmse", "mae"]
+    assert float(lines[1][1]) < float(lines[2][2])
+    assert lines[2][:2] == ["mean", "value"]
+    mixed = ("--metrics", "rmse,recall@20", "--quiet")
+    twofold("evaluate", "r.twofold", "r.npz", *mixed).failed("in two calls")
+
+
+def test_fit_draws_its_history(twofold, url, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    done = twofold("fit", url, *QUICK, "--plot", "history.png")
+    assert done.out.endswith(" The model is in model.twofold. The picture is in history.png.\n")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(twofold("fit", url, *QUICK, "--json").out)["plot"] is None
+    monkeypatch.setattr("twofold.model.FactorModel.fit", None)  # errors precede the fit
+    twofold("fit", url, *QUICK, "--plot", "history.txt").failed("ends in '.txt'")
+    twofold("fit", url, *QUICK, "--plot", "no/history.png").failed("create it")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    twofold("fit", url, *QUICK, "--plot", "history.png").failed('pip install "twofold[plot]"')
 
 
 def test_fit_json_is_one_object(twofold, url):

@@ -13,7 +13,8 @@ FACTS = {
     "n_train_rows": 8,
     "artists": np.arange(30) % 5,
 }
-TEXTS = [name.replace("@k", "@7") for name in metrics.available()]
+ERRORS = ["rmse", "mae"]  # of predicted values
+TEXTS = [name.replace("@k", "@7") for name in metrics.available() if name not in ERRORS]
 
 
 def table(seed=0):
@@ -132,10 +133,25 @@ def test_a_tally_without_rows_has_no_value():
         metrics.get("gini@5").start().value()
 
 
+def test_errors_are_the_functions_and_have_values_of_rows():
+    predicted, values = np.array([1.0, 2.0, 5.0]), np.array([2.0, 2.0, 3.0])
+    for name in ERRORS:
+        metric = metrics.get(f" {name.upper()} ")
+        assert (metric.name, metric.k) == (name, None)
+        assert metric.value(predicted, values) == getattr(metrics, name)(predicted, values)
+        with pytest.raises(InvalidInputError, match=f'"{name}" is an error of predicted values'):
+            metric.start()
+    squared, absolute = (
+        metrics.get(name).per_row(predicted, values, [0, 2, 2, 3]) for name in ERRORS
+    )
+    np.testing.assert_array_equal(squared, [0.5, np.nan, 4.0])
+    np.testing.assert_array_equal(absolute, [0.5, np.nan, 2.0])
+
+
 def test_lower_values_are_better_for_clicks_and_gini_only():
     lower = {
         name
         for name in metrics.available()
         if not metrics.get(name.replace("@k", "@9")).higher_is_better
     }
-    assert lower == {"clicks@k", "gini@k"}
+    assert lower == {"clicks@k", "gini@k", *ERRORS}

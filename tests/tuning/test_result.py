@@ -161,7 +161,7 @@ def test_a_picture_in_axes_of_the_caller(result, parts):
     axes = figure.subplots(1, 2)
     assert result.plot(axes) is figure
     assert axes[1].get_xlabel() == "ratio"
-    with pytest.raises(InvalidInputError, match="1 axes for 2 fields"):
+    with pytest.raises(InvalidInputError, match="1 axes for 2 panels, n_factors, ratio"):
         result.plot(axes[0])
     with pytest.raises(InvalidInputError, match="no field varies"):
         search(SOLVER, Balanced(), parts.train, parts.validation, Grid({})).plot()

@@ -119,14 +119,16 @@ def evaluate(
     """Score models: fold the playlists of SOURCE in and look for the pairs that were held out.
 
     Prints a line for each model and one for the most popular tracks, and the objective of the
-    folded-in playlists.
+    folded-in playlists. With --metrics rmse,mae the pairs are predicted instead, and the last line
+    is that of the mean value.
 
     Parameters
     ----------
     beside : list of Path, optional
         Another model to score on the same playlists; can be repeated.
     metrics : sequence of str, default recall,ndcg,precision,hit-rate,r-precision
-        What to print, such as recall@20,map-min@10,coverage@20; a name without @ is taken at --k.
+        What to print, such as recall@20,map-min@10,coverage@20, a name without @ being taken at
+        --k; or rmse,mae of predicted values.
     k : int, default 20
         Length of the lists that are scored.
     unknown : {"miss", "leave-out"}, default "miss"

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from twofold._common.figures import check_picture
 from twofold.cli.output import (
     EXPLAIN,
     Report,
@@ -31,6 +32,7 @@ def fit(
     output: Path = Path("model.twofold"),
     checkpoint: Path | None = None,
     resume: Path | None = None,
+    plot: Path | None = None,
 ) -> None:
     """Train a model on the pairs of SOURCE and write it to a file.
 
@@ -45,12 +47,16 @@ def fit(
         File to save the state to after every epoch.
     resume : Path, optional
         Checkpoint to continue from, up to --max-epochs epochs in total.
+    plot : Path, optional
+        Picture of the objective over epochs and seconds to write (.png, .svg, .pdf).
     """
     model = FactorModel(objective, replace(solver, progress=report.progress))
     if isinstance(objective, Objective):
         solver.validate(objective)
-    for path in filter(None, (output, checkpoint)):
+    for path in filter(None, (output, checkpoint, plot)):
         check_folder(path)
+    if plot is not None:
+        check_picture(plot)
     init = None
     if resume is not None:
         check_is_model(resume)
@@ -63,6 +69,8 @@ def fit(
     if solution.status is Status.DIVERGED:
         raise InvalidInputError(f"the fit diverged and no model was written. {solution.message}")
     model.save(output)
+    if plot is not None:
+        solution.plot(plot)
     counts = dict(zip(("playlists", "tracks"), pairings.shape, strict=True))
     counts["pairs"] = pairings.n_pairs
     report.show(", ".join(f"{count:,} {name}" for name, count in counts.items()))
@@ -73,12 +81,12 @@ def fit(
     end = solution.message
     if stop.requested:
         end = f"Stopped by Ctrl-C after epoch {solution.n_epochs}."
-    report.show(f"{end} The model is in {output}.")
+    picture = "" if plot is None else f" The picture is in {plot}."
+    report.show(f"{end} The model is in {output}.{picture}")
     if used.data == "ones" and not used.unobserved_weight:
         report.show(
             "All targets are 1 and unobserved pairs have no weight. For recommendations, use "
             "--preset balanced."
         )
-    report.show_json(
-        {"model": str(output), **counts, "terms": describe(used)} | solution_json(solution)
-    )
+    files = {"model": str(output), "plot": None if plot is None else str(plot)}
+    report.show_json(files | counts | {"terms": describe(used)} | solution_json(solution))

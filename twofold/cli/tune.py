@@ -41,8 +41,8 @@ def tune(
     ----------
     score : str, default "ndcg@20"
         What ranks the trials: how well a metric such as recall@20 finds a fifth of the pairs of the
-        validation playlists, which are hidden; rmse of their predictions; or total or loss, the
-        objective of the validation playlists.
+        validation playlists, which are hidden; rmse or mae of their predictions; or total or loss,
+        the objective of the validation playlists.
     storage : str, optional
         Database, as URL or SQLite file, in which every trial is stored. The same command continues
         a search that was ended.

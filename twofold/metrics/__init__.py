@@ -32,6 +32,13 @@ novelty@k           sum of n_c (-log2 p_c) / sum of n_c, p_c the share of traini
 gini@k              sum of (2 i - n - 1) n_(i) / (n sum of n_c), n_(1) <= ... <= n_(n)
 ==================  =====================================================================
 
+==================  =====================================================================
+Name                Error of the predictions p of pairs with the values v, over all pairs
+==================  =====================================================================
+rmse                square root of the mean of (p - v)^2
+mae                 mean of |p - v|
+==================  =====================================================================
+
 A row without relevant columns has no value: it is NaN in the values of rows and left out of means.
 A missing recommendation (-1) is a miss. `Judged` holds what all metrics have in common, so that it
 is computed once; `statistics` has intervals and tests for the values of rows. The public names are

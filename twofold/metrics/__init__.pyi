@@ -11,6 +11,7 @@ from .lists import precision_at_k as precision_at_k
 from .lists import r_precision as r_precision
 from .lists import recall_at_k as recall_at_k
 from .lists import reciprocal_rank_at_k as reciprocal_rank_at_k
+from .names import ErrorMetric as ErrorMetric
 from .names import Metric as Metric
 from .names import RowMetric as RowMetric
 from .names import RowTally as RowTally

@@ -16,8 +16,12 @@ from twofold.metrics.judged import Judged
 from twofold.metrics.lists import mean_of
 from twofold.metrics.rows import PerRow, with_nan
 from twofold.metrics.table import coverage, gini, novelty
+from twofold.metrics.targets import mae, rmse
 
-__all__ = ["Metric", "RowMetric", "RowTally", "TableMetric", "TableTally", "available", "get"]
+__all__ = [
+    "ErrorMetric", "Metric", "RowMetric", "RowTally", "TableMetric", "TableTally", "available",
+    "get",
+]  # fmt: skip
 
 
 class _Entry(NamedTuple):
@@ -28,6 +32,8 @@ class _Entry(NamedTuple):
     has_k: bool = True
     needs: tuple[str, ...] = ()
     higher_is_better: bool = True
+    of_pair: Callable[[Any], Any] | None = None
+    """The error of a pair from the difference, for errors of predicted values."""
 
 
 _REGISTRY = {
@@ -48,6 +54,8 @@ _REGISTRY = {
     "coverage": _Entry(coverage, of_table=True),
     "novelty": _Entry(novelty, of_table=True, needs=("col_counts", "n_train_rows")),
     "gini": _Entry(gini, of_table=True, higher_is_better=False),
+    "rmse": _Entry(rmse, has_k=False, higher_is_better=False, of_pair=np.square),
+    "mae": _Entry(mae, has_k=False, higher_is_better=False, of_pair=np.abs),
 }
 
 
@@ -74,7 +82,7 @@ class Metric:
     needs : tuple of str
         Keywords of `given` without which no value can be computed.
     higher_is_better : bool
-        Whether a larger score is better; False for clicks and gini.
+        Whether a larger score is better; False for clicks, gini, rmse and mae.
     """
 
     name: str
@@ -200,6 +208,67 @@ class TableMetric(Metric):
         return TableTally(self)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ErrorMetric(Metric):
+    """An error of predicted values; its score is over all pairs, whatever their rows."""
+
+    _of_pair: Callable[[Any], Any] = field(repr=False)
+
+    def value(self, predicted: ArrayLike, values: ArrayLike) -> float:
+        """Return the error of all pairs, as `rmse` or `mae` does.
+
+        Parameters
+        ----------
+        predicted, values : array_like of float, shape (n_pairs,)
+            The predictions and the values, finite.
+
+        Returns
+        -------
+        float
+            The error, in the unit of the values.
+
+        Raises
+        ------
+        InvalidInputError
+            As for `rmse`.
+        """
+        return float(self._formula(predicted, values))
+
+    def per_row(self, predicted: ArrayLike, values: ArrayLike, indptr: ArrayLike) -> PerRow:
+        """Return the mean error of the pairs of each row: squared for rmse, absolute for mae.
+
+        Parameters
+        ----------
+        predicted, values : array_like of float, shape (n_pairs,)
+            As for `value`, row after row.
+        indptr : array_like of int, shape (n_rows + 1,)
+            The pairs of row i are those from ``indptr[i]`` to ``indptr[i + 1]``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            The errors; NaN for a row without pairs.
+        """
+        lengths = np.diff(indptr)
+        errors = self._of_pair(np.subtract(predicted, values, dtype=np.float64))
+        row = np.repeat(np.arange(lengths.size), lengths)
+        sums = np.bincount(row, weights=errors, minlength=lengths.size)
+        return np.where(lengths > 0, sums / np.maximum(lengths, 1), np.nan)
+
+    def start(self) -> Tally:
+        """Raise, because errors are not of recommendations.
+
+        Raises
+        ------
+        InvalidInputError
+            Always.
+        """
+        raise InvalidInputError(
+            f'"{self.name}" is an error of predicted values, not of recommendations: call '
+            "value(predicted, values)"
+        )
+
+
 class RowTally:
     """The values of the rows that were added; made by `RowMetric.start`.
 
@@ -262,7 +331,7 @@ def available() -> list[str]:
     return [name + "@k" * entry.has_k for name, entry in _REGISTRY.items()]
 
 
-def get(text: str) -> RowMetric | TableMetric:
+def get(text: str) -> RowMetric | TableMetric | ErrorMetric:
     """Return the metric of a text such as "recall@20".
 
     Parameters
@@ -272,8 +341,8 @@ def get(text: str) -> RowMetric | TableMetric:
 
     Returns
     -------
-    RowMetric or TableMetric
-        A metric of each row, or of the whole table.
+    RowMetric, TableMetric or ErrorMetric
+        A metric of each row, of the whole table, or of predicted values.
 
     Raises
     ------
@@ -290,6 +359,8 @@ def get(text: str) -> RowMetric | TableMetric:
     >>> tally = get("coverage@2").start()
     >>> tally.add(judged)
     >>> tally.value()
+    1.0
+    >>> get("rmse").value([3.0, 5.0], [4.0, 4.0])
     1.0
     """
     if not isinstance(text, str):
@@ -309,6 +380,11 @@ def get(text: str) -> RowMetric | TableMetric:
             f'{text!r} has no length of the list, a whole number >= 1: write "{name}@20", for '
             "example"
         )
+    if entry.of_pair is not None:
+        return ErrorMetric(
+            name=name, k=None, higher_is_better=entry.higher_is_better, _formula=entry.formula,
+            _of_pair=entry.of_pair,
+        )  # fmt: skip
     kind = TableMetric if entry.of_table else RowMetric
     k = int(number) if entry.has_k else None
     return kind(

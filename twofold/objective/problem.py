@@ -333,10 +333,9 @@ def _targets_and_weights(
             rule = f"{prefix} a finite number >= 0, as it is a weight"
             _check(values >= 0.0, values, *index, "value", rule)
             weights = values
-        elif objective.data == "signed":
-            targets, weights = (values >= 0.0).astype(np.float64), np.abs(values)
         else:
-            targets = values
+            targets = objective.targets_of(values)
+            weights = np.abs(values) if objective.data == "signed" else weights
         if targets.size:
             loss = objective.loss
             rule = f"{prefix} {loss.targets_text}, as it is a target of {type(loss).__name__}"

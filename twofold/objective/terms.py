@@ -4,6 +4,7 @@ from dataclasses import KW_ONLY, dataclass, field, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.checks import check_choice, check_real
 from twofold.exceptions import InvalidInputError
@@ -53,6 +54,26 @@ class Terms:
             if not self.biases:
                 raise InvalidInputError(f"mean is {self.mean!r}: it needs biases=True")
             check_real(self.mean, "mean")
+
+    def targets_of(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the targets r of stored values, as ``data`` reads them.
+
+        Parameters
+        ----------
+        values : array_like of float
+            Stored values.
+
+        Returns
+        -------
+        ndarray of float64
+            The values themselves with "targets", 1 and 0 (below 0) with "signed", otherwise ones.
+        """
+        numbers = np.asarray(values, dtype=np.float64)
+        if self.data == "targets":
+            return numbers
+        if self.data == "signed":
+            return (numbers >= 0.0).astype(np.float64)
+        return np.ones_like(numbers)
 
     @property
     def n_bias_columns(self) -> int:

@@ -4,13 +4,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
+from twofold.solvers.plot import PANELS, draw_history
 
 __all__ = ["Record", "Solution", "Status"]
 
@@ -105,6 +108,25 @@ class Solution:
         """Total objective of these factors at the last evaluation."""
         records = [record for record in self.history if record.epoch <= self.n_epochs]
         return records[-1].total
+
+    def plot(self, target: Any = None) -> Any:
+        """Draw the objective over the epochs and over the seconds; needs ``twofold[plot]``.
+
+        Parameters
+        ----------
+        target : str, path-like or sequence of two matplotlib.axes.Axes, optional
+            A file for the picture, or axes to draw into. Default: a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InvalidInputError
+            If matplotlib is not installed, there are too few axes, or the file cannot be written.
+        """
+        return draw_picture(target, PANELS, partial(draw_history, self.history))
 
     def __repr__(self) -> str:
         return (

@@ -4,47 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twofold.exceptions import InvalidInputError
-
 if TYPE_CHECKING:
     from twofold.tuning.result import SearchResult
 
-__all__ = ["draw", "new_figure"]
+__all__ = ["draw"]
 
 _FEW = 6  # different numbers that all get a label
 _DECADE = 10.0  # values that span more than this are drawn on a logarithmic axis
 
 
-def new_figure(n: int) -> tuple[Any, list[Any]]:
-    """Return a figure and n axes beside each other.
-
-    Raises
-    ------
-    InvalidInputError
-        If matplotlib is not installed, or n is 0.
-    """
-    if not n:
-        raise InvalidInputError("no field varies: there is nothing to draw")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidInputError(
-            'a picture needs the package matplotlib: pip install "twofold[plot]"'
-        ) from error
-    figure = Figure(figsize=(max(4.0, 3.2 * n), 3.2), layout="constrained")
-    return figure, np.ravel(figure.subplots(1, n, sharey=True)).tolist()
-
-
 def draw(result: "SearchResult", axes: list[Any]) -> None:
     """Draw the score of every trial over each field that varies, one in each of the axes."""
-    names = result.names
-    if len(axes) < len(names):
-        raise InvalidInputError(
-            f"there are {len(axes)} axes for {len(names)} fields that vary, {', '.join(names)}: "
-            "give one for each"
-        )
     shown = [trial for trial in result if np.isfinite(trial.score)]
-    for ax, name in zip(axes, names, strict=False):
+    for ax, name in zip(axes, result.names, strict=False):
         trials = [trial for trial in shown if name in trial.parameters]
         places = _places(ax, [trial.parameters[name] for trial in trials])
         scores = [trial.score for trial in trials]

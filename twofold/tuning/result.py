@@ -1,19 +1,21 @@
 """The result of a search: its trials, the best of them, and the model that it ends in."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from twofold._common.figures import draw_picture
 from twofold.data.make_frame import make_frame
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solver
+from twofold.tuning.plot import draw
 from twofold.tuning.run import Runner, Trial
 from twofold.tuning.space import plain_value
 
@@ -190,21 +192,13 @@ class SearchResult(Sequence[Trial]):
         Raises
         ------
         InvalidInputError
-            If matplotlib is not installed, nothing varies, no trial succeeded, or there are too
-            few axes.
+            If matplotlib is not installed, nothing varies, no trial succeeded, there are too few
+            axes, or the file cannot be written.
         """
-        from twofold.tuning.plot import draw, new_figure
-
         _ = self.best
-        if target is None or isinstance(target, str | os.PathLike):
-            figure, axes = new_figure(len(self.names))
-        else:
-            axes = np.ravel(target).tolist()
-            figure = axes[0].figure
-        draw(self, axes)
-        if isinstance(target, str | os.PathLike):
-            figure.savefig(target)
-        return figure
+        if not self.names:
+            raise InvalidInputError("no field varies: there is nothing to draw")
+        return draw_picture(target, self.names, partial(draw, self))
 
     def __len__(self) -> int:
         return len(self.trials)

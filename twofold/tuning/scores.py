@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twofold.data.pairings import Pairings, aligned_entries
+from twofold.data.pairings import Pairings
 from twofold.evaluation import evaluate
 from twofold.exceptions import InvalidInputError
-from twofold.metrics import get, rmse
+from twofold.metrics import get
 from twofold.model import FactorModel
-from twofold.objective import Objective
 from twofold.splits import PairSplit, split_pairs
 
 if TYPE_CHECKING:
@@ -80,9 +79,6 @@ def resolve_score(score: Any, validation: Pairings) -> Score:
         raise InvalidInputError(
             f"score is {what}: give the name of a metric, or Score(function, higher_is_better=True)"
         )
-    if score == "rmse":
-        split = _hidden_pairs(validation)
-        return Score(lambda model, _: _rmse(model, split), higher_is_better=False, name=score)
     return _of_metric(score, validation)
 
 
@@ -91,7 +87,7 @@ def _of_metric(name: str, validation: Pairings) -> Score:
         metric = get(name)
     except InvalidInputError as error:
         raise InvalidInputError(
-            f'score is {name!r}: {error}; "total", "loss" and "rmse" are scores too'
+            f'score is {name!r}: {error}; "total" and "loss" are scores too'
         ) from error
     missing = set(metric.needs) - _OF_TABLE
     if missing:
@@ -115,14 +111,3 @@ def _hidden_pairs(validation: Pairings) -> PairSplit:
             'rows, or score="total"'
         )
     return split
-
-
-def _rmse(model: FactorModel, split: PairSplit) -> float:
-    """Return the error of the predictions for the hidden pairs with a known column."""
-    heldout = aligned_entries(split.heldout, model.pairings)
-    rows = np.repeat(np.arange(split.heldout.shape[0]), np.diff(heldout.indptr))
-    P = model.fold_in(split.seen).row_factors.astype(np.float64)
-    predicted = np.einsum("ij,ij->i", P[rows], model.col_factors[heldout.indices])
-    assert isinstance(model.objective, Objective)
-    values = {"targets": heldout.data, "signed": (heldout.data >= 0).astype(float)}
-    return rmse(predicted, values.get(model.objective.data, np.ones(rows.size)))

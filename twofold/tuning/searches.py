@@ -68,10 +68,10 @@ def search(
     score : str or Score, default "ndcg@20"
         What ranks the trials. The name of a metric of `twofold.metrics`: a fifth of the pairs of
         each validation row is hidden, the row is folded in without them, and `evaluate` scores the
-        recommendations; hidden pairs with unknown columns count as misses. ``"rmse"``: the error
-        of the predictions for the hidden pairs with known columns. ``"total"`` or ``"loss"``: the
-        objective of the validation rows without unknown columns (`FactorModel.value`); values of
-        different objectives are different functions. `Score` is for a function of your own.
+        recommendations or, for ``"rmse"`` and ``"mae"``, the predicted values of the hidden pairs.
+        Hidden pairs with unknown columns count. ``"total"`` or ``"loss"``: the objective of the
+        validation rows without unknown columns (`FactorModel.value`); values of different
+        objectives are different functions. `Score` is for a function of your own.
     patience : int, optional
         Stop a trial after so many scores in a row that are not better than its best one, and take
         its best epoch. A trial is scored every ``evaluate_every`` epochs of the solver. Default:

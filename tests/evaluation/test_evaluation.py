@@ -90,7 +90,7 @@ def test_batches_do_not_change_anything(playlists, monkeypatch):
     model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(parts.train)
     names = ["recall@5", "map@5", "coverage@5", "novelty@5", "gini@5", "r-precision"]
     whole = evaluate(model, split, names)
-    monkeypatch.setattr("twofold.evaluation._PLACES", 40)
+    monkeypatch.setattr("twofold.evaluation.recommendations._PLACES", 40)
     assert evaluate(model, split, names).scores == whole.scores
 
 
@@ -104,7 +104,7 @@ def test_a_row_with_many_held_out_pairs_does_not_lengthen_all_lists(monkeypatch)
             lengths.update(dict.fromkeys(rows.row_ids.tolist(), n))
             return super().recommend(rows, n)
 
-    monkeypatch.setattr("twofold.evaluation._PLACES", 4)
+    monkeypatch.setattr("twofold.evaluation.recommendations._PLACES", 4)
     model = Noted(TRAINED, {1: ["b"], 2: ["d", "c", "a"], 3: ["b"]})
     judged = evaluate(model, PairSplit(seen, heldout), ["r-precision"], baseline=False)
     assert lengths == {1: 1, 2: 3, 3: 1}

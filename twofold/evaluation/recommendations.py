@@ -1,0 +1,112 @@
+"""Recommendations, judged by the held-out pairs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold.data.pairings import Pairings
+from twofold.evaluation.result import Counts
+from twofold.evaluation.task import Task
+from twofold.exceptions import InvalidInputError
+from twofold.metrics.judged import judge
+from twofold.metrics.names import Metric, RowTally
+from twofold.model.popularity import count_rows
+from twofold.model.ranking import Ranking
+from twofold.solvers import Solution
+
+__all__ = ["POPULAR", "Recommender", "TrainedRows", "judged_lists"]
+
+_PLACES = 1 << 20  # of the lists of a batch
+POPULAR = "most popular"
+"""Name of the baseline of recommendations."""
+
+
+class Recommender(Protocol):
+    """What `evaluate` needs of a model that recommends, such as `FactorModel` and `Popularity`."""
+
+    @property
+    def pairings(self) -> Pairings:
+        """The training pairs, with the ids of the columns that can be recommended."""
+
+    def recommend(self, rows: Any, n: int = 10, *, exclude_known: bool = True) -> Ranking:
+        """Return the n best columns for trained rows (ids) or for new ones (`Pairings`)."""
+
+
+def judged_lists(
+    model: Recommender, task: Task, metrics: Sequence[Metric]
+) -> tuple[dict[str, float], dict[str, NDArray[np.float64]], Counts]:
+    """Return the scores, the values of rows and the counts of one model."""
+    trained, n_relevant = model.pairings, task.n_relevant
+    if not isinstance(task.rows, Pairings):
+        trained.row_index(task.rows)  # an error if a row is unknown
+    facts: dict[str, Any] = {
+        "col_counts": count_rows(trained.matrix), "n_train_rows": trained.shape[0]
+    }  # fmt: skip
+    tallies = [metric.given(**facts).start() for metric in metrics]
+    n_unanswered, order = 0, _order(metrics, n_relevant)
+    for batch, n in _batches(metrics, n_relevant, order):
+        given = task.rows
+        rows = given.take_rows(batch) if isinstance(given, Pairings) else given[batch]
+        ranking = model.recommend(rows, n)
+        n_unanswered += int(np.count_nonzero(~ranking.mask.any(axis=1)))
+        table = judge(ranking.positions, task.relevant[batch], n_relevant=n_relevant[batch])
+        for tally in tallies:
+            tally.add(table)
+    per_row = {
+        metric.name: tally.per_row()[np.argsort(order)]
+        for metric, tally in zip(metrics, tallies, strict=True)
+        if isinstance(tally, RowTally)
+    }
+    scores = {metric.name: tally.value() for metric, tally in zip(metrics, tallies, strict=True)}
+    return scores, per_row, task.counts(n_unanswered)
+
+
+def _order(metrics: Sequence[Metric], n_relevant: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows in the order of batches.
+
+    If a metric needs lists as long as the row has relevant columns, rows with many come first, so
+    that one of them does not lengthen the lists of all others.
+    """
+    if all(metric.k for metric in metrics):
+        return np.arange(n_relevant.size)
+    return np.argsort(-n_relevant, kind="stable")
+
+
+def _batches(
+    metrics: Sequence[Metric], n_relevant: NDArray[np.int64], order: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Yield rows and the length of their lists, with a bounded number of places in all lists."""
+    start = 0
+    while start < order.size:
+        n = max(metric.list_length(n_relevant[order[start]]) for metric in metrics)
+        batch = order[start : start + max(1, _PLACES // n)]
+        yield batch, n
+        start += batch.size
+
+
+class TrainedRows:
+    """The rows of a solution, whose rows and columns are those of ``seen``."""
+
+    def __init__(self, solution: Solution, seen: Pairings) -> None:
+        shape = (solution.row_factors.shape[0], solution.col_factors.shape[0])
+        if shape != seen.shape:
+            raise InvalidInputError(
+                f"the solution has {shape[0]} rows and {shape[1]} columns, but split.seen has "
+                f"{seen.shape[0]} and {seen.shape[1]}: a solution belongs to the pairs it was "
+                "made of; for others use a FactorModel"
+            )
+        self.solution, self.pairings = solution, seen
+
+    def recommend(self, rows: Any, n: int = 10, *, exclude_known: bool = True) -> Ranking:
+        """Return the n best columns for rows of ``seen``."""
+        if isinstance(rows, Pairings):
+            raise InvalidInputError(
+                'a Solution cannot fold rows in: use rows="trained", or a FactorModel'
+            )
+        seen = self.pairings
+        positions = seen.row_index(rows)
+        excluded = seen.matrix[positions] if exclude_known else None
+        P, Q = self.solution.row_factors[positions], self.solution.col_factors
+        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded)
