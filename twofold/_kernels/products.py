@@ -64,10 +64,11 @@ def multiply(counter, n_tasks, factors, rows, B, out):
 
 
 @kernel
-def multiply_sparse(counter, n_tasks, bounds, entries, X, out):
-    """Set out = B X for the sparse matrix B of the entries w r; ``bounds`` are those of the tasks.
+def multiply_sparse(counter, n_tasks, bounds, entries, scale, col_scale, X, out):
+    """Set out = diag(scale) B diag(col_scale) X for the sparse matrix B of the entries w r.
 
-    The sums are computed in the dtype of X, in the order of the entries of a row.
+    ``bounds`` are those of the tasks. The sums are computed in the dtype of X, in the order of the
+    entries of a row.
     """
     total, ids = np.zeros(X.shape[1], X.dtype), np.zeros(TILE, np.int32)
     coefficients = np.zeros(TILE, X.dtype)
@@ -81,10 +82,36 @@ def multiply_sparse(counter, n_tasks, bounds, entries, X, out):
                 m = min(high - e, TILE)
                 for r in range(TILE):
                     ids[r] = entries.indices[e + min(r, m - 1)]
-                    coefficients[r] = linear(entries, e + r) if r < m else 0.0
+                    factor = scale[u] * col_scale[ids[r]]
+                    coefficients[r] = factor * linear(entries, e + r) if r < m else 0.0
                 for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
                     prefetch_row(X, entries.indices[r])
                 add_rows(X, ids, 0, coefficients, total)
             for f in range(X.shape[1]):
                 out[u, f] = total[f]
+        task = next_task(counter)
+
+
+@kernel
+def extrapolate(counter, n_tasks, new, old, momentum, out):
+    """Set out = new + momentum (new - old); a task is `PRODUCT_ROWS` rows."""
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+            for f in range(new.shape[1]):
+                out[u, f] = new[u, f] + momentum * (new[u, f] - old[u, f])
+        task = next_task(counter)
+
+
+@kernel
+def turning(counter, n_tasks, start, old, new, sums):
+    """Set sums[task] to <start - new, new - old> of `PRODUCT_ROWS` rows, in float64."""
+    task = next_task(counter)
+    while task < n_tasks:
+        total = 0.0
+        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+            for f in range(new.shape[1]):
+                move = np.float64(new[u, f] - old[u, f])
+                total += np.float64(start[u, f] - new[u, f]) * move
+        sums[task] = total
         task = next_task(counter)

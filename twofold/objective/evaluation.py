@@ -174,11 +174,13 @@ def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[n
     return out
 
 
-def sparse_product(side: Side, X: Array, threads: int) -> Array:
-    """Return B X for the sparse matrix B with the entries w r of a side; X is padded."""
+def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: int) -> Array:
+    """Return diag(scales[0]) B diag(scales[1]) X for the matrix B of the entries w r of a side."""
     out = empty_aligned((side.n, X.shape[1]), X.dtype)
-    n_tasks = side.bounds.size - 1
-    run(products.multiply_sparse, n_tasks, threads, side.bounds, side.entries, X, out)
+    run(
+        products.multiply_sparse, side.bounds.size - 1, threads, side.bounds, side.entries,
+        *scales, X, out,
+    )  # fmt: skip
     return out
 
 

@@ -6,8 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels import products
 from twofold._kernels.aligned import aligned_copy, empty_aligned
-from twofold._kernels.threads import with_one_blas_thread
+from twofold._kernels.threads import run, with_one_blas_thread
 from twofold.objective import Problem
 from twofold.objective.evaluation import gramian, multiplied
 
@@ -48,17 +49,18 @@ class Extrapolation:
         """Beta, >= 0."""
         return max((self.t - 1.0) / _next(self.t), 0.0)
 
-    def extrapolated(self, cols: Array) -> Array:
+    def extrapolated(self, cols: Array, threads: int) -> Array:
         """Return Y, which is ``cols`` itself without momentum."""
         if not self.momentum:
             return cols
         out = empty_aligned(cols.shape, cols.dtype)
-        np.subtract(cols, self.previous, out=out)
-        out *= cols.dtype.type(self.momentum)
-        out += cols
+        beta = cols.dtype.type(self.momentum)
+        run(products.extrapolate, _n_tasks(cols), threads, cols, self.previous, beta, out)
         return out
 
-    def advanced(self, start: Array, cols: Array, new: Array, decrease: float) -> Self:
+    def advanced(
+        self, start: Array, cols: Array, new: Array, decrease: float, threads: int
+    ) -> Self:
         """Return the memory after an epoch from ``start`` to ``new``.
 
         Parameters
@@ -69,9 +71,12 @@ class Extrapolation:
             Q before and after the epoch.
         decrease : float
             Decrease of the objective, relative to its value.
+        threads : int
+            The result is bitwise independent of it.
         """
-        turned = self.momentum > 0.0 and _inner(start - new, new - cols) > 0.0
-        t = 1.0 if turned or decrease > _CALM else _next(self.t)
+        t = _next(self.t)
+        if decrease > _CALM or (self.momentum and _turning(start, cols, new, threads) > 0.0):
+            t = 1.0
         return replace(self, previous=cols, t=t)
 
 
@@ -79,8 +84,15 @@ def _next(t: float) -> float:
     return 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * t * t)))
 
 
-def _inner(A: Array, B: Array) -> float:
-    return float(np.sum(A * B, dtype=np.float64))
+def _n_tasks(factors: Array) -> int:
+    return -(-len(factors) // products.PRODUCT_ROWS)
+
+
+def _turning(start: Array, cols: Array, new: Array, threads: int) -> float:
+    """Return <Y - Q_new, Q_new - Q>."""
+    sums = np.zeros(_n_tasks(new))
+    run(products.turning, sums.size, threads, start, cols, new, sums)
+    return float(np.sum(sums))
 
 
 def balanced(

@@ -21,7 +21,7 @@ from twofold.solvers.state import State
 __all__ = ["ALS"]
 
 Array = NDArray[Any]
-_EXCESS = 0.05  # share of the last decrease of the objective that inexact rows may lose
+_EXCESS = 0.02  # share of the last decrease of the objective that inexact rows may lose
 _FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
 
 
@@ -128,12 +128,12 @@ class ALS(Solver):
             point = evaluate_point(problem, point, threads)
         run = Extrapolation(state.memory.previous, state.memory.t)
         excess = self._excess(problem, point, state)
-        start = run.extrapolated(point.cols) if self.acceleration else point.cols
+        start = run.extrapolated(point.cols, threads)
         new, start = self._epoch(problem, point, start, excess, state)
         if not needs_value:
             return state.at(new)
         new = evaluate_point(problem, new, threads)
-        if run.momentum and self.acceleration and not _total(new) <= _total(point):
+        if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
             new, start = self._epoch(problem, point, point.cols, excess, state)
             new = evaluate_point(problem, new, threads)
@@ -141,7 +141,7 @@ class ALS(Solver):
         if not self.acceleration:
             return state.at(new, memory=replace(state.memory, gain=gain))
         cols = point.cols if run.momentum else start
-        run = run.advanced(start, cols, new.cols, gain / max(abs(_total(new)), 1e-300))
+        run = run.advanced(start, cols, new.cols, gain / max(abs(_total(new)), 1e-300), threads)
         return state.at(new, memory=ALSMemory(run.previous, run.t, gain))
 
     def _epoch(

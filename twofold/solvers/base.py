@@ -110,10 +110,13 @@ class Solver(ABC):
     max_epochs : int, default 15
         Maximum number of epochs, >= 0.
     tol : float, default 0.0
-        The solver stops when the relative decrease of the objective between two evaluations is
-        below ``tol``. With 0, all epochs are run.
+        The solver stops when the objective is expected to decrease by no more than ``tol`` of
+        itself. The estimate continues the last three decreases d_1, d_2, d_3 between evaluations as
+        a geometric sequence: d_3 q / (1 - q) with q = max(d_2 / d_1, d_3 / d_2). It needs three
+        epochs, and a value that does not decrease any more counts as 0. With ``tol=0``, all epochs
+        are run.
     patience : int, default 1
-        Number of consecutive evaluations with a decrease below ``tol`` before stopping, >= 1.
+        Number of consecutive evaluations with an estimate within ``tol`` before stopping, >= 1.
     rng : int, numpy.random.Generator or None, default None
         Seed of all random numbers. None draws a new seed from the operating system.
     n_threads : int or None, default None

@@ -1,5 +1,6 @@
 """The outer loop of all solvers: timing, history, callback, checkpoint and stopping criteria."""
 
+import math
 import os
 import time
 import warnings
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Callback", "Run"]
 
 Callback = Callable[[int, Solution], object]
+_VALUES = 4  # of the objective, in an estimate of its further decrease
 
 
 @dataclass
@@ -101,7 +103,8 @@ class Run:
             if self.converged():
                 return self.finish(
                     Status.CONVERGED,
-                    f"The relative decrease was below tol={solver.tol:g} at epoch {epoch}.",
+                    f"After epoch {epoch} the objective is expected to decrease by no more than "
+                    f"tol={solver.tol:g} of itself.",
                 )
         return self.finish(Status.MAX_EPOCHS, f"All {solver.max_epochs} epochs were run.")
 
@@ -200,12 +203,13 @@ class Run:
             )
 
     def converged(self) -> bool:
-        """Return whether the relative decrease was below ``tol`` for ``patience`` evaluations."""
+        """Return whether the last ``patience`` estimates of `expected_decrease` are within tol."""
         tol, patience = self.solver.tol, self.solver.patience
-        if not tol or len(self.history) <= patience:
-            return False
-        totals = [record.total for record in self.history[-patience - 1 :]]
-        return all(old - new < tol * abs(old) for old, new in pairwise(totals))
+        totals = [record.total for record in self.history]
+        ends = range(len(totals) - patience + 1, len(totals) + 1)
+        return bool(tol) and all(
+            expected_decrease(totals[: max(end, 0)]) <= tol * abs(totals[end - 1]) for end in ends
+        )
 
     def diverged(self, last_good: State) -> Solution:
         """Return the solution of the last state before the divergence, with advice."""
@@ -239,6 +243,38 @@ class Run:
             memory_arrays(state.memory),
             self.fingerprint,
         )
+
+
+def expected_decrease(totals: list[float]) -> float:
+    """Return by how much a sequence of values is expected to decrease further.
+
+    With the last decreases d_1, d_2 and d_3, and a geometric sequence of the larger of the ratios
+    d_2 / d_1 and d_3 / d_2, which is q, the sum of all later decreases is d_3 q / (1 - q).
+
+    Parameters
+    ----------
+    totals : list of float
+        Values of the objective, oldest first.
+
+    Returns
+    -------
+    float
+        >= 0; infinite if there are fewer than four values, or the decreases do not become smaller.
+
+    Examples
+    --------
+    >>> expected_decrease([8.0, 4.0, 2.0, 1.0])
+    1.0
+    """
+    if len(totals) < _VALUES:
+        return math.inf
+    first, second, third = (old - new for old, new in pairwise(totals[-_VALUES:]))
+    if third <= 0.0:
+        return 0.0
+    if first <= 0.0 or second <= 0.0:
+        return math.inf
+    ratio = max(second / first, third / second)
+    return third * ratio / (1.0 - ratio) if ratio < 1.0 else math.inf
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

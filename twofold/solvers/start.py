@@ -75,25 +75,23 @@ def spectral_factors(
             for side in sides
         ]
     roots = [_fourth_root(side.summed_weights) for side in sides]
+    inverse = [np.float32(1.0) / root for root in roots]
 
     def product(axis: int, X: Array) -> Array:
         """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
-        X /= roots[1 - axis]
-        out = sparse_product(sides[axis], X, threads)
-        out /= roots[axis]
-        return out
+        return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
 
     width = n_factors + _OVERSAMPLING + -n_factors % 8
     generator = random_stream(seed, 3)
     X = empty_aligned((problem.shape[1], width), np.float32)
-    X[...] = generator.standard_normal(X.shape, dtype=np.float32)
+    generator.standard_normal(dtype=np.float32, out=X)
     with np.errstate(all="ignore"):  # An overflow is detected below.
         X = product(1, product(0, X))
         whitening = _whitening(gramian(X, threads))
         if not whitening.size:
             return None
         rows = product(0, _times(X, whitening, threads))
-        cols = product(1, rows.copy())
+        cols = product(1, rows)
         # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
         whitening = _whitening(gramian(rows, threads))
         if not whitening.size:
@@ -104,20 +102,23 @@ def spectral_factors(
         k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
         singular = np.sqrt(squares[:k])
         turned = whitening @ rotation[:, :k]
-        P = _times(rows, turned * np.sqrt(singular), threads) * roots[0]
-        Q = _times(cols, turned / np.sqrt(singular), threads) * roots[1]
-    factors = [_widened(part[:, :k], n_factors, generator) for part in (P, Q)]
-    scale = _scale(problem, sides[0], factors[0], factors[1], threads)
-    if not 0.0 < scale < np.inf:
-        return None
-    P, Q = (np.ascontiguousarray(part * np.float32(math.sqrt(scale))) for part in factors)
-    return (P, Q) if np.isfinite(P).all() and np.isfinite(Q).all() else None
+        P = _times(rows, turned * np.sqrt(singular), threads)
+        Q = _times(cols, turned / np.sqrt(singular), threads)
+        for factors, root in zip((P, Q), roots, strict=True):
+            factors *= root[:, np.newaxis]
+        P, Q = (_widened(factors, k, n_factors, generator) for factors in (P, Q))
+        scale = _scale(problem, sides[0], P, Q, threads)
+        if not 0.0 < scale < np.inf:
+            return None
+        for factors in (P, Q):
+            factors *= np.float32(math.sqrt(scale))
+        return (P, Q) if np.isfinite(P.sum()) and np.isfinite(Q.sum()) else None
 
 
 def _fourth_root(summed_weights: NDArray[np.float64]) -> Array:
-    """Return n_u^1/4 as a column in float32, and 1 for rows without entries."""
+    """Return n_u^1/4 in float32, and 1 for rows without entries."""
     positive = np.where(summed_weights > 0.0, summed_weights, 1.0)
-    return (positive**0.25).astype(np.float32)[:, np.newaxis]
+    return np.asarray(positive**0.25, dtype=np.float32)
 
 
 def _eigen(G: Array) -> tuple[Array, Array]:
@@ -144,14 +145,14 @@ def _times(X: Array, T: Array, threads: int) -> Array:
     return out
 
 
-def _widened(factors: Array, n_factors: int, generator: np.random.Generator) -> Array:
-    """Return factors with small random columns up to ``n_factors``."""
-    n, k = factors.shape
+def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Generator) -> Array:
+    """Return the first k columns, and small random ones up to ``n_factors``."""
     if k == n_factors:
-        return factors
-    noise = generator.standard_normal((n, n_factors - k), dtype=np.float32)
-    size = np.sqrt(np.mean(factors * factors, dtype=np.float64))
-    return np.hstack([factors, noise * np.float32(_NOISE * size)])
+        return np.ascontiguousarray(factors[:, :k])
+    kept = factors[:, :k]
+    noise = generator.standard_normal((len(factors), n_factors - k), dtype=np.float32)
+    size = np.sqrt(np.mean(kept * kept, dtype=np.float64))
+    return np.hstack([kept, noise * np.float32(_NOISE * size)])
 
 
 def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
