@@ -157,7 +157,7 @@ class Run:
         first = self.history[0].total
         if total <= first:
             return False
-        origin = Point.of(*self.problem.origin(1, self.solver.dtype))
+        origin = Point.of(*self.problem.origin(self.solver.n_factors, self.solver.dtype))
         value = evaluate_point(self.problem, origin, self.solver.n_threads).value
         assert value is not None
         at_zero = value.total
