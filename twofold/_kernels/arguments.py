@@ -92,6 +92,8 @@ class PenaltyCall(NamedTuple):
     center: Array = np.empty((0, 0))
     """float64, shape (n, width): the center c_u of every row, whose penalty is phi(p_u - c_u);
     (1, width) if it is that of all rows, (0, 0) if it is 0."""
+    first: int = 0
+    """First column in which a center is not 0."""
     fixed: int = -1
     """Column that is constant and not penalised; -1 without biases."""
 
@@ -114,11 +116,15 @@ class Step(NamedTuple):
 
 
 @inlined
+def center_row(penalty, u):
+    """Return the row of ``penalty.center`` for row u."""
+    return min(np.int64(u), penalty.center.shape[0] - 1)
+
+
+@inlined
 def center_of(penalty, u, f):
     """Return the center of element f of row u."""
-    if not penalty.center.size:
-        return 0.0
-    return penalty.center[min(np.int64(u), penalty.center.shape[0] - 1), f]
+    return penalty.center[center_row(penalty, u), f] if penalty.center.size else 0.0
 
 
 @inlined

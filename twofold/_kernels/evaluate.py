@@ -7,7 +7,7 @@ excludes, and of scale_u phi(p_u - c_u), with x = p_u . q_i and the center c_u o
 
 import numpy as np
 
-from twofold._kernels.arguments import center_of, excluded_weight, target, weight
+from twofold._kernels.arguments import center_of, center_row, excluded_weight, target, weight
 from twofold._kernels.formulas import (
     SQUARE,
     SQUARED,
@@ -117,10 +117,17 @@ def _penalty(penalty, u, P):
 @device
 def _centered_penalty(penalty, u, P):
     """Return the sum of phi over row u of P minus its center, without the constant column."""
-    total = 0.0
-    for f in range(P.shape[1]):
-        if f != penalty.fixed:
-            total += penalty_value(penalty, np.float64(P[u, f]) - center_of(penalty, u, f))
+    total, c = 0.0, center_row(penalty, u)
+    if penalty.code == SQUARE:
+        for f in range(P.shape[1]):
+            difference = np.float64(P[u, f]) - penalty.center[c, f]
+            total += difference * difference
+    else:
+        for f in range(P.shape[1]):
+            total += penalty_value(penalty, np.float64(P[u, f]) - penalty.center[c, f])
+    if penalty.fixed >= 0:
+        difference = np.float64(P[u, penalty.fixed]) - penalty.center[c, penalty.fixed]
+        total -= penalty_value(penalty, difference)
     return total
 
 
@@ -243,15 +250,22 @@ def _finish_row(u, scale, step, P, total, out):
 @device
 def _finish_centered_row(u, scale, step, P, total, out):
     """Do the same as `_finish_row` with a center, and keep the constant column."""
-    penalty, rate = step.penalty, step.rate
-    for f in range(P.shape[1]):
-        value, slope, center = np.float64(P[u, f]), np.float64(total[f]), center_of(penalty, u, f)
-        if penalty.smooth:
-            slope += scale * penalty_derivative(penalty, value - center)
-        if rate > 0.0:
-            moved = value - rate * slope - center
-            slope = center + penalty_proximal(penalty, moved, rate * scale)
-        out[u, f] = slope
+    penalty, rate, c = step.penalty, step.rate, center_row(step.penalty, u)
+    if penalty.code == SQUARE:
+        ridge = 2.0 * scale
+        for f in range(P.shape[1]):
+            value = np.float64(P[u, f])
+            slope = np.float64(total[f]) + ridge * (value - penalty.center[c, f])
+            out[u, f] = value - rate * slope if rate > 0.0 else slope
+    else:
+        for f in range(P.shape[1]):
+            value, slope, center = np.float64(P[u, f]), np.float64(total[f]), penalty.center[c, f]
+            if penalty.smooth:
+                slope += scale * penalty_derivative(penalty, value - center)
+            if rate > 0.0:
+                moved = value - rate * slope - center
+                slope = center + penalty_proximal(penalty, moved, rate * scale)
+            out[u, f] = slope
     if penalty.fixed >= 0:
         out[u, penalty.fixed] = P[u, penalty.fixed] if rate > 0.0 else 0.0
     return _centered_penalty(penalty, u, P)

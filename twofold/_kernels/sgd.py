@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twofold._kernels.arguments import center_of
+from twofold._kernels.arguments import center_of, center_row
 from twofold._kernels.formulas import (
     SQUARED,
     loss_derivative,
@@ -332,8 +332,9 @@ def _apply_penalty(P, u, old, step, penalty):
 def _apply_center(P, u, decay, n_factors, penalty):
     """Add the part of the center to the decay of a quadratic penalty; restore the constant."""
     if penalty.code == 0:
-        for f in range(n_factors):
-            P[u, f] += (1.0 - decay) * center_of(penalty, u, f)
+        c, share = center_row(penalty, u), 1.0 - decay
+        for f in range(penalty.first, n_factors):
+            P[u, f] += share * penalty.center[c, f]
     if penalty.fixed >= 0:
         P[u, penalty.fixed] = 1.0
 

@@ -241,8 +241,10 @@ class Problem:
         """Return the penalty of rows or columns with the given centers, of any number."""
         columns = BiasColumns.of(axis, n_columns) if self.objective.biases else None
         bias = self.mean if axis == "col" else 0.0
+        center = padded_center(centers, columns, bias)
         return self.penalty_call._replace(
-            center=padded_center(centers, columns, bias),
+            center=center,
+            first=int(center.any(axis=0).argmax()) if center.size else 0,
             fixed=-1 if columns is None else columns.fixed,
         )
 
