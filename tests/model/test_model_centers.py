@@ -41,7 +41,7 @@ def test_a_cold_column_is_recommended_by_its_features():
     Q = solver.solve(plain, pairings.matrix).col_factors
     features = np.eye(2)[group]
     warm = pairings.matrix.sum(axis=0) > 0
-    B = np.linalg.lstsq(features[warm], Q[warm])[0]
+    B = np.linalg.lstsq(features[warm], Q[warm], rcond=None)[0]
     centered = Objective(regularizer=L2(1.0, col_center=features @ B), unobserved_weight=0.1)
     scores = {}
     for name, objective in {"plain": plain, "centered": centered}.items():

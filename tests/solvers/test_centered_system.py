@@ -165,6 +165,16 @@ def test_rows_and_columns_without_entries_equal_their_centers(solver, biases):
     assert np.array_equal(solution.col_factors[5, :K], D[5].astype(np.float32))
 
 
+@pytest.mark.parametrize("biases", [False, True])
+def test_no_new_rows_have_no_centers(biases):
+    objective = Objective(regularizer=L2(0.3, row_center=C), biases=biases)
+    Q = np.hstack([np.ones((N_COLS, 7)), np.ones((N_COLS, 2))])
+    found = fold_in(
+        objective, sparse.csr_array((0, N_COLS)), Q, center=np.zeros((0, 9 - 2 * biases))
+    )
+    assert found.shape == (0, 9)
+
+
 def test_a_row_without_entries_for_all_cells_is_as_documented():
     objective = Objective(regularizer=L2(0.3, row_center=C), unobserved_weight=0.2)
     Q = random_factors(biases=False)[1]

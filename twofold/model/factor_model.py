@@ -421,7 +421,7 @@ class FactorModel:
         -------
         Ranking
             With shape (n_rows, n) each. With biases, a row without a known column is ranked by the
-            biases of the columns.
+            biases of the columns, and with a center by this.
 
         Raises
         ------

@@ -45,6 +45,7 @@ def address_of(owner: Any, method: str) -> int:
     InvalidInputError
         If numba cannot compile the method.
     """
+    # Other fields, such as centers, are not part of the formulas.
     values = ((field.name, getattr(owner, field.name)) for field in fields(owner))
     numbers = tuple((name, value) for name, value in values if isinstance(value, _NUMBERS))
     key = (type(owner), method, numbers)

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +52,9 @@ class Centers:
         values.flags.writeable = False
         return cls(values)
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: Any) -> "Centers":
         """Return the centers of some rows."""
-        return type(self)(self.values[rows])
+        return Centers.of(self.values[rows], "centers")
 
     def check_shape(self, shape: tuple[int, int], name: str) -> None:
         """Raise InvalidInputError unless there is a vector of n_factors elements for each row."""
@@ -93,5 +93,5 @@ def padded_center(centers: Centers | None, columns: BiasColumns | None, bias: fl
     values = np.empty((0, 0)) if centers is None else centers.values
     if columns is not None:
         zeros = np.zeros((1, columns.n_columns - N_BIAS_COLUMNS))
-        values = columns.extended(zeros if centers is None else values, bias)
+        values = columns.extended(values if values.size else zeros, bias)
     return padded_factors(values) if values.size else np.empty((0, 0))

@@ -114,7 +114,8 @@ class L2(Regularizer):
         Power of the row's summed weight, >= 0. 1 is the count-weighted penalty of ALS-WR (Zhou et
         al. 2008) and, with a0 = 0, of the notebook's gradient descent.
     row_center : array_like, shape (n_rows, n_factors), optional
-        c_u; default zeros. It is copied. With biases, these keep their centers 0 and mu.
+        c_u; default zeros. It is copied, and ``row_center.values`` is the copy. With biases, these
+        keep their centers 0 and mu.
     col_center : array_like, shape (n_cols, n_factors), optional
         d_i; default zeros.
 
@@ -133,7 +134,7 @@ class L2(Regularizer):
     >>> genres = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])  # of the columns
     >>> plain = Objective(regularizer=L2(0.1), unobserved_weight=0.1)
     >>> Q = ALS(n_factors=2, rng=0).solve(plain, R).col_factors
-    >>> B = np.linalg.lstsq(genres[:4], Q[:4])[0]
+    >>> B = np.linalg.lstsq(genres[:4], Q[:4], rcond=None)[0]
     >>> centered = Objective(regularizer=L2(0.1, col_center=genres @ B), unobserved_weight=0.1)
     >>> solution = ALS(n_factors=2, rng=0).solve(centered, R)
     >>> np.abs(solution.row_factors @ solution.col_factors[4]).round(1)

@@ -153,7 +153,7 @@ class Run:
             )
 
     def exceeds_limit(self, total: float) -> bool:
-        """Return whether the objective is ten times that of the start and of zero factors."""
+        """Return whether the objective is ten times that of the start and of the centers."""
         first = self.history[0].total
         if total <= first:
             return False

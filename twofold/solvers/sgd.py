@@ -55,7 +55,7 @@ class SGD(Solver):
     are divided into 16 x 16 blocks. Blocks without common rows and columns run in parallel (Gemulla
     et al. 2011; Chin et al. 2015, LIBMF), so there are no data races and the result is bitwise
     independent of the number of threads. The order of blocks and entries is drawn in each epoch.
-    The factors of rows without entries are zero.
+    The factors of rows without entries are zero, or the center of their penalty.
 
     ``unobserved_weight`` > 0 is not supported, because the gradient 2 a0 Q'Q p of this term is not
     a sum over the stored entries. Including a share of it in every update would cost n_factors^2
