@@ -11,7 +11,7 @@ from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
 from twofold.objective.biases import Axis
 from twofold.solvers.base import Solver, Support
-from twofold.solvers.biased_system import prepare_system
+from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import Buffers
 from twofold.solvers.state import State
 
@@ -31,7 +31,9 @@ class ALS(Solver):
     al. 2021, arXiv 2110.14037), in coordinates where the Gramian is the identity. It supports
     `SquaredLoss` and `L2` only. The factors of rows without entries are zero. With
     ``Objective(biases=True)`` the bias of a row is one more unknown of its equations, so it is
-    solved together with the factors.
+    solved together with the factors. With biases or centers of `L2` the same is solved for the
+    difference from the solution of a row without entries, which is its center if a0 = 0. The errors
+    below are then relative to this difference.
 
     Parameters
     ----------
@@ -112,18 +114,20 @@ class ALS(Solver):
     ) -> NDArray[Any]:
         """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
+        k = state.point.n_factors
         side = problem.rows if axis == "row" else problem.cols
-        system = prepare_system(
+        penalties = problem.penalties(k)
+        system = CenteredSystem.prepare(
             problem.objective,
             other,
             axis,
-            problem.mean,
-            n_factors=state.point.n_factors,
+            n_factors=k,
             n_threads=self.n_threads,
             buffers=buffers,
         )
         report = system.solve(
             side,
+            (penalties.rows if axis == "row" else penalties.cols).center,
             start,
             way=self.row_solver,
             cg_steps=self.cg_steps + (state.epoch == 0),

@@ -59,6 +59,7 @@ class Support:
     unobserved_weight: bool = True
     nonnegative: bool = True
     biases: bool = True
+    centers: bool = True
 
     def missing(self, objective: Terms) -> str:
         """Return the first unsupported part of the objective, or an empty string."""
@@ -72,6 +73,8 @@ class Support:
             return "nonnegative=True"
         if objective.biases and not self.biases:
             return "biases=True"
+        if objective.has_centers and not self.centers:
+            return "row_center and col_center of the regularizer"
         return ""
 
 
@@ -215,7 +218,7 @@ class Solver(ABC):
             factors, which the message of the result states. By default, the factors are drawn from
             ``rng``, except that rows and columns without entries start at zero, their solution.
             With ``Objective(biases=True)`` the columns are P^ and Q^ of `Objective`, and biases
-            start at 0 and mu.
+            start at 0 and mu. Centers of `L2` are added to what is drawn.
         callback : callable, optional
             Called as ``callback(epoch, solution_so_far)`` after each evaluation, including that of
             the initial factors as epoch 0. The solver stops if it returns a true value.
@@ -277,7 +280,7 @@ class Solver(ABC):
         if init is None:
             generator = random_stream(seed, 0)
             P, Q = (self._draw_factors(generator, size) for size in problem.shape)
-            P, Q = problem.with_biases(P, Q)
+            P, Q = problem.around_centers(P, Q)
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
