@@ -57,7 +57,8 @@ def test_presets_and_options_of_the_objective(twofold, url):
         return json.loads(twofold("fit", url, *words, *QUICK, "--json").out)["terms"]
 
     default = terms()
-    assert default["regularizer"] == {"class": "L2", "weight": 0.1 / 16, "exponent": 1.0}
+    expected = {"class": "L2", "weight": 0.1 / 16, "exponent": 1.0}
+    assert default["regularizer"] == expected | {"row_center": None, "col_center": None}
     assert terms("--ratio", 30)["unobserved_weight"] == 2 * default["unobserved_weight"]
     assert terms("--preset", "balanced", "--unobserved", "missing")["unobserved"] == "missing"
     plain = terms("--weight", 0.3)

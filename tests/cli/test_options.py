@@ -11,6 +11,7 @@ from twofold.cli.app import COMMANDS
 from twofold.cli.options import Option, OptionError, options_of, translate_errors
 from twofold.cli.sources import reader_options
 from twofold.exceptions import InvalidInputError, TwofoldError
+from twofold.model.description import CENTERS
 from twofold.objective import L1, L2, HuberLoss, Objective
 from twofold.solvers import ALS, GD, SGD
 
@@ -100,7 +101,12 @@ def test_a_value_that_cannot_be_used_is_named_with_its_option(name, text, words)
 @pytest.mark.parametrize("owner", [ALS, SGD, GD, Objective, HuberLoss, L1, L2])
 def test_every_field_of_ours_is_an_option_with_a_description(owner):
     options = options_of(owner)
-    assert {*options} >= {one.name for one in fields(owner)} - {"loss", "regularizer", "_"}
+    assert {*options} >= {one.name for one in fields(owner)} - {
+        "loss",
+        "regularizer",
+        "_",
+        *CENTERS,
+    }
     assert all(len(option.help) > 5 for option in options.values())
 
 

@@ -173,7 +173,13 @@ def test_whole_regularizers_are_stored_by_their_fields(parts, tmp_path):
     for _ in range(2):
         grid_search(SOLVER, Objective(), parts.train, parts.validation, grid, **options)
     assert json.loads(table(path)[1][3]) == {
-        "regularizer": {"class": "L2", "weight": 0.5, "exponent": 0.0}
+        "regularizer": {
+            "class": "L2",
+            "weight": 0.5,
+            "exponent": 0.0,
+            "row_center": None,
+            "col_center": None,
+        }
     }
 
 

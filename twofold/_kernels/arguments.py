@@ -5,6 +5,8 @@ An array of length 0 stands for a constant, which the accessor functions below r
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from twofold._kernels.jit import inlined
 
 Array = Any  # an ndarray; numba infers the types of kernels
@@ -87,15 +89,17 @@ class PenaltyCall(NamedTuple):
     smooth: bool
     nonnegative: bool
     """Whether factors are constrained to be >= 0."""
-    bias: int = -1
-    """Column of the bias, whose penalty is phi(b - center); -1 without biases."""
+    center: Array = np.empty((0, 0))
+    """float64, shape (n, width): the center c_u of every row, whose penalty is phi(p_u - c_u);
+    (1, width) if it is that of all rows, (0, 0) if it is 0."""
+    first: int = 0
+    """First column in which a center is not 0."""
     fixed: int = -1
     """Column that is constant and not penalised; -1 without biases."""
-    center: float = 0.0
 
 
 class Penalties(NamedTuple):
-    """The penalties of both sides, which differ in the columns of the biases only."""
+    """The penalties of both sides, which differ in the centers and the constant column only."""
 
     rows: PenaltyCall
     cols: PenaltyCall
@@ -109,6 +113,18 @@ class Step(NamedTuple):
     """If > 0, the result is a proximal step of this length; if 0, it is the gradient."""
     accumulates: bool
     """Whether the output array contains a part of the gradient to add to."""
+
+
+@inlined
+def center_row(penalty, u):
+    """Return the row of ``penalty.center`` for row u."""
+    return min(np.int64(u), penalty.center.shape[0] - 1)
+
+
+@inlined
+def center_of(penalty, u, f):
+    """Return the center of element f of row u."""
+    return penalty.center[center_row(penalty, u), f] if penalty.center.size else 0.0
 
 
 @inlined

@@ -2,12 +2,12 @@
 
 ``bounds`` divides the rows into fixed chunks, one task each. ``sums[task]`` is set to the sums over
 the chunk, in float64, of w l(r, x), of a0 x^2 over the stored cells that the unobserved term
-excludes, and of scale_u phi(p_u), with x = p_u . q_i.
+excludes, and of scale_u phi(p_u - c_u), with x = p_u . q_i and the center c_u of the penalty.
 """
 
 import numpy as np
 
-from twofold._kernels.arguments import excluded_weight, target, weight
+from twofold._kernels.arguments import center_of, center_row, excluded_weight, target, weight
 from twofold._kernels.formulas import (
     SQUARE,
     SQUARED,
@@ -102,6 +102,8 @@ def _apply_loss(e, m, entries, loss, x, slopes, sums):
 @inlined
 def _penalty(penalty, u, P):
     """Return the sum of phi over row u of P."""
+    if penalty.center.size:
+        return _centered_penalty(penalty, u, P)
     total = 0.0
     if penalty.code == SQUARE:
         for f in range(P.shape[1]):
@@ -109,17 +111,24 @@ def _penalty(penalty, u, P):
     else:
         for f in range(P.shape[1]):
             total += penalty_value(penalty, np.float64(P[u, f]))
-    return total + _bias_penalty(penalty, u, P)
+    return total
 
 
 @device
-def _bias_penalty(penalty, u, P):
-    """Return phi(b - center) minus phi of the bias b and of the constant column; 0 without them."""
-    if penalty.fixed < 0:
-        return 0.0
-    bias, fixed = np.float64(P[u, penalty.bias]), np.float64(P[u, penalty.fixed])
-    uncentered = penalty_value(penalty, bias) + penalty_value(penalty, fixed)
-    return penalty_value(penalty, bias - penalty.center) - uncentered
+def _centered_penalty(penalty, u, P):
+    """Return the sum of phi over row u of P minus its center, without the constant column."""
+    total, c = 0.0, center_row(penalty, u)
+    if penalty.code == SQUARE:
+        for f in range(P.shape[1]):
+            difference = np.float64(P[u, f]) - penalty.center[c, f]
+            total += difference * difference
+    else:
+        for f in range(P.shape[1]):
+            total += penalty_value(penalty, np.float64(P[u, f]) - penalty.center[c, f])
+    if penalty.fixed >= 0:
+        difference = np.float64(P[u, penalty.fixed]) - penalty.center[c, penalty.fixed]
+        total -= penalty_value(penalty, difference)
+    return total
 
 
 @kernel
@@ -157,9 +166,9 @@ def penalty_rows(counter, n_tasks, bounds, scale, penalty, P, sums):
 def gradient_rows(counter, n_tasks, bounds, entries, loss, step, P, Q, slopes, sums, out):
     """Set ``sums``, and ``out`` to the gradient with respect to P or to a proximal step.
 
-    The gradient is sum_e g_e q_i + scale_u phi'(p_u), with the slope g_e = w l'(r, x) - 2 a0' x,
-    where a0' is the `excluded_weight` of the entry; see `Step`. ``slopes`` is set to g_e of every
-    entry for `gradient_by_slopes`, unless it has length 0.
+    The gradient is sum_e g_e q_i + scale_u phi'(p_u - c_u), with the slope
+    g_e = w l'(r, x) - 2 a0' x, where a0' is the `excluded_weight` of the entry; see `Step`.
+    ``slopes`` is set to g_e of every entry for `gradient_by_slopes`, unless it has length 0.
     """
     width = P.shape[1]
     p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
@@ -218,6 +227,8 @@ def gradient_by_slopes(counter, n_tasks, bounds, entries, order, slopes, step, P
 def _finish_row(u, scale, step, P, total, out):
     """Set out[u] from the gradient of the loss; return the sum of phi."""
     penalty, rate = step.penalty, step.rate
+    if penalty.center.size:
+        return _finish_centered_row(u, scale, step, P, total, out)
     if penalty.code == SQUARE and not penalty.nonnegative:  # The usual case, vectorised.
         ridge, square = 2.0 * scale, 0.0
         for f in range(P.shape[1]):
@@ -225,8 +236,7 @@ def _finish_row(u, scale, step, P, total, out):
             slope = np.float64(total[f]) + ridge * value
             square += value * value
             out[u, f] = value - rate * slope if rate > 0.0 else slope
-        _finish_bias(u, scale, step, P, total, out)
-        return square + _bias_penalty(penalty, u, P)
+        return square
     for f in range(P.shape[1]):
         value, slope = np.float64(P[u, f]), np.float64(total[f])
         if penalty.smooth:
@@ -234,29 +244,31 @@ def _finish_row(u, scale, step, P, total, out):
         if rate > 0.0:
             slope = penalty_proximal(penalty, value - rate * slope, rate * scale)
         out[u, f] = slope
-    _finish_bias(u, scale, step, P, total, out)
     return _penalty(penalty, u, P)
 
 
 @device
-def _finish_bias(u, scale, step, P, total, out):
-    """Correct out[u] of `_finish_row` in the columns of the bias and of the constant."""
-    penalty, rate = step.penalty, step.rate
-    if penalty.fixed < 0:
-        return
-    value, slope = np.float64(P[u, penalty.bias]), np.float64(total[penalty.bias])
-    if penalty.smooth:
-        slope += scale * penalty_derivative(penalty, value - penalty.center)
-    if rate > 0.0:
-        slope = _bias_step(penalty, value - rate * slope, rate * scale)
-    out[u, penalty.bias] = slope
-    out[u, penalty.fixed] = P[u, penalty.fixed] if rate > 0.0 else 0.0
-
-
-@inlined
-def _bias_step(penalty, moved, step):
-    """Return the proximal step of a bias, whose penalty has another center than 0."""
-    return penalty.center + penalty_proximal(penalty, moved - penalty.center, step)
+def _finish_centered_row(u, scale, step, P, total, out):
+    """Do the same as `_finish_row` with a center, and keep the constant column."""
+    penalty, rate, c = step.penalty, step.rate, center_row(step.penalty, u)
+    if penalty.code == SQUARE:
+        ridge = 2.0 * scale
+        for f in range(P.shape[1]):
+            value = np.float64(P[u, f])
+            slope = np.float64(total[f]) + ridge * (value - penalty.center[c, f])
+            out[u, f] = value - rate * slope if rate > 0.0 else slope
+    else:
+        for f in range(P.shape[1]):
+            value, slope, center = np.float64(P[u, f]), np.float64(total[f]), penalty.center[c, f]
+            if penalty.smooth:
+                slope += scale * penalty_derivative(penalty, value - center)
+            if rate > 0.0:
+                moved = value - rate * slope - center
+                slope = center + penalty_proximal(penalty, moved, rate * scale)
+            out[u, f] = slope
+    if penalty.fixed >= 0:
+        out[u, penalty.fixed] = P[u, penalty.fixed] if rate > 0.0 else 0.0
+    return _centered_penalty(penalty, u, P)
 
 
 @kernel
@@ -266,11 +278,9 @@ def proximal_rows(counter, n_tasks, bounds, scale, penalty, rate, P, gradient, o
     while task < n_tasks:
         for u in range(bounds[task], bounds[task + 1]):
             for f in range(P.shape[1]):
-                moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f])
-                out[u, f] = penalty_proximal(penalty, moved, rate * scale[u])
+                center = center_of(penalty, u, f)
+                moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f]) - center
+                out[u, f] = center + penalty_proximal(penalty, moved, rate * scale[u])
             if penalty.fixed >= 0:
-                f = penalty.bias
-                moved = np.float64(P[u, f]) - rate * np.float64(gradient[u, f])
-                out[u, f] = _bias_step(penalty, moved, rate * scale[u])
                 out[u, penalty.fixed] = P[u, penalty.fixed]
         task = next_task(counter)

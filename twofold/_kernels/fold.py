@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twofold._kernels.arguments import excluded_weight, target, weight
+from twofold._kernels.arguments import center_of, excluded_weight, target, weight
 from twofold._kernels.formulas import (
     loss_derivative,
     loss_value,
@@ -47,7 +47,7 @@ def fold_rows(
     while task < n_tasks:
         for u in range(bounds[task], bounds[task + 1]):
             steps[u] = 0
-            if entries.indptr[u] < entries.indptr[u + 1] or penalty.fixed >= 0:
+            if entries.indptr[u] < entries.indptr[u + 1] or penalty.center.size:
                 steps[u] = _minimise(u, entries, loss, penalty, G, Q, max_steps, accuracy, s)
                 for f in range(k):
                     out[u, f] = s.p[f]
@@ -57,10 +57,7 @@ def fold_rows(
 @device
 def _minimise(u, entries, loss, penalty, G, Q, max_steps, accuracy, s):
     for f in range(s.p.size):
-        s.p[f] = s.y[f] = 0.0
-    if penalty.fixed >= 0:
-        s.p[penalty.bias] = s.y[penalty.bias] = penalty.center
-        s.p[penalty.fixed] = s.y[penalty.fixed] = 1.0
+        s.p[f] = s.y[f] = center_of(penalty, u, f)
     momentum = 1.0
     curvature = 1e-3  # Initial guess, which backtracking corrects.
     n_small_steps = 0
@@ -93,7 +90,7 @@ def _step(u, entries, loss, penalty, G, Q, curvature, s):
         slope = square = 0.0
         for f in range(s.y.size):
             scale = entries.scale[u] / curvature
-            center = penalty.center if f == penalty.bias else 0.0
+            center = center_of(penalty, u, f)
             moved = s.y[f] - s.g[f] / curvature
             s.new[f] = center + penalty_proximal(penalty, moved - center, scale)
             if f == penalty.fixed:
@@ -116,7 +113,7 @@ def _step(u, entries, loss, penalty, G, Q, curvature, s):
 
 @device
 def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
-    """Return sum_e [w l(r, p.q) - a0' (p.q)^2] + p'Gp + scale phi(p); set g to its gradient."""
+    """Return sum_e [w l(r, p.q) - a0' (p.q)^2] + p'Gp + scale phi(p - c); set g to its gradient."""
     total = 0.0
     for f in range(p.size):
         row = 0.0
@@ -125,7 +122,7 @@ def _smooth_part(u, entries, loss, penalty, G, Q, p, g):
         total += row * p[f]
         g[f] = 2.0 * row
         if penalty.smooth and f != penalty.fixed:
-            x = p[f] - (penalty.center if f == penalty.bias else 0.0)
+            x = p[f] - center_of(penalty, u, f)
             total += entries.scale[u] * penalty_value(penalty, x)
             g[f] += entries.scale[u] * penalty_derivative(penalty, x)
     for e in range(entries.indptr[u], entries.indptr[u + 1]):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from twofold._kernels.arguments import center_of, center_row
 from twofold._kernels.formulas import (
     SQUARED,
     loss_derivative,
@@ -308,9 +309,10 @@ def _update_pair(lane, blocks, penalties, s, P, Q):
         rates = stats[RATE, lane] * blocks.row_decay[p], stats[RATE + 1, lane] * blocks.col_decay[q]
         _apply_penalty(P, p, s.old_p, rates[0], penalties.rows)
         _apply_penalty(Q, q, s.old_q, rates[1], penalties.cols)
-    if penalties.rows.fixed >= 0:
-        _correct_bias(P, p, stats[DECAY, lane], quadratic, penalties.rows)
-        _correct_bias(Q, q, stats[DECAY + 1, lane], quadratic, penalties.cols)
+    if penalties.rows.center.size:
+        _apply_center(P, p, stats[DECAY, lane], s.old_p.size, penalties.rows)
+    if penalties.cols.center.size:
+        _apply_center(Q, q, stats[DECAY + 1, lane], s.old_q.size, penalties.cols)
 
 
 @device
@@ -318,7 +320,7 @@ def _apply_penalty(P, u, old, step, penalty):
     """Apply the penalty's part of a gradient step from ``old``, or its proximal step."""
     step = np.float64(step)
     for f in range(old.size):
-        center = penalty.center if f == penalty.bias else 0.0
+        center = center_of(penalty, u, f)
         moved = np.float64(P[u, f])
         if penalty.smooth:
             P[u, f] = moved - step * penalty_derivative(penalty, np.float64(old[f]) - center)
@@ -327,11 +329,14 @@ def _apply_penalty(P, u, old, step, penalty):
 
 
 @device
-def _correct_bias(P, u, decay, quadratic, penalty):
-    """Restore the constant; add the part of the center to the decay of a quadratic penalty."""
-    P[u, penalty.fixed] = 1.0
-    if quadratic:
-        P[u, penalty.bias] += (1.0 - decay) * penalty.center
+def _apply_center(P, u, decay, n_factors, penalty):
+    """Add the part of the center to the decay of a quadratic penalty; restore the constant."""
+    if penalty.code == 0:
+        c, share = center_row(penalty, u), 1.0 - decay
+        for f in range(penalty.first, n_factors):
+            P[u, f] += share * penalty.center[c, f]
+    if penalty.fixed >= 0:
+        P[u, penalty.fixed] = 1.0
 
 
 @device
@@ -341,8 +346,8 @@ def _subtract_biases(penalties, s, P, Q):
     A bias has no part in the gradient of the other side, whose constant it is multiplied by.
     """
     for lane in range(_N_LANES):
-        b = P[s.u[lane], penalties.rows.bias]
-        c = Q[s.i[lane], penalties.cols.bias]
+        b = P[s.u[lane], penalties.cols.fixed]  # The bias stands where the other side has ones.
+        c = Q[s.i[lane], penalties.rows.fixed]
         s.stats[DOT, lane] -= b + c
         s.stats[SQUARE, lane] -= b * b
         s.stats[SQUARE + 1, lane] -= c * c

@@ -1,16 +1,21 @@
 """Objectives and solvers as plain JSON, for model files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
+from twofold.objective.centers import Centers
 from twofold.solvers import ALS, GD, SGD, Solver
 
-__all__ = ["describe", "restore_objective", "restore_solver"]
+__all__ = ["CENTERS", "describe", "restore_objective", "restore_solver"]
+
+CENTERS = ("row_center", "col_center")
+"""Fields of `L2` that a file stores as arrays."""
 
 _KNOWN: tuple[type, ...] = (SquaredLoss, HuberLoss, LogisticLoss, L1, L2, ALS, SGD, GD)
 
@@ -32,6 +37,8 @@ def describe(instance: Any) -> dict[str, Any]:
             value = None  # a generator has moved on; the solution keeps the seed
         elif isinstance(value, np.generic):
             value = value.item()
+        elif isinstance(value, Centers):
+            value = repr(value)
         elif not isinstance(value, int | float | str | bool | None):
             raise InvalidInputError(
                 f"{type(instance).__name__}.{field.name} is {value!r}: a model file can only keep "
@@ -41,9 +48,13 @@ def describe(instance: Any) -> dict[str, Any]:
     return described
 
 
-def restore_objective(described: dict[str, Any], classes: Iterable[type]) -> Objective:
-    """Make the objective again."""
+def restore_objective(
+    described: dict[str, Any], classes: Iterable[type], arrays: Mapping[str, NDArray[Any]]
+) -> Objective:
+    """Make the objective again; the arrays are those of its centers."""
     values = {key: value for key, value in described.items() if key != "class"}
+    centers = {name: arrays[name] for name in CENTERS if name in arrays}
+    values["regularizer"] = values["regularizer"] | centers
     for part in ("loss", "regularizer"):
         values[part] = _restore(values[part], classes)
     return Objective(**values)

@@ -29,13 +29,13 @@ from twofold.exceptions import (
     InvalidInputError,
     UnsupportedObjectiveError,
 )
-from twofold.model.description import describe, restore_objective, restore_solver
+from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
-from twofold.solvers import ALS, Callback, ColumnSystem, Init, Solution, Solver, Status
-from twofold.solvers.biased_system import BiasedSystem, prepare_system
-from twofold.solvers.folding import fold_in, fold_rows_in
+from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
+from twofold.solvers.centered_system import CenteredSystem
+from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
 
 __all__ = ["FactorModel", "FoldedRows"]
 
@@ -105,16 +105,17 @@ class _Fitted:
     pairings: Pairings
 
     @cached_property
-    def system(self) -> ColumnSystem | BiasedSystem:
+    def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
-        return prepare_system(self.objective, self.solution.col_factors)
+        return CenteredSystem.prepare(self.objective, self.solution.col_factors)
 
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The factors of a row and of a column without pairs, shape (n_factors,) each."""
+        """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
         P, Q = self.solution.row_factors, self.solution.col_factors
-        row = fold_in(self.objective, sparse.csr_array((1, len(Q))), Q)
-        col = fold_in(self.objective, sparse.csr_array((1, len(P))), P, axis="col")
+        objective = self.objective.with_centers(None, None)
+        row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
+        col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")
         return row[0], col[0]
 
     @cached_property
@@ -262,21 +263,34 @@ class FactorModel:
             warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
         return self
 
-    def fold_in(self, pairings: Pairings) -> FoldedRows:
+    def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
         """Find the factors of new rows; the model does not change.
 
         Parameters
         ----------
         pairings : Pairings
             New rows. Pairs with columns that are not in the model are left out and counted.
+        center : array_like, shape (n_rows, n_factors), optional
+            Their centers, as for `twofold.fold_in`; needed if the objective has ``row_center``.
 
         Returns
         -------
         FoldedRows
-        """
-        return self._folded(self._get_fitted(), pairings)[0]
 
-    def predict(self, pairings: Pairings, seen: Pairings | None = None) -> NDArray[np.float64]:
+        Raises
+        ------
+        InvalidInputError
+            If the model is not fitted, or the center is missing or has another shape.
+        """
+        return self._folded(self._get_fitted(), pairings, center)[0]
+
+    def predict(
+        self,
+        pairings: Pairings,
+        seen: Pairings | None = None,
+        *,
+        center: ArrayLike | None = None,
+    ) -> NDArray[np.float64]:
         """Predict the values of pairs: p . q, to which biases are added if the objective has them.
 
         Parameters
@@ -286,7 +300,9 @@ class FactorModel:
         seen : Pairings, optional
             Pairs of the same rows, from which these are folded in. By default they are rows that
             the model was trained on. Rows and columns that are unknown have the factors of those
-            without pairs: zero, and biases of 0 and mu if ``unobserved_weight`` is 0.
+            without pairs and center: zero, and biases of 0 and mu if ``unobserved_weight`` is 0.
+        center : array_like, shape (n_rows, n_factors), optional
+            The centers of the rows of ``seen``, as for `fold_in`.
 
         Returns
         -------
@@ -312,8 +328,10 @@ class FactorModel:
         P, Q = fitted.solution.row_factors, fitted.solution.col_factors
         row_ids = fitted.pairings.row_ids
         if seen is not None:
-            folded = self._folded(fitted, seen)[0]
+            folded = self._folded(fitted, seen, center)[0]
             P, row_ids = folded.row_factors, folded.row_ids
+        elif center is not None:
+            raise InvalidInputError("center= is for rows that are folded in: give seen= too")
         rows = Vocabulary(row_ids, "row").find(pairings.row_ids)
         cols = Vocabulary(fitted.pairings.col_ids, "column").find(pairings.col_ids)
         matrix = pairings.matrix
@@ -331,7 +349,7 @@ class FactorModel:
             predicted[block] = (factors[0] * factors[1]).sum(axis=1)
         return predicted
 
-    def value(self, pairings: Pairings) -> ObjectiveValue:
+    def value(self, pairings: Pairings, *, center: ArrayLike | None = None) -> ObjectiveValue:
         """Evaluate the objective of new rows at their folded-in factors.
 
         This is the validation error of the research notebook if the objective is its own. Pairs
@@ -341,6 +359,8 @@ class FactorModel:
         ----------
         pairings : Pairings
             New rows.
+        center : array_like, shape (n_rows, n_factors), optional
+            Their centers, as for `fold_in`.
 
         Returns
         -------
@@ -348,21 +368,24 @@ class FactorModel:
             Of the new rows and the trained columns.
         """
         fitted = self._get_fitted()
-        folded, known = self._folded(fitted, pairings)
+        folded, known = self._folded(fitted, pairings, center)
         P, Q = folded.row_factors, fitted.solution.col_factors
         weights = known.beside.get("weights")
-        return fitted.objective.value(
-            known.matrix, P, Q, weights=weights, n_threads=self.solver.n_threads
-        )
+        objective = fitted.objective
+        objective = objective.with_centers(center, objective.regularizer.centers[1])
+        return objective.value(known.matrix, P, Q, weights=weights, n_threads=self.solver.n_threads)
 
-    def _folded(self, fitted: _Fitted, pairings: Pairings) -> tuple[FoldedRows, AlignedEntries]:
+    def _folded(
+        self, fitted: _Fitted, pairings: Pairings, center: ArrayLike | None
+    ) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
         known = aligned_entries(pairings, fitted.pairings)
         problem = Problem.of_arrays(
             fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
             known.indices, known.data, known.beside.get("weights"),
         )  # fmt: skip
-        factors = fold_rows_in(fitted.system, problem, self.solver.n_threads)
+        penalty = penalty_of_new(problem, fitted.system.n_factors, center)
+        factors = fold_rows_in(fitted.system, problem, penalty, self.solver.n_threads)
         n_dropped = pairings.n_pairs - known.indices.size
         n_empty = int(np.count_nonzero(known.indptr[1:] == known.indptr[:-1]))
         return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
@@ -374,6 +397,7 @@ class FactorModel:
         *,
         exclude_known: bool = True,
         fallback: Literal["popular"] | None = None,
+        center: ArrayLike | None = None,
     ) -> Ranking:
         """Complete rows: the n columns with the highest predictions p . q.
 
@@ -390,12 +414,14 @@ class FactorModel:
             column. All of its predictions are zero, so it is padded by default. "popular"
             recommends the columns with the most training pairs, with their counts as scores, as
             `Popularity` does. ``Ranking.fallback`` marks these rows.
+        center : array_like, shape (n_rows, n_factors), optional
+            The centers of new rows, as for `fold_in`.
 
         Returns
         -------
         Ranking
             With shape (n_rows, n) each. With biases, a row without a known column is ranked by the
-            biases of the columns.
+            biases of the columns, and with a center by this.
 
         Raises
         ------
@@ -422,8 +448,10 @@ class FactorModel:
         fitted = self._get_fitted()
         trained, solution = fitted.pairings, fitted.solution
         if isinstance(rows, Pairings):
-            folded, new = self._folded(fitted, rows)
+            folded, new = self._folded(fitted, rows, center)
             ids, known, factors = folded.row_ids, new.matrix, folded.row_factors
+        elif center is not None:
+            raise InvalidInputError("center= is for new rows: give Pairings, not ids")
         else:
             positions = trained.row_index(rows)
             ids, known = trained.row_ids[positions], trained.matrix[positions]
@@ -482,7 +510,8 @@ class FactorModel:
             p . q_i = sum_k  w_k r_k  q_i' (a0 Q'Q + lam s_u I + sum_j c_j q_j q_j')^-1 q_k
 
         (Hu, Koren & Volinsky 2008, eq. 7), and these are its terms. With biases the prediction is
-        that of a row without pairs and such a sum, with t_k of `BiasedSystem` instead of r_k.
+        that of a row without pairs and such a sum, with t_k of `CenteredSystem` instead of r_k. The
+        same holds for centers.
 
         Parameters
         ----------
@@ -495,7 +524,7 @@ class FactorModel:
         -------
         list of (column id, float)
             The largest terms first. All of them add up to the prediction of the folded-in row, with
-            biases minus that of a row without pairs.
+            biases or centers minus that of a row without pairs.
 
         Raises
         ------
@@ -518,8 +547,11 @@ class FactorModel:
         row = int(pairings.row_index([row_id])[0])
         col = int(pairings.col_index([col_id])[0])
         own = pairings.take_rows([row])
-        side = Problem.of(objective, own.matrix, own.weights).rows
-        system, side = fitted.system.in_double.without_biases(side)
+        problem = Problem.of(objective, own.matrix, own.weights)
+        centers = objective.regularizer.centers[0]
+        own_center = None if centers is None else centers.take([row])
+        penalty = problem.penalty("row", fitted.system.n_factors, own_center)
+        system, side = fitted.system.in_double.reduced(problem.rows, penalty.center)
         report = system.solve(_with_linear_term(side, col), way="direct")
         report.check(side)
         entries = side.entries
@@ -548,6 +580,9 @@ class FactorModel:
         arrays, counts = parts_of(fitted.pairings)
         arrays |= {"row_factors": solution.row_factors, "col_factors": solution.col_factors}
         arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
+        for name, centers in zip(CENTERS, fitted.objective.regularizer.centers, strict=True):
+            if centers is not None:
+                arrays[name] = centers.values
         meta = {
             "objective": describe(fitted.objective),
             "solver": describe(self.solver),
@@ -627,7 +662,7 @@ class FactorModel:
         """
         arrays, meta = read_file(path, "model", _VERSION, mapped=mmap, verify=not mmap)
         try:
-            objective = restore_objective(meta["objective"], classes)
+            objective = restore_objective(meta["objective"], classes, arrays)
             solver = restore_solver(meta["solver"], classes)
             solution = Solution.from_arrays(arrays, meta["solution"])
             pairings = from_parts(arrays, meta["pairings"])

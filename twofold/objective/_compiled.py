@@ -22,6 +22,7 @@ __all__ = ["address_of", "kernel_code"]
 
 _ADDRESSES: dict[tuple[type, str, tuple[Any, ...]], int] = {}
 _KEEP_ALIVE: list[Any] = []
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 def _to_float(x):  # Without annotations, because numba compares the signatures.
@@ -44,7 +45,9 @@ def address_of(owner: Any, method: str) -> int:
     InvalidInputError
         If numba cannot compile the method.
     """
-    numbers = tuple((field.name, getattr(owner, field.name)) for field in fields(owner))
+    # Other fields, such as centers, are not part of the formulas.
+    values = ((field.name, getattr(owner, field.name)) for field in fields(owner))
+    numbers = tuple((name, value) for name, value in values if isinstance(value, _NUMBERS))
     key = (type(owner), method, numbers)
     with global_compiler_lock:
         if key not in _ADDRESSES:

@@ -35,8 +35,9 @@ class Objective(Terms):
                  + lam [ sum_u s_u phi(p_u)  +  sum_i s_i phi(q_i) ]
 
     P has shape (n_rows, n_factors) and Q (n_cols, n_factors). There is no factor 1/2 and no
-    averaging. phi(p) is |p|^2 for `L2`, and s_u = (n_u + a0 n_cols)^exponent, where n_u is the sum
-    of the weights of row u; s_i = (n_i + a0 n_rows)^exponent.
+    averaging. phi(p) is |p|^2 for `L2`, or |p - c_u|^2 if it has centers, and
+    s_u = (n_u + a0 n_cols)^exponent, where n_u is the sum of the weights of row u;
+    s_i = (n_i + a0 n_rows)^exponent.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class Objective(Terms):
         U: all cells (Rendle et al. 2021, arXiv 2110.14037), or all cells that are not stored (Hu,
         Koren & Volinsky 2008). The sum over all cells is computed as <P'P, Q'Q>.
     nonnegative : bool, default False
-        Minimise over factors >= 0 only.
+        Minimise over factors >= 0 only; not with centers of `L2`.
     biases : bool, default False
         Add a bias for each row and column to the predictions; see Notes.
     mean : float or None, default None

@@ -75,18 +75,6 @@ class Point:
         """Q, shape (n_cols, k)."""
         return np.ascontiguousarray(self.cols[:, : self.n_factors])
 
-    def with_zeros(self, rows: NDArray[np.bool_], cols: NDArray[np.bool_]) -> Self:
-        """Return the point with some rows and columns set to zero."""
-        padded = []
-        for factors, mask in ((self.rows, rows), (self.cols, cols)):
-            copy = factors
-            if mask.any():
-                copy = empty_aligned(factors.shape, factors.dtype)
-                copy[...] = factors
-                copy[mask] = 0.0
-            padded.append(copy)
-        return replace(self, rows=padded[0], cols=padded[1], value=None)
-
     def with_value(self, value: ObjectiveValue) -> Self:
         """Return the point with its value."""
         return replace(self, value=value)

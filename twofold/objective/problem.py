@@ -14,7 +14,8 @@ from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
-from twofold.objective.biases import BiasColumns
+from twofold.objective.biases import Axis, BiasColumns
+from twofold.objective.centers import Centers, padded_center
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side, select_entries
@@ -179,16 +180,24 @@ class Problem:
         total = summed + objective.unobserved_weight * n_cells
         return explained / total if total else 0.0
 
-    def with_biases(self, P: Array, Q: Array) -> tuple[Array, Array]:
-        """Append the columns of the biases b_u = 0 and b_i = mu to factors, if there are biases."""
-        if not self.objective.biases:
-            return P, Q
-        n = P.shape[1] + self.objective.n_bias_columns
-        rows, cols = BiasColumns.of("row", n), BiasColumns.of("col", n)
-        return rows.extended(P, 0.0), cols.extended(Q, self.mean)
+    def around_centers(self, P: Array, Q: Array) -> tuple[Array, Array]:
+        """Add the centers of the penalty to factors of shape (n, n_factors).
+
+        If there are biases, the columns of b_u = 0 and b_i = mu are appended.
+        """
+        n_columns = P.shape[1] + self.objective.n_bias_columns
+        moved = []
+        for factors, penalty in zip((P, Q), self.penalties(n_columns), strict=True):
+            out = factors
+            if penalty.center.size:
+                out = np.empty((len(factors), n_columns), factors.dtype)
+                out[...] = penalty.center[:, :n_columns]
+                out[:, : factors.shape[1]] += factors
+            moved.append(out)
+        return moved[0], moved[1]
 
     def origin(self, n_factors: int, dtype: Any) -> tuple[Array, Array]:
-        """Return the factors at which the penalty is 0: zeros, apart from biases.
+        """Return the factors at which the penalty is 0: zeros, apart from biases and centers.
 
         Parameters
         ----------
@@ -201,22 +210,47 @@ class Problem:
         -------
         tuple of ndarray, shape (n_rows, k) and (n_cols, k)
         """
-        return self.with_biases(*(np.zeros((n, n_factors), dtype) for n in self.shape))
+        return self.around_centers(*(np.zeros((n, n_factors), dtype) for n in self.shape))
 
     def penalties(self, n_columns: int) -> Penalties:
-        """Return the penalties of rows and columns whose factors have ``n_columns`` columns."""
-        call = self.penalty_call
-        if not self.objective.biases:
-            return Penalties(call, call)
-        rows, cols = BiasColumns.of("row", n_columns), BiasColumns.of("col", n_columns)
-        return Penalties(
-            call._replace(bias=rows.bias, fixed=rows.fixed),
-            call._replace(bias=cols.bias, fixed=cols.fixed, center=self.mean),
+        """Return the penalties of rows and columns whose factors have ``n_columns`` columns.
+
+        Raises
+        ------
+        InvalidInputError
+            If the centers have another shape than the factors.
+        """
+        if n_columns not in self._penalties:
+            rows, cols = self.objective.regularizer.centers
+            n_factors = n_columns - self.objective.n_bias_columns
+            for name, centers, n in zip(
+                ("row_center", "col_center"), (rows, cols), self.shape, strict=True
+            ):
+                if centers is not None:
+                    centers.check_shape((n, n_factors), name)
+            self._penalties[n_columns] = Penalties(
+                self.penalty("row", n_columns, rows), self.penalty("col", n_columns, cols)
+            )
+        return self._penalties[n_columns]
+
+    @cached_property
+    def _penalties(self) -> dict[int, Penalties]:
+        return {}
+
+    def penalty(self, axis: Axis, n_columns: int, centers: Centers | None) -> PenaltyCall:
+        """Return the penalty of rows or columns with the given centers, of any number."""
+        columns = BiasColumns.of(axis, n_columns) if self.objective.biases else None
+        bias = self.mean if axis == "col" else 0.0
+        center = padded_center(centers, columns, bias)
+        return self.penalty_call._replace(
+            center=center,
+            first=int(center.any(axis=0).argmax()) if center.size else 0,
+            fixed=-1 if columns is None else columns.fixed,
         )
 
     @cached_property
     def penalty_call(self) -> PenaltyCall:
-        """The regulariser and the constraint as an argument of kernels, without biases."""
+        """The regulariser and the constraint as an argument of kernels, without centers."""
         regularizer, nonnegative = self.objective.regularizer, bool(self.objective.nonnegative)
         code, smooth = kernel_code(regularizer), bool(regularizer.smooth)
         if code != formulas.EXTERNAL:
@@ -279,8 +313,10 @@ class Problem:
                 f"{name}row_factors has {row_factors.shape[1]} factors, but {name}col_factors has "
                 f"{col_factors.shape[1]}: they must be equal"
             )
+        k = row_factors.shape[1]
+        if self.objective.has_centers:
+            self.penalties(k)
         if self.objective.biases:
-            k = row_factors.shape[1]
             BiasColumns.of("row", k).check(row_factors, f"{name}row_factors")
             BiasColumns.of("col", k).check(col_factors, f"{name}col_factors")
 

@@ -18,13 +18,14 @@ dataclass that defines phi, and its derivative or its proximal step::
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from twofold._common.checks import check_real
 from twofold._kernels import formulas
+from twofold.objective.centers import Centers
 
 __all__ = ["L1", "L2", "Regularizer"]
 
@@ -54,6 +55,11 @@ class Regularizer(ABC):
     kernel_code: ClassVar[int] = formulas.EXTERNAL
     smooth: ClassVar[bool] = True
     """If True, solvers use `derivative`, otherwise `proximal`."""
+
+    @property
+    def centers(self) -> tuple[Centers | None, Centers | None]:
+        """The centers of rows and of columns; None for zero."""
+        return None, None
 
     def __post_init__(self) -> None:
         check_real(self.weight, "the regularizer's weight", minimum=0.0)
@@ -88,6 +94,18 @@ class Regularizer(ABC):
 class L2(Regularizer):
     """phi(x) = x^2, the squared Euclidean norm of each row, without a factor 1/2.
 
+    With centers c_u and d_i, the means of a Gaussian prior of the factors, the penalty is
+
+    .. code-block:: text
+
+        lam [ sum_u s_u |p_u - c_u|^2  +  sum_i s_i |q_i - d_i|^2 ]
+
+    so that rows are drawn to their centers instead of 0 (Agarwal & Chen 2009, "Regression-based
+    Latent Factor Models", KDD, where c_u and d_i are linear in features of users and items). A row
+    without entries equals its center if a0 = 0; for a0 > 0 it is lam s_u (a0 Q'Q + lam s_u I)^-1
+    c_u. Initial factors are drawn around the centers. The constraint ``nonnegative`` does not go
+    with centers.
+
     Parameters
     ----------
     weight : float, default 0.005
@@ -95,14 +113,54 @@ class L2(Regularizer):
     exponent : float, default 0.0
         Power of the row's summed weight, >= 0. 1 is the count-weighted penalty of ALS-WR (Zhou et
         al. 2008) and, with a0 = 0, of the notebook's gradient descent.
+    row_center : array_like, shape (n_rows, n_factors), optional
+        c_u; default zeros. It is copied, and ``row_center.values`` is the copy. With biases, these
+        keep their centers 0 and mu.
+    col_center : array_like, shape (n_cols, n_factors), optional
+        d_i; default zeros.
 
     Examples
     --------
     >>> L2(0.1).value(3.0), L2(0.1).derivative(3.0)
     (9.0, 6.0)
+
+    A column without pairs is recommended by its features, from which its factors are predicted:
+
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from twofold import Objective
+    >>> from twofold.solvers import ALS
+    >>> R = sparse.csr_array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 0]])
+    >>> genres = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])  # of the columns
+    >>> plain = Objective(regularizer=L2(0.1), unobserved_weight=0.1)
+    >>> Q = ALS(n_factors=2, rng=0).solve(plain, R).col_factors
+    >>> B = np.linalg.lstsq(genres[:4], Q[:4], rcond=None)[0]
+    >>> centered = Objective(regularizer=L2(0.1, col_center=genres @ B), unobserved_weight=0.1)
+    >>> solution = ALS(n_factors=2, rng=0).solve(centered, R)
+    >>> np.abs(solution.row_factors @ solution.col_factors[4]).round(1)
+    array([0. , 0. , 0.3, 0.3], dtype=float32)
     """
 
+    row_center: Any = None
+    col_center: Any = None
+
     kernel_code: ClassVar[int] = formulas.SQUARE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("row_center", "col_center"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Centers.of(getattr(self, name), name))
+
+    @property
+    def centers(self) -> tuple[Centers | None, Centers | None]:
+        """The centers of rows and of columns; None for zero."""
+        return self.row_center, self.col_center
+
+    def __repr__(self) -> str:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        shown = [f"{name}={value!r}" for name, value in values.items() if value is not None]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def value(self, x: Any) -> Any:
         """Return x^2."""

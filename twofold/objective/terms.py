@@ -1,7 +1,7 @@
 """`Terms`: the parameters of an objective, with their validation."""
 
-from dataclasses import KW_ONLY, dataclass, field, is_dataclass
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, field, is_dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,11 @@ class Terms:
                 "nonnegative=True does not go with biases=True, because biases may be negative: "
                 "choose one of them"
             )
+        if self.nonnegative and self.has_centers:
+            raise InvalidInputError(
+                "nonnegative=True does not go with row_center and col_center of the regularizer: "
+                "choose one of them"
+            )
         if self.mean is not None:
             if not self.biases:
                 raise InvalidInputError(f"mean is {self.mean!r}: it needs biases=True")
@@ -79,6 +84,19 @@ class Terms:
     def n_bias_columns(self) -> int:
         """Number of columns that biases add to each factor: 2, or 0 without biases."""
         return N_BIAS_COLUMNS if self.biases else 0
+
+    @property
+    def has_centers(self) -> bool:
+        """Whether the regularizer has a center of rows or of columns."""
+        return self.regularizer.centers != (None, None)
+
+    def with_centers(self, row_center: Any, col_center: Any) -> Self:
+        """Return the objective with other centers of its `L2`; None for zeros."""
+        if row_center is None and col_center is None and not self.has_centers:
+            return self
+        regularizer: Any = self.regularizer
+        centered = replace(regularizer, row_center=row_center, col_center=col_center)
+        return replace(self, regularizer=centered)
 
     @property
     def missing_weight(self) -> float:

@@ -8,8 +8,8 @@
 
 Modules: ``base`` (the base class), ``loop`` (the outer loop), ``state`` (the state between two
 epochs), ``result`` (the solution and its history), ``registry`` (names and plug-ins),
-``column_system`` (row solves for prepared columns), ``biased_system`` (the same with biases),
-``folding`` (fold-in of new rows).
+``column_system`` (row solves for prepared columns), ``centered_system`` (the same with biases and
+centers), ``folding`` (fold-in of new rows).
 """
 
 from twofold.solvers.als import ALS

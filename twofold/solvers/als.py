@@ -14,7 +14,7 @@ from twofold.objective.biases import Axis
 from twofold.objective.evaluation import evaluate_point
 from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
-from twofold.solvers.biased_system import prepare_system
+from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import Buffers
 from twofold.solvers.state import State
 
@@ -48,7 +48,9 @@ class ALS(Solver):
     al. 2021, arXiv 2110.14037), in coordinates where the Gramian is the identity. It supports
     `SquaredLoss` and `L2` only. The factors of rows without entries are zero. With
     ``Objective(biases=True)`` the bias of a row is one more unknown of its equations, so it is
-    solved together with the factors.
+    solved together with the factors. With biases or centers of `L2` the same is solved for the
+    difference from the solution of a row without entries, which is its center if a0 = 0. The errors
+    below are then relative to this difference.
 
     Parameters
     ----------
@@ -149,10 +151,11 @@ class ALS(Solver):
     ) -> tuple[Point, Array]:
         """Return the point after both half-steps from the columns ``start``, and these columns.
 
-        The factors are balanced between the half-steps unless the start is extrapolated.
+        The factors are balanced between the half-steps unless the start is extrapolated, or the
+        coordinates of the factors have a meaning.
         """
         rows = self._half_step(problem, "row", start, point.rows, excess, state)
-        if self.acceleration and start is point.cols and not problem.objective.nonnegative:
+        if self.acceleration and start is point.cols and _turns_freely(problem):
             rows, start = balanced(
                 problem, rows, start, self.n_factors, check_n_threads(self.n_threads)
             )
@@ -182,18 +185,20 @@ class ALS(Solver):
     ) -> Array:
         """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
+        k = state.point.n_factors
         side = problem.rows if axis == "row" else problem.cols
-        system = prepare_system(
+        penalties = problem.penalties(k)
+        system = CenteredSystem.prepare(
             problem.objective,
             other,
             axis,
-            problem.mean,
-            n_factors=state.point.n_factors,
+            n_factors=k,
             n_threads=self.n_threads,
             buffers=buffers,
         )
         report = system.solve(
             side,
+            (penalties.rows if axis == "row" else penalties.cols).center,
             start,
             way=self.row_solver,
             cg_steps=self.cg_steps + (state.epoch == 0),
@@ -215,3 +220,8 @@ class ALS(Solver):
 def _total(point: Point) -> float:
     assert point.value is not None
     return point.value.total
+
+
+def _turns_freely(problem: Problem) -> bool:
+    """Whether the objective is the same in other coordinates of the factors."""
+    return not (problem.objective.nonnegative or problem.objective.has_centers)

@@ -59,6 +59,7 @@ class Support:
     unobserved_weight: bool = True
     nonnegative: bool = True
     biases: bool = True
+    centers: bool = True
 
     def missing(self, objective: Terms) -> str:
         """Return the first unsupported part of the objective, or an empty string."""
@@ -72,6 +73,8 @@ class Support:
             return "nonnegative=True"
         if objective.biases and not self.biases:
             return "biases=True"
+        if objective.has_centers and not self.centers:
+            return "row_center and col_center of the regularizer"
         return ""
 
 
@@ -124,8 +127,9 @@ class Solver(ABC):
     dtype : {"float32", "float64"}, default "float32"
         Type of the factors. The objective is always evaluated in float64.
     init : {"spectral", "random"}, default "spectral"
-        Initial factors: the leading singular vectors of the data, or random numbers. Without any
-        stored value other than 0 they are random. The spectral ones are
+        Initial factors: the leading singular vectors of the data, or random numbers. They are
+        random, too, without any stored value other than 0, and with centers of `L2`, which singular
+        vectors have nothing to do with. The spectral ones are
 
             P = c^1/2 D_row^1/4 U S^1/2,   Q = c^1/2 D_col^1/4 V S^1/2
 
@@ -230,7 +234,7 @@ class Solver(ABC):
             factors, which the message of the result states. By default, the factors are drawn from
             ``rng``, except that rows and columns without entries start at zero, their solution.
             With ``Objective(biases=True)`` the columns are P^ and Q^ of `Objective`, and biases
-            start at 0 and mu.
+            start at 0 and mu. Centers of `L2` are added to what is drawn.
         callback : callable, optional
             Called as ``callback(epoch, solution_so_far)`` after each evaluation, including that of
             the initial factors as epoch 0. The solver stops if it returns a true value.
@@ -290,7 +294,7 @@ class Solver(ABC):
         """Return the initial state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            P, Q = problem.with_biases(*self._new_factors(problem, seed))
+            P, Q = problem.around_centers(*self._new_factors(problem, seed))
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
@@ -303,7 +307,7 @@ class Solver(ABC):
     def _new_factors(self, problem: Problem, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the factors of ``init``, computed in float32 for both dtypes."""
         found = None
-        if self.init == "spectral":
+        if self.init == "spectral" and not problem.objective.has_centers:
             found = spectral_factors(problem, self.n_factors, seed, self.n_threads)
         if found is None:
             found = random_factors(problem, self.n_factors, self.init_scale, seed)

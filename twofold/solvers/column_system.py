@@ -304,10 +304,6 @@ class ColumnSystem:
             multiplied(Q, self.vectors, rotated, 1)
         return replace(self, col_factors=Q, rotated=rotated)
 
-    def without_biases(self, side: Side) -> tuple["ColumnSystem", Side]:
-        """Return this system and the side; `BiasedSystem` returns the ones it reduces to."""
-        return self, side
-
     def _columns(self, lengths: NDArray[np.float64]) -> Columns:
         return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)
 

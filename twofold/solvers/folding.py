@@ -7,17 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.checks import check_choice
+from twofold._kernels.arguments import PenaltyCall
 from twofold._kernels.fold import fold_rows
 from twofold._kernels.threads import check_n_threads, run
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
-from twofold.objective import Objective, Problem
+from twofold.objective import L2, Objective, Problem
 from twofold.objective.biases import Axis, BiasColumns
+from twofold.objective.centers import Centers
 from twofold.objective.problem import check_factors
 from twofold.solvers.als import ALS
-from twofold.solvers.biased_system import BiasedSystem, prepare_system
-from twofold.solvers.column_system import ColumnSystem
+from twofold.solvers.centered_system import CenteredSystem
 
-__all__ = ["fold_in", "fold_rows_in"]
+__all__ = ["fold_in", "fold_rows_in", "penalty_of_new"]
 
 _MAX_STEPS = 5000
 _ACCURACY = 1e-9
@@ -30,6 +31,7 @@ def fold_in(
     *,
     weights: Any = None,
     axis: Axis = "row",
+    center: ArrayLike | None = None,
     n_threads: int | None = None,
 ) -> NDArray[Any]:
     """Compute the factors of new rows, which minimise the objective for fixed columns.
@@ -55,15 +57,20 @@ def fold_in(
     weights : scipy sparse matrix, or array_like of shape (n_entries,), optional
         A weight >= 0 for each stored entry, as for `Solver.solve`.
     axis : {"row", "col"}, default "row"
-        Whether rows or columns are folded in; it makes a difference with biases only.
+        Whether rows or columns are folded in; it makes a difference with biases and centers only.
+    center : array_like, shape (n_new_rows, n_factors), optional
+        The centers of the new rows, for an objective with `L2`; default zeros. They are needed if
+        the objective has ``row_center`` (``col_center`` for ``axis="col"``), which are those of the
+        training data.
     n_threads : int, optional
         Default: all. The result is bitwise independent of it.
 
     Returns
     -------
     ndarray, shape (n_new_rows, n_factors)
-        float32 if col_factors is float32, otherwise float64. Rows without entries are zero, but
-        with biases they have the bias that fits all cells (zero if ``unobserved_weight`` is 0).
+        float32 if col_factors is float32, otherwise float64. Rows without entries are zero, or
+        their centers. If ``unobserved_weight`` > 0, with biases they have the bias that fits all
+        cells, and centers are as in `L2`.
 
     Raises
     ------
@@ -102,44 +109,82 @@ def fold_in(
     check_factors(Q, "col", n_cols, n_rows)
     if not Q.shape[1]:
         raise InvalidInputError("col_factors has no columns: give at least one factor")
-    mean = _mean_and_check(objective, Q, axis) if objective.biases else 0.0
+    if objective.biases:
+        _check_biases(objective, Q, axis)
     Q = Q.astype(np.float32 if Q.dtype == np.float32 else np.float64, copy=False)
-    system = prepare_system(objective, Q, axis, mean, n_threads=n_threads)
-    return fold_rows_in(system, problem, n_threads, axis)
+    system = CenteredSystem.prepare(objective, Q, axis, n_threads=n_threads)
+    penalty = penalty_of_new(problem, Q.shape[1], center, axis)
+    return fold_rows_in(system, problem, penalty, n_threads)
 
 
-def _mean_and_check(objective: Objective, factors: NDArray[Any], axis: Axis) -> float:
-    """Return mu of an objective with biases; raise if it or the given factors are not usable."""
-    if axis == "row":
-        BiasColumns.of("col", factors.shape[1]).check(factors, "col_factors")
-        return 0.0
-    BiasColumns.of("row", factors.shape[1]).check(factors, "col_factors")
-    if objective.mean is None:
+def _check_biases(objective: Objective, factors: NDArray[Any], axis: Axis) -> None:
+    """Raise if the mean of an objective with biases or the given factors are not usable."""
+    other: Axis = "col" if axis == "row" else "row"
+    BiasColumns.of(other, factors.shape[1]).check(factors, "col_factors")
+    if axis == "col" and objective.mean is None:
         raise InvalidInputError(
             "the biases of new columns are drawn to the mean of the training data: give "
             "objective.for_data(training matrix), which has it"
         )
-    return objective.mean
+
+
+def penalty_of_new(
+    problem: Problem, n_columns: int, center: ArrayLike | None, axis: Axis = "row"
+) -> PenaltyCall:
+    """Return the penalty of the new rows of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        The new rows.
+    n_columns : int
+        Number of columns of the factors.
+    center : array_like, shape (n_new_rows, n_factors), optional
+        As for `fold_in`.
+    axis : {"row", "col"}, default "row"
+        As for `fold_in`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the center is needed and not given, has another shape, or cannot be used.
+    """
+    objective = problem.objective
+    if center is None:
+        if objective.regularizer.centers[axis == "col"] is not None:
+            raise InvalidInputError(
+                f"the objective has {axis}_center, which has the centers of the trained {axis}s "
+                f"only: give center=, those of the new {axis}s"
+            )
+        return problem.penalty(axis, n_columns, None)
+    if not isinstance(objective.regularizer, L2) or objective.nonnegative:
+        raise InvalidInputError(
+            "center= is for objectives with the regularizer L2 and without nonnegative=True: "
+            "leave it out"
+        )
+    centers = Centers.of(center, "center")
+    centers.check_shape((problem.shape[0], n_columns - objective.n_bias_columns), "center")
+    return problem.penalty(axis, n_columns, centers)
 
 
 def fold_rows_in(
-    system: ColumnSystem | BiasedSystem,
+    system: CenteredSystem,
     problem: Problem,
+    penalty: PenaltyCall,
     n_threads: int | None = None,
-    axis: Axis = "row",
 ) -> NDArray[Any]:
     """Return the rows that minimise the objective of a problem for prepared columns.
 
     Parameters
     ----------
-    system : ColumnSystem or BiasedSystem
+    system : CenteredSystem
         A system of the same objective.
     problem : Problem
         The new rows, over the columns of the system.
+    penalty : PenaltyCall
+        Their penalty; see `penalty_of_new`.
     n_threads : int, optional
         Default: all.
-    axis : {"row", "col"}, default "row"
-        As for `fold_in`.
 
     Returns
     -------
@@ -147,9 +192,9 @@ def fold_rows_in(
     """
     objective = problem.objective
     if ALS.supports.missing(objective):
-        factors, unsettled = _minimise_rows(problem, system, n_threads, axis)
+        factors, unsettled = _minimise_rows(problem, system, penalty, n_threads)
     else:
-        report = system.solve(problem.rows, n_threads=n_threads)
+        report = system.solve(problem.rows, penalty.center, n_threads=n_threads)
         report.check(problem.rows)
         factors, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
     if unsettled.size:
@@ -163,15 +208,14 @@ def fold_rows_in(
 
 
 def _minimise_rows(
-    problem: Problem, system: ColumnSystem | BiasedSystem, n_threads: int | None, axis: Axis
+    problem: Problem, system: CenteredSystem, penalty: PenaltyCall, n_threads: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the rows, and the indices of those that reached the maximum number of steps."""
     side = problem.rows
-    penalties = problem.penalties(system.n_factors)
     factors, steps = np.zeros((side.n, system.n_factors)), np.zeros(side.n, np.int64)
     run(
         fold_rows, side.bounds.size - 1, check_n_threads(n_threads), side.bounds, side.entries,
-        problem.loss_call, penalties.rows if axis == "row" else penalties.cols, system.gram,
-        system.col_factors, _MAX_STEPS, _ACCURACY, factors, steps,
+        problem.loss_call, penalty, system.gram, system.col_factors, _MAX_STEPS, _ACCURACY,
+        factors, steps,
     )  # fmt: skip
     return factors, np.flatnonzero(steps >= _MAX_STEPS)

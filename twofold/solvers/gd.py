@@ -51,8 +51,8 @@ class GD(Solver):
     with the gradient of the whole objective, or of a random batch of the stored entries and the
     same share of the other terms. prox is the proximal step of a regulariser that is not smooth,
     and the identity otherwise. Every loss, regulariser and ``unobserved_weight`` is supported. The
-    factors of rows without entries start at zero, or biases at their center: their solution, apart
-    from biases with ``unobserved_weight`` > 0.
+    factors of rows without entries start at zero, or biases and rows with centers at these: their
+    solution, apart from biases and centers with ``unobserved_weight`` > 0.
 
     Parameters
     ----------

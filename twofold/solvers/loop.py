@@ -156,11 +156,11 @@ class Run:
             )
 
     def exceeds_limit(self, total: float) -> bool:
-        """Return whether the objective is ten times that of the start and of zero factors."""
+        """Return whether the objective is ten times that of the start and of the centers."""
         first = self.history[0].total
         if total <= first:
             return False
-        origin = Point.of(*self.problem.origin(1, self.solver.dtype))
+        origin = Point.of(*self.problem.origin(self.solver.n_factors, self.solver.dtype))
         value = evaluate_point(self.problem, origin, self.solver.n_threads).value
         assert value is not None
         at_zero = value.total

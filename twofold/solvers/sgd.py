@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_real
 from twofold._kernels.aligned import empty_aligned, empty_lines
+from twofold._kernels.arguments import Penalties
 from twofold._kernels.sgd import (
     CHUNK,
     RUN,
@@ -54,7 +55,7 @@ class SGD(Solver):
     are divided into 16 x 16 blocks. Blocks without common rows and columns run in parallel (Gemulla
     et al. 2011; Chin et al. 2015, LIBMF), so there are no data races and the result is bitwise
     independent of the number of threads. The order of blocks and entries is drawn in each epoch.
-    The factors of rows without entries are zero.
+    The factors of rows without entries are zero, or the center of their penalty.
 
     ``unobserved_weight`` > 0 is not supported, because the gradient 2 a0 Q'Q p of this term is not
     a sum over the stored entries. Including a share of it in every update would cost n_factors^2
@@ -127,7 +128,8 @@ class SGD(Solver):
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the entries sorted by block."""
         point = without_empty_rows(problem, state.point) if state.epoch == 0 else state.point
-        return state.at(point, workspace=_Layout(problem, random_stream(state.seed, 2), self.dtype))
+        layout = _Layout(problem, random_stream(state.seed, 2), self.dtype, point.n_factors)
+        return state.at(point, workspace=layout)
 
     def step(self, problem: Problem, state: State) -> State:
         """Run one epoch."""
@@ -145,7 +147,7 @@ class SGD(Solver):
         n_columns = state.point.n_factors
         run(
             sgd_epoch, _BLOCKS**2, threads, layout.blocks, layout.order(state.epoch_rng()),
-            problem.loss_call, problem.penalties(n_columns),
+            problem.loss_call, layout.penalties,
             P.dtype.type(self._rate(layout.scale, state)), sums, n_columns, n_finished, P, Q,
         )  # fmt: skip
         return state.at(layout.unpacked(state.point, threads), memory=memory)
@@ -193,13 +195,23 @@ class _Layout:
     Rows and columns are numbered in that order, so that threads do not share cache lines.
     """
 
-    def __init__(self, problem: Problem, rng: np.random.Generator, dtype: str) -> None:
+    def __init__(
+        self, problem: Problem, rng: np.random.Generator, dtype: str, n_columns: int
+    ) -> None:
         rows, cols = problem.rows, problem.col_margin
         entries = rows.entries
         row_block, col_block = _assign_blocks(rows.counts, rng), _assign_blocks(cols.counts, rng)
         self.orders = [
             np.argsort(block, kind="stable").astype(np.int32) for block in (row_block, col_block)
         ]
+        self.penalties = Penalties(
+            *(
+                penalty._replace(center=penalty.center[order])
+                if len(penalty.center) == order.size
+                else penalty
+                for penalty, order in zip(problem.penalties(n_columns), self.orders, strict=True)
+            )
+        )
         self.scale = _Scale.of(problem)
         self._packed: list[Any] = [None, None]
         self._current: Point | None = None

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Point, Problem
 
@@ -86,22 +87,26 @@ def random_stream(seed: int, *key: int) -> np.random.Generator:
 
 
 def without_empty_rows(problem: Problem, point: Point) -> Point:
-    """Return the point with zeros for rows and columns without entries.
+    """Return the point with the center of the penalty for rows and columns without entries.
 
-    Biases are 0 and mu instead. It is the solution of these rows, apart from biases with a0 > 0.
+    It is zero, apart from biases and centers, and the solution of these rows, apart from biases and
+    centers with a0 > 0.
     """
-    rows, cols = problem.rows.counts == 0, problem.col_margin.counts == 0
-    if not problem.objective.biases:
-        return point.with_zeros(rows, cols)
-    if not rows.any() and not cols.any():
-        return point
-    P, Q = point.row_factors.copy(), point.col_factors.copy()
-    n_factors = point.n_factors - problem.objective.n_bias_columns
-    for factors, origin, empty in zip(
-        (P, Q), problem.origin(n_factors, P.dtype), (rows, cols), strict=True
+    moved = []
+    for factors, side, penalty in zip(
+        (point.rows, point.cols),
+        (problem.rows, problem.col_margin),
+        problem.penalties(point.n_factors),
+        strict=True,
     ):
-        factors[empty] = origin[empty]
-    return Point.of(P, Q)
+        empty, center = side.counts == 0, penalty.center
+        if empty.any():
+            factors = aligned_copy(factors, factors.dtype)
+            factors[empty] = (
+                0.0 if not center.size else np.broadcast_to(center, factors.shape)[empty]
+            )
+        moved.append(factors)
+    return replace(point, rows=moved[0], cols=moved[1], value=None)
 
 
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:

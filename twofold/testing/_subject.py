@@ -29,6 +29,14 @@ __all__ = [
 Factors = tuple[NDArray[Any], NDArray[Any]]
 
 SHAPE, RANK, EPOCHS, SEED = (20, 15), 3, 6, 7
+
+
+# Exact in float32, so that the gradient of a row without entries is zero at its center.
+_ROW_CENTER, _COL_CENTER = (
+    np.random.default_rng(n).choice([-0.5, 0.0, 0.5], size=(n, RANK)) for n in SHAPE
+)
+
+
 OBJECTIVES = (
     Objective(regularizer=L2(0.1)),
     Objective(regularizer=L2(0.05, exponent=1.0), data="targets"),
@@ -44,6 +52,13 @@ OBJECTIVES = (
     Objective(
         regularizer=L2(0.1, exponent=0.5), data="weights", unobserved_weight=0.05,
         unobserved="missing", biases=True,
+    ),
+    Objective(
+        regularizer=L2(0.5, row_center=_ROW_CENTER, col_center=_COL_CENTER), data="targets"
+    ),
+    Objective(
+        regularizer=L2(0.2, exponent=0.5, col_center=_COL_CENTER), data="targets",
+        unobserved_weight=0.05, biases=True,
     ),
 )  # fmt: skip
 

@@ -124,8 +124,11 @@ def mean(objective: Objective, matrix: Any, weights: ArrayLike | None = None) ->
 def _centered(
     objective: Objective, matrix: Any, P: Float, Q: Float, weights: ArrayLike | None = None
 ) -> tuple[Float, Float]:
-    """Return the arguments of phi: with biases p, b_u, 0 of rows and q, 0, b_i - mu of columns."""
+    """Return the arguments of phi: p - c_u, b_u, 0 of rows and q - d_i, 0, b_i - mu of columns."""
     P, Q = P.copy(), Q.copy()
+    for factors, centers in zip((P, Q), objective.regularizer.centers, strict=True):
+        if centers is not None:
+            factors[:, : centers.values.shape[1]] -= centers.values
     if objective.biases:
         P[:, -1] = Q[:, -2] = 0.0
         Q[:, -1] -= mean(objective, matrix, weights)
@@ -209,7 +212,7 @@ def gradient(
 def fold_in(
     objective: Objective, matrix: Any, Q: ArrayLike, weights: ArrayLike | None = None
 ) -> Float:
-    """Return the rows that minimise a quadratic objective with L2, without biases.
+    """Return the rows that minimise a quadratic objective with L2, without biases and centers.
 
     A row is the least-squares solution of sqrt(c_k) q_k . p = b_k / sqrt(c_k) and
     sqrt(lam s_u) p = 0, which is more accurate than the normal equations. If a c_k is negative, the
@@ -267,11 +270,11 @@ def half_step(
     axis: str,
     weights: ArrayLike | None = None,
 ) -> Float:
-    """Return the factors of one side that minimise a quadratic objective with L2 and biases.
+    """Return the factors of one side that minimise a quadratic objective with L2.
 
-    The gradient of a row's part of the objective is affine in the unknowns. Its matrix is found by
-    a step along each of them from the center of the penalty. A row without a unique solution has
-    the one that is nearest to the center.
+    There may be biases and centers. The gradient of a row's part of the objective is affine in the
+    unknowns. Its matrix is found by a step along each of them from the center of the penalty. A row
+    without a unique solution has the one that is nearest to the center.
 
     Parameters
     ----------
@@ -287,12 +290,14 @@ def half_step(
     factors = [np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)]
     side = ("row", "col").index(axis)
     own, k = factors[side], factors[side].shape[1]
-    fixed = k - 1 if axis == "row" else k - 2
-    free = [f for f in range(k) if f != fixed]
-    center = np.zeros(k)
-    center[fixed] = 1.0
-    if axis == "col":
-        center[-1] = mean(objective, matrix, weights)
+    free, center = [*range(k)], np.zeros(own.shape)
+    if objective.biases:
+        fixed = free.pop(k - 1 if axis == "row" else k - 2)
+        center[:, fixed] = 1.0
+        center[:, k - 1] = mean(objective, matrix, weights) if axis == "col" else 1.0
+    centers = objective.regularizer.centers[side]
+    if centers is not None:
+        center[:, : centers.values.shape[1]] = centers.values
 
     def slopes(step: Float) -> Float:
         own[:] = center + step
