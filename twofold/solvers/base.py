@@ -33,7 +33,7 @@ from twofold._kernels.threads import check_n_threads
 from twofold.data.csr import as_csr
 from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
-from twofold.solvers.loop import Callback, Run
+from twofold.solvers.loop import Callback, Run, timed
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import random_factors, spectral_factors
 from twofold.solvers.state import State, restored_memory, without_empty_rows
@@ -274,8 +274,9 @@ class Solver(ABC):
         note = ""
         if isinstance(init, Solution):
             note = "The run started from the factors of another problem or solver."
-        state = self._initial_state(problem, init)
-        return Run(self, problem, state, [], callback, checkpoint, fingerprint, note).run()
+        state, seconds = timed(self._initial_state, problem, init)
+        run = Run(self, problem, state, [], callback, checkpoint, fingerprint, note, seconds)
+        return run.run()
 
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""

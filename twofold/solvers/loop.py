@@ -5,9 +5,9 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from twofold.solvers.state import State, memory_arrays
 if TYPE_CHECKING:
     from twofold.solvers.base import Solver
 
-__all__ = ["Callback", "Run"]
+__all__ = ["Callback", "Run", "expected_decrease", "timed"]
+
+T = TypeVar("T")
 
 Callback = Callable[[int, Solution], object]
 _VALUES = 4  # of the objective, in an estimate of its further decrease
@@ -49,6 +51,8 @@ class Run:
         Fingerprint of the solution.
     start_note : str
         A sentence about the initial factors for the message of the solution.
+    seconds : float
+        Time spent before the run, that is for the initial factors.
     """
 
     solver: "Solver"
@@ -59,7 +63,7 @@ class Run:
     checkpoint: str | os.PathLike[str] | None
     fingerprint: str
     start_note: str = ""
-    seconds: float = field(default=0.0, init=False)
+    seconds: float = 0.0
 
     def run(self) -> Solution:
         """Run `Solver.step` up to ``max_epochs``."""
@@ -110,10 +114,8 @@ class Run:
 
     def timed(self, function: Callable[..., State], *arguments: Any) -> State:
         """Call a function of the solver and add its time without compilation."""
-        started, compiled = time.perf_counter(), compile_seconds()
-        result = function(*arguments)
-        elapsed = time.perf_counter() - started
-        self.seconds += max(elapsed - (compile_seconds() - compiled), 0.0)
+        result, seconds = timed(function, *arguments)
+        self.seconds += seconds
         return result
 
     def step(self) -> None:
@@ -243,6 +245,14 @@ class Run:
             memory_arrays(state.memory),
             self.fingerprint,
         )
+
+
+def timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
+    """Return the result of a call and its seconds without compilation."""
+    started, compiled = time.perf_counter(), compile_seconds()
+    result = function(*arguments)
+    elapsed = time.perf_counter() - started
+    return result, max(elapsed - (compile_seconds() - compiled), 0.0)
 
 
 def expected_decrease(totals: list[float]) -> float:
