@@ -16,7 +16,7 @@ __all__ = ["Extrapolation", "balanced"]
 
 Array = NDArray[Any]
 _CALM = 0.1  # relative decrease of an epoch, above which the next one is not extrapolated
-_NULL = 1e-6  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
+_NULL = 1e-5  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
 
 
 @dataclass(frozen=True)
@@ -158,5 +158,5 @@ def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:
 def _power(A: Array, exponent: float) -> Array:
     """Return a power of a symmetric positive definite matrix."""
     eigenvalues, vectors = np.linalg.eigh(0.5 * (A + A.T))
-    positive = np.maximum(eigenvalues, np.finfo(np.float64).tiny)
+    positive = np.maximum(eigenvalues, 1e-13 * eigenvalues[-1])
     return np.asarray((vectors * positive**exponent) @ vectors.T)
