@@ -82,7 +82,7 @@ def solve_by_cg(
     All eigenvalues of the matrix are >= 1, so the error of p^ is at most |r|, and that of p at most
     max(h) |r|. The residual of the recurrence does not include rounding errors. It is therefore
     recomputed in float64, and the iteration restarted if it is too large. The status is UNSUITABLE
-    if the tolerance is not reached, if a c is negative, if the solution is not finite, or if the
+    if the tolerance or the excess is not reached, if a c is negative, if the solution is not finite, or if the
     rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
@@ -198,7 +198,7 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
             break
         if steps >= n_steps or not size < np.inf:
             return np.nan, length
-    if tolerance > 0.0 and size > relative_tolerance2 * length:
+    if (tolerance > 0.0 or excess > 0.0) and size > max(relative_tolerance2 * length, excess):
         return np.nan, length
     return np.sqrt(size / length) * max_h if length > 0.0 else 0.0, length
 

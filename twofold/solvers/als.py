@@ -39,8 +39,8 @@ class ALSMemory:
 class ALS(Solver):
     """Alternating least squares.
 
-    One epoch solves all rows for fixed columns and then all columns for fixed rows. Neither
-    half-step increases the objective. For each row, the solver solves
+    One epoch solves all rows for fixed columns and then all columns for fixed rows, accelerated by
+    extrapolation. No epoch increases the objective. For each row, the solver solves
 
         (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
 
@@ -55,21 +55,34 @@ class ALS(Solver):
     Parameters
     ----------
     row_solver : {"auto", "direct", "cg"}, default "auto"
-        ``"auto"`` solves each row by the cheapest route to a relative error of at most 1e-5 in
-        float32 and 1e-8 in float64. If the terms of the right-hand side cancel, the error may be
-        1e-11 of the sum of their absolute contributions. For a row of d entries, the direct route
-        is a Cholesky factorisation of size d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and
-        otherwise of size n_factors (d n_factors^2 + n_factors^3/3 flops). In float32, rows with a
-        direct cost above 100 d n_factors flops (none for 64 factors, those of about 80 entries or
-        more for 128) are first solved by up to 20 steps of conjugate gradients from the previous
-        factors, accepted if a float64 residual bounds the error. Direct solutions are refined with
-        float64 residuals if an error estimate requires it. If the refinement does not converge,
-        the row is solved in float64, if necessary by an orthogonal factorisation. ``"direct"`` is
-        the same without conjugate gradients. ``"cg"`` runs ``cg_steps`` steps of conjugate
-        gradients, preconditioned by the Gramian. It is not exact, but never increases the
-        objective.
+        ``"direct"`` solves each row to a relative error of at most 1e-5 in float32 and 1e-8 in
+        float64. If the terms of the right-hand side cancel, the error may be 1e-11 of the sum of
+        their absolute contributions. For a row of d entries it is a Cholesky factorisation of size
+        d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and otherwise of size n_factors
+        (d n_factors^2 + n_factors^3/3 flops), refined with float64 residuals if an error estimate
+        requires it. If the refinement does not converge, the row is solved in float64, if necessary
+        by an orthogonal factorisation.
+
+        ``"auto"`` solves rows with a direct cost above 65 d n_factors flops (for 64 factors, those
+        of about 25 entries or more) by conjugate gradients from the previous factors instead. In
+        whitened coordinates, where the matrix is I + Z'Z, the objective exceeds the minimum over
+        the row by r'(I + Z'Z)^-1 r <= |r|^2 for the residual r. The iteration stops when |r|^2 is
+        at most a share of the last epoch's decrease of the objective, 2% divided by the number of
+        rows and columns, so that all rows and columns together lose at most 2% of it in a
+        half-step. The first epoch is taken to decrease the objective by a tenth. A row that 20
+        steps do not suffice for, or whose rounding errors are too large, is solved directly.
+
+        ``"cg"`` runs ``cg_steps`` steps of conjugate gradients, preconditioned by the Gramian. It
+        never increases the objective.
     cg_steps : int, default 2
-        Steps of ``"cg"``, >= 1. The first epoch uses one more, because the start is random.
+        Steps of ``"cg"``, >= 1. The first epoch uses one more.
+    acceleration : {"nesterov", None}, default "nesterov"
+        An epoch starts from Q + beta (Q - Q_previous) instead of Q, with the beta of Nesterov's
+        method and restarts (Mitchell, Ye & De Sterck 2020, arXiv 1810.05846). Where the objective
+        rose, the epoch is repeated without extrapolation, so that it never increases. Between the
+        half-steps of an epoch without extrapolation, P T^-1' and Q T replace P and Q, with the T
+        for which the penalty is least and the product the same. This is left out with
+        ``nonnegative=True`` and with centers of `L2`.
 
     Raises
     ------
