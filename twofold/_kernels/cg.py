@@ -81,9 +81,10 @@ def solve_by_cg(
     With a tolerance > 0, the iteration stops when the residual r bounds the relative error by it.
     All eigenvalues of the matrix are >= 1, so the error of p^ is at most |r|, and that of p at most
     max(h) |r|. The residual of the recurrence does not include rounding errors. It is therefore
-    recomputed in float64, and the iteration restarted if it is too large. The status is UNSUITABLE
-    if the tolerance or the excess is not reached, if a c is negative, if the solution is not finite, or if the
-    rounding errors of Y are too large.
+    recomputed in float64, and the iteration restarted if it is too large.
+
+    The status is UNSUITABLE if the tolerance or the excess is not reached, if a c is negative, if
+    the solution is not finite, or if the rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
     k = Y.shape[1]
