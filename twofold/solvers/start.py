@@ -45,8 +45,9 @@ def spectral_factors(
     where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
     fourth roots prevents that the leading vectors are those of the longest rows and columns only.
     U, S and V are computed by a randomised range finder with one power iteration (Halko, Martinsson
-    & Tropp 2011, algorithm 4.4) in float32; the orthonormal bases are computed from Gramians in
-    float64. If the rank of B is below ``n_factors``, the other columns are small random numbers.
+    & Tropp 2011, algorithm 4.4) in float32, which starts with random vectors of the shorter side;
+    the orthonormal bases are computed from Gramians in float64. If the rank of B is below
+    ``n_factors``, the other columns are small random numbers.
 
     Parameters
     ----------
@@ -83,10 +84,11 @@ def spectral_factors(
 
     width = n_factors + _OVERSAMPLING + -n_factors % 8
     generator = random_stream(seed, 3)
-    X = empty_aligned((problem.shape[1], width), np.float32)
+    n_rows, n_cols = problem.shape
+    X = empty_aligned((min(n_rows, n_cols), width), np.float32)
     generator.standard_normal(dtype=np.float32, out=X)
     with np.errstate(all="ignore"):  # An overflow is detected below.
-        X = product(1, product(0, X))
+        X = product(1, X if n_rows <= n_cols else product(0, X))
         whitening = _whitening(gramian(X, threads))
         if not whitening.size:
             return None
