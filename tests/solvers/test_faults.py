@@ -279,7 +279,8 @@ def test_rows_without_pairs_are_zero(exponent, solver):
 @pytest.mark.parametrize("seed", [0, 7, 123456])
 def test_initial_factors_differ_from_default_rng_of_the_same_seed(seed, solver):
     R = ones(30, 20, 0.3, 7)
-    solution = solver(n_factors=4, max_epochs=0, rng=seed, init_scale=1.0).solve(Objective(), R)
+    drawn = solver(n_factors=4, max_epochs=0, rng=seed, init="random", init_scale=1.0)
+    solution = drawn.solve(Objective(), R)
     start = np.concatenate([solution.row_factors.ravel(), solution.col_factors.ravel()])
     for entropy in (seed, [seed, 0]):
         for dtype in ("float32", "float64"):
