@@ -107,6 +107,16 @@ def test_balanced_factors_have_the_product_and_no_higher_penalty(seed, k, is_def
     assert penalty(problem, *new) <= penalty(problem, P, Q) * (1.0 + 1e-5)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES[:4])
+def test_balanced_factors_equal_those_of_the_decomposition(objective):
+    matrix, (P, Q) = data(objective)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(acceleration, "_NULL", 0.0)
+        new = balanced(Problem.of(objective, matrix), padded_factors(P), padded_factors(Q), K, 1)
+    for found, expected in zip(new, reference.balanced(objective, matrix, P, Q), strict=True):
+        np.testing.assert_allclose(found[:, :K], expected, rtol=0, atol=1e-11)
+
+
 def test_least_penalty_is_the_nuclear_norm():
     """With exponent 0, the least |P|^2 + |Q|^2 is twice the sum of the singular values."""
     objective = Objective(regularizer=L2(1.0))
@@ -268,6 +278,21 @@ def test_epochs_with_separate_weights_equal_those_of_the_reference():
     rows, cols = reference.accelerated_epochs(objective, matrix, P, Q, 15, weights)
     np.testing.assert_allclose(solution.row_factors, rows, rtol=0, atol=1e-7)
     np.testing.assert_allclose(solution.col_factors, cols, rtol=0, atol=1e-7)
+
+
+def test_epochs_of_every_kind_equal_those_of_the_reference():
+    """Without the ridge of the Gramians, which this reference does not have."""
+    seen = set()
+    for objective, seed in product(OBJECTIVES[:4], range(3)):
+        matrix, (P, Q) = data(objective, seed)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(acceleration, "_NULL", 0.0)
+            solver = ALS(n_factors=K, max_epochs=25, row_solver="direct", dtype="float64")
+            history = solver.solve(objective, matrix, (P, Q)).history
+        _, _, values, kinds = reference.accelerated_als(objective, matrix, P, Q, 25)
+        np.testing.assert_allclose([record.total for record in history[1:]], values, rtol=1e-9)
+        seen |= {*kinds}
+    assert seen == {"plain", "extrapolated", "turned", "repeated"}
 
 
 def test_epochs_without_acceleration_are_two_half_steps():

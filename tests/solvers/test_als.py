@@ -330,6 +330,7 @@ def test_result_is_bitwise_independent_of_threads_for_every_row_solver(solver, k
     [
         ({"row_solver": "lu"}, "row_solver"),
         ({"cg_steps": 0}, "cg_steps is 0"),
+        ({"acceleration": "anderson"}, "acceleration"),
     ],
 )
 def test_invalid_parameters(options, sentence):

@@ -1,7 +1,7 @@
 """The outer loop: stopping criteria, history, checkpoints and continuation."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -104,6 +104,55 @@ def test_tol_and_patience(small):
     assert patient.status is Status.CONVERGED
     assert patient.n_epochs >= solution.n_epochs + 3
     assert run(tol=0.0).status is Status.MAX_EPOCHS
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.25, 0.75])
+@pytest.mark.parametrize("limit", [0.0, 8.0, -3.0])
+def test_expected_decrease_of_a_geometric_sequence_is_exact(limit, ratio):
+    """All numbers are sums of few powers of 2, so there are no rounding errors."""
+    values = [limit + 64.0 * ratio**n for n in range(6)]
+    for n in range(4, 7):
+        assert expected_decrease(values[:n]) == values[n - 1] - limit
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], np.inf),
+        ([4.0, 2.0, 1.0], np.inf),  # two decreases are not enough
+        ([8.0, 4.0, 3.0, 2.5], 0.5),  # the larger ratio of 1/4 and 1/2
+        ([9.0, 5.0, 3.0, 2.5], 0.5),  # of 1/2 and 1/4
+        ([100.0, 8.0, 4.0, 2.0, 1.0], 1.0),  # the last four values only
+        ([4.0, 3.0, 2.0, 1.0], np.inf),  # equal decreases
+        ([6.0, 5.0, 3.0, 1.0], np.inf),  # increasing decreases
+        ([4.0, 3.0, 3.0, 2.0], np.inf),  # a value that does not decrease before the last
+        ([4.0, 5.0, 3.0, 2.5], np.inf),
+        ([4.0, 2.0, 1.0, 1.0], 0.0),
+        ([4.0, 2.0, 1.0, 3.0], 0.0),
+        ([0.0, 0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_expected_decrease(values, expected):
+    assert expected_decrease(values) == expected
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(regularizer=L2(0.1), unobserved_weight=0.05),
+        Objective(regularizer=L2(1.0)),
+        Objective(regularizer=L2(0.05, 1.0), data="targets", biases=True, mean=0.5),
+    ],
+)
+def test_gap_of_a_run_with_tol_is_a_few_tol(objective, playlists):
+    """It is an estimate: in slow runs from a random start the gap may be 100 tol."""
+    matrix = playlists.pairings.matrix.astype(float)
+    matrix.data = np.random.default_rng(0).choice([0.0, 1.0, 2.0], matrix.nnz)
+    solver = ALS(n_factors=8, max_epochs=400, rng=0, dtype="float64", n_threads=1)
+    stopped = replace(solver, tol=1e-3).solve(objective, matrix)
+    assert stopped.status is Status.CONVERGED
+    limit = solver.solve(objective, matrix).objective_value
+    assert limit <= stopped.objective_value <= limit / (1.0 - 3e-3)
 
 
 def test_patience_counts_consecutive_evaluations(small):
@@ -250,6 +299,7 @@ def test_the_progress_bar_shows_the_objective(small, capsys, monkeypatch):
         ({"init_scale": 0.0}, "init_scale is 0.0"),
         ({"n_threads": 0}, "n_threads is 0: give a whole number >= 1, or None"),
         ({"dtype": "float16"}, '"float32", "float64"'),
+        ({"init": "zeros"}, '"spectral", "random"'),
         ({"rng": -3}, "rng is -3: give a whole number >= 0"),
         ({"rng": np.random.RandomState(0)}, "rng is RandomState"),
     ],

@@ -16,6 +16,7 @@ __all__ = ["Extrapolation", "balanced"]
 
 Array = NDArray[Any]
 _CALM = 0.1  # relative decrease of an epoch, above which the next one is not extrapolated
+_LEAST_SCALE = 1e-9  # of a transform, so that the factors stay in the range of their dtype
 _NULL = 1e-5  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
 
 
@@ -145,14 +146,18 @@ def balanced(
 
 
 def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:
-    """Return T^-1' and T, or None if a Gramian is 0 or not finite."""
-    if not (np.isfinite(A).all() and np.isfinite(C).all() and A.any() and C.any()):
-        return None
+    """Return T^-1' and T, or None if a Gramian is 0 or not finite, or their sizes too different."""
     k = len(A)
-    A, C = (gram + _NULL * np.trace(gram) / k * np.identity(k) for gram in (A, C))
+    sizes = np.trace(A) / k, np.trace(C) / k
+    if not all(np.finfo(np.float64).tiny < size < np.inf for size in sizes):
+        return None
+    scale = np.exp(0.25 * (np.log(sizes[0]) - np.log(sizes[1])))
+    if not _LEAST_SCALE < scale < 1.0 / _LEAST_SCALE:
+        return None
+    A, C = (gram / size + _NULL * np.identity(k) for gram, size in zip((A, C), sizes, strict=True))
     root, inverse_root = _power(C, 0.5), _power(C, -0.5)
     G = inverse_root @ _power(root @ A @ root, 0.5) @ inverse_root
-    return _power(G, -0.5), _power(G, 0.5)
+    return _power(G, -0.5) / scale, _power(G, 0.5) * scale
 
 
 def _power(A: Array, exponent: float) -> Array:

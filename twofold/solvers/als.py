@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
@@ -140,18 +141,18 @@ class ALS(Solver):
         threads, needs_value = check_n_threads(self.n_threads), self._needs_value
         point = state.point
         if needs_value and point.value is None:
-            point = evaluate_point(problem, point, threads)
+            point = _evaluated(problem, point, threads)
         run = Extrapolation(state.memory.previous, state.memory.t)
         excess = self._excess(problem, point, state)
         start = run.extrapolated(point.cols, threads)
         new, start = self._epoch(problem, point, start, excess, state)
         if not needs_value:
             return state.at(new)
-        new = evaluate_point(problem, new, threads)
+        new = _evaluated(problem, new, threads)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
             new, start = self._epoch(problem, point, point.cols, excess, state)
-            new = evaluate_point(problem, new, threads)
+            new = _evaluated(problem, new, threads)
         gain = _total(point) - _total(new)
         if not self.acceleration:
             return state.at(new, memory=replace(state.memory, gain=gain))
@@ -185,7 +186,7 @@ class ALS(Solver):
         if self.row_solver != "auto":
             return 0.0
         gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
-        return max(_EXCESS * gain / sum(problem.shape), 0.0)
+        return max(_EXCESS * gain / max(sum(problem.shape), 1), 0.0)
 
     def _half_step(
         self,
@@ -228,6 +229,11 @@ class ALS(Solver):
                 stacklevel=2,
             )
         return report.row_factors
+
+
+def _evaluated(problem: Problem, point: Point, threads: int) -> Point:
+    with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
+        return evaluate_point(problem, point, threads)
 
 
 def _total(point: Point) -> float:

@@ -168,7 +168,12 @@ class Run:
         at_zero = value.total
         if first == at_zero == 0.0:
             return False  # No scale to compare with, for example without entries.
-        return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero))
+        entries = self.problem.rows.entries
+        targets = entries.targets if entries.targets.size else np.ones(self.problem.n_entries)
+        weights = entries.weights if entries.weights.size else 1.0
+        with np.errstate(over="ignore"):
+            rounding = 1e-6 * float(np.sum(weights * targets * targets))
+        return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
 
     def record(self) -> None:
         """Append the state to the history."""

@@ -63,7 +63,7 @@ def spectral_factors(
     Returns
     -------
     tuple of ndarray of float32, shape (n_rows, n_factors) and (n_cols, n_factors), or None
-        None if B has no entry other than 0, or its products are beyond the range of float32.
+        None if B has no entry other than 0, or the factors are beyond the range of float32.
     """
     threads = check_n_threads(n_threads)
     sides = [problem.rows, problem.cols]
@@ -75,8 +75,13 @@ def spectral_factors(
             )
             for side in sides
         ]
+    largest = _largest_entry(sides[0])
+    with np.errstate(over="ignore"):
+        unit = np.float64(1.0) / largest if largest else np.inf
+    if not unit < np.inf:
+        return None
     roots = [_fourth_root(side.summed_weights) for side in sides]
-    inverse = [np.float32(1.0) / root for root in roots]
+    inverse = [np.sqrt(unit) / root for root in roots]
 
     def product(axis: int, X: Array) -> Array:
         """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
@@ -98,8 +103,11 @@ def spectral_factors(
         whitening = _whitening(gramian(rows, threads))
         if not whitening.size:
             return None
-        squares, rotation = _eigen(whitening.T @ gramian(cols, threads) @ whitening)
-        if not np.isfinite(squares).all() or not squares[0] > 0.0:
+        projected = whitening.T @ gramian(cols, threads) @ whitening
+        if not np.isfinite(projected).all():
+            return None
+        squares, rotation = _eigen(projected)
+        if not squares[0] > 0.0:
             return None
         k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
         singular = np.sqrt(squares[:k])
@@ -107,20 +115,35 @@ def spectral_factors(
         P = _times(rows, turned * np.sqrt(singular), threads)
         Q = _times(cols, turned / np.sqrt(singular), threads)
         for factors, root in zip((P, Q), roots, strict=True):
-            factors *= root[:, np.newaxis]
+            factors *= root[:, np.newaxis].astype(np.float32)
         P, Q = (_widened(factors, k, n_factors, generator) for factors in (P, Q))
         scale = _scale(problem, sides[0], P, Q, threads)
         if not 0.0 < scale < np.inf:
             return None
-        for factors in (P, Q):
-            factors *= np.float32(math.sqrt(scale))
-        return (P, Q) if np.isfinite(P.sum()) and np.isfinite(Q.sum()) else None
+        # Of the roots, which are relative to the largest ones.
+        row_top, col_top = (side.summed_weights.max() for side in sides)
+        ratio = (row_top / col_top) ** 0.25
+        P *= np.float32(np.sqrt(scale * ratio))
+        Q *= np.float32(np.sqrt(scale / ratio))
+        valid = [np.isfinite(factors.sum()) and factors.any() for factors in (P, Q)]
+    return (P, Q) if all(valid) else None
 
 
-def _fourth_root(summed_weights: NDArray[np.float64]) -> Array:
-    """Return n_u^1/4 in float32, and 1 for rows without entries."""
-    positive = np.where(summed_weights > 0.0, summed_weights, 1.0)
-    return np.asarray(positive**0.25, dtype=np.float32)
+def _largest_entry(side: Side) -> float:
+    """Return the largest |w r|, by which B is divided to be in the range of float32."""
+    targets, weights = side.entries.targets, side.entries.weights
+    with np.errstate(over="ignore"):
+        products = targets * weights if targets.size and weights.size else targets
+    if not targets.size:
+        products = weights if weights.size else np.ones(min(side.entries.indices.size, 1))
+    return float(np.abs(products).max(initial=0.0))
+
+
+def _fourth_root(summed_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return n_u^1/4 relative to the largest one, at least 1e-5, and 1 for rows without entries."""
+    largest = summed_weights.max(initial=0.0) or 1.0
+    positive = np.where(summed_weights > 0.0, summed_weights, largest)
+    return np.asarray(np.maximum(positive / largest, 1e-20) ** 0.25)
 
 
 def _eigen(G: Array) -> tuple[Array, Array]:
@@ -164,10 +187,12 @@ def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> fl
     weighted = x * entries.weights if entries.weights.size else x
     explained = float(np.sum(weighted * entries.targets if entries.targets.size else weighted))
     squares = float(np.sum(weighted * x))
-    a0 = problem.objective.unobserved_weight
-    if a0:
+    a0, mean = problem.objective.unobserved_weight, problem.mean
+    if a0:  # The predictions of cells in U are mu + c x.
+        explained -= a0 * mean * float(np.sum(P.sum(axis=0) * Q.sum(axis=0), dtype=np.float64))
         squares += a0 * float(np.sum(gramian(P, threads) * gramian(Q, threads)))
     if entries.missing_weight:
         first = x[~entries.repeats] if entries.repeats.size else x
+        explained += a0 * mean * float(np.sum(first))
         squares -= a0 * float(np.sum(first * first))
     return explained / squares if squares > 0.0 else 0.0

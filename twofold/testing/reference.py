@@ -346,7 +346,7 @@ def balanced(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
 
 
 def accelerated_als(
-    objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, n_epochs: int
+    objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, max_epochs: int
 ) -> tuple[Float, Float, list[float], list[str]]:
     """Run alternating least squares with Nesterov's extrapolation, restarts and balanced factors.
 
@@ -358,7 +358,7 @@ def accelerated_als(
     ----------
     objective, matrix, P, Q
         As for `balanced`; the initial factors.
-    n_epochs : int
+    max_epochs : int
         Number of epochs.
 
     Returns
@@ -383,7 +383,7 @@ def accelerated_als(
         return 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * t * t)))
 
     old, t, previous, values, kinds = total(P, Q), 0.0, Q, [], []
-    for _ in range(n_epochs):
+    for _ in range(max_epochs):
         beta = max((t - 1.0) / after(t), 0.0)
         kind = "extrapolated" if beta else "plain"
         P, new, start = epoch(Q + beta * (Q - previous), not beta)
