@@ -90,9 +90,17 @@ class Entry:
 
 
 def ours(
-    name: str, kind: type[Solver], notes: str = "", epochs: int = 1, **parameters: Any
+    name: str,
+    kind: type[Solver],
+    notes: str = "",
+    epochs: int = 1,
+    common_start: bool = False,
+    **parameters: Any,
 ) -> Entry:
-    """Create an entry of a subclass of `Solver`."""
+    """Create an entry of a subclass of `Solver`.
+
+    It starts from its own factors, whose time counts, or from the common ones.
+    """
 
     def run(work: Work, report: Report) -> None:
         def watch(epoch: int, so_far: Solution) -> None:
@@ -106,7 +114,8 @@ def ours(
             n_factors=work.init[0].shape[1], max_epochs=work.max_epochs, n_threads=work.n_threads,
             rng=0, **parameters,
         )  # fmt: skip
-        solver.solve(work.objective, work.matrix, work.init, watch)
+        init = work.init if common_start else None
+        solver.solve(work.objective, work.matrix, init, watch)
 
     supported = tuple(
         name
@@ -127,7 +136,15 @@ def _numpy_loop(objective: Objective, matrix: Any, Q: Factors, n_threads: int) -
 OURS = [
     ours("twofold ALS", ALS),
     ours("twofold ALS cg", ALS, "2 steps a half-step.", row_solver="cg"),
-    ours("twofold SGD", SGD),
+    ours(
+        "twofold ALS plain",
+        ALS,
+        "Exact half-steps from the common start.",
+        common_start=True,
+        row_solver="direct",
+        acceleration=None,
+    ),
+    ours("twofold SGD", SGD, epochs=2),
     ours("twofold GD", GD, "Full gradient, backtracking.", epochs=8, evaluate_every=4),
     Entry("twofold fold_in", fold=_fold_in),
     Entry("numpy loop", fold=_numpy_loop, notes="The notebook's normal equations, row by row."),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from plain_als import plain_als
 from scipy import sparse
 
 from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, fold_in
@@ -105,7 +106,8 @@ def test_transposed_problem_has_swapped_factors(objective, seed):
         assert_close(transposed.col_factors, plain.row_factors, 1e-9)
         assert_close(transposed.row_factors, plain.col_factors, 1e-9)
     # ALS solves for the rows first; each half-step equals a fold-in.
-    epoch = ALS(n_factors=K, max_epochs=1, dtype="float64").solve(objective, matrix, (P, Q))
+    solver = plain_als(n_factors=K, max_epochs=1, dtype="float64")
+    epoch = solver.solve(objective, matrix, (P, Q))
     assert_close(epoch.row_factors, fold_in(objective, matrix, Q))
     assert_close(epoch.col_factors, fold_in(objective, matrix.T, epoch.row_factors))
 
@@ -297,16 +299,14 @@ def test_result_is_bitwise_independent_of_the_matrix_layout(objective, seed):
 @pytest.mark.parametrize("objective", QUADRATIC)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_half_step_equals_fold_in_of_the_training_rows(dtype, objective):
-    """Bitwise equal, except for the iterative row solver."""
+    """Bitwise equal, without acceleration and iterative row solvers."""
     matrix, (P, Q) = matrix_of(1), factors_of(1, dtype=dtype)
-    for kind in ("auto", "direct"):
-        solver = ALS(n_factors=K, max_epochs=1, row_solver=kind, dtype=dtype)
-        solution = solver.solve(objective, matrix, (P, Q))
-        folded = fold_in(objective, matrix, Q)
-        assert solution.row_factors.dtype == folded.dtype == dtype
-        assert solution.row_factors.tobytes() == folded.tobytes()
-        transposed = fold_in(objective, matrix.T, folded)
-        assert solution.col_factors.tobytes() == transposed.tobytes()
+    solution = plain_als(n_factors=K, max_epochs=1, dtype=dtype).solve(objective, matrix, (P, Q))
+    folded = fold_in(objective, matrix, Q)
+    assert solution.row_factors.dtype == folded.dtype == dtype
+    assert solution.row_factors.tobytes() == folded.tobytes()
+    transposed = fold_in(objective, matrix.T, folded)
+    assert solution.col_factors.tobytes() == transposed.tobytes()
 
 
 @pytest.mark.parametrize("a0", [0.0, 0.1])
@@ -316,7 +316,7 @@ def test_half_step_of_long_rows_equals_fold_in_to_the_stated_accuracy(a0):
     matrix = sparse.csr_array((np.ones(cols.size), cols, np.arange(7) * 270), shape=(6, 900))
     P, Q = (rng.normal(size=(n, 128)).astype("f4") / np.float32(11) for n in (6, 900))
     objective = Objective(regularizer=L2(2.0), unobserved_weight=a0)
-    rows = ALS(n_factors=128, max_epochs=1).solve(objective, matrix, (P, Q)).row_factors
+    rows = plain_als(n_factors=128, max_epochs=1).solve(objective, matrix, (P, Q)).row_factors
     folded = fold_in(objective, matrix, Q)
     distance = np.linalg.norm(rows - folded, axis=1) / np.linalg.norm(folded, axis=1)
     assert distance.max() <= 2e-5

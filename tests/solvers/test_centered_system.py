@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_als import plain_als
 from scipy import sparse
 
 from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, fold_in
@@ -68,7 +69,8 @@ def test_half_steps_equal_the_dense_solution(objective):
     matrix, (P, Q) = ratings(), random_factors(biases=objective.biases)
     rows = reference.half_step(objective, matrix, P, Q, "row")
     cols = reference.half_step(objective, matrix, rows, Q, "col")
-    solution = ALS(n_factors=K, max_epochs=1, dtype="float64").solve(objective, matrix, (P, Q))
+    solver = plain_als(n_factors=K, max_epochs=1, dtype="float64")
+    solution = solver.solve(objective, matrix, (P, Q))
     np.testing.assert_allclose(solution.row_factors, rows, rtol=0, atol=1e-8)
     np.testing.assert_allclose(solution.col_factors, cols, rtol=0, atol=1e-8)
     center = None if objective.regularizer.row_center is None else C
@@ -191,7 +193,7 @@ def test_a_large_weight_keeps_rows_at_their_centers():
 
 
 def test_initial_factors_are_drawn_around_the_centers():
-    solver = ALS(n_factors=K, max_epochs=0, dtype="float64", rng=0)
+    solver = ALS(n_factors=K, max_epochs=0, init="random", dtype="float64", rng=0)
     plain, centered = (
         solver.solve(Objective(regularizer=regularizer, data="targets"), ratings())
         for regularizer in (L2(0.1), L2(0.1, col_center=D))
@@ -394,7 +396,7 @@ def test_a_row_without_entries_and_without_ridge_fits_all_cells():
 def test_initial_factors_are_those_without_biases_and_the_mean():
     matrix = ratings()
     plain, biased = (
-        ALS(n_factors=K, max_epochs=0, rng=0).solve(objective, matrix)
+        ALS(n_factors=K, max_epochs=0, init="random", rng=0).solve(objective, matrix)
         for objective in (Objective(data="targets"), Objective(data="targets", biases=True))
     )
     assert np.array_equal(biased.row_factors[:, :K], plain.row_factors)

@@ -29,6 +29,18 @@ def ones(n_rows, n_cols, density, seed):
     return sparse.csr_array((rng.random((n_rows, n_cols)) < density).astype(float))
 
 
+@pytest.mark.parametrize("solver", [ALS, GD, SGD])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (3, 4)])
+@pytest.mark.parametrize("biases", [False, True])
+def test_matrix_without_entries(biases, shape, solver):
+    objective = Objective(biases=biases)
+    solution = solver(n_factors=2, max_epochs=5, rng=0).solve(objective, sparse.csr_array(shape))
+    assert solution.status is Status.MAX_EPOCHS
+    assert solution.objective_value == 0.0
+    parts = objective.parts(solution.row_factors, solution.col_factors)
+    assert not any(part.any() for part in parts)
+
+
 def rows_of(lengths, n_cols, rng):
     cols = np.concatenate([rng.choice(n_cols, d, replace=False) for d in lengths])
     ends = np.concatenate([[0], np.cumsum(lengths)])
@@ -279,7 +291,8 @@ def test_rows_without_pairs_are_zero(exponent, solver):
 @pytest.mark.parametrize("seed", [0, 7, 123456])
 def test_initial_factors_differ_from_default_rng_of_the_same_seed(seed, solver):
     R = ones(30, 20, 0.3, 7)
-    solution = solver(n_factors=4, max_epochs=0, rng=seed, init_scale=1.0).solve(Objective(), R)
+    drawn = solver(n_factors=4, max_epochs=0, rng=seed, init="random", init_scale=1.0)
+    solution = drawn.solve(Objective(), R)
     start = np.concatenate([solution.row_factors.ravel(), solution.col_factors.ravel()])
     for entropy in (seed, [seed, 0]):
         for dtype in ("float32", "float64"):

@@ -69,7 +69,8 @@ def test_one_step_equals_the_gradient(objective, small):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_backtracking_never_increases_the_objective(objective, dtype, small):
-    solution = GD(n_factors=4, max_epochs=60, rng=0, dtype=dtype).solve(objective, small)
+    solver = GD(n_factors=4, max_epochs=60, rng=0, init="random", dtype=dtype)
+    solution = solver.solve(objective, small)
     totals = [record.total for record in solution.history]
     assert solution.status is Status.MAX_EPOCHS
     slack = 1e-6 if dtype == "float32" else 1e-12

@@ -21,12 +21,17 @@ sqrt(kappa) for short ones: p = Q'(QQ' + lam I)^-1 r has a small error, but not 
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 from subprocesses import run_python
 from threadpoolctl import threadpool_limits
 
 from twofold import L2, LogisticLoss, Objective, fold_in
 from twofold.exceptions import InvalidInputError, SingularRowError, TwofoldError
+from twofold.objective import Problem
+from twofold.objective.point import padded_factors
+from twofold.solvers import ColumnSystem, Route
 
 THRESHOLD, CLAIM = 30.0, 1e-5
 SIZES = [1, 2, 3, 5, 7, 10, 11, 13, 17, 50, 61, 67, 127, 131]
@@ -283,3 +288,116 @@ LONG_ROWS = """
 def test_long_rows_of_any_scale(k):
     """In float32 with conjugate gradients; a row with targets of 0 only is zero."""
     run_python(LONG_ROWS, k, timeout=30.0 if k > 8 else 120.0)
+
+
+# Rows whose objective may exceed its minimum
+
+
+def excesses(objective, matrix, Q, start, share):
+    """Solve the rows with an excess, a share of their median gain.
+
+    Returns the excess, by how much each row exceeds its minimum in float64, and the routes. The
+    objective of a row is p'Ap - 2 b.p plus a constant.
+    """
+    side, k, a0 = Problem.of(objective, matrix).rows, Q.shape[1], objective.unobserved_weight
+    Y, entries = Q.astype(np.float64), side.entries
+    systems = []
+    for u in range(side.n):
+        stored = slice(*entries.indptr[u : u + 2])
+        Z = Y[entries.indices[stored]]
+        w, r = (
+            values[stored] if values.size else np.ones(len(Z))
+            for values in (entries.weights, entries.targets)
+        )  # fmt: skip
+        curvature = w - entries.missing_weight
+        A = a0 * Y.T @ Y + side.scale[u] * np.identity(k) + (Z.T * curvature) @ Z
+        b = Z.T @ (w * r)
+        systems.append((A, b, np.linalg.solve(A, b)))
+    excess = share * float(np.median([b @ x for _, b, x in systems]))
+    report = ColumnSystem.prepare(objective, Q).solve(side, start, excess=excess)
+    assert not report.status.any()
+    errors = [p - x for p, (_, _, x) in zip(report.row_factors[:, :k], systems, strict=True)]
+    found = [float(d @ A @ d) for d, (A, _, _) in zip(errors, systems, strict=True)]
+    return excess, np.array(found), np.array([Route(route).name for route in report.route])
+
+
+def rows_of_lengths(lengths, n_cols, rng, kind):
+    cols = np.concatenate([rng.choice(n_cols, d, replace=False) for d in lengths]).astype(int)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    values = 10.0 ** rng.uniform(0.0, 2.0, cols.size)
+    if kind == "targets":
+        values = rng.normal(size=cols.size)
+    return sparse.csr_array((values, cols, ends), shape=(len(lengths), n_cols))
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 80), st.integers(1, 200),
+    st.sampled_from(["float32", "float64"]), st.sampled_from(["targets", "weights"]),
+    st.sampled_from([(0.0, "all"), (0.1, "all"), (0.1, "missing")]),
+    st.floats(-4.0, 1.0), st.floats(-1.0, 0.0),
+)  # fmt: skip
+def test_rows_exceed_their_minimum_by_the_excess_at_most(
+    seed, k, n_cols, dtype, kind, unobserved, ridge, share
+):
+    """From any start; in float32 for shares above its rounding errors."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, n_cols + 1, size=6)
+    objective = Objective(
+        regularizer=L2(10.0**ridge, float(rng.choice([0.0, 0.5, 1.0]))), data=kind,
+        unobserved_weight=unobserved[0], unobserved=unobserved[1],
+    )  # fmt: skip
+    matrix = rows_of_lengths(lengths, n_cols, rng, kind)
+    Q = (rng.normal(size=(n_cols, k)) * 10.0 ** rng.uniform(-1.0, 0.0, k)).astype(dtype)
+    start = padded_factors(rng.normal(size=(6, k)).astype(dtype))
+    share = 10.0 ** (share * (5.0 if dtype == "float32" else 9.0))
+    excess, found, _ = excesses(objective, matrix, Q, start, share)
+    assert (found <= excess).all(), found / excess
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share", [1e-1, 1e-4])
+def test_rows_of_every_route_exceed_their_minimum_by_the_excess_at_most(share, dtype):
+    rng = np.random.default_rng(0)
+    k, n_cols = 40, 300
+    routes = set()
+    for ridge, a0, which, scale in (
+        (200.0, 0.0, "all", 1.0), (200.0, 0.1, "all", 1.0), (200.0, 2.0, "missing", 1.0),
+        (1e-10, 0.1, "all", 1e-6),
+    ):  # fmt: skip
+        objective = Objective(
+            regularizer=L2(ridge), data="weights", unobserved_weight=a0, unobserved=which
+        )
+        matrix = rows_of_lengths([0, 1, 5, 12, 24, 30, 60, 250], n_cols, rng, "weights")
+        Q = rng.normal(size=(n_cols, k))
+        Q[:, 1] = Q[:, 0] + scale * Q[:, 1]
+        start = padded_factors(np.zeros((8, k), dtype))
+        excess, found, names = excesses(objective, matrix, Q.astype(dtype), start, share)
+        assert (found <= excess).all(), found / excess
+        routes |= {*names.tolist()}
+        if ridge == 200.0 and which == "all":
+            assert (names[6:] == "CG").all()
+            assert (found[6:] > 1e-9 * excess).all()  # stopped early
+    assert routes >= {"EMPTY", "DUAL", "CG", "NORMAL", "ORTHOGONAL"}
+
+
+def test_row_that_many_steps_do_not_suffice_for_is_solved_directly():
+    """Large weights of different sizes with a small ridge."""
+    rng = np.random.default_rng(0)
+    objective = Objective(regularizer=L2(1e-3), data="weights")
+    matrix = rows_of_lengths([60, 80, 100], 200, rng, "weights")
+    matrix.data = 10.0 ** rng.uniform(-3.0, 3.0, matrix.nnz)
+    Q, start = rng.normal(size=(200, 40)), padded_factors(rng.normal(size=(3, 40)))
+    excess, found, names = excesses(objective, matrix, Q, start, 1e-6)
+    assert not (names == "CG").any()
+    assert (found <= 1e-3 * excess).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_excess_is_an_accurate_solution(dtype):
+    rng = np.random.default_rng(0)
+    objective, matrix = Objective(regularizer=L2(1.0)), rows_of_lengths([30, 90], 200, rng, "ones")
+    Q = rng.normal(size=(200, 40)).astype(dtype)
+    side = Problem.of(objective, matrix).rows
+    exact = ColumnSystem.prepare(objective, Q).solve(side, excess=0.0).row_factors[:, :40]
+    assert exact.tobytes() == fold_in(objective, matrix, Q).tobytes()

@@ -66,19 +66,25 @@ def squared_lengths(counter, n_tasks, Y, spectrum, mu, out):
 
 @kernel
 def solve_by_cg(
-    counter, n_tasks, tasks, entries, columns, min_ridge, start, n_steps, tolerance, out, report
-):
+    counter, n_tasks, tasks, entries, columns, min_ridge, start, n_steps, tolerance, excess, out,
+    report,
+):  # fmt: skip
     """Run at most n_steps of conjugate gradients for each row (Hestenes & Stiefel 1952).
 
     ``start`` and ``out`` are in the coordinates of ``columns.rotated``. ``min_ridge`` is the ridge
     for which ``columns.lengths`` were computed; it is at most the ridge of any row.
 
+    With an excess > 0 and without a tolerance, the iteration also stops when |r|^2 is at most the
+    excess. All eigenvalues of the matrix are >= 1, so the objective of the row exceeds its minimum,
+    r' (I + Z_c' Z_c)^-1 r, by no more than |r|^2.
+
     With a tolerance > 0, the iteration stops when the residual r bounds the relative error by it.
     All eigenvalues of the matrix are >= 1, so the error of p^ is at most |r|, and that of p at most
     max(h) |r|. The residual of the recurrence does not include rounding errors. It is therefore
-    recomputed in float64, and the iteration restarted if it is too large. The status is UNSUITABLE
-    if the tolerance is not reached, if a c is negative, if the solution is not finite, or if the
-    rounding errors of Y are too large.
+    recomputed in float64, and the iteration restarted if it is too large.
+
+    The status is UNSUITABLE if the tolerance or the excess is not reached, if a c is negative, if
+    the solution is not finite, or if the rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
     k = Y.shape[1]
@@ -116,7 +122,7 @@ def solve_by_cg(
             error = size = np.nan
             if rounding <= limit:
                 _start_row(u, next_range, entries, Y, start, s)
-                error, size = _iterate(u, n_steps, tolerance, entries, Y, s)
+                error, size = _iterate(u, n_steps, tolerance, excess, entries, Y, s)
             for f in range(Y.shape[1]):
                 out[u, f] = s.h[f] * s.x[f]
             is_solved = error < np.inf and size < (1e76 if np.finfo(Y.dtype).eps > 1e-10 else 1e300)
@@ -166,7 +172,7 @@ def _start_row(u, next_range, entries, Y, start, s):
 
 
 @device
-def _iterate(u, n_steps, tolerance, entries, Y, s):
+def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
     """Run the iteration; return the estimated relative error and |p|^2.
 
     The error is nan if the tolerance is not reached.
@@ -181,7 +187,7 @@ def _iterate(u, n_steps, tolerance, entries, Y, s):
     for _restart in range(_MAX_RESTARTS):
         for f in range(s.p.size):
             s.p[f] = s.r[f]
-        while steps < n_steps and size > relative_tolerance2 * length:
+        while steps < n_steps and size > max(relative_tolerance2 * length, excess):
             steps += 1
             size, length = _step(u, size, entries, Y, s)
             if not size < np.inf:
@@ -193,7 +199,7 @@ def _iterate(u, n_steps, tolerance, entries, Y, s):
             break
         if steps >= n_steps or not size < np.inf:
             return np.nan, length
-    if tolerance > 0.0 and size > relative_tolerance2 * length:
+    if (tolerance > 0.0 or excess > 0.0) and size > max(relative_tolerance2 * length, excess):
         return np.nan, length
     return np.sqrt(size / length) * max_h if length > 0.0 else 0.0, length
 

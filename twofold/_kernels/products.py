@@ -1,10 +1,12 @@
-"""Dense products of tall matrices in fixed chunks, bitwise independent of the thread count."""
+"""Products with tall matrices in fixed chunks, bitwise independent of the thread count."""
 
 import numpy as np
 
+from twofold._kernels.arguments import linear
 from twofold._kernels.dense import add_products, padded, padded_leading_dim
 from twofold._kernels.jit import kernel
 from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import add_rows, prefetch_row
 from twofold._kernels.vectors.tasks import next_task
 from twofold._kernels.vectors.tiles import set_tiles_from_rows
 
@@ -12,6 +14,7 @@ GRAM_ROWS = 32
 """Number of rows that `gramian` converts and multiplies at a time."""
 PRODUCT_ROWS = 64
 """Number of rows in a task of `multiply`."""
+_AHEAD = 16  # prefetch distance in entries
 
 
 @kernel
@@ -57,4 +60,58 @@ def multiply(counter, n_tasks, factors, rows, B, out):
                 u = rows[low + e] if rows.size else low + e
                 for f in range(n_cols):
                     out[u, f] = product[e, f]
+        task = next_task(counter)
+
+
+@kernel
+def multiply_sparse(counter, n_tasks, bounds, entries, scale, col_scale, X, out):
+    """Set out = diag(scale) B diag(col_scale) X for the sparse matrix B of the entries w r.
+
+    ``bounds`` are those of the tasks. The sums are computed in the dtype of X, in the order of the
+    entries of a row.
+    """
+    total, ids = np.zeros(X.shape[1], X.dtype), np.zeros(TILE, np.int32)
+    coefficients = np.zeros(TILE, X.dtype)
+    task = next_task(counter)
+    while task < n_tasks:
+        end = entries.indptr[bounds[task + 1]]
+        for u in range(bounds[task], bounds[task + 1]):
+            total[:] = 0.0
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(low, high, TILE):
+                m = min(high - e, TILE)
+                for r in range(TILE):
+                    ids[r] = entries.indices[e + min(r, m - 1)]
+                    factor = scale[u] * col_scale[ids[r]]
+                    coefficients[r] = factor * linear(entries, e + r) if r < m else 0.0
+                for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
+                    prefetch_row(X, entries.indices[r])
+                add_rows(X, ids, 0, coefficients, total)
+            for f in range(X.shape[1]):
+                out[u, f] = total[f]
+        task = next_task(counter)
+
+
+@kernel
+def extrapolate(counter, n_tasks, new, old, momentum, out):
+    """Set out = new + momentum (new - old); a task is `PRODUCT_ROWS` rows."""
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+            for f in range(new.shape[1]):
+                out[u, f] = new[u, f] + momentum * (new[u, f] - old[u, f])
+        task = next_task(counter)
+
+
+@kernel
+def turning(counter, n_tasks, start, old, new, sums):
+    """Set sums[task] to <start - new, new - old> of `PRODUCT_ROWS` rows, in float64."""
+    task = next_task(counter)
+    while task < n_tasks:
+        total = 0.0
+        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+            for f in range(new.shape[1]):
+                move = np.float64(new[u, f] - old[u, f])
+                total += np.float64(start[u, f] - new[u, f]) * move
+        sums[task] = total
         task = next_task(counter)

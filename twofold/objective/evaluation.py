@@ -21,6 +21,7 @@ __all__ = [
     "gramian",
     "multiplied",
     "predictions",
+    "sparse_product",
     "value_and_gradient",
 ]
 
@@ -170,6 +171,16 @@ def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[n
     out = np.empty(side.entries.indices.size)
     n_tasks = side.bounds.size - 1
     run(evaluate.predict_rows, n_tasks, threads, side.bounds, side.entries, own, other, out)
+    return out
+
+
+def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: int) -> Array:
+    """Return diag(scales[0]) B diag(scales[1]) X for the matrix B of the entries w r of a side."""
+    out = empty_aligned((side.n, X.shape[1]), X.dtype)
+    run(
+        products.multiply_sparse, side.bounds.size - 1, threads, side.bounds, side.entries,
+        *scales, X, out,
+    )  # fmt: skip
     return out
 
 

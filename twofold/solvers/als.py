@@ -1,15 +1,19 @@
 """Alternating least squares with exact or approximate half-steps."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
+from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
 from twofold.objective.biases import Axis
+from twofold.objective.evaluation import evaluate_point
+from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import Buffers
@@ -17,13 +21,27 @@ from twofold.solvers.state import State
 
 __all__ = ["ALS"]
 
+Array = NDArray[Any]
+_EXCESS = 0.02  # share of the last decrease of the objective that inexact rows may lose
+_FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
+
+
+@dataclass(frozen=True)
+class ALSMemory:
+    """State of ALS that is needed to continue a run; see `Extrapolation`."""
+
+    previous: Array
+    t: float
+    gain: float
+    """Decrease of the objective in the last epoch."""
+
 
 @dataclass(kw_only=True)
 class ALS(Solver):
     """Alternating least squares.
 
-    One epoch solves all rows for fixed columns and then all columns for fixed rows. Neither
-    half-step increases the objective. For each row, the solver solves
+    One epoch solves all rows for fixed columns and then all columns for fixed rows, accelerated by
+    extrapolation. No epoch increases the objective. For each row, the solver solves
 
         (a0 Q'Q + lam s_u I + sum_k c_k q_k q_k') p = sum_k w_k r_k q_k
 
@@ -38,21 +56,34 @@ class ALS(Solver):
     Parameters
     ----------
     row_solver : {"auto", "direct", "cg"}, default "auto"
-        ``"auto"`` solves each row by the cheapest route to a relative error of at most 1e-5 in
-        float32 and 1e-8 in float64. If the terms of the right-hand side cancel, the error may be
-        1e-11 of the sum of their absolute contributions. For a row of d entries, the direct route
-        is a Cholesky factorisation of size d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and
-        otherwise of size n_factors (d n_factors^2 + n_factors^3/3 flops). In float32, rows with a
-        direct cost above 100 d n_factors flops (none for 64 factors, those of about 80 entries or
-        more for 128) are first solved by up to 20 steps of conjugate gradients from the previous
-        factors, accepted if a float64 residual bounds the error. Direct solutions are refined with
-        float64 residuals if an error estimate requires it. If the refinement does not converge,
-        the row is solved in float64, if necessary by an orthogonal factorisation. ``"direct"`` is
-        the same without conjugate gradients. ``"cg"`` runs ``cg_steps`` steps of conjugate
-        gradients, preconditioned by the Gramian. It is not exact, but never increases the
-        objective.
+        ``"direct"`` solves each row to a relative error of at most 1e-5 in float32 and 1e-8 in
+        float64. If the terms of the right-hand side cancel, the error may be 1e-11 of the sum of
+        their absolute contributions. For a row of d entries it is a Cholesky factorisation of size
+        d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and otherwise of size n_factors
+        (d n_factors^2 + n_factors^3/3 flops), refined with float64 residuals if an error estimate
+        requires it. If the refinement does not converge, the row is solved in float64, if necessary
+        by an orthogonal factorisation.
+
+        ``"auto"`` solves rows with a direct cost above 65 d n_factors flops (for 64 factors, those
+        of about 25 entries or more) by conjugate gradients from the previous factors instead. In
+        whitened coordinates, where the matrix is I + Z'Z, the objective exceeds the minimum over
+        the row by r'(I + Z'Z)^-1 r <= |r|^2 for the residual r. The iteration stops when |r|^2 is
+        at most a share of the last epoch's decrease of the objective, 2% divided by the number of
+        rows and columns, so that all rows and columns together lose at most 2% of it in a
+        half-step. The first epoch is taken to decrease the objective by a tenth. A row that 20
+        steps do not suffice for, or whose rounding errors are too large, is solved directly.
+
+        ``"cg"`` runs ``cg_steps`` steps of conjugate gradients, preconditioned by the Gramian. It
+        never increases the objective.
     cg_steps : int, default 2
-        Steps of ``"cg"``, >= 1. The first epoch uses one more, because the start is random.
+        Steps of ``"cg"``, >= 1. The first epoch uses one more.
+    acceleration : {"nesterov", None}, default "nesterov"
+        An epoch starts from Q + beta (Q - Q_previous) instead of Q, with the beta of Nesterov's
+        method and restarts (Mitchell, Ye & De Sterck 2020, arXiv 1810.05846). Where the objective
+        rose, the epoch is repeated without extrapolation, so that it never increases. Between the
+        half-steps of an epoch without extrapolation, P T^-1' and Q T replace P and Q, with the T
+        for which the penalty is least and the product the same. This is left out with
+        ``nonnegative=True`` and with centers of `L2`.
 
     Raises
     ------
@@ -84,6 +115,7 @@ class ALS(Solver):
 
     row_solver: Literal["auto", "direct", "cg"] = "auto"
     cg_steps: int = 2
+    acceleration: Literal["nesterov"] | None = "nesterov"
 
     supports: ClassVar[Support] = Support(losses=(SquaredLoss,), regularizers=(L2,))
 
@@ -92,6 +124,13 @@ class ALS(Solver):
         super().validate(objective)
         check_choice(self.row_solver, "row_solver", ("auto", "direct", "cg"))
         check_whole(self.cg_steps, "cg_steps", 1)
+        if self.acceleration is not None:
+            check_choice(self.acceleration, "acceleration", ("nesterov",))
+
+    def new_memory(self, problem: Problem, point: Point) -> ALSMemory:
+        """Return the initial memory."""
+        previous = point.cols if self.acceleration else point.cols[:0]
+        return ALSMemory(previous, 0.0, 0.0)
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the working memory of the half-steps."""
@@ -99,19 +138,65 @@ class ALS(Solver):
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
+        threads, needs_value = check_n_threads(self.n_threads), self._needs_value
         point = state.point
-        rows = self._half_step(problem, "row", point.cols, point.rows, state)
-        cols = self._half_step(problem, "col", rows, point.cols, state)
-        return state.at(Point(rows, cols, point.n_factors))
+        if needs_value and point.value is None:
+            point = _evaluated(problem, point, threads)
+        run = Extrapolation(state.memory.previous, state.memory.t)
+        excess = self._excess(problem, point, state)
+        start = run.extrapolated(point.cols, threads)
+        new, start = self._epoch(problem, point, start, excess, state)
+        if not needs_value:
+            return state.at(new)
+        new = _evaluated(problem, new, threads)
+        if run.momentum and not _total(new) <= _total(point):
+            run = Extrapolation(run.previous, 1.0)
+            new, start = self._epoch(problem, point, point.cols, excess, state)
+            new = _evaluated(problem, new, threads)
+        gain = _total(point) - _total(new)
+        if not self.acceleration:
+            return state.at(new, memory=replace(state.memory, gain=gain))
+        cols = point.cols if run.momentum else start
+        run = run.advanced(start, cols, new.cols, gain / max(abs(_total(new)), 1e-300), threads)
+        return state.at(new, memory=ALSMemory(run.previous, run.t, gain))
+
+    def _epoch(
+        self, problem: Problem, point: Point, start: Array, excess: float, state: State
+    ) -> tuple[Point, Array]:
+        """Return the point after both half-steps from the columns ``start``, and these columns.
+
+        The factors are balanced between the half-steps unless the start is extrapolated, or the
+        coordinates of the factors have a meaning.
+        """
+        rows = self._half_step(problem, "row", start, point.rows, excess, state)
+        if self.acceleration and start is point.cols and _turns_freely(problem):
+            rows, start = balanced(
+                problem, rows, start, self.n_factors, check_n_threads(self.n_threads)
+            )
+        cols = self._half_step(problem, "col", rows, start, excess, state)
+        return Point(rows, cols, point.n_factors), start
+
+    @property
+    def _needs_value(self) -> bool:
+        """Whether an epoch uses the value of the objective."""
+        return bool(self.acceleration) or self.row_solver == "auto"
+
+    def _excess(self, problem: Problem, point: Point, state: State) -> float:
+        """Return the excess of the objective that is allowed for each row; 0 for exact rows."""
+        if self.row_solver != "auto":
+            return 0.0
+        gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
+        return max(_EXCESS * gain / max(sum(problem.shape), 1), 0.0)
 
     def _half_step(
         self,
         problem: Problem,
         axis: Axis,
-        other: NDArray[Any],
-        start: NDArray[Any],
+        other: Array,
+        start: Array,
+        excess: float,
         state: State,
-    ) -> NDArray[Any]:
+    ) -> Array:
         """Return the solved factors of a side for fixed factors of the other side."""
         buffers: Buffers = state.workspace
         k = state.point.n_factors
@@ -131,6 +216,7 @@ class ALS(Solver):
             start,
             way=self.row_solver,
             cg_steps=self.cg_steps + (state.epoch == 0),
+            excess=excess,
             n_threads=self.n_threads,
             buffers=buffers,
         )
@@ -143,3 +229,18 @@ class ALS(Solver):
                 stacklevel=2,
             )
         return report.row_factors
+
+
+def _evaluated(problem: Problem, point: Point, threads: int) -> Point:
+    with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
+        return evaluate_point(problem, point, threads)
+
+
+def _total(point: Point) -> float:
+    assert point.value is not None
+    return point.value.total
+
+
+def _turns_freely(problem: Problem) -> bool:
+    """Whether the objective is the same in other coordinates of the factors."""
+    return not (problem.objective.nonnegative or problem.objective.has_centers)

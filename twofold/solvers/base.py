@@ -19,7 +19,6 @@ A custom solver is a subclass with one method::
 
 import hashlib
 import inspect
-import math
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -34,9 +33,10 @@ from twofold._kernels.threads import check_n_threads
 from twofold.data.csr import as_csr
 from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
-from twofold.solvers.loop import Callback, Run
+from twofold.solvers.loop import Callback, Run, timed
 from twofold.solvers.result import Record, Solution
-from twofold.solvers.state import State, random_stream, restored_memory, without_empty_rows
+from twofold.solvers.start import random_factors, spectral_factors
+from twofold.solvers.state import State, restored_memory, without_empty_rows
 
 __all__ = ["Init", "Solver", "Support"]
 
@@ -113,18 +113,32 @@ class Solver(ABC):
     max_epochs : int, default 15
         Maximum number of epochs, >= 0.
     tol : float, default 0.0
-        The solver stops when the relative decrease of the objective between two evaluations is
-        below ``tol``. With 0, all epochs are run.
+        The solver stops when the objective is expected to decrease by no more than ``tol`` of
+        itself. The estimate continues the last three decreases d_1, d_2, d_3 between evaluations as
+        a geometric sequence: d_3 q / (1 - q) with q = max(d_2 / d_1, d_3 / d_2). It needs three
+        epochs, and a value that does not decrease any more counts as 0. With ``tol=0``, all epochs
+        are run.
     patience : int, default 1
-        Number of consecutive evaluations with a decrease below ``tol`` before stopping, >= 1.
+        Number of consecutive evaluations with an estimate within ``tol`` before stopping, >= 1.
     rng : int, numpy.random.Generator or None, default None
         Seed of all random numbers. None draws a new seed from the operating system.
     n_threads : int or None, default None
         Number of threads; None uses all available ones. The result is bitwise independent of it.
     dtype : {"float32", "float64"}, default "float32"
         Type of the factors. The objective is always evaluated in float64.
+    init : {"spectral", "random"}, default "spectral"
+        Initial factors: the leading singular vectors of the data, or random numbers. They are
+        random, too, without any stored value other than 0, and with centers of `L2`, which singular
+        vectors have nothing to do with. The spectral ones are
+
+            P = c^1/2 D_row^1/4 U S^1/2,   Q = c^1/2 D_col^1/4 V S^1/2
+
+        for the truncated singular value decomposition U S V' of D_row^-1/4 B D_col^-1/4, where B
+        has the entries w r, D the sums of the weights of each row and column, and c minimises the
+        squared loss and the unobserved term. It is computed by a randomised method (Halko,
+        Martinsson & Tropp 2011, algorithm 4.4, with one power iteration).
     init_scale : float, default 1.0
-        The initial factors are normally distributed with standard deviation
+        The random initial factors are normally distributed with standard deviation
         init_scale / sqrt(n_factors), and equal for all solvers with the same seed and scale. With
         ``unobserved_weight`` > 0, the literature uses 0.1 (Rendle et al. 2021, section 3).
     evaluate_every : int, default 1
@@ -140,6 +154,7 @@ class Solver(ABC):
     rng: int | np.random.Generator | None = None
     n_threads: int | None = None
     dtype: Literal["float32", "float64"] = "float32"
+    init: Literal["spectral", "random"] = "spectral"
     init_scale: float = 1.0
     evaluate_every: int = 1
     progress: bool = False
@@ -179,6 +194,7 @@ class Solver(ABC):
         check_real(self.init_scale, "init_scale", above=0.0)
         check_n_threads(self.n_threads)
         check_choice(self.dtype, "dtype", ("float32", "float64"))
+        check_choice(self.init, "init", ("spectral", "random"))
         missing = self.supports.missing(objective)
         if missing:
             alternatives = [
@@ -258,14 +274,15 @@ class Solver(ABC):
         note = ""
         if isinstance(init, Solution):
             note = "The run started from the factors of another problem or solver."
-        state = self._initial_state(problem, init)
-        return Run(self, problem, state, [], callback, checkpoint, fingerprint, note).run()
+        state, seconds = timed(self._initial_state, problem, init)
+        run = Run(self, problem, state, [], callback, checkpoint, fingerprint, note, seconds)
+        return run.run()
 
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""
         irrelevant = {
-            "max_epochs", "tol", "patience", "rng", "n_threads", "init_scale", "evaluate_every",
-            "progress",
+            "max_epochs", "tol", "patience", "rng", "n_threads", "init", "init_scale",
+            "evaluate_every", "progress",
         }  # fmt: skip
         parameters = {
             one.name: getattr(self, one.name) for one in fields(self) if one.name not in irrelevant
@@ -278,9 +295,7 @@ class Solver(ABC):
         """Return the initial state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            generator = random_stream(seed, 0)
-            P, Q = (self._draw_factors(generator, size) for size in problem.shape)
-            P, Q = problem.around_centers(P, Q)
+            P, Q = problem.around_centers(*self._new_factors(problem, seed))
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
@@ -289,6 +304,16 @@ class Solver(ABC):
         if init is None:
             point = without_empty_rows(problem, point)
         return State(point, 0, seed, self.new_memory(problem, point))
+
+    def _new_factors(self, problem: Problem, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the factors of ``init``, computed in float32 for both dtypes."""
+        found = None
+        if self.init == "spectral" and not problem.objective.has_centers:
+            found = spectral_factors(problem, self.n_factors, seed, self.n_threads)
+        if found is None:
+            found = random_factors(problem, self.n_factors, self.init_scale, seed)
+        P, Q = (factors.astype(self.dtype, copy=False) for factors in found)
+        return P, Q
 
     def _resumed_state(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
         """Return the state and the history of a solution of the same problem."""
@@ -323,9 +348,3 @@ class Solver(ABC):
             P, Q = (np.array(factors, dtype=self.dtype, order="C") for factors in (P, Q))
         problem.check_factors(P, Q, f"in {self.dtype}, initial ")
         return P, Q
-
-    def _draw_factors(self, generator: np.random.Generator, n: int) -> NDArray[Any]:
-        # Drawn in float32 for both dtypes, so that their initial factors are equal.
-        normal = generator.standard_normal((n, self.n_factors), dtype=np.float32)
-        scaled = normal * np.float32(self.init_scale / math.sqrt(self.n_factors))
-        return scaled.astype(self.dtype, copy=False)

@@ -125,6 +125,7 @@ class CenteredSystem:
         *,
         way: Way = "auto",
         cg_steps: int = 2,
+        excess: float = 0.0,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
     ) -> RowReport:
@@ -132,14 +133,15 @@ class CenteredSystem:
         threads = check_n_threads(n_threads)
         if not center.size:
             return self.system.solve(
-                side, start, way=way, cg_steps=cg_steps, n_threads=threads, buffers=buffers
-            )
+                side, start, way=way, cg_steps=cg_steps, excess=excess, n_threads=threads,
+                buffers=buffers,
+            )  # fmt: skip
         free, without_entries = self.free, self.rows_without_entries(side, center, threads)
         if start is not None:
             start = padded_factors((start - without_entries)[:, free])
         report = self.system.solve(
             self._offset(side, without_entries, threads), start, way=way, cg_steps=cg_steps,
-            n_threads=threads, buffers=buffers,
+            excess=excess, n_threads=threads, buffers=buffers,
         )  # fmt: skip
         out = without_entries
         out[:, free] += report.row_factors[:, : free.size]

@@ -31,6 +31,7 @@ Way = Literal["auto", "direct", "cg"]
 # Measured: a step of CG takes 4 d k flops at 0.4 of the speed of a direct solve, and about ten
 # steps are needed. In the units of _cost, gathering takes 40 d k.
 _CG_COST = 100 + 40
+_FEW_STEPS_COST = 25 + 40  # two or three steps
 _MAX_CG_STEPS = 20
 
 # Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
@@ -243,6 +244,7 @@ class ColumnSystem:
         *,
         way: Way = "auto",
         cg_steps: int = 2,
+        excess: float = 0.0,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
     ) -> RowReport:
@@ -258,6 +260,9 @@ class ColumnSystem:
             As ``row_solver`` of `ALS`.
         cg_steps : int, default 2
             Steps of ``"cg"``.
+        excess : float, default 0.0
+            By how much the objective of a row may exceed its minimum with ``"auto"``. If it is
+            above 0, more rows are solved by conjugate gradients.
         n_threads : int, optional
             Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
@@ -268,7 +273,8 @@ class ColumnSystem:
         RowReport
             The solutions. A row without a solution is reported in ``status``, not raised.
         """
-        call = _Call(side, start, way, cg_steps, check_n_threads(n_threads), buffers or Buffers())
+        threads = check_n_threads(n_threads)
+        call = _Call(side, start, way, cg_steps, excess, threads, buffers or Buffers())
         out = empty_aligned((side.n, self.col_factors.shape[1]), self.col_factors.dtype)
         report = RowReport(
             out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
@@ -335,6 +341,8 @@ class ColumnSystem:
         return unsolved
 
     def _uses_cg(self, counts: Rows, cost: Rows, call: "_Call") -> NDArray[np.bool_]:
+        if call.way == "auto" and call.excess:
+            return np.asarray(cost > _FEW_STEPS_COST * counts * self.n_factors)
         if call.way == "auto" and self.col_factors.dtype == np.float32:
             return np.asarray(cost > _CG_COST * counts * self.n_factors)
         return np.full(counts.size, call.way == "cg")
@@ -344,11 +352,13 @@ class ColumnSystem:
         tolerance, n_steps = 0.0, call.cg_steps
         if call.way == "auto":
             tolerance, n_steps = rows.ROW_TOLERANCE, _MAX_CG_STEPS
+        if call.excess:
+            tolerance = 0.0
         min_ridge, lengths = self._lengths
         run(
             cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
             self._columns(lengths), min_ridge, self._initial_guess(tasks.rows, call), n_steps,
-            tolerance, solved, report,
+            tolerance, call.excess, solved, report,
         )  # fmt: skip
 
     @cached_property
@@ -448,6 +458,7 @@ class _Call:
     start: Array | None
     way: Way
     cg_steps: int
+    excess: float
     threads: int
     buffers: Buffers
 

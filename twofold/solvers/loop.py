@@ -1,12 +1,13 @@
 """The outer loop of all solvers: timing, history, callback, checkpoint and stopping criteria."""
 
+import math
 import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,12 @@ from twofold.solvers.state import State, memory_arrays
 if TYPE_CHECKING:
     from twofold.solvers.base import Solver
 
-__all__ = ["Callback", "Run"]
+__all__ = ["Callback", "Run", "expected_decrease", "timed"]
+
+T = TypeVar("T")
 
 Callback = Callable[[int, Solution], object]
+_VALUES = 4  # of the objective, in an estimate of its further decrease
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Run:
         Fingerprint of the solution.
     start_note : str
         A sentence about the initial factors for the message of the solution.
+    seconds : float
+        Time spent before the run, that is for the initial factors.
     """
 
     solver: "Solver"
@@ -57,7 +63,7 @@ class Run:
     checkpoint: str | os.PathLike[str] | None
     fingerprint: str
     start_note: str = ""
-    seconds: float = field(default=0.0, init=False)
+    seconds: float = 0.0
 
     def run(self) -> Solution:
         """Run `Solver.step` up to ``max_epochs``."""
@@ -101,16 +107,15 @@ class Run:
             if self.converged():
                 return self.finish(
                     Status.CONVERGED,
-                    f"The relative decrease was below tol={solver.tol:g} at epoch {epoch}.",
+                    f"After epoch {epoch} the objective is expected to decrease by no more than "
+                    f"tol={solver.tol:g} of itself.",
                 )
         return self.finish(Status.MAX_EPOCHS, f"All {solver.max_epochs} epochs were run.")
 
     def timed(self, function: Callable[..., State], *arguments: Any) -> State:
         """Call a function of the solver and add its time without compilation."""
-        started, compiled = time.perf_counter(), compile_seconds()
-        result = function(*arguments)
-        elapsed = time.perf_counter() - started
-        self.seconds += max(elapsed - (compile_seconds() - compiled), 0.0)
+        result, seconds = timed(function, *arguments)
+        self.seconds += seconds
         return result
 
     def step(self) -> None:
@@ -163,7 +168,12 @@ class Run:
         at_zero = value.total
         if first == at_zero == 0.0:
             return False  # No scale to compare with, for example without entries.
-        return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero))
+        entries = self.problem.rows.entries
+        targets = entries.targets if entries.targets.size else np.ones(self.problem.n_entries)
+        weights = entries.weights if entries.weights.size else 1.0
+        with np.errstate(over="ignore"):
+            rounding = 1e-6 * float(np.sum(weights * targets * targets))
+        return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
 
     def record(self) -> None:
         """Append the state to the history."""
@@ -200,12 +210,13 @@ class Run:
             )
 
     def converged(self) -> bool:
-        """Return whether the relative decrease was below ``tol`` for ``patience`` evaluations."""
+        """Return whether the last ``patience`` estimates of `expected_decrease` are within tol."""
         tol, patience = self.solver.tol, self.solver.patience
-        if not tol or len(self.history) <= patience:
-            return False
-        totals = [record.total for record in self.history[-patience - 1 :]]
-        return all(old - new < tol * abs(old) for old, new in pairwise(totals))
+        totals = [record.total for record in self.history]
+        ends = range(len(totals) - patience + 1, len(totals) + 1)
+        return bool(tol) and all(
+            expected_decrease(totals[: max(end, 0)]) <= tol * abs(totals[end - 1]) for end in ends
+        )
 
     def diverged(self, last_good: State) -> Solution:
         """Return the solution of the last state before the divergence, with advice."""
@@ -239,6 +250,46 @@ class Run:
             memory_arrays(state.memory),
             self.fingerprint,
         )
+
+
+def timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
+    """Return the result of a call and its seconds without compilation."""
+    started, compiled = time.perf_counter(), compile_seconds()
+    result = function(*arguments)
+    elapsed = time.perf_counter() - started
+    return result, max(elapsed - (compile_seconds() - compiled), 0.0)
+
+
+def expected_decrease(totals: list[float]) -> float:
+    """Return by how much a sequence of values is expected to decrease further.
+
+    With the last decreases d_1, d_2 and d_3, and a geometric sequence of the larger of the ratios
+    d_2 / d_1 and d_3 / d_2, which is q, the sum of all later decreases is d_3 q / (1 - q).
+
+    Parameters
+    ----------
+    totals : list of float
+        Values of the objective, oldest first.
+
+    Returns
+    -------
+    float
+        >= 0; infinite if there are fewer than four values, or the decreases do not become smaller.
+
+    Examples
+    --------
+    >>> expected_decrease([8.0, 4.0, 2.0, 1.0])
+    1.0
+    """
+    if len(totals) < _VALUES:
+        return math.inf
+    first, second, third = (old - new for old, new in pairwise(totals[-_VALUES:]))
+    if third <= 0.0:
+        return 0.0
+    if first <= 0.0 or second <= 0.0:
+        return math.inf
+    ratio = max(second / first, third / second)
+    return third * ratio / (1.0 - ratio) if ratio < 1.0 else math.inf
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

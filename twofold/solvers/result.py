@@ -22,7 +22,7 @@ class Status(StrEnum):
     """Why a solver stopped."""
 
     CONVERGED = "converged"
-    """The relative decrease was below ``tol`` for ``patience`` evaluations."""
+    """The objective is expected to decrease by no more than ``tol`` of itself."""
     RUNNING = "running"
     """The run has not finished, as in callbacks and checkpoints."""
     MAX_EPOCHS = "max_epochs"

@@ -75,6 +75,9 @@ class SGD(Solver):
         2015). "inverse-time" divides eta by 1 + decay * (number of completed epochs).
     decay : float, default 0.1
         Decay per epoch of ``schedule="inverse-time"``, >= 0.
+    init : {"spectral", "random"}, default "random"
+        As for every solver. SGD sees the stored entries only, which singular vectors describe
+        worse: in time to 1% above the best objective they gained nothing.
     init_scale : float, default 0.3
         As for every solver. The default is smaller, because SGD corrects a random start slowly.
 
@@ -92,6 +95,7 @@ class SGD(Solver):
     learning_rate: float | None = None
     schedule: Literal["adagrad", "constant", "inverse-time"] = "adagrad"
     decay: float = 0.1
+    init: Literal["spectral", "random"] = "random"
     init_scale: float = 0.3
 
     supports: ClassVar[Support] = Support(unobserved_weight=False, nonnegative=False)

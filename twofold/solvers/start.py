@@ -1,0 +1,198 @@
+"""Initial factors of a run: random ones, or the leading singular vectors of the data."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._kernels.aligned import aligned_copy, empty_aligned
+from twofold._kernels.threads import check_n_threads, with_one_blas_thread
+from twofold.objective import Problem
+from twofold.objective.evaluation import gramian, multiplied, predictions, sparse_product
+from twofold.objective.point import padded_factors
+from twofold.objective.side import Side
+from twofold.solvers.state import random_stream
+
+__all__ = ["random_factors", "spectral_factors"]
+
+Array = NDArray[Any]
+Factors = tuple[Array, Array]
+_OVERSAMPLING = 8
+_NOISE = 1e-3  # size of the factors beyond the rank of the data, relative to the others
+
+
+def random_factors(problem: Problem, n_factors: int, scale: float, seed: int) -> Factors:
+    """Return normally distributed factors with standard deviation scale / sqrt(n_factors)."""
+    generator, width = random_stream(seed, 0), np.float32(scale / math.sqrt(n_factors))
+    P, Q = (
+        generator.standard_normal((n, n_factors), dtype=np.float32) * width for n in problem.shape
+    )
+    return P, Q
+
+
+def spectral_factors(
+    problem: Problem, n_factors: int, seed: int, n_threads: int | None = None
+) -> Factors | None:
+    """Return factors from a truncated singular value decomposition of the data.
+
+    With B the sparse matrix of the entries w r (or w (r - mu) with biases), and D_row and D_col the
+    diagonal matrices of the sums n_u and n_i of the weights,
+
+        D_row^-1/4 B D_col^-1/4  ~  U S V',
+        P = c^1/2 D_row^1/4 U S^1/2,   Q = c^1/2 D_col^1/4 V S^1/2,
+
+    where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
+    fourth roots prevents that the leading vectors are those of the longest rows and columns only.
+    U, S and V are computed by a randomised range finder with one power iteration (Halko, Martinsson
+    & Tropp 2011, algorithm 4.4) in float32, which starts with random vectors of the shorter side;
+    the orthonormal bases are computed from Gramians in float64. If the rank of B is below
+    ``n_factors``, the other columns are small random numbers.
+
+    Parameters
+    ----------
+    problem : Problem
+        The objective and the data.
+    n_factors : int
+        Number of columns of the factors.
+    seed : int
+        Of the random numbers.
+    n_threads : int, optional
+        Default: all. The result is bitwise independent of it.
+
+    Returns
+    -------
+    tuple of ndarray of float32, shape (n_rows, n_factors) and (n_cols, n_factors), or None
+        None if B has no entry other than 0, or the factors are beyond the range of float32.
+    """
+    threads = check_n_threads(n_threads)
+    sides = [problem.rows, problem.cols]
+    if problem.mean:
+        sides = [
+            side.with_targets(
+                (side.entries.targets if side.entries.targets.size else np.ones(problem.n_entries))
+                - problem.mean
+            )
+            for side in sides
+        ]
+    largest = _largest_entry(sides[0])
+    with np.errstate(over="ignore"):
+        unit = np.float64(1.0) / largest if largest else np.inf
+    if not unit < np.inf:
+        return None
+    roots = [_fourth_root(side.summed_weights) for side in sides]
+    inverse = [np.sqrt(unit) / root for root in roots]
+
+    def product(axis: int, X: Array) -> Array:
+        """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
+        return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
+
+    width = n_factors + _OVERSAMPLING + -n_factors % 8
+    generator = random_stream(seed, 3)
+    n_rows, n_cols = problem.shape
+    X = empty_aligned((min(n_rows, n_cols), width), np.float32)
+    generator.standard_normal(dtype=np.float32, out=X)
+    with np.errstate(all="ignore"):  # An overflow is detected below.
+        X = product(1, X if n_rows <= n_cols else product(0, X))
+        whitening = _whitening(gramian(X, threads))
+        if not whitening.size:
+            return None
+        rows = product(0, _times(X, whitening, threads))
+        cols = product(1, rows)
+        # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
+        whitening = _whitening(gramian(rows, threads))
+        if not whitening.size:
+            return None
+        projected = whitening.T @ gramian(cols, threads) @ whitening
+        if not np.isfinite(projected).all():
+            return None
+        squares, rotation = _eigen(projected)
+        if not squares[0] > 0.0:
+            return None
+        k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
+        singular = np.sqrt(squares[:k])
+        turned = whitening @ rotation[:, :k]
+        P = _times(rows, turned * np.sqrt(singular), threads)
+        Q = _times(cols, turned / np.sqrt(singular), threads)
+        for factors, root in zip((P, Q), roots, strict=True):
+            factors *= root[:, np.newaxis].astype(np.float32)
+        P, Q = (_widened(factors, k, n_factors, generator) for factors in (P, Q))
+        scale = _scale(problem, sides[0], P, Q, threads)
+        if not 0.0 < scale < np.inf:
+            return None
+        # Of the roots, which are relative to the largest ones.
+        row_top, col_top = (side.summed_weights.max() for side in sides)
+        ratio = (row_top / col_top) ** 0.25
+        P *= np.float32(np.sqrt(scale * ratio))
+        Q *= np.float32(np.sqrt(scale / ratio))
+        valid = [np.isfinite(factors.sum()) and factors.any() for factors in (P, Q)]
+    return (P, Q) if all(valid) else None
+
+
+def _largest_entry(side: Side) -> float:
+    """Return the largest |w r|, by which B is divided to be in the range of float32."""
+    targets, weights = side.entries.targets, side.entries.weights
+    with np.errstate(over="ignore"):
+        products = targets * weights if targets.size and weights.size else targets
+    if not targets.size:
+        products = weights if weights.size else np.ones(min(side.entries.indices.size, 1))
+    return float(np.abs(products).max(initial=0.0))
+
+
+def _fourth_root(summed_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return n_u^1/4 relative to the largest one, at least 1e-5, and 1 for rows without entries."""
+    largest = summed_weights.max(initial=0.0) or 1.0
+    positive = np.where(summed_weights > 0.0, summed_weights, largest)
+    return np.asarray(np.maximum(positive / largest, 1e-20) ** 0.25)
+
+
+def _eigen(G: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues of a symmetric matrix in descending order, and the eigenvectors."""
+    eigenvalues, vectors = with_one_blas_thread(np.linalg.eigh, G)
+    return eigenvalues[::-1], vectors[:, ::-1]
+
+
+def _whitening(G: Array) -> Array:
+    """Return T such that X T is orthonormal for X with the Gramian G, without null directions."""
+    if not np.isfinite(G).all():
+        return np.empty((0, 0))
+    squares, vectors = _eigen(G)
+    kept = squares > 1e-12 * squares[0]
+    return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
+
+
+def _times(X: Array, T: Array, threads: int) -> Array:
+    """Return X T in float32, padded to a multiple of 8 columns."""
+    padded = np.zeros((X.shape[1], T.shape[1] + -T.shape[1] % 8))
+    padded[:, : T.shape[1]] = T
+    out = empty_aligned((X.shape[0], padded.shape[1]), np.float32)
+    multiplied(X, aligned_copy(padded, np.float32), out, threads)
+    return out
+
+
+def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Generator) -> Array:
+    """Return the first k columns, and small random ones up to ``n_factors``."""
+    if k == n_factors:
+        return np.ascontiguousarray(factors[:, :k])
+    kept = factors[:, :k]
+    noise = generator.standard_normal((len(factors), n_factors - k), dtype=np.float32)
+    size = np.sqrt(np.mean(kept * kept, dtype=np.float64))
+    return np.hstack([kept, noise * np.float32(_NOISE * size)])
+
+
+def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
+    """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
+    P, Q = padded_factors(P), padded_factors(Q)
+    x, entries = predictions(rows, P, Q, threads), rows.entries
+    weighted = x * entries.weights if entries.weights.size else x
+    explained = float(np.sum(weighted * entries.targets if entries.targets.size else weighted))
+    squares = float(np.sum(weighted * x))
+    a0, mean = problem.objective.unobserved_weight, problem.mean
+    if a0:  # The predictions of cells in U are mu + c x.
+        explained -= a0 * mean * float(np.sum(P.sum(axis=0) * Q.sum(axis=0), dtype=np.float64))
+        squares += a0 * float(np.sum(gramian(P, threads) * gramian(Q, threads)))
+    if entries.missing_weight:
+        first = x[~entries.repeats] if entries.repeats.size else x
+        explained += a0 * mean * float(np.sum(first))
+        squares -= a0 * float(np.sum(first * first))
+    return explained / squares if squares > 0.0 else 0.0
