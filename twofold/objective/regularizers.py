@@ -136,7 +136,8 @@ class L2(Regularizer):
     >>> Q = ALS(n_factors=2, rng=0).solve(plain, R).col_factors
     >>> B = np.linalg.lstsq(genres[:4], Q[:4], rcond=None)[0]
     >>> centered = Objective(regularizer=L2(0.1, col_center=genres @ B), unobserved_weight=0.1)
-    >>> solution = ALS(n_factors=2, rng=0).solve(centered, R)
+    >>> solver = ALS(n_factors=2, init_scale=0.01, rng=0)  # starts near the centers
+    >>> solution = solver.solve(centered, R)
     >>> np.abs(solution.row_factors @ solution.col_factors[4]).round(1)
     array([0. , 0. , 0.3, 0.3], dtype=float32)
     """

@@ -1,6 +1,7 @@
 """Initial factors of a run: random ones, or the leading singular vectors of the data."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,46 +88,62 @@ def spectral_factors(
         """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
         return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
 
-    width = n_factors + _OVERSAMPLING + -n_factors % 8
     generator = random_stream(seed, 3)
-    n_rows, n_cols = problem.shape
-    X = empty_aligned((min(n_rows, n_cols), width), np.float32)
-    generator.standard_normal(dtype=np.float32, out=X)
-    with np.errstate(all="ignore"):  # An overflow is detected below.
-        X = product(1, X if n_rows <= n_cols else product(0, X))
-        whitening = _whitening(gramian(X, threads))
-        if not whitening.size:
+    with np.errstate(all="ignore"):  # An overflow is detected at the end.
+        found = _decomposition(product, problem.shape, n_factors, generator, threads)
+        if found is None:
             return None
-        rows = product(0, _times(X, whitening, threads))
-        cols = product(1, rows)
-        # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
-        whitening = _whitening(gramian(rows, threads))
-        if not whitening.size:
-            return None
-        projected = whitening.T @ gramian(cols, threads) @ whitening
-        if not np.isfinite(projected).all():
-            return None
-        squares, rotation = _eigen(projected)
-        if not squares[0] > 0.0:
-            return None
-        k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
-        singular = np.sqrt(squares[:k])
-        turned = whitening @ rotation[:, :k]
-        P = _times(rows, turned * np.sqrt(singular), threads)
-        Q = _times(cols, turned / np.sqrt(singular), threads)
+        P, Q = found
         for factors, root in zip((P, Q), roots, strict=True):
             factors *= root[:, np.newaxis].astype(np.float32)
-        P, Q = (_widened(factors, k, n_factors, generator) for factors in (P, Q))
         scale = _scale(problem, sides[0], P, Q, threads)
         if not 0.0 < scale < np.inf:
             return None
-        # Of the roots, which are relative to the largest ones.
+        # The roots are relative to the largest ones.
         row_top, col_top = (side.summed_weights.max() for side in sides)
         ratio = (row_top / col_top) ** 0.25
         P *= np.float32(np.sqrt(scale * ratio))
         Q *= np.float32(np.sqrt(scale / ratio))
         valid = [np.isfinite(factors.sum()) and factors.any() for factors in (P, Q)]
     return (P, Q) if all(valid) else None
+
+
+def _decomposition(
+    product: Callable[[int, Array], Array],
+    shape: tuple[int, int],
+    n_factors: int,
+    generator: np.random.Generator,
+    threads: int,
+) -> Factors | None:
+    """Return U S^1/2 and V S^1/2 of a matrix M, with small random columns up to ``n_factors``.
+
+    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X. The result is None if M is 0.
+    """
+    n_rows, n_cols = shape
+    X = empty_aligned((min(shape), n_factors + _OVERSAMPLING + -n_factors % 8), np.float32)
+    generator.standard_normal(dtype=np.float32, out=X)
+    X = product(1, X if n_rows <= n_cols else product(0, X))
+    whitening = _whitening(gramian(X, threads))
+    if not whitening.size:
+        return None
+    rows = product(0, _times(X, whitening, threads))
+    cols = product(1, rows)
+    # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
+    whitening = _whitening(gramian(rows, threads))
+    if not whitening.size:
+        return None
+    projected = whitening.T @ gramian(cols, threads) @ whitening
+    if not np.isfinite(projected).all():
+        return None
+    squares, rotation = _eigen(projected)
+    if not squares[0] > 0.0:
+        return None
+    k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
+    singular = np.sqrt(squares[:k])
+    turned = whitening @ rotation[:, :k]
+    P = _times(rows, turned * np.sqrt(singular), threads)
+    Q = _times(cols, turned / np.sqrt(singular), threads)
+    return _widened(P, k, n_factors, generator), _widened(Q, k, n_factors, generator)
 
 
 def _largest_entry(side: Side) -> float:
