@@ -60,7 +60,7 @@ def test_benchopt_run_writes_the_page_and_the_results(tmp_path):
     found = pandas.read_parquet(copy / "outputs" / "results.parquet")
     assert set(found["solver_name"]) == {
         "numpy[variant=loop]", *(f"twofold[variant={variant}]"
-                                 for variant in ("ALS", "ALS cg", "GD", "fold_in")),
+                                 for variant in ("ALS", "ALS cg", "ALS plain", "GD", "fold_in")),
     }  # fmt: skip
     first, last = (found[found.stop_val == n].objective_value for n in (0, 1))
     assert (last.to_numpy() < first.to_numpy()).all()
