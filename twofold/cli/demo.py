@@ -62,7 +62,7 @@ def demo(
     model = FactorModel(solver=solver)
     with stop_on_interrupt() as stop:
         model.fit(parts.train, callback=stop)
-    report.show("3. Trained by exact alternating least squares. The objective after each epoch:")
+    report.show("3. Trained by alternating least squares. The objective after each epoch:")
     report.show("\n".join(history_lines(model.solution)))
     report.show(EXPLAIN)
     scores = _complete_playlists(data, parts.test, model, rng, report)

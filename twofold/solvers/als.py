@@ -65,7 +65,7 @@ class ALS(Solver):
         by an orthogonal factorisation.
 
         ``"auto"`` solves rows with a direct cost above 65 d n_factors flops (for 64 factors, those
-        of about 25 entries or more) by conjugate gradients from the previous factors instead. In
+        of about 23 entries or more) by conjugate gradients from the previous factors instead. In
         whitened coordinates, where the matrix is I + Z'Z, the objective exceeds the minimum over
         the row by r'(I + Z'Z)^-1 r <= |r|^2 for the residual r. The iteration stops when |r|^2 is
         at most a share of the last epoch's decrease of the objective, 2% divided by the number of
@@ -80,9 +80,10 @@ class ALS(Solver):
     acceleration : {"nesterov", None}, default "nesterov"
         An epoch starts from Q + beta (Q - Q_previous) instead of Q, with the beta of Nesterov's
         method and restarts (Mitchell, Ye & De Sterck 2020, arXiv 1810.05846). Where the objective
-        rose, the epoch is repeated without extrapolation, so that it never increases. Between the
-        half-steps of an epoch without extrapolation, P T^-1' and Q T replace P and Q, with the T
-        for which the penalty is least and the product the same. This is left out with
+        rose, the epoch is repeated without extrapolation, so that it never increases. A run may
+        still end in another local minimum than without acceleration, and rarely in a much higher
+        one. Between the half-steps of an epoch without extrapolation, P T^-1' and Q T replace P and
+        Q, with the T for which the penalty is least and the product the same. This is left out with
         ``nonnegative=True`` and with centers of `L2`.
 
     Raises

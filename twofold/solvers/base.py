@@ -116,7 +116,8 @@ class Solver(ABC):
         The solver stops when the objective is expected to decrease by no more than ``tol`` of
         itself. The estimate continues the last three decreases d_1, d_2, d_3 between evaluations as
         a geometric sequence: d_3 q / (1 - q) with q = max(d_2 / d_1, d_3 / d_2). It needs three
-        epochs, and a value that does not decrease any more counts as 0. With ``tol=0``, all epochs
+        epochs, and a value that does not decrease any more counts as 0. It is no bound: slow runs
+        may end many times ``tol`` above the minimum. With ``tol=0``, all epochs
         are run.
     patience : int, default 1
         Number of consecutive evaluations with an estimate within ``tol`` before stopping, >= 1.
