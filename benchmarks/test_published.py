@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.published import __main__ as command
 from benchmarks.published import challenge
-from twofold import FactorModel, Pairings, evaluate, metrics, split_challenge
+from benchmarks.published.packages import PACKAGES, Setting
+from twofold import FactorModel, Pairings, evaluate, metrics, split_challenge, split_pairs
 from twofold.datasets import make_playlists
 from twofold.model import Popularity
 from twofold.solvers import ALS
@@ -110,6 +111,50 @@ def test_completed_rows_without_a_known_column_get_popular_ones():
     split = split_challenge(pairings, 4, tasks=[1], order=range(pairings.n_pairs)).tasks[1]
     judged = evaluate(challenge.Completed(model), split, ["recall@5"])
     assert judged["recall@5"] == judged["most popular", "recall@5"]
+
+
+def test_a_refinement_goes_to_the_best_of_its_grid():
+    wanted = Setting(1.5**3 * 0.1, 1.6**-2 * 0.2, 1.0)
+    weight = wanted.weight * 50.0**0.4  # the same ridge for a row of size 50 at the exponent 0.6
+
+    def score(setting):
+        ridge = setting.weight * 50.0 ** (setting.exponent - wanted.exponent)
+        return -(
+            np.log(setting.unobserved_weight / wanted.unobserved_weight) ** 2
+            + np.log(ridge / wanted.weight) ** 2
+            + (setting.exponent - wanted.exponent) ** 2
+        )
+
+    start = Setting(0.1, 1.6**2 * weight, 0.6)
+    steps = command.moves(PACKAGES["twofold"], 50.0)
+    found = command.refined(start, score(start), steps, score, lambda: True)
+    np.testing.assert_allclose(
+        [found.unobserved_weight, found.weight, found.exponent],
+        [wanted.unobserved_weight, wanted.weight, 1.0],
+    )
+    assert command.refined(start, score(start), steps, score, lambda: False) == start
+    assert all(move(start).exponent == 0.6 for move in command.moves(PACKAGES["implicit"], 50.0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "n_trials"), [(["--trials", 2, "--refinements", 3], 6), (["--minutes", 0.001], 2)]
+)
+def test_a_ranked_table_ends_with_its_figures(limits, n_trials, tmp_path, monkeypatch, capsys):
+    pairings = make_playlists(80, 60, mean_length=12.0, rng=0).pairings
+    split = split_pairs(pairings, fraction=0.2, rng=0)
+    for name, part in zip(("train", "test"), split, strict=True):
+        rows = np.split(part.col_ids[part.matrix.indices], part.matrix.indptr[1:-1])
+        lines = [" ".join(map(str, (row, *cols))) for row, cols in enumerate(rows)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    words = ["gowalla", tmp_path, *limits, "--search-factors", 2, "--n-factors", 3, "--epochs", 2]
+    lines = call(monkeypatch, capsys, *words).out.splitlines()
+    assert sum(" factors, Setting(" in line for line in lines) == n_trials
+    (figures,) = (words[1:] for words in map(str.split, lines) if words[0] == "SimpleX")
+    (ours,) = (
+        words[1:] for words in map(str.split, lines) if (words[0], len(words)) == ("twofold", 5)
+    )
+    assert len(figures) == 2
+    assert all(0 < float(figure) <= 1 for figure in ours[:2])
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,20 @@ third is the Million Playlist Dataset Challenge: see `benchmarks.published.chall
 FOLDER holds the files of the data set; without them the error names what is needed. Only training
 pairs choose the hyper-parameters: a fifth of each row is hidden, and `--trials` settings are drawn
 at random for each package from the same ranges and seed. Larger ranks need a larger ridge: with the
-final number of factors, the weight of the best setting by the first metric is multiplied by 1.6 as
-long as the metric rises, `--refinements` times at most. The test pairs are used once.
+final number of factors, the best setting by the first metric is refined `--refinements` times at
+most: the ridge, then the weight of all cells, then the exponent go up, or else down, by a step as
+long as the metric rises. With `--minutes` each package has this time for its search instead, half
+of it for random settings. The test pairs are used once.
 """
 
 import argparse
+import math
+import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +42,8 @@ from twofold.splits import PairSplit
 _EPOCHS = 10
 _JUDGED = 6000  # rows of a trial
 _RANKED = {
-    "packages": "twofold", "trials": 20, "refinements": 5, "search_factors": 128,
-    "n_factors": None, "epochs": 15, "seed": 0,
+    "packages": "twofold", "trials": 20, "refinements": 5, "minutes": None,
+    "search_factors": 128, "n_factors": None, "epochs": 15, "seed": 0,
 }  # fmt: skip
 _RATED = {"trials": 20, "epochs": 15, "seed": 0, "folds": None}
 _CHALLENGE = {
@@ -75,24 +82,71 @@ def fitted(
     return Factors(train, P, Q, setting.objective(package.unobserved))
 
 
-def drawn(package: Package, train: Pairings, n_trials: int, seed: int) -> list[Setting]:
+def drawn(package: Package, train: Pairings, seed: int) -> Iterator[Setting]:
     """Draw settings: the weight of all cells and the ridge relative to the sizes of the data."""
     rng = np.random.default_rng(seed)
     n_rows, n_cols = train.shape
-    settings = []
-    for _ in range(n_trials):
+    while True:
         ratio = float(np.exp(rng.uniform(np.log(3), np.log(60))))
         share = float(np.exp(rng.uniform(np.log(0.03), np.log(0.4))))
         exponent = package.exponents[int(rng.integers(1 << 16)) % len(package.exponents)]
         typical = train.n_pairs / np.sqrt(n_rows * n_cols) * (1 + ratio)
         weight = float(share / (1 + ratio) * typical ** (1 - exponent))
-        settings.append(Setting(ratio * train.n_pairs / (n_rows * n_cols), weight, exponent))
-    return settings
+        yield Setting(ratio * train.n_pairs / (n_rows * n_cols), weight, exponent)
+
+
+def scaled(setting: Setting, name: str, factor: float) -> Setting:
+    """Return the setting with one of its weights multiplied."""
+    return replace(setting, **{name: factor * getattr(setting, name)})
+
+
+def tilted(setting: Setting, by: float, typical: float) -> Setting:
+    """Return the setting with another exponent and the same ridge for a row of `typical` size."""
+    exponent = round(setting.exponent + by, 2)
+    return replace(setting, exponent=exponent, weight=setting.weight * typical**-by)
+
+
+def moves(package: Package, typical: float) -> list[Callable[[Setting], Setting]]:
+    """Return the steps of a refinement in turn, each with its opposite after it."""
+    steps: list[Callable[[Setting], Setting]] = [
+        partial(scaled, name=name, factor=factor)
+        for name, step in (("weight", 1.6), ("unobserved_weight", 1.5))
+        for factor in (step, 1 / step)
+    ]
+    if len(package.exponents) > 1:
+        steps += [partial(tilted, by=by, typical=typical) for by in (0.1, -0.1)]
+    return steps
+
+
+def refined(
+    best: Setting, highest: float, steps: list[Callable[[Setting], Setting]],
+    score: Callable[[Setting], float], allowed: Callable[[], bool],
+) -> Setting:  # fmt: skip
+    """Return the best setting on the way: each step is repeated as long as the score rises.
+
+    All steps are taken again until none of them gains.
+    """
+    start = None
+    while best != start:
+        start = best
+        for step in steps:
+            while allowed():
+                tried = step(best)
+                found = score(tried)
+                if found <= highest:
+                    break
+                best, highest = tried, found
+    return best
 
 
 def tuned(package: Package, parts: Parts, data: DataSet, chosen: argparse.Namespace) -> Setting:
-    """Return the best random setting on hidden training pairs, with a refined weight."""
+    """Return the best random setting on hidden training pairs, refined at the final rank."""
     seed = chosen.seed
+    started = time.perf_counter()
+    seconds = 60 * chosen.minutes if chosen.minutes else math.inf
+    n_trials, n_refinements = chosen.trials, chosen.refinements
+    if chosen.minutes:
+        n_trials = n_refinements = sys.maxsize
     split = split_pairs(parts.train, fraction=0.2, rng=seed)
     some = np.sort(np.random.default_rng(seed).permutation(split.seen.shape[0])[:_JUDGED])
     judged_rows = PairSplit(*(part.take_rows(some) for part in split))
@@ -104,17 +158,25 @@ def tuned(package: Package, parts: Parts, data: DataSet, chosen: argparse.Namesp
         print(f"    {metric} {found:.4f}, {n_factors} factors, {setting}", flush=True)
         return found
 
-    settings = drawn(package, split.seen, chosen.trials, seed)
-    best = max(settings, key=lambda setting: score(setting, chosen.search_factors))
-    n_factors = chosen.n_factors or data.n_factors
-    highest = score(best, n_factors)
-    for _ in range(chosen.refinements):
-        heavier = replace(best, weight=1.6 * best.weight)
-        found = score(heavier, n_factors)
-        if found <= highest:
+    def spent(share: float) -> bool:
+        return time.perf_counter() - started > share * seconds
+
+    scores: dict[Setting, float] = {}
+    for setting in islice(drawn(package, split.seen, seed), n_trials):
+        if scores and spent(0.5):
             break
-        best, highest = heavier, found
-    return best
+        scores[setting] = score(setting, chosen.search_factors)
+    best = max(scores, key=scores.__getitem__)
+    n_factors = chosen.n_factors or data.n_factors
+    left = iter(range(n_refinements))
+    n_rows, n_cols = split.seen.shape
+    cells = 1 + best.unobserved_weight * n_rows * n_cols / split.seen.n_pairs
+    return refined(
+        best, score(best, n_factors),
+        moves(package, split.seen.n_pairs / math.sqrt(n_rows * n_cols) * cells),
+        lambda setting: score(setting, n_factors),
+        lambda: not spent(1.0) and next(left, None) is not None,
+    )  # fmt: skip
 
 
 def table(data: DataSet, judged: Evaluation, minutes: dict[str, tuple[float, float]]) -> str:
@@ -139,6 +201,11 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--packages", help="separated by commas; default twofold")
     parser.add_argument("--trials", type=int, help="random settings, default 20")
     parser.add_argument("--refinements", type=int, help="of the weight, at most, default 5")
+    parser.add_argument(
+        "--minutes", type=float,
+        help="of search for each package, half of them for random settings, instead of the numbers "
+        "of --trials and --refinements",
+    )  # fmt: skip
     parser.add_argument("--search-factors", type=int, help="rank of the trials, default 128")
     parser.add_argument("--n-factors", type=int, help="rank of the final model")
     parser.add_argument("--epochs", type=int, help="default 15")
@@ -195,7 +262,8 @@ def compute_ranked(chosen: argparse.Namespace) -> None:
     models, minutes = {}, {}
     for name in names:
         started = time.perf_counter()
-        print(f"  {name}: {chosen.trials} trials with {chosen.search_factors} factors", flush=True)
+        search = f"{chosen.minutes:g} minutes" if chosen.minutes else f"{chosen.trials} trials"
+        print(f"  {name}: {search} of search, {chosen.search_factors} factors", flush=True)
         setting = tuned(PACKAGES[name], parts, data, chosen)
         searched = time.perf_counter()
         n_factors = chosen.n_factors or data.n_factors
