@@ -45,10 +45,10 @@ def spectral_factors(
 
     where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
     fourth roots prevents that the leading vectors are those of the longest rows and columns only.
-    U, S and V are computed by a randomised range finder with one power iteration (Halko, Martinsson
-    & Tropp 2011, algorithm 4.4) in float32, which starts with random vectors of the shorter side;
-    the orthonormal bases are computed from Gramians in float64. If the rank of B is below
-    ``n_factors``, the other columns are small random numbers.
+    U, S and V are computed by a randomised range finder with two power iterations (Halko,
+    Martinsson & Tropp 2011, algorithm 4.4) in float32, which starts with uniform random vectors of
+    the shorter side; the orthonormal bases are computed from Gramians in float64. If the rank of B
+    is below ``n_factors``, the other columns are small random numbers.
 
     Parameters
     ----------
@@ -121,12 +121,15 @@ def _decomposition(
     """
     n_rows, n_cols = shape
     X = empty_aligned((min(shape), n_factors + _OVERSAMPLING + -n_factors % 8), np.float32)
-    generator.standard_normal(dtype=np.float32, out=X)
-    X = product(1, X if n_rows <= n_cols else product(0, X))
-    whitening = _whitening(gramian(X, threads))
-    if not whitening.size:
-        return None
-    rows = product(0, _times(X, whitening, threads))
+    generator.random(dtype=np.float32, out=X)
+    X -= np.float32(0.5)
+    for axis in (1, 0, 1) if n_rows <= n_cols else (0, 1, 0, 1):
+        X = product(axis, X)
+        whitening = _whitening(gramian(X, threads))
+        if not whitening.size:
+            return None
+        X = _times(X, whitening, threads)
+    rows = product(0, X)
     cols = product(1, rows)
     # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
     whitening = _whitening(gramian(rows, threads))
