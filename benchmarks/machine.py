@@ -20,7 +20,11 @@ import twofold
 def facts() -> dict[str, str]:
     """Return the versions, the processor, the BLAS and the number of threads by name."""
     blas = sorted(
-        {pool["internal_api"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        {
+            f"{pool['internal_api']} {pool.get('architecture', '')}".strip()
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        }
     )
     return {
         "twofold": twofold.__version__,

@@ -132,6 +132,15 @@ def test_the_best_model_is_trained_on_training_and_validation_playlists(tune, ur
     assert model.objective == Objective.notebook(0.001)
 
 
+def test_picture_of_the_search(tune, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = tune("--grid", "ratio=5,15", "--plot", tmp_path / "search.svg", "--json")
+    assert json.loads(done.out)["plot"] == str(tmp_path / "search.svg")
+    assert "ratio" in (tmp_path / "search.svg").read_text()
+    assert json.loads(tune("--grid", "ratio=5,15", "--json").out)["plot"] is None
+    tune("--grid", "ratio=5,15", "--plot", "search.txt").failed("ends in '.txt'")
+
+
 def test_early_stopping_gives_the_best_number_of_epochs(tune):
     words = ("--grid", "ratio=5", "--early-stopping", 1, "--json")
     values = json.loads(tune(*words, "--max-epochs", 12).out)

@@ -18,8 +18,11 @@ _AHEAD = 16  # prefetch distance in entries
 
 
 @kernel
-def gramian(counter, n_tasks, factors, partial):
-    """Set partial[task] to F'F of one of ``n_tasks`` ranges of rows, in float64."""
+def gramian(counter, n_tasks, factors, weights, partial):
+    """Set partial[task] to F' diag(weights) F of one of ``n_tasks`` ranges of rows, in float64.
+
+    Without weights it is F'F.
+    """
     n, k = factors.shape
     kp = padded(k)
     panel = np.zeros((GRAM_ROWS, padded_leading_dim(kp)))
@@ -29,8 +32,9 @@ def gramian(counter, n_tasks, factors, partial):
         for low in range(start, stop, GRAM_ROWS):
             m = min(GRAM_ROWS, stop - low)
             for e in range(m):
+                root = np.sqrt(weights[low + e]) if weights.size else 1.0
                 for f in range(k):
-                    panel[e, f] = factors[low + e, f]
+                    panel[e, f] = root * factors[low + e, f]
             add_products(panel, m, kp, partial[task])
         task = next_task(counter)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold._common.checks import check_whole
+from twofold._common.figures import check_picture
 from twofold.cli.output import Report, check_folder
 from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import Reading, database_url
@@ -29,6 +30,7 @@ def tune(
     storage: str | None = None,
     study: str = "tune",
     output: Path | None = None,
+    plot: Path | None = None,
     validation: float = 0.15,
     test: float = 0.15,
 ) -> None:
@@ -50,6 +52,8 @@ def tune(
         Name of the search in the storage.
     output : Path, optional
         File to write the best model to, trained on training and validation playlists.
+    plot : Path, optional
+        Picture of the scores over each option that varies to write (.png, .svg, .pdf).
     validation : float, default 0.15
         Share of the playlists to score on.
     test : float, default 0.15
@@ -58,8 +62,10 @@ def tune(
     strategy = options.make_strategy(solver, objective)
     if options.early_stopping is not None:
         check_whole(options.early_stopping, "early_stopping", 1)
-    if output is not None:
-        check_folder(output)
+    for path in filter(None, (output, plot)):
+        check_folder(path)
+    if plot is not None:
+        check_picture(plot)
     place = None if storage is None else database_url(storage, create=True)
     pairings = read(progress=report.progress)
     parts = split_rows(pairings, validation=validation, test=test, rng=solver.rng)
@@ -69,8 +75,9 @@ def tune(
         study=None if storage is None else study, progress=report.progress,
     )  # fmt: skip
     report.show(str(result))
+    drawn = _draw(result, plot, report)
     written = _end(result, output, report)
-    report.show_json(_as_json(result) | {"model": written})
+    report.show_json(_as_json(result) | {"model": written, "plot": drawn})
     if not result.complete:
         raise KeyboardInterrupt
     _ = result.best  # an error if no trial succeeded
@@ -81,8 +88,8 @@ def _end(result: SearchResult, output: Path | None, report: Report) -> str | Non
     if not result.complete:
         report.show("Interrupted: only the finished trials are listed.")
         return None
-    if result[0].score != result[0].score:
-        return None  # no trial succeeded
+    if not _succeeded(result):
+        return None
     best = ", ".join(f"{name}={item}" for name, item in result.best.parameters.items())
     report.show(f"Best: {best}" + " (the default)" * (not result.best.number))
     if result.score_name in ("total", "loss"):
@@ -104,9 +111,22 @@ def _end(result: SearchResult, output: Path | None, report: Report) -> str | Non
     return str(output)
 
 
+def _draw(result: SearchResult, plot: Path | None, report: Report) -> str | None:
+    """Draw a complete search; return the name of the file."""
+    if plot is None or not result.complete or not _succeeded(result):
+        return None
+    result.plot(plot)
+    report.show(f"The picture of the search is in {plot}.")
+    return str(plot)
+
+
+def _succeeded(result: SearchResult) -> bool:
+    return bool(result) and result[0].score == result[0].score
+
+
 def _as_json(result: SearchResult) -> dict[str, Any]:
     best: dict[str, Any] = {"best": None}
-    if result and result[0].score == result[0].score:
+    if _succeeded(result):
         best = {
             "best": result.best.number,
             "solver": describe(result.best_solver),

@@ -27,6 +27,7 @@ __all__ = [
 
 Array = NDArray[Any]
 _ALL_ROWS = np.empty(0, np.int64)
+_ONES = np.empty(0)
 
 
 def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
@@ -184,13 +185,18 @@ def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: i
     return out
 
 
-def gramian(factors: Array, threads: int) -> NDArray[np.float64]:
-    """Return F'F in float64, bitwise independent of the number of threads."""
+def gramian(
+    factors: Array, threads: int, weights: NDArray[np.float64] = _ONES
+) -> NDArray[np.float64]:
+    """Return F' diag(weights) F, by default F'F, in float64.
+
+    It is bitwise independent of the number of threads.
+    """
     n, k = factors.shape
     n_tasks = max(1, min(n // 4096, (1 << 24) // (k * k), 64))
     # With a large power of two as leading dimension, the rows would map to few cache sets.
     partial = np.zeros((n_tasks, k, k + (8 if k % 16 == 0 else 16)))
-    run(products.gramian, n_tasks, threads, factors, partial)
+    run(products.gramian, n_tasks, threads, factors, weights, partial)
     total = np.zeros((k, k))
     for part in partial:
         total += part[:k, :k]

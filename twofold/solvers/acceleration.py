@@ -126,12 +126,11 @@ def balanced(
     tuple of ndarray
         New arrays, or P and Q themselves without a penalty.
     """
-    grams, k = [], n_factors
-    for factors, margin in ((P, problem.rows), (Q, problem.col_margin)):
-        roots = np.sqrt(margin.scale).astype(factors.dtype)[:, np.newaxis]
-        scaled = empty_aligned(factors.shape, factors.dtype)
-        np.multiply(factors, roots, out=scaled)
-        grams.append(gramian(scaled, threads))
+    k = n_factors
+    grams = [
+        gramian(factors, threads, margin.scale)
+        for factors, margin in ((P, problem.rows), (Q, problem.col_margin))
+    ]
     transforms = with_one_blas_thread(_transforms, *(gram[:k, :k] for gram in grams))
     if transforms is None:
         return P, Q

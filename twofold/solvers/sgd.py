@@ -57,6 +57,9 @@ class SGD(Solver):
     independent of the number of threads. The order of blocks and entries is drawn in each epoch.
     The factors of rows without entries are zero, or the center of their penalty.
 
+    For the squared loss with L2, ALS comes closer to the minimum and is as fast; SGD is for other
+    losses and regularisers.
+
     ``unobserved_weight`` > 0 is not supported, because the gradient 2 a0 Q'Q p of this term is not
     a sum over the stored entries. Including a share of it in every update would cost n_factors^2
     operations instead of n_factors, with a Q'Q that every update changes. Use GD or ALS, which
