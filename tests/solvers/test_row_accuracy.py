@@ -381,6 +381,18 @@ def test_rows_of_every_route_exceed_their_minimum_by_the_excess_at_most(share, d
     assert routes >= {"EMPTY", "DUAL", "CG", "NORMAL", "ORTHOGONAL"}
 
 
+def test_rows_with_one_entry():
+    """p = w q / (lam + w |q|^2), by a division or, for large weights, by a factorisation."""
+    rng = np.random.default_rng(0)
+    Q = rng.normal(size=(200, 24)).astype(np.float32)
+    weights = np.geomspace(1e-6, 1e6, len(Q))
+    rows = sparse.diags_array(weights, format="csr")
+    found = fold_in(Objective(regularizer=L2(0.5), data="weights"), rows, Q)
+    squares = np.sum(Q.astype(np.float64) ** 2, axis=1)
+    expected = Q * (weights / (0.5 + weights * squares))[:, np.newaxis]
+    np.testing.assert_allclose(found, expected, rtol=3e-6)
+
+
 def test_row_that_many_steps_do_not_suffice_for_is_solved_directly():
     """Large weights of different sizes with a small ridge."""
     rng = np.random.default_rng(0)

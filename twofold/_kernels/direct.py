@@ -53,6 +53,7 @@ _PRIMAL_ERROR, _CANCELLATION_ERROR = 0.5, 0.25
 _LONG_ROW = 4096  # entries at which the rounding error of summing panels equals that of one panel
 
 _ROW_TOLERANCE_64, _MAX_ERROR_64 = 1e-12, 1e-10  # ROW_TOLERANCE and the largest error in float64
+_MAX_SINGLE_TRACE = 64.0  # c |z|^2 of a single entry, below which no refinement is needed
 _MAX_REFINEMENTS = 8
 _CONTRACTION = 4.0
 _ROUNDING_64 = 2.2e-16
@@ -185,6 +186,10 @@ def _solve_dual(low, high, next_range, entries, Y, s):
     d = high - low
     dp = (d + TILE - 1) // TILE * TILE
     real = Y.dtype.type
+    if d == 1:
+        trace, term_size = _solve_single(low, next_range, entries, Y, s)
+        if trace < _MAX_SINGLE_TRACE:
+            return trace, term_size
     for e in range(d):
         c = curvature(entries, low + e)
         if not c > 0.0:
@@ -223,6 +228,27 @@ def _solve_dual(low, high, next_range, entries, Y, s):
     for f in range(s.w.size):
         s.w[f] *= s.h[f]
     return trace, term_size
+
+
+@device
+def _solve_single(e, next_range, entries, Y, s):
+    """Set w = p^ = b z / (1 + c |z|^2) for a row with the single entry e.
+
+    Returns c |z|^2, or nan if c is not positive, and |p^|. Most rows and columns of sparse data are
+    short, and the tiles of the dual system have eight rows.
+    """
+    next_start, next_stop = next_range
+    prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
+    i, c, square = entries.indices[e], curvature(entries, e), Y.dtype.type(0.0)
+    for f in range(s.w.size):
+        s.w[f] = s.h[f] * Y[i, f]
+        square += s.w[f] * s.w[f]
+    if not c > 0.0:
+        return np.nan, np.nan
+    factor = linear(entries, e) / (1.0 + c * np.float64(square))
+    for f in range(s.w.size):
+        s.w[f] *= Y.dtype.type(factor)
+    return c * np.float64(square), abs(factor) * np.sqrt(np.float64(square))
 
 
 @device

@@ -1,5 +1,6 @@
 """Value and gradient of an objective at a point, computed in one pass over the stored entries."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ _ONES = np.empty(0)
 def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
     """Return the point with its objective value, which is not finite if a factor is not.
 
+    If a0 > 0, it has the Gramians, too.
+
     The sums of fixed tasks are added in order in float64, so the result is bitwise independent of
     the number of threads.
     """
@@ -50,7 +53,7 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
             penalties.cols, point.cols, col_sums,
         )  # fmt: skip
     grams = _grams(problem, point, threads)
-    return point.with_value(_value(problem, grams, sums, col_sums))
+    return _with_value(point, _value(problem, grams, sums, col_sums), grams)
 
 
 def value_and_gradient(
@@ -84,7 +87,7 @@ def value_and_gradient(
         evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
         problem.column_order, slopes, col_step, Q, P, col_sums, dQ,
     )  # fmt: skip
-    return point.with_value(_value(problem, grams, sums, col_sums)), dP, dQ
+    return _with_value(point, _value(problem, grams, sums, col_sums), grams), dP, dQ
 
 
 def gradient_of_batch(
@@ -110,7 +113,15 @@ def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
     """Return P'P and Q'Q, or an empty list if a0 is 0."""
     if not problem.objective.unobserved_weight:
         return []
-    return [gramian(point.rows, threads), gramian(point.cols, threads)]
+    return [
+        gramian(factors, threads) if known is None else known
+        for factors, known in zip((point.rows, point.cols), point.gramians, strict=True)
+    ]
+
+
+def _with_value(point: Point, value: ObjectiveValue, grams: list[Array]) -> Point:
+    gramians = (grams[0], grams[1]) if grams else (None, None)
+    return replace(point, value=value, gramians=gramians)
 
 
 def _gradient_side(

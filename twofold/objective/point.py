@@ -1,6 +1,6 @@
 """`Point`: both factors in the layout of the kernels, with the value of the objective."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -47,6 +47,8 @@ class Point:
         The rank k.
     value : ObjectiveValue, optional
         The value of the objective, if it was evaluated.
+    gramians : tuple of two ndarray or None
+        P'P and Q'Q in float64, shape (width, width), as far as they are known.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class Point:
     cols: NDArray[Any]
     n_factors: int
     value: ObjectiveValue | None = None
+    gramians: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None)
 
     @classmethod
     def of(cls, P: NDArray[Any], Q: NDArray[Any], value: ObjectiveValue | None = None) -> Self:
@@ -74,10 +77,6 @@ class Point:
     def col_factors(self) -> NDArray[Any]:
         """Q, shape (n_cols, k)."""
         return np.ascontiguousarray(self.cols[:, : self.n_factors])
-
-    def with_value(self, value: ObjectiveValue) -> Self:
-        """Return the point with its value."""
-        return replace(self, value=value)
 
 
 def padded_factors(factors: NDArray[Any]) -> NDArray[Any]:

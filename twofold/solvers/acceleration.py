@@ -154,13 +154,14 @@ def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:
     if not _LEAST_SCALE < scale < 1.0 / _LEAST_SCALE:
         return None
     A, C = (gram / size + _NULL * np.identity(k) for gram, size in zip((A, C), sizes, strict=True))
-    root, inverse_root = _power(C, 0.5), _power(C, -0.5)
-    G = inverse_root @ _power(root @ A @ root, 0.5) @ inverse_root
-    return _power(G, -0.5) / scale, _power(G, 0.5) * scale
+    root, inverse_root = _powers(C, 0.5, -0.5)
+    G = inverse_root @ _powers(root @ A @ root, 0.5)[0] @ inverse_root
+    T, inverse = _powers(G, 0.5, -0.5)
+    return inverse / scale, T * scale
 
 
-def _power(A: Array, exponent: float) -> Array:
-    """Return a power of a symmetric positive definite matrix."""
+def _powers(A: Array, *exponents: float) -> list[Array]:
+    """Return powers of a symmetric positive definite matrix."""
     eigenvalues, vectors = np.linalg.eigh(0.5 * (A + A.T))
     positive = np.maximum(eigenvalues, 1e-13 * eigenvalues[-1])
-    return np.asarray((vectors * positive**exponent) @ vectors.T)
+    return [np.asarray((vectors * positive**exponent) @ vectors.T) for exponent in exponents]

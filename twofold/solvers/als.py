@@ -12,7 +12,7 @@ from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
 from twofold.objective.biases import Axis
-from twofold.objective.evaluation import evaluate_point
+from twofold.objective.evaluation import evaluate_point, gramian
 from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
 from twofold.solvers.centered_system import CenteredSystem
@@ -169,13 +169,14 @@ class ALS(Solver):
         The factors are balanced between the half-steps unless the start is extrapolated, or the
         coordinates of the factors have a meaning.
         """
-        rows = self._half_step(problem, "row", start, point.rows, excess, state)
+        threads, k = check_n_threads(self.n_threads), point.n_factors
+        known = point.gramians[1] if start is point.cols else None
+        rows = self._half_step(problem, "row", (start, known), point.rows, excess, state)
         if self.acceleration and start is point.cols and _turns_freely(problem):
-            rows, start = balanced(
-                problem, rows, start, self.n_factors, check_n_threads(self.n_threads)
-            )
-        cols = self._half_step(problem, "col", rows, start, excess, state)
-        return Point(rows, cols, point.n_factors), start
+            rows, start = balanced(problem, rows, start, self.n_factors, threads)
+        product = gramian(rows, threads) if problem.objective.unobserved_weight else None
+        cols = self._half_step(problem, "col", (rows, product), start, excess, state)
+        return Point(rows, cols, k, gramians=(product, None)), start
 
     @property
     def _needs_value(self) -> bool:
@@ -193,23 +194,24 @@ class ALS(Solver):
         self,
         problem: Problem,
         axis: Axis,
-        other: Array,
+        fixed: tuple[Array, Array | None],
         start: Array,
         excess: float,
         state: State,
     ) -> Array:
-        """Return the solved factors of a side for fixed factors of the other side."""
+        """Return the solved factors of a side for the fixed other side and its Gramian."""
         buffers: Buffers = state.workspace
         k = state.point.n_factors
         side = problem.rows if axis == "row" else problem.cols
         penalties = problem.penalties(k)
         system = CenteredSystem.prepare(
             problem.objective,
-            other,
+            fixed[0],
             axis,
             n_factors=k,
             n_threads=self.n_threads,
             buffers=buffers,
+            product=fixed[1],
         )
         report = system.solve(
             side,

@@ -69,6 +69,7 @@ class CenteredSystem:
         n_factors: int | None = None,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
+        product: NDArray[np.float64] | None = None,
     ) -> Self:
         """Prepare factors.
 
@@ -86,16 +87,23 @@ class CenteredSystem:
             Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
             As for `ColumnSystem.prepare`.
+        product : ndarray of float64, shape (k, k) or (width, width), optional
+            F'F of the padded factors, if it is known.
         """
         threads, k = check_n_threads(n_threads), n_factors or factors.shape[1]
+        if product is not None:
+            product = product[:k, :k]
         if not objective.biases:
             system = ColumnSystem.prepare(
-                objective, factors, n_factors=k, n_threads=threads, buffers=buffers
-            )
+                objective, factors, n_factors=k, n_threads=threads, buffers=buffers,
+                product=product,
+            )  # fmt: skip
             return cls(system, system.col_factors, system.gram, np.arange(k))
         padded = padded_factors(factors)
-        free, product = BiasColumns.of(axis, k).free, np.zeros((k, k))
-        if objective.unobserved_weight:
+        free = BiasColumns.of(axis, k).free
+        if not objective.unobserved_weight:
+            product = np.zeros((k, k))
+        elif product is None:
             product = gramian(padded, threads)[:k, :k]
         system = ColumnSystem.prepare(
             objective,

@@ -123,12 +123,14 @@ def _decomposition(
     X = empty_aligned((min(shape), n_factors + _OVERSAMPLING + -n_factors % 8), np.float32)
     generator.random(dtype=np.float32, out=X)
     X -= np.float32(0.5)
-    for axis in (1, 0, 1) if n_rows <= n_cols else (0, 1, 0, 1):
+    short = int(n_rows > n_cols)  # the side with fewer vectors, which are made orthonormal
+    for axis in (1, 0, 1) if short == 0 else (0, 1, 0, 1):
         X = product(axis, X)
-        whitening = _whitening(gramian(X, threads))
-        if not whitening.size:
-            return None
-        X = _times(X, whitening, threads)
+        if axis == short:
+            whitening = _whitening(gramian(X, threads))
+            if not whitening.size:
+                return None
+            X = _times(X, whitening, threads)
     rows = product(0, X)
     cols = product(1, rows)
     # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.

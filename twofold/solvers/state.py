@@ -106,7 +106,7 @@ def without_empty_rows(problem: Problem, point: Point) -> Point:
                 0.0 if not center.size else np.broadcast_to(center, factors.shape)[empty]
             )
         moved.append(factors)
-    return replace(point, rows=moved[0], cols=moved[1], value=None)
+    return replace(point, rows=moved[0], cols=moved[1], value=None, gramians=(None, None))
 
 
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:
