@@ -133,7 +133,13 @@ def test_a_refinement_goes_to_the_best_of_its_grid():
         [wanted.unobserved_weight, wanted.weight, 1.0],
     )
     assert command.refined(start, score(start), steps, score, lambda: False) == start
-    assert all(move(start).exponent == 0.6 for move in command.moves(PACKAGES["implicit"], 50.0))
+    assert all(
+        move(start).exponent == 0.6 for pair in command.moves(PACKAGES["implicit"], 50.0)
+        for move in pair
+    )  # fmt: skip
+    start = Setting(0.1, 0.1, 0.05)
+    found = command.refined(start, -0.05, steps, lambda setting: -setting.exponent, lambda: True)
+    assert found.exponent == 0.0
 
 
 @pytest.mark.parametrize(
@@ -167,6 +173,7 @@ def test_a_ranked_table_ends_with_its_figures(limits, n_trials, tmp_path, monkey
         (["gowalla", "--packages", "none"], "--packages none"),
         (["ml-10m", "--packages", "twofold"], "--packages is not an option of ml-10m: it has --tr"),
         (["challenge", "--trials", "3"], "--trials is not an option of challenge"),
+        (["gowalla", "--minutes", "0"], "--minutes must be above 0"),
         (["gowalla", "--rows", "3"], "--rows is not an option of gowalla"),
     ],
 )

@@ -52,6 +52,9 @@ _CHALLENGE = {
 }  # fmt: skip
 
 
+Move = Callable[[Setting], Setting]
+
+
 class Factors:
     """Factors of any package as a recommender."""
 
@@ -102,40 +105,45 @@ def scaled(setting: Setting, name: str, factor: float) -> Setting:
 
 def tilted(setting: Setting, by: float, typical: float) -> Setting:
     """Return the setting with another exponent and the same ridge for a row of `typical` size."""
-    exponent = round(setting.exponent + by, 2)
-    return replace(setting, exponent=exponent, weight=setting.weight * typical**-by)
+    exponent = max(round(setting.exponent + by, 2), 0.0)
+    weight = setting.weight * typical ** (setting.exponent - exponent)
+    return replace(setting, exponent=exponent, weight=weight)
 
 
-def moves(package: Package, typical: float) -> list[Callable[[Setting], Setting]]:
-    """Return the steps of a refinement in turn, each with its opposite after it."""
-    steps: list[Callable[[Setting], Setting]] = [
-        partial(scaled, name=name, factor=factor)
+def moves(package: Package, typical: float) -> list[tuple[Move, Move]]:
+    """Return the steps of a refinement in turn, each with its opposite."""
+    steps: list[tuple[Move, Move]] = [
+        (partial(scaled, name=name, factor=step), partial(scaled, name=name, factor=1 / step))
         for name, step in (("weight", 1.6), ("unobserved_weight", 1.5))
-        for factor in (step, 1 / step)
     ]
     if len(package.exponents) > 1:
-        steps += [partial(tilted, by=by, typical=typical) for by in (0.1, -0.1)]
+        steps.append((
+            partial(tilted, by=0.1, typical=typical), partial(tilted, by=-0.1, typical=typical)
+        ))  # fmt: skip
     return steps
 
 
 def refined(
-    best: Setting, highest: float, steps: list[Callable[[Setting], Setting]],
+    best: Setting, highest: float, steps: list[tuple[Move, Move]],
     score: Callable[[Setting], float], allowed: Callable[[], bool],
 ) -> Setting:  # fmt: skip
     """Return the best setting on the way: each step is repeated as long as the score rises.
 
-    All steps are taken again until none of them gains.
+    The opposite step is tried if the first one does not gain. All are taken again until none gains.
     """
     start = None
     while best != start:
         start = best
-        for step in steps:
-            while allowed():
-                tried = step(best)
-                found = score(tried)
-                if found <= highest:
+        for pair in steps:
+            before = best
+            for step in pair:
+                while allowed() and (tried := step(best)) != best:
+                    found = score(tried)
+                    if found <= highest:
+                        break
+                    best, highest = tried, found
+                if best != before:
                     break
-                best, highest = tried, found
     return best
 
 
@@ -156,7 +164,7 @@ def tuned(package: Package, parts: Parts, data: DataSet, chosen: argparse.Namesp
         model = fitted(package, setting, split.seen, n_factors, _EPOCHS, seed)
         found = evaluate(model, judged_rows, [metric], rows="trained", baseline=False)[metric]
         print(f"    {metric} {found:.4f}, {n_factors} factors, {setting}", flush=True)
-        return found
+        return found if found == found else -math.inf
 
     def spent(share: float) -> bool:
         return time.perf_counter() - started > share * seconds
@@ -200,7 +208,7 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("folder", type=Path, help="with the files of the data set")
     parser.add_argument("--packages", help="separated by commas; default twofold")
     parser.add_argument("--trials", type=int, help="random settings, default 20")
-    parser.add_argument("--refinements", type=int, help="of the weight, at most, default 5")
+    parser.add_argument("--refinements", type=int, help="of the best setting, at most, default 5")
     parser.add_argument(
         "--minutes", type=float,
         help="of search for each package, half of them for random settings, instead of the numbers "
@@ -222,6 +230,8 @@ def parsed() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
         if option not in options:
             flags = ", ".join(f"--{each.replace('_', '-')}" for each in options)
             parser.error(f"--{option.replace('_', '-')} is not an option of {name}: it has {flags}")
+    if given.get("minutes", 1.0) <= 0.0:
+        parser.error("--minutes must be above 0")
     return parser, argparse.Namespace(name=name, folder=folder, **{**options, **given})
 
 

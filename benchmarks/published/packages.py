@@ -12,6 +12,8 @@ from twofold.solvers import ALS
 
 __all__ = ["PACKAGES", "Package", "Setting"]
 
+_THREADS = 2  # of every package
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -68,7 +70,10 @@ class Package:
 def _twofold(
     setting: Setting, matrix: Any, n_factors: int, n_epochs: int, seed: int
 ) -> tuple[Any, Any]:
-    solver = ALS(n_factors=n_factors, max_epochs=n_epochs, rng=seed, evaluate_every=n_epochs)
+    solver = ALS(
+        n_factors=n_factors, max_epochs=n_epochs, rng=seed, evaluate_every=n_epochs,
+        n_threads=_THREADS,
+    )  # fmt: skip
     solution = solver.solve(setting.objective(), matrix)
     return solution.row_factors, solution.col_factors
 
@@ -81,7 +86,7 @@ def _irspack(
     model = IALSRecommender(
         matrix.astype(np.float32), n_components=n_factors, alpha0=setting.unobserved_weight,
         reg=setting.weight, nu=setting.exponent, loss_type="IALSPP", train_epochs=n_epochs,
-        random_seed=seed, n_threads=2,
+        random_seed=seed, n_threads=_THREADS,
     ).learn()  # fmt: skip
     return model.get_user_embedding(), model.get_item_embedding()
 
@@ -96,7 +101,7 @@ def _implicit(
     scale = 1.0 / setting.unobserved_weight
     model = AlternatingLeastSquares(
         factors=n_factors, regularization=scale * setting.weight, alpha=1.0, iterations=n_epochs,
-        random_state=seed, num_threads=2, use_gpu=False,
+        random_state=seed, num_threads=_THREADS, use_gpu=False,
     )  # fmt: skip
     model.fit((scale * matrix).astype(np.float32), show_progress=False)
     return model.user_factors, model.item_factors

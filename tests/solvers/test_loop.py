@@ -92,8 +92,10 @@ def test_tol_and_patience(small):
         return solver.solve(OBJECTIVE, small)
 
     solution = run(tol=1e-3)
-    totals = [record.total for record in solution.history]
-    expected = [expected_decrease(totals[:n]) / totals[n - 1] for n in range(1, len(totals) + 1)]
+    expected = [
+        expected_decrease(solution.history[:n]) / solution.history[n - 1].total
+        for n in range(1, len(solution.history) + 1)
+    ]
     assert solution.status is Status.CONVERGED
     assert solution.message == (
         f"After epoch {solution.n_epochs} the objective is expected to decrease by no more than "
@@ -106,21 +108,34 @@ def test_tol_and_patience(small):
     assert run(tol=0.0).status is Status.MAX_EPOCHS
 
 
+def records(values, every=1):
+    return [Record(every * n, 0.0, value, 0.0, 0.0, value) for n, value in enumerate(values)]
+
+
 @pytest.mark.parametrize("ratio", [0.75, 0.875])
 @pytest.mark.parametrize("limit", [0.0, 8.0, -3.0])
 def test_expected_decrease_of_a_slow_geometric_sequence_is_exact(limit, ratio):
     """All numbers are sums of few powers of 2, so there are no rounding errors."""
     values = [limit + 64.0 * ratio**n for n in range(7)]
     for n in range(4, 8):
-        assert expected_decrease(values[:n]) == values[n - 1] - limit
+        assert expected_decrease(records(values[:n])) == values[n - 1] - limit
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
 def test_expected_decrease_of_a_sequence_of_powers(power):
     values = [(5.0 + n) ** -power for n in range(200)]
     for n in (20, 200):
-        share = expected_decrease(values[:n]) / values[n - 1]
+        share = expected_decrease(records(values[:n])) / values[n - 1]
         assert (0.8 if power > 1 else 0.45) <= share <= 2.0
+
+
+def test_expected_decrease_depends_on_epochs_not_on_the_number_of_evaluations():
+    values = [float(n) ** -2 for n in range(1, 101)]
+    seldom = records(values[::10], every=10)
+    often = seldom[:-1] + records(values)[91:]  # as after a resume with evaluate_every=1
+    found = [expected_decrease(history) / values[-1] for history in (records(values), often)]
+    assert found[0] == found[1]
+    assert 0.8 <= found[0] <= 2.0
 
 
 @pytest.mark.parametrize(
@@ -143,7 +158,8 @@ def test_expected_decrease_of_a_sequence_of_powers(power):
     ],
 )
 def test_expected_decrease(values, expected):
-    assert expected_decrease(values) == expected
+    assert expected_decrease(records(values)) == expected
+    assert expected_decrease(records(values, every=5)) == expected
 
 
 @pytest.mark.parametrize(

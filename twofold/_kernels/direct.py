@@ -180,8 +180,9 @@ def _is_in_range(size, eps):
 def _solve_dual(low, high, next_range, entries, Y, s):
     """Set w = p^ = Z_c' x with (I + Z_c Z_c') x = b / sqrt(c).
 
-    Sets Z to Z_c' and U to the Cholesky factor. Returns the trace of Z_c Z_c' and
-    sum_e |x_e| |z_e|, or nan if a c is not positive or the factorisation fails.
+    Sets Z to Z_c' and U to the Cholesky factor, unless a single entry needs no refinement. Returns
+    the trace of Z_c Z_c' and sum_e |x_e| |z_e|, or nan if a c is not positive or the factorisation
+    fails.
     """
     d = high - low
     dp = (d + TILE - 1) // TILE * TILE
@@ -234,21 +235,22 @@ def _solve_dual(low, high, next_range, entries, Y, s):
 def _solve_single(e, next_range, entries, Y, s):
     """Set w = p^ = b z / (1 + c |z|^2) for a row with the single entry e.
 
-    Returns c |z|^2, or nan if c is not positive, and |p^|. Most rows and columns of sparse data are
-    short, and the tiles of the dual system have eight rows.
+    Returns c |z|^2 and |p^|, or nan if c is not positive or p^ is out of range. The dual system of
+    one entry would be padded to eight.
     """
     next_start, next_stop = next_range
     prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
-    i, c, square = entries.indices[e], curvature(entries, e), Y.dtype.type(0.0)
+    i, c, square = entries.indices[e], curvature(entries, e), 0.0
     for f in range(s.w.size):
         s.w[f] = s.h[f] * Y[i, f]
-        square += s.w[f] * s.w[f]
-    if not c > 0.0:
+        square += np.float64(s.w[f]) * np.float64(s.w[f])
+    factor = linear(entries, e) / (1.0 + c * square)
+    rounded = Y.dtype.type(factor)
+    if not (c > 0.0 and abs(rounded) < np.inf and (rounded != 0.0 or factor == 0.0)):
         return np.nan, np.nan
-    factor = linear(entries, e) / (1.0 + c * np.float64(square))
     for f in range(s.w.size):
-        s.w[f] *= Y.dtype.type(factor)
-    return c * np.float64(square), abs(factor) * np.sqrt(np.float64(square))
+        s.w[f] *= rounded
+    return c * square, abs(factor) * np.sqrt(square)
 
 
 @device

@@ -53,7 +53,8 @@ def tune(
     output : Path, optional
         File to write the best model to, trained on training and validation playlists.
     plot : Path, optional
-        Picture of the scores over each option that varies to write (.png, .svg, .pdf).
+        Picture of the scores over each option that varies to write (.png, .svg, .pdf), unless the
+        search is interrupted.
     validation : float, default 0.15
         Share of the playlists to score on.
     test : float, default 0.15
@@ -75,8 +76,8 @@ def tune(
         study=None if storage is None else study, progress=report.progress,
     )  # fmt: skip
     report.show(str(result))
-    drawn = _draw(result, plot, report)
     written = _end(result, output, report)
+    drawn = _draw(result, plot, report)
     report.show_json(_as_json(result) | {"model": written, "plot": drawn})
     if not result.complete:
         raise KeyboardInterrupt

@@ -28,7 +28,7 @@ __all__ = [
 
 Array = NDArray[Any]
 _ALL_ROWS = np.empty(0, np.int64)
-_ONES = np.empty(0)
+_NO_WEIGHTS = np.empty(0)
 
 
 def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
@@ -197,7 +197,7 @@ def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: i
 
 
 def gramian(
-    factors: Array, threads: int, weights: NDArray[np.float64] = _ONES
+    factors: Array, threads: int, weights: NDArray[np.float64] = _NO_WEIGHTS
 ) -> NDArray[np.float64]:
     """Return F' diag(weights) F, by default F'F, in float64.
 

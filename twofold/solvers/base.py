@@ -114,11 +114,12 @@ class Solver(ABC):
         Maximum number of epochs, >= 0.
     tol : float, default 0.0
         The solver stops when the objective is expected to decrease by no more than ``tol`` of
-        itself. With the last three of n decreases between evaluations, d_1, d_2 and d_3, it is
-        expected to be the larger of d_3 q / (1 - q), the rest of a geometric sequence with
-        q = max(d_2 / d_1, d_3 / d_2), and n d_3 / 2, the rest of a sequence that converges as
-        1 / n^2. Three epochs are needed, and a value that does not decrease any more counts as 0.
-        It is an estimate, not a bound. With ``tol=0``, all epochs are run.
+        itself. With the last three decreases between evaluations, d_1, d_2 and d_3, this is the
+        larger of d_3 q / (1 - q), the rest of a geometric sequence with
+        q = max(d_2 / d_1, d_3 / d_2), and n / 2 times the last decrease of an epoch, the rest of a
+        sequence that converges as 1 / n^2 with the epoch n. Four evaluations are needed, and a
+        value that does not decrease any more counts as 0. It is an estimate, not a bound. With
+        ``tol=0``, all epochs are run.
     patience : int, default 1
         Number of consecutive evaluations with an estimate within ``tol`` before stopping, >= 1.
     rng : int, numpy.random.Generator or None, default None
@@ -137,7 +138,7 @@ class Solver(ABC):
         for the truncated singular value decomposition U S V' of D_row^-1/4 B D_col^-1/4, where B
         has the entries w r, D the sums of the weights of each row and column, and c minimises the
         squared loss and the unobserved term. It is computed by a randomised method (Halko,
-        Martinsson & Tropp 2011, algorithm 4.4, with two power iterations).
+        Martinsson & Tropp 2011, section 4.5, with two power iterations).
     init_scale : float, default 1.0
         The random initial factors are normally distributed with standard deviation
         init_scale / sqrt(n_factors), and equal for all solvers with the same seed and scale. With

@@ -4,7 +4,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -212,10 +212,10 @@ class Run:
     def converged(self) -> bool:
         """Return whether the last ``patience`` estimates of `expected_decrease` are within tol."""
         tol, patience = self.solver.tol, self.solver.patience
-        totals = [record.total for record in self.history]
-        ends = range(len(totals) - patience + 1, len(totals) + 1)
+        ends = range(len(self.history) - patience + 1, len(self.history) + 1)
         return bool(tol) and all(
-            expected_decrease(totals[: max(end, 0)]) <= tol * abs(totals[end - 1]) for end in ends
+            expected_decrease(self.history[: max(end, 0)]) <= tol * abs(self.history[end - 1].total)
+            for end in ends
         )
 
     def diverged(self, last_good: State) -> Solution:
@@ -260,18 +260,19 @@ def timed(function: Callable[..., T], *arguments: Any) -> tuple[T, float]:
     return result, max(elapsed - (compile_seconds() - compiled), 0.0)
 
 
-def expected_decrease(totals: list[float]) -> float:
-    """Return by how much a sequence of values is expected to decrease further.
+def expected_decrease(history: Sequence[Record]) -> float:
+    """Return by how much the objective is expected to decrease further.
 
-    It is the larger of two estimates from the last decreases d_1, d_2 and d_3 of n. With a
+    It is the larger of two estimates from the last three decreases d_1, d_2 and d_3. With a
     geometric sequence of the larger of the ratios d_2 / d_1 and d_3 / d_2, which is q, the sum of
-    all later decreases is d_3 q / (1 - q). For values that approach their limit as 1 / n^2, the
-    guaranteed rate of accelerated gradient methods (Nesterov 1983), it is n d_3 / 2.
+    all later decreases is d_3 q / (1 - q). For values that approach their limit as 1 / n^2 with the
+    epoch n, the guaranteed rate of accelerated gradient methods (Nesterov 1983), it is n / 2 times
+    the decrease of an epoch.
 
     Parameters
     ----------
-    totals : list of float
-        All values of the objective, oldest first.
+    history : sequence of Record
+        All evaluations, oldest first.
 
     Returns
     -------
@@ -280,12 +281,15 @@ def expected_decrease(totals: list[float]) -> float:
 
     Examples
     --------
-    >>> expected_decrease([64.0, 48.0, 36.0, 27.0])
+    >>> values = [64.0, 48.0, 36.0, 27.0]
+    >>> history = [Record(n, 0.0, value, 0.0, 0.0, value) for n, value in enumerate(values)]
+    >>> expected_decrease(history)
     27.0
     """
-    if len(totals) < _VALUES:
+    if len(history) < _VALUES:
         return math.inf
-    first, second, third = (old - new for old, new in pairwise(totals[-_VALUES:]))
+    last = history[-_VALUES:]
+    first, second, third = (old.total - new.total for old, new in pairwise(last))
     if third <= 0.0:
         return 0.0
     if first <= 0.0 or second <= 0.0:
@@ -293,7 +297,8 @@ def expected_decrease(totals: list[float]) -> float:
     ratio = max(second / first, third / second)
     if ratio >= 1.0:
         return math.inf
-    return third * max(ratio / (1.0 - ratio), 0.5 * (len(totals) - 1))
+    n_intervals = last[-1].epoch / (last[-1].epoch - last[-2].epoch)
+    return third * max(ratio / (1.0 - ratio), 0.5 * n_intervals)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -46,9 +46,10 @@ def spectral_factors(
     where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
     fourth roots prevents that the leading vectors are those of the longest rows and columns only.
     U, S and V are computed by a randomised range finder with two power iterations (Halko,
-    Martinsson & Tropp 2011, algorithm 4.4) in float32, which starts with uniform random vectors of
-    the shorter side; the orthonormal bases are computed from Gramians in float64. If the rank of B
-    is below ``n_factors``, the other columns are small random numbers.
+    Martinsson & Tropp 2011, section 4.5) in float32, which starts with uniform random vectors of
+    the shorter side and makes those of this side orthonormal, by Gramians in float64. Singular
+    values below about 1e-3 of the largest one count as 0. If fewer than ``n_factors`` are left, the
+    other columns are small random numbers.
 
     Parameters
     ----------
