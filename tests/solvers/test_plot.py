@@ -60,5 +60,21 @@ def test_axes_of_the_caller(solution):
 def test_files_that_cannot_be_written(solution, tmp_path):
     with pytest.raises(InvalidInputError, match=r"ends in '': give a picture that ends in \.png"):
         solution.plot(tmp_path / "history")
-    with pytest.raises(InvalidInputError, match="the picture cannot be written"):
+    with pytest.raises(InvalidInputError, match=r"cannot write .*check that the folder exists"):
         solution.plot(tmp_path / "none" / "history.png")
+
+
+def test_an_interrupted_picture_leaves_the_old_one(solution, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def interrupted(self, file, **_):
+        file.write(b"part")
+        raise KeyboardInterrupt
+
+    path = tmp_path / "history.png"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solution.plot(path)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["history.png"]

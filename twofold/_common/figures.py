@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from twofold._common.atomic import replaced
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["check_picture", "draw_picture"]
@@ -21,6 +22,10 @@ def _figure_class() -> Any:
     return Figure
 
 
+def _ending(path: str | os.PathLike[str]) -> str:
+    return os.path.splitext(path)[1].lower().removeprefix(".")
+
+
 def check_picture(path: str | os.PathLike[str]) -> None:
     """Check that a picture can be written, before the work that it shows.
 
@@ -31,7 +36,7 @@ def check_picture(path: str | os.PathLike[str]) -> None:
     """
     formats = _figure_class()().canvas.get_supported_filetypes()
     ending = os.path.splitext(path)[1].lower()
-    if ending.removeprefix(".") not in formats:
+    if _ending(path) not in formats:
         raise InvalidInputError(
             f"{os.fspath(path)!r} ends in {ending!r}: give a picture that ends in .png, .svg, .pdf "
             f"or another of {', '.join(sorted(formats))}"
@@ -75,8 +80,6 @@ def draw_picture(target: Any, panels: Sequence[str], draw: Callable[[list[Any]],
     figure = _figure_class()(figsize=(max(4.0, 3.2 * n), 3.2), layout="constrained")
     draw(np.ravel(figure.subplots(1, n, sharey=True)).tolist())
     if is_path:
-        try:
-            figure.savefig(target)
-        except OSError as error:
-            raise InvalidInputError(f"the picture cannot be written: {error}") from error
+        with replaced(target) as file:
+            figure.savefig(file, format=_ending(target))
     return figure

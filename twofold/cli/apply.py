@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from twofold._common.atomic import replaced
 from twofold._common.checks import check_whole
 from twofold.cli.names import LISTS, Names, ranking_json, track_text
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.sources import Reading, check_is_model
-from twofold.data.files import replaced
 from twofold.evaluation import evaluate as judge_models
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel, FoldedRows, write_recommendations

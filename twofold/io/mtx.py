@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from scipy import io, sparse
 
+from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice
 from twofold.data.csr import Duplicates, build_csr
-from twofold.data.files import damage_explained, kind_of_file, replaced
+from twofold.data.files import damage_explained, kind_of_file
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import FileFormatError, InvalidInputError
 

@@ -13,9 +13,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice, check_names, check_whole
 from twofold.data.columns import import_pyarrow
-from twofold.data.files import replaced
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from twofold._common.atomic import replaced
 from twofold._common.checks import check_path
-from twofold.data.files import replaced
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 
