@@ -14,7 +14,6 @@ from scipy import linalg, sparse
 from twofold.objective import Objective
 
 __all__ = [
-    "accelerated_als",
     "balanced",
     "entries",
     "fold_in",
@@ -345,63 +344,6 @@ def balanced(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
     return P_new @ turn, Q_new @ turn
 
 
-def accelerated_als(
-    objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike, max_epochs: int
-) -> tuple[Float, Float, list[float], list[str]]:
-    """Run alternating least squares with Nesterov's extrapolation, restarts and balanced factors.
-
-    The algorithm is that of ``ALS(row_solver="direct", acceleration="nesterov")``: algorithm 2 of
-    Mitchell, Ye & De Sterck 2020 (arXiv 1810.05846) for the columns, with the additional rules of
-    `Extrapolation`.
-
-    Parameters
-    ----------
-    objective, matrix, P, Q
-        As for `balanced`; the initial factors.
-    max_epochs : int
-        Number of epochs.
-
-    Returns
-    -------
-    tuple
-        P, Q, the values after each epoch, and its kind: "plain", "extrapolated", "turned" for one
-        that is followed by a restart, or "repeated" for one that increased the objective.
-    """
-    P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
-    transposed = matrix.T.tocsr()
-
-    def epoch(start: Float, balances: bool) -> tuple[Float, Float, Float]:
-        rows = fold_in(objective, matrix, start)
-        if balances:
-            rows, start = balanced(objective, matrix, rows, start)
-        return rows, fold_in(objective, transposed, rows), start
-
-    def total(rows: Float, cols: Float) -> float:
-        return value(objective, matrix, rows, cols)["total"]
-
-    def after(t: float) -> float:
-        return 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * t * t)))
-
-    old, t, previous, values, kinds = total(P, Q), 0.0, Q, [], []
-    for _ in range(max_epochs):
-        beta = max((t - 1.0) / after(t), 0.0)
-        kind = "extrapolated" if beta else "plain"
-        P, new, start = epoch(Q + beta * (Q - previous), not beta)
-        if beta and total(P, new) > old:
-            kind, beta, t = "repeated", 0.0, 1.0
-            P, new, start = epoch(Q, balances=True)
-        Q = Q if beta else start
-        step, t = new - Q, after(t)
-        if beta and np.sum((start - new) * step) > 0.0:
-            kind, t = "turned", 1.0
-        if old - total(P, new) > 0.1 * abs(total(P, new)):
-            t = 1.0
-        previous, Q, old = Q, new, total(P, new)
-        values.append(old)
-        kinds.append(kind)
-    return P, Q, values, kinds
-
-
 def accelerated_epochs(
     objective: Objective,
     matrix: Any,
@@ -412,7 +354,7 @@ def accelerated_epochs(
     *,
     calm: float = 0.1,
     ridge: float = 1e-5,
-) -> tuple[Float, Float]:
+) -> tuple[Float, Float, list[str]]:
     """Return the factors after epochs of exact half-steps with Nesterov's extrapolation.
 
     An epoch starts from Y = Q + beta (Q - Q_previous), beta = (t - 1) / t'. Then t is t', or 1 if
@@ -434,7 +376,9 @@ def accelerated_epochs(
 
     Returns
     -------
-    tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+    tuple
+        P, Q and the kind of each epoch: "plain", "extrapolated", "turned" for one that is followed
+        by a restart, or "repeated" for one that increased the objective.
 
     References
     ----------
@@ -443,6 +387,7 @@ def accelerated_epochs(
     """
     P, Q = np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)
     before, t, total = Q, 0.0, value(objective, matrix, P, Q, weights)["total"]
+    kinds = []
 
     def epoch(start: Float, is_balanced: bool) -> tuple[Float, Float, Float, float]:
         rows = half_step(objective, matrix, P, start, "row", weights)
@@ -454,15 +399,17 @@ def accelerated_epochs(
     for _ in range(epochs):
         next_t = (1.0 + np.sqrt(1.0 + 4.0 * t * t)) / 2.0
         beta = max((t - 1.0) / next_t, 0.0)
+        kind = "extrapolated" if beta else "plain"
         Y, rows, cols, new_total = epoch(Q + beta * (Q - before), beta == 0.0)
         if beta and not new_total <= total:
-            beta, next_t = 0.0, (1.0 + np.sqrt(5.0)) / 2.0
+            kind, beta, next_t = "repeated", 0.0, (1.0 + np.sqrt(5.0)) / 2.0
             Y, rows, cols, new_total = epoch(Q, True)
         before = Q if beta else Y
         turns = beta > 0.0 and np.sum((Y - cols) * (cols - before)) > 0.0
         t = 1.0 if turns or total - new_total > calm * abs(new_total) else next_t
         P, Q, total = rows, cols, new_total
-    return P, Q
+        kinds.append("turned" if turns else kind)
+    return P, Q, kinds
 
 
 def _balanced(
