@@ -143,7 +143,7 @@ def test_a_refinement_goes_to_the_best_of_its_grid():
 
 
 @pytest.mark.parametrize(
-    ("limits", "n_trials"), [(["--trials", 2, "--refinements", 3], 6), (["--minutes", 0.001], 2)]
+    ("limits", "n_trials"), [(["--trials", 2, "--refinements", 3], 6), (["--minutes", 1e-9], 2)]
 )
 def test_a_ranked_table_ends_with_its_figures(limits, n_trials, tmp_path, monkeypatch, capsys):
     pairings = make_playlists(80, 60, mean_length=12.0, rng=0).pairings
