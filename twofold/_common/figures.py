@@ -23,7 +23,7 @@ def _figure_class() -> Any:
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
-    return os.path.splitext(path)[1].lower().removeprefix(".")
+    return os.path.splitext(path)[1].lower()
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
@@ -35,8 +35,8 @@ def check_picture(path: str | os.PathLike[str]) -> None:
         If matplotlib is not installed, or does not write files with this ending.
     """
     formats = _figure_class()().canvas.get_supported_filetypes()
-    ending = os.path.splitext(path)[1].lower()
-    if _ending(path) not in formats:
+    ending = _ending(path)
+    if ending.removeprefix(".") not in formats:
         raise InvalidInputError(
             f"{os.fspath(path)!r} ends in {ending!r}: give a picture that ends in .png, .svg, .pdf "
             f"or another of {', '.join(sorted(formats))}"
@@ -81,5 +81,5 @@ def draw_picture(target: Any, panels: Sequence[str], draw: Callable[[list[Any]],
     draw(np.ravel(figure.subplots(1, n, sharey=True)).tolist())
     if is_path:
         with replaced(target) as file:
-            figure.savefig(file, format=_ending(target))
+            figure.savefig(file, format=_ending(target).removeprefix("."))
     return figure
