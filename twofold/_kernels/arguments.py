@@ -23,8 +23,9 @@ class Entries(NamedTuple):
     """float64, shape (n_entries,), or (0,) if every target is 1."""
     weights: Array
     """float64 > 0, shape (n_entries,), or (0,) if every weight is 1."""
-    repeats: Array
-    """bool, shape (n_entries,): True if an earlier entry has the same cell; (0,) if none has."""
+    excluded: Array
+    """float64, shape (n_entries,): the weight in the unobserved term that an entry excludes from
+    it; (0,) if it is `missing_weight` for every entry."""
     missing_weight: float
     """a0 if the unobserved term excludes the stored cells, otherwise 0."""
     scale: Array
@@ -141,10 +142,11 @@ def weight(entries, e):
 
 @inlined
 def excluded_weight(entries, e):
-    """Return a0 for the first entry of a cell that the unobserved term excludes, otherwise 0."""
-    if entries.repeats.size and entries.repeats[e]:
-        return 0.0
-    return entries.missing_weight
+    """Return the weight in the unobserved term that an entry excludes from it.
+
+    It is a0 for the first entry of a cell if the term excludes the stored cells, otherwise 0.
+    """
+    return entries.excluded[e] if entries.excluded.size else entries.missing_weight
 
 
 @inlined

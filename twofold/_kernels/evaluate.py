@@ -49,11 +49,11 @@ def _load_indices(e, m, end, entries, Q, ids):
 
 
 @kernel
-def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, sums):
-    """Set ``sums`` of a side."""
+def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, multiplicity, sums):
+    """Set ``sums`` of a side, to which each row contributes its multiplicity (default 1) times."""
     width = P.shape[1]
     p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
-    slopes, chunk = np.zeros(TILE), np.zeros(3)
+    slopes, row_sums, chunk = np.zeros(TILE), np.zeros(3), np.zeros(3)
     task = next_task(counter)
     while task < n_tasks:
         end = entries.indptr[bounds[task + 1]]
@@ -65,10 +65,19 @@ def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, sums):
                 m = min(high - e, TILE)
                 _load_indices(e, m, end, entries, Q, ids)
                 dot_rows(Q, ids, 0, p, x)
-                _apply_loss(e, m, entries, loss, x, slopes, chunk)
-            chunk[2] += entries.scale[u] * _penalty(penalty, u, P)
+                _apply_loss(e, m, entries, loss, x, slopes, row_sums)
+            row_sums[2] = entries.scale[u] * _penalty(penalty, u, P)
+            _add_row(row_sums, multiplicity[u] if multiplicity.size else 1.0, chunk)
         _store_sums(chunk, task, sums)
         task = next_task(counter)
+
+
+@device
+def _add_row(row_sums, times, chunk):
+    """Add the sums of a row to those of the chunk, and reset them."""
+    for part in range(3):
+        chunk[part] += times * row_sums[part]
+        row_sums[part] = 0.0
 
 
 @device
@@ -173,7 +182,7 @@ def gradient_rows(counter, n_tasks, bounds, entries, loss, step, P, Q, slopes, s
     width = P.shape[1]
     p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
     total, tile_slopes = np.zeros(width, P.dtype), np.zeros(TILE, P.dtype)
-    chunk = np.zeros(3)
+    row_sums, chunk = np.zeros(3), np.zeros(3)
     task = next_task(counter)
     while task < n_tasks:
         end = entries.indptr[bounds[task + 1]]
@@ -186,10 +195,11 @@ def gradient_rows(counter, n_tasks, bounds, entries, loss, step, P, Q, slopes, s
                 m = min(high - e, TILE)
                 _load_indices(e, m, end, entries, Q, ids)
                 dot_rows(Q, ids, 0, p, x)
-                _apply_loss(e, m, entries, loss, x, tile_slopes, chunk)
+                _apply_loss(e, m, entries, loss, x, tile_slopes, row_sums)
                 add_rows(Q, ids, 0, tile_slopes, total)
                 _store_slopes(tile_slopes, e, m, slopes)
-            chunk[2] += entries.scale[u] * _finish_row(u, entries.scale[u], step, P, total, out)
+            row_sums[2] = entries.scale[u] * _finish_row(u, entries.scale[u], step, P, total, out)
+            _add_row(row_sums, 1.0, chunk)
         _store_sums(chunk, task, sums)
         task = next_task(counter)
 

@@ -108,14 +108,19 @@ def extrapolate(counter, n_tasks, new, old, momentum, out):
 
 
 @kernel
-def turning(counter, n_tasks, start, old, new, sums):
-    """Set sums[task] to <start - new, new - old> of `PRODUCT_ROWS` rows, in float64."""
+def turning(counter, n_tasks, start, old, new, weights, sums):
+    """Set sums[task] to <start - new, new - old> of `PRODUCT_ROWS` rows, in float64.
+
+    The rows are multiplied by the weights, if there are any.
+    """
     task = next_task(counter)
     while task < n_tasks:
         total = 0.0
         for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+            product = 0.0
             for f in range(new.shape[1]):
                 move = np.float64(new[u, f] - old[u, f])
-                total += np.float64(start[u, f] - new[u, f]) * move
+                product += np.float64(start[u, f] - new[u, f]) * move
+            total += product * (weights[u] if weights.size else 1.0)
         sums[task] = total
         task = next_task(counter)

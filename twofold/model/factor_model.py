@@ -685,12 +685,11 @@ def _with_linear_term(side: Side, col: int) -> Side:
     own = side.entries
     n = own.indices.size
     weights = own.weights if own.weights.size else np.ones(n)
-    repeats = own.repeats if own.repeats.size else np.zeros(n, np.bool_)
     entries = own._replace(
         indptr=np.array([0, n + 1]),
         indices=np.append(own.indices, np.int32(col)),
         targets=np.append(np.zeros(n), 1.0 / _NO_WEIGHT),
         weights=np.append(weights, _NO_WEIGHT),
-        repeats=np.append(repeats, True),  # nothing is given back for it
+        excluded=np.append(np.broadcast_to(side.excluded, n), 0.0),
     )
     return replace(side, counts=side.counts + 1, entries=entries)

@@ -45,11 +45,11 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
     sums, col_sums = _new_sums(rows.bounds), _new_sums(cols.bounds)
     run(
         evaluate.value_rows, len(sums), threads, rows.bounds, rows.entries, problem.loss_call,
-        penalties.rows, point.rows, point.cols, sums,
+        penalties.rows, point.rows, point.cols, rows.multiplicity, sums,
     )  # fmt: skip
     if cols.scale.any():
         run(
-            evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.scale,
+            evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.penalty_weights,
             penalties.cols, point.cols, col_sums,
         )  # fmt: skip
     grams = _grams(problem, point, threads)
@@ -110,13 +110,16 @@ def gradient_of_batch(
 
 
 def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
-    """Return P'P and Q'Q, or an empty list if a0 is 0."""
+    """Return P'P and Q'Q, weighted by multiplicities, or an empty list if a0 is 0."""
     if not problem.objective.unobserved_weight:
         return []
     return [
-        gramian(factors, threads) if known is None else known
-        for factors, known in zip((point.rows, point.cols), point.gramians, strict=True)
-    ]
+        gramian(factors, threads, margin.multiplicity) if known is None else known
+        for factors, known, margin in zip(
+            (point.rows, point.cols), point.gramians, (problem.rows, problem.col_margin),
+            strict=True,
+        )
+    ]  # fmt: skip
 
 
 def _with_value(point: Point, value: ObjectiveValue, grams: list[Array]) -> Point:

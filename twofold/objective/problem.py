@@ -25,7 +25,6 @@ __all__ = ["Problem"]
 
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
-_NO_REPEATS = np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +104,23 @@ class Problem:
             indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
             targets = targets[kept] if targets.size else targets
             indices, weights = indices[kept], weights[kept]
-        repeats = _repeats(indptr, indices) if objective.missing_weight else _NO_REPEATS
         # Read-only arrays are copied, because numba would recompile every kernel for them.
         entries = Entries(
             indptr.astype(np.int64, copy=not indptr.flags.writeable),
             indices.astype(np.int32, copy=not indices.flags.writeable),
-            targets, weights, repeats, float(objective.missing_weight), _EMPTY,
+            targets, weights, _excluded(objective.missing_weight, indptr, indices),
+            float(objective.missing_weight), _EMPTY,
         )  # fmt: skip
         shape = (int(shape[0]), int(shape[1]))
         return cls(objective, shape, _side(objective, entries, shape[1]))
+
+    def original_factors(self, point: Point) -> tuple[Array, Array]:
+        """Return the factors P and Q of a point, one row for each row and column of the data."""
+        return point.row_factors, point.col_factors
+
+    def restricted(self, P: Array, Q: Array) -> tuple[Array, Array]:
+        """Return the factors of this problem's rows and columns, the inverse of the above."""
+        return P, Q
 
     @property
     def n_entries(self) -> int:
@@ -171,13 +178,14 @@ class Problem:
         if objective.mean is not None:
             return float(objective.mean)
         entries, n_cells = rows.entries, float(self.shape[0] * self.shape[1])
-        if objective.unobserved == "missing":
-            n_cells -= self.n_entries - np.count_nonzero(entries.repeats)
+        unobserved = objective.unobserved_weight * n_cells
+        if entries.missing_weight:
+            unobserved -= float(np.sum(np.broadcast_to(rows.excluded, self.n_entries)))
         summed = explained = float(rows.summed_weights.sum())
         if entries.targets.size:
             weights = entries.weights if entries.weights.size else 1.0
             explained = float(np.sum(weights * entries.targets))
-        total = summed + objective.unobserved_weight * n_cells
+        total = summed + unobserved
         return explained / total if total else 0.0
 
     def around_centers(self, P: Array, Q: Array) -> tuple[Array, Array]:
@@ -394,13 +402,15 @@ def _check(
         )
 
 
-def _repeats(indptr: Array, indices: Array) -> Array:
-    """Return which entries have the cell of the previous entry; empty if there are none."""
+def _excluded(missing_weight: float, indptr: Array, indices: Array) -> Array:
+    """Return `Entries.excluded`, which is 0 for entries with the cell of the previous entry."""
+    if not missing_weight:
+        return _EMPTY
     repeats = np.zeros(indices.size, np.bool_)
     repeats[1:] = indices[1:] == indices[:-1]
     starts = indptr[:-1]
     repeats[starts[starts < indices.size]] = False
-    return repeats if repeats.any() else _NO_REPEATS
+    return np.where(repeats, 0.0, missing_weight) if repeats.any() else _EMPTY
 
 
 def _side(objective: Terms, entries: Entries, width: int) -> Side:

@@ -1,7 +1,7 @@
 """`Side`: the stored entries of a matrix by rows or by columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ CHUNK = 1 << 15
 """Entries in one task of a reduction; changing it changes the rounding of results."""
 
 Array = NDArray[Any]
+_EMPTY = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,16 +31,38 @@ class Margin:
         n_u, the sum of the weights of each row.
     scale : ndarray of float64, shape (n,)
         lam s_u of each row.
+    multiplicity : ndarray of float64, shape (n,), or (0,) if all are 1
+        Number of rows of the data that each row stands for; see `MergedProblem`.
+    positions : ndarray of int64, shape (n,), or (0,) if they are 0, 1, 2, ...
+        Position in the data of the first of these rows.
     """
 
     counts: NDArray[np.int64]
     summed_weights: NDArray[np.float64]
     scale: NDArray[np.float64]
+    multiplicity: NDArray[np.float64] = field(default_factory=lambda: _EMPTY, kw_only=True)
+    positions: NDArray[np.int64] = field(
+        default_factory=lambda: _EMPTY.astype(np.int64), kw_only=True
+    )
 
     @property
     def n(self) -> int:
         """Number of rows."""
         return self.counts.size
+
+    @property
+    def n_original(self) -> int:
+        """Number of rows of the data."""
+        return int(self.multiplicity.sum()) if self.multiplicity.size else self.n
+
+    def position(self, row: int) -> int:
+        """Return the position of a row in the data."""
+        return int(self.positions[row]) if self.positions.size else int(row)
+
+    @property
+    def penalty_weights(self) -> NDArray[np.float64]:
+        """The weight of phi(p_u) in the objective: lam s_u times the multiplicity."""
+        return self.scale * self.multiplicity if self.multiplicity.size else self.scale
 
     @cached_property
     def longest_first(self) -> NDArray[np.int64]:
@@ -59,6 +82,12 @@ class Side(Margin):
 
     entries: Entries
 
+    @property
+    def excluded(self) -> NDArray[np.float64] | float:
+        """The weights that the entries exclude from the unobserved term, or that of all."""
+        entries = self.entries
+        return entries.excluded if entries.excluded.size else float(entries.missing_weight)
+
     def subset(self, chosen: NDArray[np.int64]) -> "Side":
         """Return the side with only the entries at the chosen positions, which are ascending."""
         own = self.entries
@@ -73,10 +102,10 @@ class Side(Margin):
 
 
 def select_entries(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
-    """Return entries with the targets, weights and repeats at the chosen positions only."""
-    parts = (entries.targets, entries.weights, entries.repeats)
-    targets, weights, repeats = (part[chosen] if part.size else part for part in parts)
-    return entries._replace(targets=targets, weights=weights, repeats=repeats)
+    """Return entries with the targets and weights at the chosen positions only."""
+    parts = (entries.targets, entries.weights, entries.excluded)
+    targets, weights, excluded = (part[chosen] if part.size else part for part in parts)
+    return entries._replace(targets=targets, weights=weights, excluded=excluded)
 
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:

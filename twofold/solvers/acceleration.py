@@ -15,6 +15,7 @@ from twofold.objective.evaluation import gramian, multiplied
 __all__ = ["Extrapolation", "balanced"]
 
 Array = NDArray[Any]
+_ONES = np.empty(0)  # the multiplicities of columns that stand for themselves only
 _CALM = 0.1  # relative decrease of an epoch, above which the next one is not extrapolated
 _LEAST_SCALE = 1e-9  # of a transform, so that the factors stay in the range of their dtype
 _NULL = 1e-5  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
@@ -60,7 +61,13 @@ class Extrapolation:
         return out
 
     def advanced(
-        self, start: Array, cols: Array, new: Array, decrease: float, threads: int
+        self,
+        start: Array,
+        cols: Array,
+        new: Array,
+        decrease: float,
+        threads: int,
+        multiplicity: Array = _ONES,
     ) -> Self:
         """Return the memory after an epoch from ``start`` to ``new``.
 
@@ -74,9 +81,11 @@ class Extrapolation:
             Decrease of the objective, relative to its value.
         threads : int
             The result is bitwise independent of it.
+        multiplicity : ndarray, shape (n_cols,), optional
+            That of the columns, by which they are weighted in the product above.
         """
-        t = _next(self.t)
-        if decrease > _CALM or (self.momentum and _turning(start, cols, new, threads) > 0.0):
+        t, factors = _next(self.t), (start, cols, new)
+        if decrease > _CALM or (self.momentum and _turning(*factors, multiplicity, threads) > 0.0):
             t = 1.0
         return replace(self, previous=cols, t=t)
 
@@ -89,10 +98,10 @@ def _n_tasks(factors: Array) -> int:
     return -(-len(factors) // products.PRODUCT_ROWS)
 
 
-def _turning(start: Array, cols: Array, new: Array, threads: int) -> float:
+def _turning(start: Array, cols: Array, new: Array, multiplicity: Array, threads: int) -> float:
     """Return <Y - Q_new, Q_new - Q>."""
     sums = np.zeros(_n_tasks(new))
-    run(products.turning, sums.size, threads, start, cols, new, sums)
+    run(products.turning, sums.size, threads, start, cols, new, multiplicity, sums)
     return float(np.sum(sums))
 
 
@@ -128,7 +137,7 @@ def balanced(
     """
     k = n_factors
     grams = [
-        gramian(factors, threads, margin.scale)
+        gramian(factors, threads, margin.penalty_weights)
         for factors, margin in ((P, problem.rows), (Q, problem.col_margin))
     ]
     transforms = with_one_blas_thread(_transforms, *(gram[:k, :k] for gram in grams))

@@ -17,6 +17,8 @@ from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import Buffers
+from twofold.solvers.merged import MergedProblem
+from twofold.solvers.result import Solution
 from twofold.solvers.state import State
 
 __all__ = ["ALS"]
@@ -34,6 +36,8 @@ class ALSMemory:
     t: float
     gain: float
     """Decrease of the objective in the last epoch."""
+    is_merged: bool
+    """Whether the columns are those of a `MergedProblem`."""
 
 
 @dataclass(kw_only=True)
@@ -99,6 +103,12 @@ class ALS(Solver):
 
     Notes
     -----
+    Rows with the same entries have the same solution. Where many rows or columns of at most 8
+    entries are equal, such as the columns of tracks that occur in the same single playlist, each
+    group of them is solved once and counted as often as it occurs, with the same result up to
+    rounding. This requires equal factors at the start, which ``init="spectral"`` has, and an
+    objective with a penalty and without biases and centers.
+
     With ``Objective(nonnegative=True)`` every row is solved by coordinate descent and an active-set
     method (Lawson & Hanson 1974, chapter 23), independently of ``row_solver``, starting from the
     absolute values of the initial factors.
@@ -128,10 +138,19 @@ class ALS(Solver):
         if self.acceleration is not None:
             check_choice(self.acceleration, "acceleration", ("nesterov",))
 
+    def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
+        """Return the problem in which equal rows and columns are merged."""
+        objective = problem.objective
+        if resumed is not None:
+            is_merged = bool(resumed.memory.get("is_merged", False))
+        else:  # Without a penalty a row may be singular, and an error describes its entries.
+            is_merged = bool(objective.regularizer.weight) and not objective.biases
+        return MergedProblem.reduced(problem) if is_merged else problem
+
     def new_memory(self, problem: Problem, point: Point) -> ALSMemory:
         """Return the initial memory."""
         previous = point.cols if self.acceleration else point.cols[:0]
-        return ALSMemory(previous, 0.0, 0.0)
+        return ALSMemory(previous, 0.0, 0.0, isinstance(problem, MergedProblem))
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the working memory of the half-steps."""
@@ -158,8 +177,12 @@ class ALS(Solver):
         if not self.acceleration:
             return state.at(new, memory=replace(state.memory, gain=gain))
         cols = point.cols if run.momentum else start
-        run = run.advanced(start, cols, new.cols, gain / max(abs(_total(new)), 1e-300), threads)
-        return state.at(new, memory=ALSMemory(run.previous, run.t, gain))
+        run = run.advanced(
+            start, cols, new.cols, gain / max(abs(_total(new)), 1e-300), threads,
+            problem.col_margin.multiplicity,
+        )  # fmt: skip
+        memory = replace(state.memory, previous=run.previous, t=run.t, gain=gain)
+        return state.at(new, memory=memory)
 
     def _epoch(
         self, problem: Problem, point: Point, start: Array, excess: float, state: State
@@ -174,7 +197,9 @@ class ALS(Solver):
         rows = self._half_step(problem, "row", (start, known), point.rows, excess, state)
         if self.acceleration and start is point.cols and _turns_freely(problem):
             rows, start = balanced(problem, rows, start, self.n_factors, threads)
-        product = gramian(rows, threads) if problem.objective.unobserved_weight else None
+        product = None
+        if problem.objective.unobserved_weight:
+            product = gramian(rows, threads, problem.rows.multiplicity)
         cols = self._half_step(problem, "col", (rows, product), start, excess, state)
         return Point(rows, cols, k, gramians=(product, None)), start
 
@@ -188,7 +213,8 @@ class ALS(Solver):
         if self.row_solver != "auto":
             return 0.0
         gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
-        return max(_EXCESS * gain / max(sum(problem.shape), 1), 0.0)
+        n = problem.rows.n_original + problem.col_margin.n_original
+        return max(_EXCESS * gain / max(n, 1), 0.0)
 
     def _half_step(
         self,
@@ -203,6 +229,7 @@ class ALS(Solver):
         buffers: Buffers = state.workspace
         k = state.point.n_factors
         side = problem.rows if axis == "row" else problem.cols
+        other = problem.col_margin if axis == "row" else problem.rows
         penalties = problem.penalties(k)
         system = CenteredSystem.prepare(
             problem.objective,
@@ -212,6 +239,7 @@ class ALS(Solver):
             n_threads=self.n_threads,
             buffers=buffers,
             product=fixed[1],
+            multiplicity=other.multiplicity,
         )
         report = system.solve(
             side,
@@ -226,8 +254,9 @@ class ALS(Solver):
         report.check(side, axis)
         if report.unsettled.size:
             warnings.warn(
-                f"{axis} {report.unsettled[0]} and {report.unsettled.size - 1} others did not "
-                "converge, so their factors are approximate: increase the regularizer's weight",
+                f"{axis} {side.position(report.unsettled[0])} and {report.unsettled.size - 1} "
+                "others did not converge, so their factors are approximate: increase the "
+                "regularizer's weight",
                 ConvergenceWarning,
                 stacklevel=2,
             )

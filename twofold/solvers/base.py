@@ -163,6 +163,14 @@ class Solver(ABC):
 
     supports: ClassVar[Support] = Support()
 
+    def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
+        """Return the problem that is solved in place of the given one, which it is by default.
+
+        Its `Problem.original_factors` are those of the solution. It is called for the spectral
+        start, and to continue a solution.
+        """
+        return problem
+
     def new_memory(self, problem: Problem, point: Point) -> Any:
         """Return the initial memory of a run: a frozen dataclass of arrays and numbers.
 
@@ -267,16 +275,19 @@ class Solver(ABC):
             If stored values differ from each other, but the objective has ``data="ones"``.
         """
         self.validate(objective)
-        problem = Problem.of(objective, matrix, weights)
+        original = Problem.of(objective, matrix, weights)
         _warn_of_ignored_values(objective, matrix)
-        fingerprint = self._fingerprint(problem)
+        fingerprint = self._fingerprint(original)
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
-            state, history = self._resumed_state(problem, init)
+            factors = self._checked_factors(original, init)
+            problem = self.working_problem(original, init)
+            state, history = self._resumed_state(problem, problem.restricted(*factors), init)
             return Run(self, problem, state, history, callback, checkpoint, fingerprint).run()
         note = ""
         if isinstance(init, Solution):
             note = "The run started from the factors of another problem or solver."
-        state, seconds = timed(self._initial_state, problem, init)
+            init = (init.row_factors, init.col_factors)
+        (problem, state), seconds = timed(self._initial_state, original, init)
         run = Run(self, problem, state, [], callback, checkpoint, fingerprint, note, seconds)
         return run.run()
 
@@ -293,11 +304,12 @@ class Solver(ABC):
         text = f"{solver_name} {sorted(parameters.items())!r} {problem.fingerprint}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def _initial_state(self, problem: Problem, init: Init) -> State:
-        """Return the initial state of a new run."""
+    def _initial_state(self, problem: Problem, init: Init) -> tuple[Problem, State]:
+        """Return the problem to solve and the initial state of a new run."""
         seed = seed_of(self.rng)
         if init is None:
-            P, Q = problem.around_centers(*self._new_factors(problem, seed))
+            problem, factors = self._new_factors(problem, seed)
+            P, Q = problem.around_centers(*factors)
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
@@ -305,21 +317,27 @@ class Solver(ABC):
         point = Point.of(P, Q)
         if init is None:
             point = without_empty_rows(problem, point)
-        return State(point, 0, seed, self.new_memory(problem, point))
+        return problem, State(point, 0, seed, self.new_memory(problem, point))
 
-    def _new_factors(self, problem: Problem, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the factors of ``init``, computed in float32 for both dtypes."""
-        found = None
-        if self.init == "spectral" and not problem.objective.has_centers:
+    def _new_factors(
+        self, original: Problem, seed: int
+    ) -> tuple[Problem, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return the problem to solve and the factors of ``init``, computed in float32."""
+        problem, found = original, None
+        if self.init == "spectral" and not original.objective.has_centers:
+            problem = self.working_problem(original, None)
             found = spectral_factors(problem, self.n_factors, seed, self.n_threads)
         if found is None:
+            problem = original
             found = random_factors(problem, self.n_factors, self.init_scale, seed)
         P, Q = (factors.astype(self.dtype, copy=False) for factors in found)
-        return P, Q
+        return problem, (P, Q)
 
-    def _resumed_state(self, problem: Problem, init: Solution) -> tuple[State, list[Record]]:
+    def _resumed_state(
+        self, problem: Problem, factors: tuple[NDArray[Any], NDArray[Any]], init: Solution
+    ) -> tuple[State, list[Record]]:
         """Return the state and the history of a solution of the same problem."""
-        point = Point.of(*self._checked_factors(problem, init))
+        point = Point.of(*factors)
         memory = restored_memory(self.new_memory(problem, point), init.memory)
         history = [record for record in init.history if record.epoch <= init.n_epochs]
         return State(point, init.n_epochs, init.seed, memory), history

@@ -35,6 +35,7 @@ from twofold.solvers.column_system import Buffers, ColumnSystem, RowReport, Way
 __all__ = ["CenteredSystem"]
 
 Array = NDArray[Any]
+_NO_MULTIPLICITY = np.empty(0)
 _BLOCK = 1 << 16  # rows whose x0 are computed together, which bounds the memory
 
 
@@ -70,6 +71,7 @@ class CenteredSystem:
         n_threads: int | None = None,
         buffers: Buffers | None = None,
         product: NDArray[np.float64] | None = None,
+        multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
     ) -> Self:
         """Prepare factors.
 
@@ -89,6 +91,8 @@ class CenteredSystem:
             As for `ColumnSystem.prepare`.
         product : ndarray of float64, shape (k, k) or (width, width), optional
             F'F of the padded factors, if it is known.
+        multiplicity : ndarray of float64, shape (n,), optional
+            As for `ColumnSystem.prepare`, for objectives without biases.
         """
         threads, k = check_n_threads(n_threads), n_factors or factors.shape[1]
         if product is not None:
@@ -96,7 +100,7 @@ class CenteredSystem:
         if not objective.biases:
             system = ColumnSystem.prepare(
                 objective, factors, n_factors=k, n_threads=threads, buffers=buffers,
-                product=product,
+                product=product, multiplicity=multiplicity,
             )  # fmt: skip
             return cls(system, system.col_factors, system.gram, np.arange(k))
         padded = padded_factors(factors)
@@ -210,8 +214,5 @@ class CenteredSystem:
         entries = side.entries
         offset = predictions(side, without_entries, self.col_factors, threads)
         if entries.missing_weight:
-            excluded = np.full(offset.size, entries.missing_weight)
-            if entries.repeats.size:
-                excluded[entries.repeats] = 0.0
-            offset *= 1.0 - excluded / (entries.weights if entries.weights.size else 1.0)
+            offset *= 1.0 - side.excluded / (entries.weights if entries.weights.size else 1.0)
         return side.with_targets((entries.targets if entries.targets.size else 1.0) - offset)

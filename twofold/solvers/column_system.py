@@ -3,7 +3,7 @@
 The ALS half-step, `fold_in` and fitted models use it to solve rows.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal, Self
 
@@ -27,6 +27,7 @@ __all__ = ["Buffers", "ColumnSystem", "Route", "RowReport"]
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 Way = Literal["auto", "direct", "cg"]
+_NO_MULTIPLICITY = np.empty(0)
 
 # Measured: a step of CG takes 4 d k flops at 0.4 of the speed of a direct solve, and about ten
 # steps are needed. In the units of _cost, gathering takes 40 d k.
@@ -115,13 +116,14 @@ class RowReport:
         overflown = np.flatnonzero(self.status == rows.OVERFLOW)
         if overflown.size:
             raise InvalidInputError(
-                f"the solution of {axis} {overflown[0]} is beyond the range of "
+                f"the solution of {axis} {side.position(overflown[0])} is beyond the range of "
                 f'{self.row_factors.dtype}: scale the stored values down or use dtype="float64"'
             )
         singular = np.flatnonzero(self.status == rows.SINGULAR)
         if singular.size:
             row = int(singular[0])
             others = f" (and those of {singular.size - 1} others)" if singular.size > 1 else ""
+            count = "" if side.positions.size else f" ({int(side.counts[row])} entries)"
             has_only_positive_curvature = not (self.route[singular] == rows.NORMAL).any()
             advice = "give the L2 regularizer a weight > 0, or use fewer factors"
             if not has_only_positive_curvature:
@@ -129,8 +131,8 @@ class RowReport:
             elif side.scale[row] > 0.0:
                 advice = "increase the weight of the L2 regularizer, or use fewer factors"
             raise SingularRowError(
-                f"{axis} {row} ({int(side.counts[row])} entries) has no unique solution, because "
-                f"its normal equations{others} are singular: {advice}"
+                f"{axis} {side.position(row)}{count} has no unique solution, because its normal "
+                f"equations{others} are singular: {advice}"
             )
 
 
@@ -153,13 +155,16 @@ class ColumnSystem:
     n_factors : int
         The rank k.
     gram : ndarray of float64, shape (k, k)
-        a0 Q'Q = V S V'.
+        a0 Q'Q = V S V', weighted by the multiplicity.
     spectrum : ndarray of float64, shape (width,)
         S in ascending order, padded with ones.
     vectors : ndarray of float64, shape (width, width), or (0, 0)
         V, or an empty array for the identity if a0 = 0.
     rotated : ndarray, shape (n_cols, width)
         Q V in the dtype of the factors.
+    multiplicity : ndarray of float64, shape (n_cols,) or (0,)
+        Number of equal columns that each column stands for, by default 1. The sums over all columns
+        contain it; the weights of the entries of the rows must contain it, too.
 
     Examples
     --------
@@ -181,6 +186,7 @@ class ColumnSystem:
     spectrum: NDArray[np.float64]
     vectors: NDArray[np.float64]
     rotated: Array
+    multiplicity: NDArray[np.float64] = field(default_factory=lambda: _NO_MULTIPLICITY)
 
     @classmethod
     def prepare(
@@ -192,6 +198,7 @@ class ColumnSystem:
         n_threads: int | None = None,
         buffers: Buffers | None = None,
         product: NDArray[np.float64] | None = None,
+        multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
     ) -> Self:
         """Prepare column factors.
 
@@ -208,7 +215,9 @@ class ColumnSystem:
         buffers : Buffers, optional
             Memory for the rotated factors. The system is valid until the buffers are reused.
         product : ndarray of float64, shape (k, k), optional
-            Q'Q, if it is known.
+            Q'Q, weighted by the multiplicity, if it is known.
+        multiplicity : ndarray of float64, shape (n_cols,), optional
+            Default: 1 for all columns.
 
         Raises
         ------
@@ -223,7 +232,9 @@ class ColumnSystem:
         gram = np.zeros((k, k))
         spectrum[:k] = 0.0
         if a0:
-            gram = a0 * (gramian(Q, threads)[:k, :k] if product is None else product)
+            if product is None:
+                product = gramian(Q, threads, multiplicity)[:k, :k]
+            gram = a0 * product
             if not np.isfinite(gram).all():
                 raise InvalidInputError(
                     "the squares of the factors are beyond the range of float64: scale the stored "
@@ -235,7 +246,7 @@ class ColumnSystem:
             vectors[:k, :k] = eigenvectors
             rotated = (buffers or Buffers()).get("rotated", Q.shape, Q.dtype)
             multiplied(Q, vectors, rotated, threads)
-        return cls(objective, Q, k, gram, spectrum, vectors, rotated)
+        return cls(objective, Q, k, gram, spectrum, vectors, rotated, multiplicity)
 
     def solve(
         self,
@@ -372,7 +383,8 @@ class ColumnSystem:
         min_ridge = 1.0
         if self.vectors.size:
             regularizer = objective.regularizer
-            scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * n_cols)
+            n_original = self.multiplicity.sum() if self.multiplicity.size else n_cols
+            scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * n_original)
             min_ridge = float(regularizer.weight * scale[0])
         lengths = np.empty(n_cols)
         run(
@@ -438,13 +450,14 @@ class ColumnSystem:
 
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:
-        """R with R'R = a0 Q'Q, shape (k, k), from the QR factorisation of Q for accuracy."""
+        """R with R'R = `gram`, shape (k, k), from the QR factorisation of Q for accuracy."""
         k = self.n_factors
         triangle = np.zeros((k, k))
         if self.objective.unobserved_weight:
-            Q = np.sqrt(self.objective.unobserved_weight) * self.col_factors[:, :k].astype(
-                np.float64
+            weight = self.objective.unobserved_weight * (
+                self.multiplicity[:, np.newaxis] if self.multiplicity.size else 1.0
             )
+            Q = np.sqrt(weight) * self.col_factors[:, :k].astype(np.float64)
             R = with_one_blas_thread(_qr_triangle, Q)
             triangle[: R.shape[0]] = R
         return triangle

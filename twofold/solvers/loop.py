@@ -239,8 +239,7 @@ class Run:
         """Return the solution of the state."""
         state = self.state
         return Solution(
-            state.row_factors,
-            state.col_factors,
+            *self.problem.original_factors(state.point),
             status,
             f"{message} {self.start_note}".rstrip(),
             tuple(self.history),

@@ -89,9 +89,13 @@ def spectral_factors(
         """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
         return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
 
+    def gram(axis: int, X: Array) -> Array:
+        """Return X'X for vectors of the rows, axis 0, or of the columns, axis 1."""
+        return gramian(X, threads, sides[axis].multiplicity)
+
     generator = random_stream(seed, 3)
     with np.errstate(all="ignore"):  # An overflow is detected at the end.
-        found = _decomposition(product, problem.shape, n_factors, generator, threads)
+        found = _decomposition(product, gram, problem.shape, n_factors, generator, threads)
         if found is None:
             return None
         P, Q = found
@@ -111,6 +115,7 @@ def spectral_factors(
 
 def _decomposition(
     product: Callable[[int, Array], Array],
+    gram: Callable[[int, Array], Array],
     shape: tuple[int, int],
     n_factors: int,
     generator: np.random.Generator,
@@ -118,7 +123,8 @@ def _decomposition(
 ) -> Factors | None:
     """Return U S^1/2 and V S^1/2 of a matrix M, with small random columns up to ``n_factors``.
 
-    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X. The result is None if M is 0.
+    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X; ``gram(axis, X)`` is X'X. The result is
+    None if M is 0.
     """
     n_rows, n_cols = shape
     X = empty_aligned((min(shape), n_factors + _OVERSAMPLING + -n_factors % 8), np.float32)
@@ -128,17 +134,17 @@ def _decomposition(
     for axis in (1, 0, 1) if short == 0 else (0, 1, 0, 1):
         X = product(axis, X)
         if axis == short:
-            whitening = _whitening(gramian(X, threads))
+            whitening = _whitening(gram(axis, X))
             if not whitening.size:
                 return None
             X = _times(X, whitening, threads)
     rows = product(0, X)
     cols = product(1, rows)
     # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
-    whitening = _whitening(gramian(rows, threads))
+    whitening = _whitening(gram(0, rows))
     if not whitening.size:
         return None
-    projected = whitening.T @ gramian(cols, threads) @ whitening
+    projected = whitening.T @ gram(1, cols) @ whitening
     if not np.isfinite(projected).all():
         return None
     squares, rotation = _eigen(projected)
@@ -208,14 +214,22 @@ def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> fl
     P, Q = padded_factors(P), padded_factors(Q)
     x, entries = predictions(rows, P, Q, threads), rows.entries
     weighted = x * entries.weights if entries.weights.size else x
+    if rows.multiplicity.size:
+        weighted = weighted * np.repeat(rows.multiplicity, rows.counts)
     explained = float(np.sum(weighted * entries.targets if entries.targets.size else weighted))
     squares = float(np.sum(weighted * x))
     a0, mean = problem.objective.unobserved_weight, problem.mean
     if a0:  # The predictions of cells in U are mu + c x.
         explained -= a0 * mean * float(np.sum(P.sum(axis=0) * Q.sum(axis=0), dtype=np.float64))
-        squares += a0 * float(np.sum(gramian(P, threads) * gramian(Q, threads)))
+        grams = [
+            gramian(factors, threads, side.multiplicity)
+            for factors, side in ((P, rows), (Q, problem.cols))
+        ]
+        squares += a0 * float(np.sum(grams[0] * grams[1]))
     if entries.missing_weight:
-        first = x[~entries.repeats] if entries.repeats.size else x
-        explained += a0 * mean * float(np.sum(first))
-        squares -= a0 * float(np.sum(first * first))
+        excluded = rows.excluded * x
+        if rows.multiplicity.size:
+            excluded = excluded * np.repeat(rows.multiplicity, rows.counts)
+        explained += mean * float(np.sum(excluded))
+        squares -= float(np.sum(excluded * x))
     return explained / squares if squares > 0.0 else 0.0

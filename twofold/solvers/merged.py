@@ -1,0 +1,168 @@
+"""`MergedProblem`: a problem in which equal rows, and equal columns, are solved only once."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._common.cached import cached_property
+from twofold.objective import Point, Problem
+from twofold.objective.side import Margin, Side, select_entries
+
+__all__ = ["MergedProblem"]
+
+Array = NDArray[Any]
+_LONGEST = 8  # entries of a row that is compared with others: longer ones are rarely equal
+_LEAST_SHARE = 0.1  # of the rows and columns, which merging must save
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The groups of equal rows of a side.
+
+    Parameters
+    ----------
+    first : ndarray of int64, shape (n_groups,)
+        The first row of each group, ascending.
+    group : ndarray of int64, shape (n,)
+        The group of each row.
+    """
+
+    first: NDArray[np.int64]
+    group: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, side: Side) -> Self:
+        """Find the rows with the same entries, targets and weights, of at most 8 entries.
+
+        Rows are sorted by their entries and compared with the row before them.
+        """
+        first_equal = np.arange(side.n)
+        for length in range(1, _LONGEST + 1):
+            rows = np.flatnonzero(side.counts == length)
+            if rows.size > 1:
+                keys = _keys(side, rows, length)
+                order = np.lexsort(keys)
+                same = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
+                starts = np.flatnonzero(np.concatenate([[True], ~same]))
+                # The sort is stable, so the first row of a run is the first one of its group.
+                sizes = np.diff(np.append(starts, rows.size))
+                first_equal[rows[order]] = np.repeat(rows[order[starts]], sizes)
+        is_first = first_equal == np.arange(side.n)
+        return cls(np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_equal])
+
+    @property
+    def is_first(self) -> NDArray[np.bool_]:
+        """Whether a row is the first one of its group, shape (n,)."""
+        mask = np.zeros(self.group.size, np.bool_)
+        mask[self.first] = True
+        return mask
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """Number of rows of each group."""
+        return np.bincount(self.group, minlength=self.first.size).astype(np.float64)
+
+
+def _keys(side: Side, rows: NDArray[np.int64], length: int) -> list[Array]:
+    """Return the columns, targets, weights and excluded weights of rows with so many entries."""
+    entries, keys = side.entries, []
+    for place in range(length):
+        chosen = entries.indptr[rows] + place
+        parts = (entries.indices, entries.targets, entries.weights, entries.excluded)
+        keys += [part[chosen] for part in parts if part.size]
+    return keys
+
+
+@dataclass(frozen=True, eq=False)
+class MergedProblem(Problem):
+    """A problem in which equal rows are one row with a multiplicity, and equal columns, too.
+
+    Rows with the same entries have the same solution p_u. With m_u the number of rows that row u
+    stands for, and m_i that of column i, the objective is
+
+        sum m_u m_i w l(r, p_u . q_i) + a0 sum_U m_u m_i (p_u . q_i)^2
+            + lam (sum m_u s_u phi(p_u) + sum m_i s_i phi(q_i)).
+
+    The equations of row u contain m_i, but not m_u. This is exact: its minima are those of the
+    original problem at which equal rows have equal factors, as they have after every half-step.
+
+    Parameters
+    ----------
+    rows : Side
+        The entries by row, whose weights contain m_i.
+    original : Problem
+        The problem of all rows and columns.
+    groups : tuple of Groups
+        Those of rows and columns.
+    """
+
+    original: Problem
+    groups: tuple[Groups, Groups]
+
+    @classmethod
+    def reduced(cls, problem: Problem) -> Problem:
+        """Return the problem with merged rows and columns, or itself if that saves little."""
+        sides, groups = (problem.rows, problem.cols), []
+        n_short = sum(np.count_nonzero(_is_short(side)) for side in sides)
+        if n_short < _LEAST_SHARE * sum(problem.shape):
+            return problem
+        groups = [Groups.of(side) for side in sides]
+        n_left = sum(one.first.size for one in groups)
+        if n_left > (1.0 - _LEAST_SHARE) * sum(problem.shape):
+            return problem
+        rows = _merged_side(problem.rows, groups[0], groups[1])
+        shape = (groups[0].first.size, groups[1].first.size)
+        return cls(problem.objective, shape, rows, problem, (groups[0], groups[1]))
+
+    @cached_property
+    def cols(self) -> Side:
+        """The entries by column, whose weights contain m_u."""
+        return _merged_side(self.original.cols, self.groups[1], self.groups[0])
+
+    @cached_property
+    def col_margin(self) -> Margin:
+        """The columns without their entries."""
+        return self.cols
+
+    def restricted(self, P: Array, Q: Array) -> tuple[Array, Array]:
+        """Return the factors of the first row and column of each group."""
+        return P[self.groups[0].first], Q[self.groups[1].first]
+
+    def original_factors(self, point: Point) -> tuple[Array, Array]:
+        """Return the factors of all rows and columns."""
+        P, Q = super().original_factors(point)
+        rows, cols = self.groups
+        return P.take(rows.group, axis=0), Q.take(cols.group, axis=0)
+
+
+def _is_short(side: Side) -> NDArray[np.bool_]:
+    return np.asarray((side.counts > 0) & (side.counts <= _LONGEST))
+
+
+def _merged_side(side: Side, own: Groups, other: Groups) -> Side:
+    """Return the side with the first row of each group, over the first columns."""
+    entries, first = side.entries, own.first
+    is_kept = other.is_first[entries.indices] & np.repeat(own.is_first, side.counts)
+    before = np.concatenate([[0], np.cumsum(is_kept)])
+    chosen, indptr = np.flatnonzero(is_kept), before[entries.indptr[np.append(first, side.n)]]
+    indices = other.group[entries.indices[chosen]].astype(np.int32)
+    scale, selected = side.scale[first], select_entries(entries, chosen)
+    selected = selected._replace(indptr=indptr, indices=indices, scale=scale)
+    if other.first.size < other.group.size:
+        times = other.sizes[indices]
+        weights = times * selected.weights if selected.weights.size else times
+        selected = selected._replace(weights=weights)
+        if entries.missing_weight:
+            excluded = selected.excluded if selected.excluded.size else entries.missing_weight
+            selected = selected._replace(excluded=times * excluded)
+    return replace(
+        side,
+        counts=np.diff(indptr),
+        summed_weights=side.summed_weights[first],
+        scale=scale,
+        multiplicity=own.sizes if first.size < side.n else side.multiplicity,
+        positions=first,
+        entries=selected,
+    )
