@@ -16,11 +16,12 @@ from twofold._kernels.rows import (
     SOLVED,
     UNSUITABLE,
     add_residual,
+    add_tile,
+    dot_tile,
     next_row_range,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import add_rows, dot_rows
 from twofold._kernels.vectors.tasks import next_task
 
 CHUNK = 1024
@@ -234,14 +235,12 @@ def _add_products(u, entries, Y, s):
     low, high = entries.indptr[u], entries.indptr[u + 1]
     for e in range(low, high, TILE):
         m = min(high - e, TILE)
-        for r in range(TILE):
-            s.ids[r] = entries.indices[e + min(r, m - 1)]
-        dot_rows(Y, s.ids, 0, s.scaled, s.coefficients)
+        dot_tile(Y, entries, e, m, s.ids, s.scaled, s.coefficients)
         for r in range(m):
             s.coefficients[r] *= curvature(entries, e + r)
         for r in range(m, TILE):
             s.coefficients[r] = 0.0
-        add_rows(Y, s.ids, 0, s.coefficients, s.total)
+        add_tile(Y, entries, e, m, s.ids, s.coefficients, s.total)
 
 
 @device

@@ -18,14 +18,9 @@ from twofold._kernels.formulas import (
     penalty_value,
 )
 from twofold._kernels.jit import device, inlined, kernel
+from twofold._kernels.rows import add_tile, dot_tile, prefetch_rows
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import (
-    add_rows,
-    add_scaled_rows,
-    dot_rows,
-    prefetch_at,
-    prefetch_row,
-)
+from twofold._kernels.vectors.rows import add_scaled_rows, prefetch_at, prefetch_row
 from twofold._kernels.vectors.tasks import next_task
 
 _AHEAD = 16  # prefetch distance in entries
@@ -37,15 +32,6 @@ def count_columns(indices, weights, counts, summed):
     for e in range(indices.size):
         counts[indices[e]] += 1
         summed[indices[e]] += weights[e] if weights.size else 1.0
-
-
-@inlined
-def _load_indices(e, m, end, entries, Q, ids):
-    """Set ids to the columns of the entries e:e+m, m <= 8; prefetch the rows of Q of later ones."""
-    for r in range(TILE):
-        ids[r] = entries.indices[e + min(r, m - 1)]
-    for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
-        prefetch_row(Q, entries.indices[r])
 
 
 @kernel
@@ -63,8 +49,8 @@ def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, multiplic
             low, high = entries.indptr[u], entries.indptr[u + 1]
             for e in range(low, high, TILE):
                 m = min(high - e, TILE)
-                _load_indices(e, m, end, entries, Q, ids)
-                dot_rows(Q, ids, 0, p, x)
+                prefetch_rows(Q, entries.indices, min(e + _AHEAD, end), min(e + _AHEAD + m, end))
+                dot_tile(Q, entries, e, m, ids, p, x)
                 _apply_loss(e, m, entries, loss, x, slopes, row_sums)
             row_sums[2] = entries.scale[u] * _penalty(penalty, u, P)
             _add_row(row_sums, multiplicity[u] if multiplicity.size else 1.0, chunk)
@@ -154,8 +140,8 @@ def predict_rows(counter, n_tasks, bounds, entries, P, Q, out):
             low, high = entries.indptr[u], entries.indptr[u + 1]
             for e in range(low, high, TILE):
                 m = min(high - e, TILE)
-                _load_indices(e, m, end, entries, Q, ids)
-                dot_rows(Q, ids, 0, p, x)
+                prefetch_rows(Q, entries.indices, min(e + _AHEAD, end), min(e + _AHEAD + m, end))
+                dot_tile(Q, entries, e, m, ids, p, x)
                 for r in range(m):
                     out[e + r] = x[r]
         task = next_task(counter)
@@ -193,10 +179,10 @@ def gradient_rows(counter, n_tasks, bounds, entries, loss, step, P, Q, slopes, s
             low, high = entries.indptr[u], entries.indptr[u + 1]
             for e in range(low, high, TILE):
                 m = min(high - e, TILE)
-                _load_indices(e, m, end, entries, Q, ids)
-                dot_rows(Q, ids, 0, p, x)
+                prefetch_rows(Q, entries.indices, min(e + _AHEAD, end), min(e + _AHEAD + m, end))
+                dot_tile(Q, entries, e, m, ids, p, x)
                 _apply_loss(e, m, entries, loss, x, tile_slopes, row_sums)
-                add_rows(Q, ids, 0, tile_slopes, total)
+                add_tile(Q, entries, e, m, ids, tile_slopes, total)
                 _store_slopes(tile_slopes, e, m, slopes)
             row_sums[2] = entries.scale[u] * _finish_row(u, entries.scale[u], step, P, total, out)
             _add_row(row_sums, 1.0, chunk)

@@ -5,8 +5,8 @@ import numpy as np
 from twofold._kernels.arguments import linear
 from twofold._kernels.dense import add_products, padded, padded_leading_dim
 from twofold._kernels.jit import kernel
+from twofold._kernels.rows import add_tile, prefetch_rows
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import add_rows, prefetch_row
 from twofold._kernels.vectors.tasks import next_task
 from twofold._kernels.vectors.tiles import set_tiles_from_rows
 
@@ -88,9 +88,8 @@ def multiply_sparse(counter, n_tasks, bounds, entries, scale, col_scale, X, out)
                     ids[r] = entries.indices[e + min(r, m - 1)]
                     factor = scale[u] * col_scale[ids[r]]
                     coefficients[r] = factor * linear(entries, e + r) if r < m else 0.0
-                for r in range(min(e + _AHEAD, end), min(e + _AHEAD + m, end)):
-                    prefetch_row(X, entries.indices[r])
-                add_rows(X, ids, 0, coefficients, total)
+                prefetch_rows(X, entries.indices, min(e + _AHEAD, end), min(e + _AHEAD + m, end))
+                add_tile(X, entries, e, m, ids, coefficients, total)
             for f in range(X.shape[1]):
                 out[u, f] = total[f]
         task = next_task(counter)

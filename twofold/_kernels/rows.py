@@ -49,6 +49,29 @@ def prefetch_rows(Y, indices, low, high):
         prefetch_row(Y, indices[e])
 
 
+@inlined
+def dot_tile(Y, entries, e, m, ids, x, out):
+    """Set out[:8] to y.x for the entries e:e+m, m <= 8, and for the last of them again.
+
+    If m < 8, ``ids`` is set to their columns for `add_tile`.
+    """
+    if m == TILE:
+        dot_rows(Y, entries.indices, e, x, out)
+    else:
+        for r in range(TILE):
+            ids[r] = entries.indices[e + min(r, m - 1)]
+        dot_rows(Y, ids, 0, x, out)
+
+
+@inlined
+def add_tile(Y, entries, e, m, ids, factor, out):
+    """Add sum_r factor[r] y_{e+r} to ``out``; factor[m:8] is 0."""
+    if m == TILE:
+        add_rows(Y, entries.indices, e, factor, out)
+    else:
+        add_rows(Y, ids, 0, factor, out)
+
+
 @device
 def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total):
     """Add sum_e (b_e - c_e y_e.x) y_e over the entries low:high to ``total``, eight at a time.
@@ -64,15 +87,13 @@ def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total)
         prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
         next_start += TILE
         m = min(high - e, TILE)
-        for r in range(TILE):
-            ids[r] = entries.indices[e + min(r, m - 1)]
-        dot_rows(Y, ids, 0, x, coefficients)
+        dot_tile(Y, entries, e, m, ids, x, coefficients)
         for r in range(m):
             dot = np.float64(coefficients[r])
             coefficients[r] = linear(entries, e + r) - curvature(entries, e + r) * dot
         for r in range(m, TILE):
             coefficients[r] = 0.0
-        add_rows(Y, ids, 0, coefficients, total)
+        add_tile(Y, entries, e, m, ids, coefficients, total)
 
 
 @device
