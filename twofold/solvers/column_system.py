@@ -100,6 +100,11 @@ class RowReport:
         """Indices of the rows for which an iterative method did not converge."""
         return np.flatnonzero(self.status == rows.NOT_CONVERGED)
 
+    @property
+    def unsolved(self) -> Rows:
+        """Indices of the rows without a solution, for which `check` raises."""
+        return np.flatnonzero((self.status != rows.SOLVED) & (self.status != rows.NOT_CONVERGED))
+
     def check(self, side: Side, axis: str = "row") -> None:
         """Raise if a row has no solution.
 
