@@ -133,7 +133,8 @@ class Vocabulary:
 
     def of(self, ids: ArrayLike) -> Ids:
         """Return ids of this axis that a caller gave, one or several, as of `as_ids`."""
-        return as_ids([ids] if isinstance(ids, _SINGLE) else ids, f"{self.name} ids")
+        given: Any = [ids] if isinstance(ids, _SINGLE) else ids
+        return as_ids(given, f"{self.name} ids")
 
     def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Return the position of each id.

@@ -36,6 +36,7 @@ from twofold.model.popularity import count_rows, most_popular
 from twofold.model.ranking import Ranking, best_columns
 from twofold.model.rows import problem_of, solved_rows, solves_rows
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
+from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
@@ -768,9 +769,9 @@ def _ranked(
 ) -> Ranking:
     """Return the best columns of rows, given by their ids, factors and entries."""
     ids, factors, known = rows
-    col_ids, Q = fitted.pairings.col_ids, fitted.solution.col_factors
+    col_ids, Q = fitted.pairings.col_ids, fitted.system.col_factors  # padded: they are not copied
     excluded = known.matrix if exclude_known else None
-    ranking = Ranking.of_factors(ids, col_ids, factors, Q, n, excluded)
+    ranking = Ranking.of_factors(ids, col_ids, padded_factors(factors), Q, n, excluded)
     zero = np.flatnonzero(~factors.any(axis=1))
     if fallback is None or not zero.size:
         return ranking

@@ -33,6 +33,7 @@ Way = Literal["auto", "direct", "cg"]
 _CG_COST = 100 + 40
 _FEW_STEPS_COST = 25 + 40  # two or three steps
 _MAX_CG_STEPS = 20
+_FEW_ENTRIES = 8  # below this share of the columns, only the columns of the entries are converted
 
 # Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
 # whitening. The error of each eigenvalue is the float64 eps times the largest eigenvalue.
@@ -292,10 +293,23 @@ class ColumnSystem:
             return report
         unsolved = self._solve_whitened(unsolved, call, report)
         if unsolved.size and out.dtype == np.float32:
-            unsolved = self.in_double._solve_whitened(unsolved, call, report)
+            unsolved = self._solve_in_double(unsolved, call, report)
         if unsolved.size:
             self._solve_orthogonally(unsolved, call, report)
         return report
+
+    def _solve_in_double(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
+        """Solve rows in float64; return those that are not solved."""
+        side = call.side
+        is_iterative = call.way == "cg" or call.excess  # with quantities of all columns
+        if is_iterative or side.entries.indices.size * _FEW_ENTRIES > len(self.col_factors):
+            return self.in_double._solve_whitened(listed, call, report)
+        # Few rows have few columns: converting all of them would take longer than the solve.
+        cols, positions = np.unique(side.entries.indices, return_inverse=True)
+        chosen = replace(self, col_factors=self.col_factors[cols], rotated=self.rotated[cols])
+        entries = side.entries._replace(indices=positions.astype(np.int32))
+        call = replace(call, side=replace(side, entries=entries))
+        return chosen.in_double._solve_whitened(listed, call, report)
 
     @cached_property
     def in_double(self) -> "ColumnSystem":
@@ -317,7 +331,7 @@ class ColumnSystem:
         side, dtype = call.side, self.col_factors.dtype
         width, rotates = self.col_factors.shape[1], self.vectors.size > 0
         ridge = side.scale[listed]
-        smallest, largest = float(self.spectrum[0]), float(self.spectrum[: self.n_factors].max())
+        smallest, largest = float(self.spectrum[0]), float(self.spectrum[self.n_factors - 1])
         is_well_conditioned = ridge + smallest > np.maximum(
             _MIN_EIGENVALUE_RATIO[dtype] * (ridge + largest), 0.0
         )
