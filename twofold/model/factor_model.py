@@ -40,6 +40,7 @@ from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
+from twofold.solvers.one_row import has_plain_rows, solve_plain_row
 
 __all__ = ["FactorModel", "FoldedRows"]
 
@@ -135,6 +136,16 @@ class _Fitted:
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
         return CenteredSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def _has_plain_rows(self) -> bool:
+        return has_plain_rows(self.objective)
+
+    def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
+        """Return the factors of one new row of ones, or None if `fold_rows_in` is needed."""
+        if not self._has_plain_rows:
+            return None
+        return solve_plain_row(self.system.system, entries.indices)
 
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -548,7 +559,9 @@ class FactorModel:
             check_choice(fallback, "fallback", ("popular",))
         fitted = self._get_fitted()
         known = entries_of_columns(cols, fitted.pairings, unknown)
-        factors = self._factors_of_new(fitted, known, center)
+        factors = fitted.plain_row(known) if center is None else None
+        if factors is None:
+            factors = self._factors_of_new(fitted, known, center)
         has_text = fitted.pairings.row_ids.dtype == object
         ids = np.array([None if has_text else -1])
         return _ranked(fitted, (ids, factors, known), n, exclude_known, fallback)
