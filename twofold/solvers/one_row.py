@@ -53,7 +53,7 @@ def solve_plain_row(system: ColumnSystem, indices: NDArray[Any]) -> NDArray[Any]
     if not 0 < n <= min(k, _MAX_ENTRIES) or not system.is_accurate(float(scale[0])):
         return None
     entries = Entries(
-        np.array([0, n]), indices, _ONES, _ONES, _NO_REPEATS, objective.missing_weight, scale
+        np.array([0, n]), indices, _ONES, _ONES, _NO_REPEATS, float(objective.missing_weight), scale
     )
     columns = Columns(
         system.rotated, system.spectrum, system.col_factors, system.vectors, np.empty(0)
