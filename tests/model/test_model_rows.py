@@ -1,5 +1,6 @@
 """Trained rows are those that fold-in finds; single ids, and new rows given by their columns."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -173,3 +174,14 @@ def test_what_recommend_new_refuses(model):
         model.recommend_new([1], 0)
     with pytest.raises(InvalidInputError, match="not fitted"):
         FactorModel().recommend_new([1])
+
+
+def test_threads_that_share_a_new_model_get_the_answers_of_one(model):
+    asked = [model.col_ids[first : first + 9] for first in range(0, 120, 3)]
+    expected = [model.recommend_new(cols).scores for cols in asked]
+    shared = FactorModel.from_solution(
+        model.solution, model.pairings, model.objective, model.solver
+    )  # fmt: skip
+    with ThreadPoolExecutor(8) as pool:
+        found = [ranking.scores for ranking in pool.map(shared.recommend_new, asked)]
+    np.testing.assert_array_equal(found, expected)
