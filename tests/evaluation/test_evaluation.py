@@ -1,5 +1,7 @@
 """`evaluate`: what is counted, by which protocol, and how results are read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -115,7 +117,8 @@ def test_a_row_with_many_held_out_pairs_does_not_lengthen_all_lists(monkeypatch)
 def test_trained_rows_and_solutions(playlists):
     split = split_pairs(playlists.pairings, rng=0)
     model = FactorModel(solver=ALS(n_factors=4, max_epochs=3, rng=0)).fit(split.seen)
-    judged = evaluate({"model": model, "solution": model.solution}, split, rows="trained")
+    solution = replace(model.solution, row_factors=model.row_factors)
+    judged = evaluate({"model": model, "solution": solution}, split, rows="trained")
     assert judged.scores["model"] == judged.scores["solution"]
     ranking = model.recommend(split.seen.row_ids, 20)
     want = metrics.recall_at_k(ranking.positions, split.heldout.matrix, 20)

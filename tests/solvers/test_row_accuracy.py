@@ -413,3 +413,19 @@ def test_no_excess_is_an_accurate_solution(dtype):
     side = Problem.of(objective, matrix).rows
     exact = ColumnSystem.prepare(objective, Q).solve(side, excess=0.0).row_factors[:, :40]
     assert exact.tobytes() == fold_in(objective, matrix, Q).tobytes()
+
+
+@pytest.mark.parametrize("a0", [0.0, 1e-9])
+def test_few_rows_in_double_precision_are_solved_without_converting_all_columns(a0):
+    rng = np.random.default_rng(0)
+    n_cols, k = 400, 8
+    Q = (rng.standard_normal((n_cols, k)) * np.logspace(0, -4, k)).astype(np.float32)
+    matrix = sparse.csr_array(rng.random((60, n_cols)) < 0.05, dtype=np.float32)
+    objective = Objective(regularizer=L2(1e-9), unobserved_weight=a0)
+    whole, alone = (ColumnSystem.prepare(objective, Q, n_threads=1) for _ in range(2))
+    every = whole.solve(Problem.of(objective, matrix).rows)
+    one = [alone.solve(Problem.of(objective, matrix[[row]]).rows) for row in range(60)]
+    assert "in_double" in vars(whole)
+    assert "in_double" not in vars(alone)
+    np.testing.assert_array_equal(np.vstack([each.row_factors for each in one]), every.row_factors)
+    np.testing.assert_array_equal(np.hstack([each.route for each in one]), every.route)

@@ -12,6 +12,7 @@ from twofold.exceptions import InvalidInputError, UnknownIdError
 __all__ = ["Ids", "Vocabulary", "as_ids", "as_text_array", "check_unique"]
 
 Ids = NDArray[Any]
+_SINGLE = (int, np.integer, str, uuid.UUID)
 
 
 def as_text_array(texts: list[Any]) -> Ids:
@@ -130,6 +131,11 @@ class Vocabulary:
         place = slot if order is None else order[slot]
         return np.where(own[place] == ids, place, -1).astype(np.int64)
 
+    def of(self, ids: ArrayLike) -> Ids:
+        """Return ids of this axis that a caller gave, one or several, as of `as_ids`."""
+        given: Any = [ids] if isinstance(ids, _SINGLE) else ids
+        return as_ids(given, f"{self.name} ids")
+
     def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Return the position of each id.
 
@@ -138,7 +144,7 @@ class Vocabulary:
         UnknownIdError
             Naming the first id that is unknown.
         """
-        wanted = as_ids(ids, f"{self.name} ids")
+        wanted = self.of(ids)
         is_known_type = wanted.dtype == self.ids.dtype
         positions = self.find(wanted) if is_known_type else np.full(wanted.size, -1)
         missing = np.flatnonzero(positions < 0)

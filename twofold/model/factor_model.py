@@ -19,6 +19,8 @@ from twofold.data.pairings import (
     Pairings,
     aligned_entries,
     check_pairings,
+    entries_of_columns,
+    entries_of_rows,
     from_parts,
     parts_of,
 )
@@ -30,17 +32,21 @@ from twofold.exceptions import (
     UnsupportedObjectiveError,
 )
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
-from twofold.model.popularity import Popularity
+from twofold.model.popularity import count_rows, most_popular
 from twofold.model.ranking import Ranking, best_columns
+from twofold.model.rows import problem_of, solved_rows, solves_rows
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
+from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
+from twofold.solvers.one_row import has_plain_rows, solve_plain_row
 
 __all__ = ["FactorModel", "FoldedRows"]
 
 _VERSION = 1
 _BLOCK = 1 << 14  # pairs that are predicted together
+_FEW = 16  # below this share of the rows, they are solved without the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +109,43 @@ class _Fitted:
     objective: Objective
     solution: Solution
     pairings: Pairings
+    n_threads: int | None = None
+
+    @cached_property
+    def row_factors(self) -> NDArray[Any]:
+        """The rows solved for the final columns, shape (n_rows, n_factors); see `solves_rows`."""
+        if not solves_rows(self.objective, self.solution):
+            return self.solution.row_factors
+        return self._solved_rows()
+
+    def rows_at(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of `row_factors`; a few are solved alone where all of them are not yet solved."""
+        is_few = positions.size * _FEW < self.solution.row_factors.shape[0]
+        if is_few and "row_factors" not in vars(self):
+            if solves_rows(self.objective, self.solution):
+                return self._solved_rows(positions)
+            return self.solution.row_factors[positions]
+        return np.asarray(self.row_factors[positions])
+
+    def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        return solved_rows(
+            self.system, self.objective, self.pairings, self.solution, positions, self.n_threads
+        )
 
     @cached_property
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
         return CenteredSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def _has_plain_rows(self) -> bool:
+        return has_plain_rows(self.objective)
+
+    def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
+        """Return the factors of one new row of ones, or None if `fold_rows_in` is needed."""
+        if not self._has_plain_rows:
+            return None
+        return solve_plain_row(self.system.system, entries.indices)
 
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -119,9 +157,9 @@ class _Fitted:
         return row[0], col[0]
 
     @cached_property
-    def popularity(self) -> Popularity:
-        """The most popular columns, for rows that cannot be ranked."""
-        return Popularity().fit(self.pairings)
+    def col_counts(self) -> NDArray[np.int64]:
+        """Number of rows that have each column, for rows that cannot be ranked."""
+        return count_rows(self.pairings.matrix)
 
 
 class FactorModel:
@@ -196,8 +234,13 @@ class FactorModel:
 
     @property
     def row_factors(self) -> NDArray[Any]:
-        """P, shape (n_rows, n_factors)."""
-        return self.solution.row_factors
+        """P, shape (n_rows, n_factors): the rows that minimise the objective for `col_factors`.
+
+        They are those that `fold_in` finds for the training pairs, where ``solution.row_factors``
+        were solved for the columns before the last half-step. They are the same as these if the
+        objective is not quadratic (squared loss and L2) or the solver diverged.
+        """
+        return self._get_fitted().row_factors
 
     @property
     def col_factors(self) -> NDArray[Any]:
@@ -258,7 +301,7 @@ class FactorModel:
             weights=pairings.weights,
             checkpoint=checkpoint,
         )
-        self._fitted = _Fitted(objective, solution, pairings)
+        self._fitted = _Fitted(objective, solution, pairings, self.solver.n_threads)
         if solution.status is Status.DIVERGED:
             warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
         return self
@@ -325,13 +368,14 @@ class FactorModel:
         """
         check_pairings(pairings)
         fitted = self._get_fitted()
-        P, Q = fitted.solution.row_factors, fitted.solution.col_factors
-        row_ids = fitted.pairings.row_ids
+        Q = fitted.solution.col_factors
         if seen is not None:
             folded = self._folded(fitted, seen, center)[0]
             P, row_ids = folded.row_factors, folded.row_ids
         elif center is not None:
             raise InvalidInputError("center= is for rows that are folded in: give seen= too")
+        else:
+            P, row_ids = fitted.row_factors, fitted.pairings.row_ids
         rows = Vocabulary(row_ids, "row").find(pairings.row_ids)
         cols = Vocabulary(fitted.pairings.col_ids, "column").find(pairings.col_ids)
         matrix = pairings.matrix
@@ -380,15 +424,17 @@ class FactorModel:
     ) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
         known = aligned_entries(pairings, fitted.pairings)
-        problem = Problem.of_arrays(
-            fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
-            known.indices, known.data, known.beside.get("weights"),
-        )  # fmt: skip
-        penalty = penalty_of_new(problem, fitted.system.n_factors, center)
-        factors = fold_rows_in(fitted.system, problem, penalty, self.solver.n_threads)
+        factors = self._factors_of_new(fitted, known, center)
         n_dropped = pairings.n_pairs - known.indices.size
         n_empty = int(np.count_nonzero(known.indptr[1:] == known.indptr[:-1]))
         return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
+
+    def _factors_of_new(
+        self, fitted: _Fitted, entries: AlignedEntries, center: ArrayLike | None
+    ) -> NDArray[Any]:
+        problem = problem_of(fitted.objective, entries)
+        penalty = penalty_of_new(problem, fitted.system.n_factors, center)
+        return fold_rows_in(fitted.system, problem, penalty, self.solver.n_threads)
 
     def recommend(
         self,
@@ -403,8 +449,9 @@ class FactorModel:
 
         Parameters
         ----------
-        rows : array_like of ids, or Pairings
-            Ids of trained rows; or new rows, which are folded in.
+        rows : array_like of ids, a single id, or Pairings
+            Ids of trained rows; or new rows, which are folded in. For one new row without an id,
+            see `recommend_new`.
         n : int, default 10
             Columns for each row, >= 1: always exactly n, padded where there are no more.
         exclude_known : bool, default True
@@ -446,26 +493,78 @@ class FactorModel:
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
         fitted = self._get_fitted()
-        trained, solution = fitted.pairings, fitted.solution
         if isinstance(rows, Pairings):
-            folded, new = self._folded(fitted, rows, center)
-            ids, known, factors = folded.row_ids, new.matrix, folded.row_factors
+            folded, known = self._folded(fitted, rows, center)
+            ids, factors = folded.row_ids, folded.row_factors
         elif center is not None:
             raise InvalidInputError("center= is for new rows: give Pairings, not ids")
         else:
-            positions = trained.row_index(rows)
-            ids, known = trained.row_ids[positions], trained.matrix[positions]
-            factors = solution.row_factors[positions]
-        excluded, Q = (known if exclude_known else None), solution.col_factors
-        ranking = Ranking.of_factors(ids, trained.col_ids, factors, Q, n, excluded)
-        zero = np.flatnonzero(~factors.any(axis=1))
-        if fallback is None or not zero.size:
-            return ranking
-        found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
-        unranked = rows.take_rows(zero) if isinstance(rows, Pairings) else ids[zero]
-        popular = fitted.popularity.recommend(unranked, n, exclude_known=exclude_known)
-        found[zero], scores[zero], is_fallback[zero] = popular.positions, popular.scores, True
-        return Ranking.of(ids, trained.col_ids, found, scores, is_fallback)
+            positions = fitted.pairings.row_index(rows)
+            ids, factors = fitted.pairings.row_ids[positions], fitted.rows_at(positions)
+            known = entries_of_rows(fitted.pairings, positions)
+        return _ranked(fitted, (ids, factors, known), n, exclude_known, fallback)
+
+    def recommend_new(
+        self,
+        cols: ArrayLike,
+        n: int = 10,
+        *,
+        unknown: Literal["drop", "error"] = "drop",
+        exclude_known: bool = True,
+        fallback: Literal["popular"] | None = None,
+        center: ArrayLike | None = None,
+    ) -> Ranking:
+        """Complete one new row that is given by its columns, such as a playlist in a request.
+
+        It is that of `recommend` for `Pairings` of one row in which every value is 1, without the
+        time to make them.
+
+        Parameters
+        ----------
+        cols : array_like of ids, or a single id
+            Ids of the columns that the row has, in any order. A repeated one counts once.
+        n : int, default 10
+            Columns to recommend, >= 1.
+        unknown : {"drop", "error"}, default "drop"
+            What to do with columns that are not in the model: leave them out, or raise.
+        exclude_known, fallback
+            As for `recommend`.
+        center : array_like, shape (1, n_factors), optional
+            The center of the row, as for `fold_in`.
+
+        Returns
+        -------
+        Ranking
+            With shape (1, n) each. The row has no id: ``row_ids`` has -1, or None if the trained
+            rows have text ids.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model is not fitted, a parameter is not one of the values above, or the kind of
+            ids (integers, text) differs from that of the columns of the model.
+        UnknownIdError
+            If ``unknown="error"`` and a column is not in the model.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.recommend_new([1, 2], n=1).col_ids
+        array([[3]])
+        """
+        check_whole(n, "n", 1)
+        if fallback is not None:
+            check_choice(fallback, "fallback", ("popular",))
+        fitted = self._get_fitted()
+        known = entries_of_columns(cols, fitted.pairings, unknown)
+        factors = fitted.plain_row(known) if center is None else None
+        if factors is None:
+            factors = self._factors_of_new(fitted, known, center)
+        has_text = fitted.pairings.row_ids.dtype == object
+        ids = np.array([None if has_text else -1])
+        return _ranked(fitted, (ids, factors, known), n, exclude_known, fallback)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.
@@ -629,7 +728,7 @@ class FactorModel:
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
         problem.check_factors(solution.row_factors, solution.col_factors)
         model = cls(objective, solver)
-        model._fitted = _Fitted(objective, solution, pairings)
+        model._fitted = _Fitted(objective, solution, pairings, solver.n_threads)
         return model
 
     @classmethod
@@ -672,6 +771,28 @@ class FactorModel:
                 raise
             raise FileFormatError(f"{str(path)!r} is not a whole model: {error}") from error
         return model
+
+
+def _ranked(
+    fitted: _Fitted,
+    rows: tuple[NDArray[Any], NDArray[Any], AlignedEntries],
+    n: int,
+    exclude_known: bool,
+    fallback: Literal["popular"] | None,
+) -> Ranking:
+    """Return the best columns of rows, given by their ids, factors and entries."""
+    ids, factors, known = rows
+    col_ids, Q = fitted.pairings.col_ids, fitted.system.col_factors  # padded: they are not copied
+    excluded = known.matrix if exclude_known else None
+    ranking = Ranking.of_factors(ids, col_ids, padded_factors(factors), Q, n, excluded)
+    zero = np.flatnonzero(~factors.any(axis=1))
+    if fallback is None or not zero.size:
+        return ranking
+    found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
+    left_out = known.matrix[zero] if exclude_known else sparse.csr_array((zero.size, col_ids.size))
+    found[zero], scores[zero] = most_popular(fitted.col_counts, left_out, n)
+    is_fallback[zero] = True
+    return Ranking.of(ids, col_ids, found, scores, is_fallback)
 
 
 _NO_WEIGHT = 2.0**-600

@@ -67,6 +67,8 @@ class Margin:
     @cached_property
     def longest_first(self) -> NDArray[np.int64]:
         """Rows with entries, in descending order of the number of entries."""
+        if self.n == 1:
+            return np.flatnonzero(self.counts)
         rows = np.argsort(-self.counts, kind="stable")
         return rows[: np.count_nonzero(self.counts)].astype(np.int64, copy=False)
 

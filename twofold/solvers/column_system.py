@@ -34,6 +34,7 @@ _NO_MULTIPLICITY = np.empty(0)
 _CG_COST = 100 + 40
 _FEW_STEPS_COST = 25 + 40  # two or three steps
 _MAX_CG_STEPS = 20
+_FEW_ENTRIES = 8  # below this share of the columns, only the columns of the entries are converted
 
 # Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
 # whitening. The error of each eigenvalue is the float64 eps times the largest eigenvalue.
@@ -100,6 +101,11 @@ class RowReport:
     def unsettled(self) -> Rows:
         """Indices of the rows for which an iterative method did not converge."""
         return np.flatnonzero(self.status == rows.NOT_CONVERGED)
+
+    @property
+    def unsolved(self) -> Rows:
+        """Indices of the rows without a solution, for which `check` raises."""
+        return np.flatnonzero((self.status != rows.SOLVED) & (self.status != rows.NOT_CONVERGED))
 
     def check(self, side: Side, axis: str = "row") -> None:
         """Raise if a row has no solution.
@@ -298,10 +304,23 @@ class ColumnSystem:
             return report
         unsolved = self._solve_whitened(unsolved, call, report)
         if unsolved.size and out.dtype == np.float32:
-            unsolved = self.in_double._solve_whitened(unsolved, call, report)
+            unsolved = self._solve_in_double(unsolved, call, report)
         if unsolved.size:
             self._solve_orthogonally(unsolved, call, report)
         return report
+
+    def _solve_in_double(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
+        """Solve rows in float64; return those that are not solved."""
+        side = call.side
+        is_iterative = call.way == "cg" or call.excess  # with quantities of all columns
+        if is_iterative or side.entries.indices.size * _FEW_ENTRIES > len(self.col_factors):
+            return self.in_double._solve_whitened(listed, call, report)
+        # Few rows have few columns: converting all of them would take longer than the solve.
+        cols, positions = np.unique(side.entries.indices, return_inverse=True)
+        chosen = replace(self, col_factors=self.col_factors[cols], rotated=self.rotated[cols])
+        entries = side.entries._replace(indices=positions.astype(np.int32))
+        call = replace(call, side=replace(side, entries=entries))
+        return chosen.in_double._solve_whitened(listed, call, report)
 
     @cached_property
     def in_double(self) -> "ColumnSystem":
@@ -315,6 +334,12 @@ class ColumnSystem:
             multiplied(Q, self.vectors, rotated, 1)
         return replace(self, col_factors=Q, rotated=rotated)
 
+    def is_accurate(self, ridge: Any) -> Any:
+        """Return whether whitening in this dtype is accurate enough for a ridge, elementwise."""
+        smallest, largest = float(self.spectrum[0]), float(self.spectrum[self.n_factors - 1])
+        ratio = _MIN_EIGENVALUE_RATIO[self.col_factors.dtype]
+        return (ridge + smallest > ratio * (ridge + largest)) & (ridge + smallest > 0.0)
+
     def _columns(self, lengths: NDArray[np.float64]) -> Columns:
         return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)
 
@@ -322,11 +347,7 @@ class ColumnSystem:
         """Solve the rows for which this dtype is accurate enough; return the other rows."""
         side, dtype = call.side, self.col_factors.dtype
         width, rotates = self.col_factors.shape[1], self.vectors.size > 0
-        ridge = side.scale[listed]
-        smallest, largest = float(self.spectrum[0]), float(self.spectrum[: self.n_factors].max())
-        is_well_conditioned = ridge + smallest > np.maximum(
-            _MIN_EIGENVALUE_RATIO[dtype] * (ridge + largest), 0.0
-        )
+        is_well_conditioned = self.is_accurate(side.scale[listed])
         in_place = not rotates and report.row_factors.dtype == dtype
         solved = report.row_factors
         if not in_place:
@@ -417,18 +438,20 @@ class ColumnSystem:
         else:
             whole = listed.size == call.side.n
             selected = np.empty(0, np.int64) if whole else listed
-            multiplied(solved, self._inverse_rotation, out, call.threads, selected)
+            multiplied(solved, self.inverse_rotation, out, call.threads, selected)
         if out.dtype != solved.dtype:
             overflown = listed[~np.isfinite(out[listed]).all(axis=1)]
             report.status[overflown] = rows.OVERFLOW
 
     @cached_property
-    def _inverse_rotation(self) -> Array:
+    def inverse_rotation(self) -> Array:
         """V', by which rotated rows are multiplied to restore the original coordinates."""
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call", cost: Rows) -> Tasks:
         """Divide the rows, longest first for load balance, into tasks of similar cost."""
+        if listed.size == 1:
+            return Tasks(listed, np.array([0, 1]))
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
         return Tasks(listed, balanced_bounds(cost, per_task))
 
@@ -483,6 +506,6 @@ def _qr_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Return the approximate number of flops of the direct route of each row."""
-    min_ridge = np.minimum(counts, k)
-    cost: NDArray[np.int64] = counts * (k * (min_ridge + 40)) + min_ridge**3 // 3 + 64
+    smaller = np.minimum(counts, k)
+    cost: NDArray[np.int64] = counts * (k * (smaller + 40)) + smaller * smaller * smaller // 3 + 64
     return cost
