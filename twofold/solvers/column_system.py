@@ -317,7 +317,13 @@ class ColumnSystem:
             return self.in_double._solve_whitened(listed, call, report)
         # Few rows have few columns: converting all of them would take longer than the solve.
         cols, positions = np.unique(side.entries.indices, return_inverse=True)
-        chosen = replace(self, col_factors=self.col_factors[cols], rotated=self.rotated[cols])
+        multiplicity = self.multiplicity[cols] if self.multiplicity.size else self.multiplicity
+        chosen = replace(
+            self,
+            col_factors=self.col_factors[cols],
+            rotated=self.rotated[cols],
+            multiplicity=multiplicity,
+        )
         entries = side.entries._replace(indices=positions.astype(np.int32))
         call = replace(call, side=replace(side, entries=entries))
         return chosen.in_double._solve_whitened(listed, call, report)

@@ -22,7 +22,7 @@ __all__ = ["has_plain_rows", "solve_plain_row"]
 
 _MAX_ENTRIES = 64  # more might be solved by conjugate gradients
 _TASKS = Tasks(np.zeros(1, np.int64), np.array([0, 1]))
-_ONES, _NO_REPEATS = np.empty(0), np.empty(0, np.bool_)
+_EMPTY = np.empty(0)
 
 
 def has_plain_rows(objective: Terms) -> bool:
@@ -53,7 +53,7 @@ def solve_plain_row(system: ColumnSystem, indices: NDArray[Any]) -> NDArray[Any]
     if not 0 < n <= min(k, _MAX_ENTRIES) or not system.is_accurate(float(scale[0])):
         return None
     entries = Entries(
-        np.array([0, n]), indices, _ONES, _ONES, _NO_REPEATS, float(objective.missing_weight), scale
+        np.array([0, n]), indices, _EMPTY, _EMPTY, _EMPTY, float(objective.missing_weight), scale
     )
     columns = Columns(
         system.rotated, system.spectrum, system.col_factors, system.vectors, np.empty(0)
