@@ -32,6 +32,7 @@ from twofold.exceptions import (
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
+from twofold.model.serving import ServedColumns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
@@ -112,6 +113,8 @@ class _Fitted:
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
         P, Q = self.solution.row_factors, self.solution.col_factors
         objective = self.objective.with_centers(None, None)
         row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
@@ -121,7 +124,14 @@ class _Fitted:
     @cached_property
     def popularity(self) -> Popularity:
         """The most popular columns, for rows that cannot be ranked."""
+        if isinstance(self.pairings, ServedColumns):
+            return Popularity.of_counts(self.pairings, self.pairings.col_counts)
         return Popularity().fit(self.pairings)
+
+    def check_has_rows(self, what: str) -> None:
+        """Raise InvalidInputError if the model is from a file for serving."""
+        if isinstance(self.pairings, ServedColumns):
+            raise self.pairings.no_rows(what)
 
 
 class FactorModel:
@@ -182,22 +192,28 @@ class FactorModel:
     @property
     def pairings(self) -> Pairings:
         """The pairs that the model was fitted to."""
-        return self._get_fitted().pairings
+        fitted = self._get_fitted()
+        fitted.check_has_rows("pairs")
+        return fitted.pairings
 
     @property
     def row_ids(self) -> NDArray[Any]:
         """Ids of the trained rows, shape (n_rows,)."""
-        return self.pairings.row_ids
+        fitted = self._get_fitted()
+        fitted.check_has_rows("rows")
+        return fitted.pairings.row_ids
 
     @property
     def col_ids(self) -> NDArray[Any]:
         """Ids of the trained columns, shape (n_cols,)."""
-        return self.pairings.col_ids
+        return self._get_fitted().pairings.col_ids
 
     @property
     def row_factors(self) -> NDArray[Any]:
         """P, shape (n_rows, n_factors)."""
-        return self.solution.row_factors
+        fitted = self._get_fitted()
+        fitted.check_has_rows("row factors")
+        return fitted.solution.row_factors
 
     @property
     def col_factors(self) -> NDArray[Any]:
@@ -330,8 +346,10 @@ class FactorModel:
         if seen is not None:
             folded = self._folded(fitted, seen, center)[0]
             P, row_ids = folded.row_factors, folded.row_ids
-        elif center is not None:
-            raise InvalidInputError("center= is for rows that are folded in: give seen= too")
+        else:
+            fitted.check_has_rows("rows")
+            if center is not None:
+                raise InvalidInputError("center= is for rows that are folded in: give seen= too")
         rows = Vocabulary(row_ids, "row").find(pairings.row_ids)
         cols = Vocabulary(fitted.pairings.col_ids, "column").find(pairings.col_ids)
         matrix = pairings.matrix
@@ -379,11 +397,7 @@ class FactorModel:
         self, fitted: _Fitted, pairings: Pairings, center: ArrayLike | None
     ) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
-        known = aligned_entries(pairings, fitted.pairings)
-        problem = Problem.of_arrays(
-            fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
-            known.indices, known.data, known.beside.get("weights"),
-        )  # fmt: skip
+        known, problem = _known_entries(fitted, pairings)
         penalty = penalty_of_new(problem, fitted.system.n_factors, center)
         factors = fold_rows_in(fitted.system, problem, penalty, self.solver.n_threads)
         n_dropped = pairings.n_pairs - known.indices.size
@@ -502,7 +516,9 @@ class FactorModel:
         found, scores = best_columns(unit[positions], unit, n, itself)
         return Ranking.of(ids[positions], ids, found, scores)
 
-    def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:
+    def explain(
+        self, row: Any, col_id: Any, n: int = 10, *, center: ArrayLike | None = None
+    ) -> list[tuple[Any, float]]:
         """Say which stored pairs of a row make up its prediction for a column.
 
         With a quadratic objective the folded-in prediction is a sum over the row's entries k,
@@ -515,10 +531,15 @@ class FactorModel:
 
         Parameters
         ----------
-        row_id, col_id : int or str
-            A trained row and a trained column.
+        row : int, str or Pairings
+            The id of a trained row; or a new row, as Pairings with one row, of which the pairs
+            with unknown columns are left out.
+        col_id : int or str
+            A trained column.
         n : int, default 10
             How many terms, >= 1.
+        center : array_like, shape (1, n_factors), optional
+            The center of a new row, as for `fold_in`.
 
         Returns
         -------
@@ -534,6 +555,17 @@ class FactorModel:
             If the objective is not quadratic (squared loss and L2), or has a constraint.
         SingularRowError
             If the row has no unique solution.
+        InvalidInputError
+            If Pairings have another number of rows, or the center is not as for `fold_in`.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> new = Pairings.from_arrays(["c", "c"], [1, 3])
+        >>> [col for col, _ in model.explain(new, 3)]
+        [3, 1]
         """
         check_whole(n, "n", 1)
         fitted = self._get_fitted()
@@ -544,13 +576,16 @@ class FactorModel:
             raise UnsupportedObjectiveError(
                 f"{missing} has no such sum: explain needs squared loss and L2"
             )
-        row = int(pairings.row_index([row_id])[0])
         col = int(pairings.col_index([col_id])[0])
-        own = pairings.take_rows([row])
-        problem = Problem.of(objective, own.matrix, own.weights)
-        centers = objective.regularizer.centers[0]
-        own_center = None if centers is None else centers.take([row])
-        penalty = problem.penalty("row", fitted.system.n_factors, own_center)
+        if not isinstance(row, Pairings):
+            at, centers = pairings.row_index([row]), objective.regularizer.centers[0]
+            row, center = pairings.take_rows(at), None if centers is None else centers.values[at]
+        elif row.shape[0] != 1:
+            raise InvalidInputError(
+                f"row has {row.shape[0]} rows: give Pairings with the pairs of one row"
+            )
+        problem = _known_entries(fitted, row)[1]
+        penalty = penalty_of_new(problem, fitted.system.n_factors, center)
         system, side = fitted.system.in_double.reduced(problem.rows, penalty.center)
         report = system.solve(_with_linear_term(side, col), way="direct")
         report.check(side)
@@ -562,33 +597,45 @@ class FactorModel:
         ids = pairings.col_ids[entries.indices[order]]
         return list(zip(ids.tolist(), terms[order].tolist(), strict=True))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, serving: bool = False) -> None:
         """Write the model to a file; the format is that of `Pairings.save`.
 
         Parameters
         ----------
         path : str or path-like
             The file, by custom ``*.twofold``.
+        serving : bool, default False
+            Leave out the training pairs, the ids and factors of the trained rows, and what a
+            solver needs to continue. The model that `load` returns then serves new rows
+            (`fold_in`, `recommend`, `value` and `explain` with Pairings, `predict` with ``seen``),
+            also with ``fallback="popular"``, and `similar_cols`; the rest raises InvalidInputError.
 
         Raises
         ------
         InvalidInputError
-            If the model is not fitted or the file cannot be written.
+            If the model is not fitted, the file cannot be written, or the model is itself from a
+            file for serving and `serving` is False.
         """
         fitted = self._get_fitted()
-        solution = fitted.solution
-        arrays, counts = parts_of(fitted.pairings)
-        arrays |= {"row_factors": solution.row_factors, "col_factors": solution.col_factors}
-        arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
-        for name, centers in zip(CENTERS, fitted.objective.regularizer.centers, strict=True):
+        objective, solution = fitted.objective, fitted.solution
+        arrays: dict[str, NDArray[Any]] = {"col_factors": solution.col_factors}
+        meta: dict[str, Any] = {"solver": describe(self.solver), "solution": solution.to_meta()}
+        if serving:
+            arrays |= ServedColumns.to_arrays(
+                fitted.pairings.col_ids, fitted.popularity.counts, fitted.of_unknown
+            )
+            row_center, col_center = objective.regularizer.centers
+            if row_center is not None:  # of no row, so that new rows still need one
+                objective = objective.with_centers(row_center.take([]), col_center)
+        else:
+            fitted.check_has_rows("pairs")
+            own, meta["pairings"] = parts_of(fitted.pairings)
+            arrays |= own | {"row_factors": solution.row_factors}
+            arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
+        meta |= {"objective": describe(objective), "serving": serving}
+        for name, centers in zip(CENTERS, objective.regularizer.centers, strict=True):
             if centers is not None:
                 arrays[name] = centers.values
-        meta = {
-            "objective": describe(fitted.objective),
-            "solver": describe(self.solver),
-            "solution": solution.to_meta(),
-            "pairings": counts,
-        }
         write_file(path, "model", _VERSION, arrays, meta)
 
     @classmethod
@@ -664,14 +711,28 @@ class FactorModel:
         try:
             objective = restore_objective(meta["objective"], classes, arrays)
             solver = restore_solver(meta["solver"], classes)
+            if meta.get("serving"):
+                pairings: Pairings = ServedColumns.of_arrays(arrays)
+                arrays["row_factors"] = arrays["col_factors"][:0]
+            else:
+                pairings = from_parts(arrays, meta["pairings"])
             solution = Solution.from_arrays(arrays, meta["solution"])
-            pairings = from_parts(arrays, meta["pairings"])
             model = cls.from_solution(solution, pairings, objective, solver)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):
                 raise
             raise FileFormatError(f"{str(path)!r} is not a whole model: {error}") from error
         return model
+
+
+def _known_entries(fitted: _Fitted, pairings: Pairings) -> tuple[AlignedEntries, Problem]:
+    """Return the entries of new rows over the columns of the model, and their problem."""
+    known = aligned_entries(pairings, fitted.pairings)
+    problem = Problem.of_arrays(
+        fitted.objective, (pairings.row_ids.size, known.col_ids.size), known.indptr,
+        known.indices, known.data, known.beside.get("weights"),
+    )  # fmt: skip
+    return known, problem
 
 
 _NO_WEIGHT = 2.0**-600

@@ -58,6 +58,21 @@ class Popularity:
         self._fitted = (pairings, count_rows(pairings.matrix))
         return self
 
+    @classmethod
+    def of_counts(cls, pairings: Pairings, counts: NDArray[np.int64]) -> Self:
+        """Make one whose columns were counted before.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            Pairings with the ids of the columns.
+        counts : ndarray of int64, shape (n_cols,)
+            The number of rows that have each column.
+        """
+        popularity = cls()
+        popularity._fitted = (pairings, counts)
+        return popularity
+
     @property
     def pairings(self) -> Pairings:
         """The pairs that were counted; InvalidInputError before `fit`."""
@@ -72,6 +87,11 @@ class Popularity:
     def col_ids(self) -> NDArray[Any]:
         """Ids of the columns, shape (n_cols,)."""
         return self.pairings.col_ids
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of rows that have each column, shape (n_cols,)."""
+        return self._get_fitted()[1]
 
     def recommend(
         self, rows: ArrayLike | Pairings, n: int = 10, *, exclude_known: bool = True
