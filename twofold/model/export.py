@@ -19,6 +19,7 @@ from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
+from twofold.io.pgvector import Vector, as_texts, check_has_vectors
 from twofold.io.sql_write import (
     ROW_NUMBER,
     IfExists,
@@ -43,13 +44,15 @@ def write_factors(
     *,
     table: str | None = None,
     id_column: str | None = None,
+    vectors: bool = False,
     schema: str | None = None,
     if_exists: IfExists = "error",
 ) -> None:
     """Write the factors of one side: one line for each id.
 
     In a database a line has the id, which is the primary key, and a column for each factor, ``f0``,
-    ``f1`` and so on. In Parquet it has the id and ``factors``, a list of floats.
+    ``f1`` and so on. In Parquet, and in PostgreSQL with ``vectors=True``, it has the id and
+    ``factors``, a list of floats or a vector.
 
     A table is written in one transaction, as by `write_sql`, and a file appears under its name when
     it is complete. To write both sides in one transaction, give a connection that has begun one.
@@ -67,6 +70,10 @@ def write_factors(
         The table, by default ``row_factors`` or ``col_factors``.
     id_column : str, optional
         Its column of ids, by default ``pid`` for rows and ``tid`` for columns.
+    vectors : bool, default False
+        Write one column ``factors`` of the type ``vector`` of pgvector, in single precision. The
+        database is PostgreSQL in which ``CREATE EXTENSION vector`` was run. A query orders by the
+        inner product, ``ORDER BY factors <#> vector_of_a_row LIMIT 10``.
     schema : str, optional
         The schema of the table, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
@@ -78,11 +85,12 @@ def write_factors(
         If the database cannot be reached or written, or the table has one of the ids already.
     InvalidInputError
         If the model is not fitted or has no such side, the table or file exists and `if_exists` is
-        ``"error"``, or the file cannot be written.
+        ``"error"``, the file cannot be written, or `vectors` is True and the target has none.
 
     Examples
     --------
     >>> write_factors(model, "sqlite:///music.db", "col")  # doctest: +SKIP
+    >>> write_factors(model, "postgresql://host/music", "col", vectors=True)  # doctest: +SKIP
     >>> write_factors(model, "rows.parquet", "row", if_exists="replace")  # doctest: +SKIP
     """
     check_choice(side, "side", ("row", "col"))
@@ -97,29 +105,41 @@ def write_factors(
     table = f"{side}_factors" if table is None else table
     check_names({"table": table, "id_column": name}, {"schema": schema})
     file = _file_of(target, if_exists, (".parquet",))
-    if file is not None:
+    if vectors or file is not None:
         check_different("columns", name, "factors")
-        starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
-        _write_parquet(
-            file,
-            (
-                {name: ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
-                for start in starts
-            ),
+    starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
+    blocks = (
+        {"id": ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
+        for start in starts
+    )
+    if file is not None and vectors:
+        raise InvalidInputError(
+            f"vectors=True is for PostgreSQL, but {str(file)!r} is a file: leave it out, because a "
+            "file has lists of floats"
         )
+    if file is not None:
+        _write_parquet(file, ({name: block["id"], "factors": block["factors"]} for block in blocks))
         return
-    numbers = {f"f{position}": factors[:, position] for position in range(factors.shape[1])}
-    check_different("columns", name, *numbers)
+    k = factors.shape[1]
+    kinds: dict[str, Any] = {f"f{position}": sa.Double() for position in range(k)}
+    if vectors:
+        kinds = {"factors": Vector(k)}
+    check_different("columns", name, *kinds)
     key = ROW_NUMBER if ids.dtype != object else id_type(ids)
     columns: list[sa.Column[Any]] = [
         sa.Column(name, key, key="id", primary_key=True, autoincrement=False),
-        *(sa.Column(number, sa.Double(), nullable=False) for number in numbers),
+        *(sa.Column(number, kind, nullable=False) for number, kind in kinds.items()),
     ]
     with transaction(cast(Source, target)) as connection:  # a path would be a file
+        if vectors:
+            check_has_vectors(connection)
         made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
-        insert_columns(connection, made, {"id": ids, **numbers})
+        for block in blocks:
+            own, rows = {"id": block["id"]}, block["factors"]
+            own |= {"factors": as_texts(rows)} if vectors else dict(zip(kinds, rows.T, strict=True))
+            insert_columns(connection, made, own)
 
 
 def write_recommendations(
