@@ -266,7 +266,8 @@ def _resume(
     described = repr((n, names is None, [column.name for column in table.columns]))
     digest = hashlib.blake2b(described.encode(), digest_size=16)
     for factors in (model.row_factors, model.col_factors):
-        digest.update(memoryview(np.ascontiguousarray(factors)))
+        contiguous: Any = np.ascontiguousarray(factors)
+        digest.update(contiguous)
     with transaction(target) as connection:
         n_done = _begin_or_go_on(connection, table, progress, digest.hexdigest())
     row_ids, n = model.row_ids, min(n, max(len(model.col_ids), 1))
