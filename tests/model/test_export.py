@@ -309,3 +309,56 @@ def test_sqlalchemy_is_imported_only_to_write():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "False", "True"]
+
+
+class Interrupted:
+    """A model that is interrupted before a block, and counts the blocks."""
+
+    def __init__(self, model: FactorModel, after: int) -> None:
+        self.model, self.n_left = model, after
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.model, name)
+
+    def recommend(self, rows, n=10):
+        if not self.n_left:
+            raise KeyboardInterrupt
+        self.n_left -= 1
+        return self.model.recommend(rows, n)
+
+
+def test_a_run_goes_on_where_it_was_interrupted(url, model, pairings, monkeypatch):
+    monkeypatch.setattr("twofold.model.export._BLOCK", 2)
+    n_blocks = -(-len(model.row_ids) // 2)
+    assert n_blocks > 1
+    query = "SELECT * FROM recommendations ORDER BY pid, place"
+    write_recommendations(model, url, n=3)
+    expected = rows_of(url, query)
+    with pytest.raises(InvalidInputError, match="'recommendations' exists"):
+        write_recommendations(model, url, n=3, if_exists="resume")  # it did not write this one
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE recommendations")
+    engine.dispose()
+    with pytest.raises(KeyboardInterrupt):
+        write_recommendations(Interrupted(model, 1), url, n=3, if_exists="resume")
+    assert rows_of(url, query) == [row for row in expected if row[0] in model.row_ids[:2]]
+    rest = Interrupted(model, n_blocks - 1)
+    write_recommendations(rest, url, n=3, if_exists="resume")
+    assert (rest.n_left, rows_of(url, query)) == (0, expected)
+    write_recommendations(Interrupted(model, 0), url, n=3, if_exists="resume")  # is complete
+    other = FactorModel(solver=ALS(n_factors=2, max_epochs=1, rng=5)).fit(pairings)
+    write_recommendations(other, url, n=3, if_exists="resume")  # begins again
+    again = rows_of(url, query)
+    write_recommendations(other, url, n=3, if_exists="replace")
+    assert again == rows_of(url, query)
+
+
+def test_what_cannot_be_resumed(tmp_path, model):
+    with pytest.raises(InvalidInputError, match="is a file, which cannot be added to"):
+        write_recommendations(model, tmp_path / "a.csv", if_exists="resume")
+    url = f"sqlite:///{tmp_path}/a.db"
+    with pytest.raises(InvalidInputError, match="is for a model"):
+        write_recommendations(model.recommend(model.row_ids), url, if_exists="resume")
+    with pytest.raises(InvalidInputError, match="in memory"):
+        write_recommendations(model, "sqlite://", if_exists="resume")

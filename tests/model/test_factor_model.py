@@ -245,3 +245,25 @@ def test_a_model_of_a_solution_is_the_fitted_one(playlists):
     assert made.value(pairings) == fitted.value(pairings)
     with pytest.raises(InvalidInputError, match="row_factors has 300 rows, but the matrix has 7"):
         FactorModel.from_solution(solution, pairings.take_rows(range(7)), objective, solver)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_explain_of_a_new_row_adds_up_to_its_prediction(playlists, centered):
+    pairings, rng = playlists.pairings, np.random.default_rng(0)
+    centers = rng.normal(size=(pairings.shape[0], 4)) if centered else None
+    objective = Objective(regularizer=L2(0.5, row_center=centers), unobserved_weight=0.1)
+    model = FactorModel(objective, ALS(n_factors=4, rng=0, max_epochs=3)).fit(pairings)
+    new = Pairings.from_arrays([7] * 4, [9999, 3, 5, 11])
+    none = Pairings.from_arrays([7], [9999])
+    center = rng.normal(size=(1, 4)) if centered else None
+    terms = model.explain(new, 20, center=center)
+    assert {col for col, _ in terms} == {3, 5, 11}
+    scores = [(model.fold_in(row, center=center).row_factors @ model.col_factors.T)[0]
+              for row in (new, none)]  # fmt: skip
+    at = int(model.pairings.col_index([20])[0])
+    assert sum(term for _, term in terms) == pytest.approx(scores[0][at] - scores[1][at], rel=1e-4)
+    with pytest.raises(InvalidInputError, match="row has 300 rows: give Pairings with the pairs"):
+        model.explain(pairings, 20)
+    if centered:
+        with pytest.raises(InvalidInputError, match="give center="):
+            model.explain(new, 20)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -19,10 +20,12 @@ from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
+from twofold.io.pgvector import Vector, as_texts, check_has_vectors
 from twofold.io.sql_write import (
     ROW_NUMBER,
     IfExists,
     check_different,
+    check_lasting,
     id_type,
     insert_columns,
     prepare_table,
@@ -43,13 +46,15 @@ def write_factors(
     *,
     table: str | None = None,
     id_column: str | None = None,
+    vectors: bool = False,
     schema: str | None = None,
     if_exists: IfExists = "error",
 ) -> None:
     """Write the factors of one side: one line for each id.
 
     In a database a line has the id, which is the primary key, and a column for each factor, ``f0``,
-    ``f1`` and so on. In Parquet it has the id and ``factors``, a list of floats.
+    ``f1`` and so on. In Parquet, and in PostgreSQL with ``vectors=True``, it has the id and
+    ``factors``, a list of floats or a vector.
 
     A table is written in one transaction, as by `write_sql`, and a file appears under its name when
     it is complete. To write both sides in one transaction, give a connection that has begun one.
@@ -67,6 +72,10 @@ def write_factors(
         The table, by default ``row_factors`` or ``col_factors``.
     id_column : str, optional
         Its column of ids, by default ``pid`` for rows and ``tid`` for columns.
+    vectors : bool, default False
+        Write one column ``factors`` of the type ``vector`` of pgvector, in single precision. The
+        database is PostgreSQL in which ``CREATE EXTENSION vector`` was run. A query orders by the
+        inner product, ``ORDER BY factors <#> vector_of_a_row LIMIT 10``.
     schema : str, optional
         The schema of the table, which has to exist.
     if_exists : {"error", "replace", "append"}, default "error"
@@ -78,11 +87,12 @@ def write_factors(
         If the database cannot be reached or written, or the table has one of the ids already.
     InvalidInputError
         If the model is not fitted or has no such side, the table or file exists and `if_exists` is
-        ``"error"``, or the file cannot be written.
+        ``"error"``, the file cannot be written, or `vectors` is True and the target has none.
 
     Examples
     --------
     >>> write_factors(model, "sqlite:///music.db", "col")  # doctest: +SKIP
+    >>> write_factors(model, "postgresql://host/music", "col", vectors=True)  # doctest: +SKIP
     >>> write_factors(model, "rows.parquet", "row", if_exists="replace")  # doctest: +SKIP
     """
     check_choice(side, "side", ("row", "col"))
@@ -97,29 +107,41 @@ def write_factors(
     table = f"{side}_factors" if table is None else table
     check_names({"table": table, "id_column": name}, {"schema": schema})
     file = _file_of(target, if_exists, (".parquet",))
-    if file is not None:
+    if vectors or file is not None:
         check_different("columns", name, "factors")
-        starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
-        _write_parquet(
-            file,
-            (
-                {name: ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
-                for start in starts
-            ),
+    starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
+    blocks = (
+        {"id": ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
+        for start in starts
+    )
+    if file is not None and vectors:
+        raise InvalidInputError(
+            f"vectors=True is for PostgreSQL, but {str(file)!r} is a file: leave it out, because a "
+            "file has lists of floats"
         )
+    if file is not None:
+        _write_parquet(file, ({name: block["id"], "factors": block["factors"]} for block in blocks))
         return
-    numbers = {f"f{position}": factors[:, position] for position in range(factors.shape[1])}
-    check_different("columns", name, *numbers)
+    k = factors.shape[1]
+    kinds: dict[str, Any] = {f"f{position}": sa.Double() for position in range(k)}
+    if vectors:
+        kinds = {"factors": Vector(k)}
+    check_different("columns", name, *kinds)
     key = ROW_NUMBER if ids.dtype != object else id_type(ids)
     columns: list[sa.Column[Any]] = [
         sa.Column(name, key, key="id", primary_key=True, autoincrement=False),
-        *(sa.Column(number, sa.Double(), nullable=False) for number in numbers),
+        *(sa.Column(number, kind, nullable=False) for number, kind in kinds.items()),
     ]
     with transaction(cast(Source, target)) as connection:  # a path would be a file
+        if vectors:
+            check_has_vectors(connection)
         made = prepare_table(
             connection, sa.Table(table, sa.MetaData(), *columns, schema=schema), if_exists
         )
-        insert_columns(connection, made, {"id": ids, **numbers})
+        for block in blocks:
+            own, rows = {"id": block["id"]}, block["factors"]
+            own |= {"factors": as_texts(rows)} if vectors else dict(zip(kinds, rows.T, strict=True))
+            insert_columns(connection, made, own)
 
 
 def write_recommendations(
@@ -134,7 +156,7 @@ def write_recommendations(
     n: int = 10,
     names: Mapping[Any, TrackName] | None = None,
     schema: str | None = None,
-    if_exists: IfExists = "error",
+    if_exists: IfExists | Literal["resume"] = "error",
 ) -> None:
     """Write recommendations: a line for each row and recommended column, with place and score.
 
@@ -164,8 +186,14 @@ def write_recommendations(
     names : mapping of column id to TrackName, optional
         Names of columns, as `twofold.io.read_names` returns them. With it there are two more
         columns, ``name`` and ``artist``, which are empty (NULL) where there is no name.
-    schema, if_exists
+    schema
         As for `write_factors`.
+    if_exists : {"error", "replace", "append", "resume"}, default "error"
+        As for `write_factors`. With "resume" every block of rows of a model has its own
+        transaction, so that a run that was interrupted goes on at the next call with the same model
+        and arguments. The table ``<table>_progress`` tells the run and the number of its rows that
+        are done. A run that is complete writes nothing, and one of another model begins again;
+        readers see its rows as they come.
 
     Raises
     ------
@@ -173,7 +201,8 @@ def write_recommendations(
         If the database cannot be reached, or refuses to be written to.
     InvalidInputError
         If neither a ranking nor a fitted model is given, the table or file exists and `if_exists`
-        is ``"error"``, or the file cannot be written.
+        is ``"error"``, the file cannot be written, or "resume" is given for a file, a ranking or a
+        table that it did not write.
 
     Examples
     --------
@@ -182,7 +211,7 @@ def write_recommendations(
     >>> names = read_names("sqlite:///music.db", ranking.col_ids)  # doctest: +SKIP
     >>> write_recommendations(ranking, "lists.csv.gz", names=names)  # doctest: +SKIP
     """
-    check_choice(if_exists, "if_exists", ("error", "replace", "append"))
+    check_choice(if_exists, "if_exists", ("error", "replace", "append", "resume"))
     check_names(
         {"table": table, "row": row, "col": col, "place": place, "score": score}, {"schema": schema}
     )
@@ -210,12 +239,61 @@ def write_recommendations(
         )
         for key, name in columns.items()
     ]
+    wanted = sa.Table(table, sa.MetaData(), *described, schema=schema)
+    if if_exists == "resume":
+        _resume(cast(Source, target), wanted, recommendations, n, names)
+        return
     with transaction(cast(Source, target)) as connection:  # a path would be a file
-        made = prepare_table(
-            connection, sa.Table(table, sa.MetaData(), *described, schema=schema), if_exists
-        )
+        made = prepare_table(connection, wanted, if_exists)
         for block in blocks:
             insert_columns(connection, made, block)
+
+
+def _resume(
+    target: Source, table: sa.Table, model: Any, n: int, names: Mapping[Any, TrackName] | None
+) -> None:
+    """Write the rows of a model that are not done, each block in its own transaction."""
+    if not hasattr(model, "recommend"):
+        raise InvalidInputError('if_exists="resume" is for a model, of which all rows are ranked')
+    check_lasting(target)
+    progress = sa.Table(
+        f"{table.name}_progress",
+        table.metadata,
+        sa.Column("run", sa.Unicode(64), nullable=False),
+        sa.Column("n_rows", sa.BigInteger(), nullable=False),
+        schema=table.schema,
+    )
+    described = repr((n, names is None, [column.name for column in table.columns]))
+    digest = hashlib.blake2b(described.encode(), digest_size=16)
+    for factors in (model.row_factors, model.col_factors):
+        contiguous: Any = np.ascontiguousarray(factors)
+        digest.update(contiguous)
+    with transaction(target) as connection:
+        n_done = _begin_or_go_on(connection, table, progress, digest.hexdigest())
+    row_ids, n = model.row_ids, min(n, max(len(model.col_ids), 1))
+    for start in range(n_done, len(row_ids), _BLOCK):
+        block = row_ids[start : start + _BLOCK]
+        lines = _lines(model.recommend(block, n), names)
+        with transaction(target) as connection:
+            insert_columns(connection, table, lines)
+            connection.execute(sa.update(progress).values(n_rows=start + len(block)))
+
+
+def _begin_or_go_on(
+    connection: sa.Connection, table: sa.Table, progress: sa.Table, run: str
+) -> int:
+    """Return the number of rows that a run has done; make its tables if it has not begun."""
+    exists = [
+        sa.inspect(connection).has_table(one.name, schema=one.schema) for one in (table, progress)
+    ]
+    if all(exists):
+        found = connection.execute(sa.select(progress)).first()
+        if found is not None and found.run == run:
+            return int(found.n_rows)
+    for one in (table, progress):
+        prepare_table(connection, one, "replace" if all(exists) else "error")
+    connection.execute(sa.insert(progress), {"run": run, "n_rows": 0})
+    return 0
 
 
 def _rankings(recommendations: Any, n: int) -> tuple[Any, Any, Iterable[Any]]:
@@ -252,7 +330,7 @@ def _lines(ranking: Any, names: Mapping[Any, TrackName] | None) -> Columns:
     return lines
 
 
-def _file_of(target: Any, if_exists: IfExists, endings: tuple[str, ...]) -> Path | None:
+def _file_of(target: Any, if_exists: str, endings: tuple[str, ...]) -> Path | None:
     """Return the file to write, by the ending of its name; None for a database."""
     is_path = isinstance(target, os.PathLike)
     is_file = is_path or (isinstance(target, str) and "://" not in target)
@@ -265,7 +343,7 @@ def _file_of(target: Any, if_exists: IfExists, endings: tuple[str, ...]) -> Path
             f"the target {str(file)!r} is neither a file *{', *'.join(endings)} nor a database: "
             "for that give a URL, such as sqlite:///my.db"
         )
-    if if_exists == "append":
+    if if_exists in ("append", "resume"):
         raise InvalidInputError(
             f'{str(file)!r} is a file, which cannot be added to: use if_exists="replace", or '
             "another file"

@@ -35,6 +35,7 @@ from twofold.model.description import CENTERS, describe, restore_objective, rest
 from twofold.model.popularity import count_rows, most_popular
 from twofold.model.ranking import Ranking, best_columns
 from twofold.model.rows import problem_of, solved_rows, solves_rows
+from twofold.model.serving import ServedColumns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
@@ -150,6 +151,8 @@ class _Fitted:
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
         P, Q = self.solution.row_factors, self.solution.col_factors
         objective = self.objective.with_centers(None, None)
         row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
@@ -159,7 +162,14 @@ class _Fitted:
     @cached_property
     def col_counts(self) -> NDArray[np.int64]:
         """Number of rows that have each column, for rows that cannot be ranked."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.col_counts
         return count_rows(self.pairings.matrix)
+
+    def check_has_rows(self, what: str) -> None:
+        """Raise InvalidInputError if the model is from a file for serving."""
+        if isinstance(self.pairings, ServedColumns):
+            raise self.pairings.no_rows(what)
 
 
 class FactorModel:
@@ -220,17 +230,21 @@ class FactorModel:
     @property
     def pairings(self) -> Pairings:
         """The pairs that the model was fitted to."""
-        return self._get_fitted().pairings
+        fitted = self._get_fitted()
+        fitted.check_has_rows("pairs")
+        return fitted.pairings
 
     @property
     def row_ids(self) -> NDArray[Any]:
         """Ids of the trained rows, shape (n_rows,)."""
-        return self.pairings.row_ids
+        fitted = self._get_fitted()
+        fitted.check_has_rows("rows")
+        return fitted.pairings.row_ids
 
     @property
     def col_ids(self) -> NDArray[Any]:
         """Ids of the trained columns, shape (n_cols,)."""
-        return self.pairings.col_ids
+        return self._get_fitted().pairings.col_ids
 
     @property
     def row_factors(self) -> NDArray[Any]:
@@ -240,7 +254,9 @@ class FactorModel:
         were solved for the columns before the last half-step. They are the same as these if the
         objective is not quadratic (squared loss and L2) or the solver diverged.
         """
-        return self._get_fitted().row_factors
+        fitted = self._get_fitted()
+        fitted.check_has_rows("row factors")
+        return fitted.row_factors
 
     @property
     def col_factors(self) -> NDArray[Any]:
@@ -372,9 +388,10 @@ class FactorModel:
         if seen is not None:
             folded = self._folded(fitted, seen, center)[0]
             P, row_ids = folded.row_factors, folded.row_ids
-        elif center is not None:
-            raise InvalidInputError("center= is for rows that are folded in: give seen= too")
         else:
+            fitted.check_has_rows("rows")
+            if center is not None:
+                raise InvalidInputError("center= is for rows that are folded in: give seen= too")
             P, row_ids = fitted.row_factors, fitted.pairings.row_ids
         rows = Vocabulary(row_ids, "row").find(pairings.row_ids)
         cols = Vocabulary(fitted.pairings.col_ids, "column").find(pairings.col_ids)
@@ -601,7 +618,9 @@ class FactorModel:
         found, scores = best_columns(unit[positions], unit, n, itself)
         return Ranking.of(ids[positions], ids, found, scores)
 
-    def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:
+    def explain(
+        self, row: Any, col_id: Any, n: int = 10, *, center: ArrayLike | None = None
+    ) -> list[tuple[Any, float]]:
         """Say which stored pairs of a row make up its prediction for a column.
 
         With a quadratic objective the folded-in prediction is a sum over the row's entries k,
@@ -614,10 +633,15 @@ class FactorModel:
 
         Parameters
         ----------
-        row_id, col_id : int or str
-            A trained row and a trained column.
+        row : int, str or Pairings
+            The id of a trained row; or a new row, as Pairings with one row, of which the pairs
+            with unknown columns are left out.
+        col_id : int or str
+            A trained column.
         n : int, default 10
             How many terms, >= 1.
+        center : array_like, shape (1, n_factors), optional
+            The center of a new row, as for `fold_in`.
 
         Returns
         -------
@@ -633,6 +657,17 @@ class FactorModel:
             If the objective is not quadratic (squared loss and L2), or has a constraint.
         SingularRowError
             If the row has no unique solution.
+        InvalidInputError
+            If Pairings have another number of rows, or the center is not as for `fold_in`.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> new = Pairings.from_arrays(["c", "c"], [1, 3])
+        >>> [col for col, _ in model.explain(new, 3)]
+        [3, 1]
         """
         check_whole(n, "n", 1)
         fitted = self._get_fitted()
@@ -643,13 +678,16 @@ class FactorModel:
             raise UnsupportedObjectiveError(
                 f"{missing} has no such sum: explain needs squared loss and L2"
             )
-        row = int(pairings.row_index([row_id])[0])
         col = int(pairings.col_index([col_id])[0])
-        own = pairings.take_rows([row])
-        problem = Problem.of(objective, own.matrix, own.weights)
-        centers = objective.regularizer.centers[0]
-        own_center = None if centers is None else centers.take([row])
-        penalty = problem.penalty("row", fitted.system.n_factors, own_center)
+        if not isinstance(row, Pairings):
+            at, centers = pairings.row_index([row]), objective.regularizer.centers[0]
+            row, center = pairings.take_rows(at), None if centers is None else centers.values[at]
+        elif row.shape[0] != 1:
+            raise InvalidInputError(
+                f"row has {row.shape[0]} rows: give Pairings with the pairs of one row"
+            )
+        problem = problem_of(objective, aligned_entries(row, pairings))
+        penalty = penalty_of_new(problem, fitted.system.n_factors, center)
         system, side = fitted.system.in_double.reduced(problem.rows, penalty.center)
         report = system.solve(_with_linear_term(side, col), way="direct")
         report.check(side)
@@ -661,33 +699,45 @@ class FactorModel:
         ids = pairings.col_ids[entries.indices[order]]
         return list(zip(ids.tolist(), terms[order].tolist(), strict=True))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, serving: bool = False) -> None:
         """Write the model to a file; the format is that of `Pairings.save`.
 
         Parameters
         ----------
         path : str or path-like
             The file, by custom ``*.twofold``.
+        serving : bool, default False
+            Leave out the training pairs, the ids and factors of the trained rows, and what a
+            solver needs to continue. The model that `load` returns then serves new rows
+            (`fold_in`, `recommend`, `value` and `explain` with Pairings, `predict` with ``seen``),
+            also with ``fallback="popular"``, and `similar_cols`; the rest raises InvalidInputError.
 
         Raises
         ------
         InvalidInputError
-            If the model is not fitted or the file cannot be written.
+            If the model is not fitted, the file cannot be written, or the model is itself from a
+            file for serving and `serving` is False.
         """
         fitted = self._get_fitted()
-        solution = fitted.solution
-        arrays, counts = parts_of(fitted.pairings)
-        arrays |= {"row_factors": solution.row_factors, "col_factors": solution.col_factors}
-        arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
-        for name, centers in zip(CENTERS, fitted.objective.regularizer.centers, strict=True):
+        objective, solution = fitted.objective, fitted.solution
+        arrays: dict[str, NDArray[Any]] = {"col_factors": solution.col_factors}
+        meta: dict[str, Any] = {"solver": describe(self.solver), "solution": solution.to_meta()}
+        if serving:
+            arrays |= ServedColumns.to_arrays(
+                fitted.pairings.col_ids, fitted.col_counts, fitted.of_unknown
+            )
+            row_center, col_center = objective.regularizer.centers
+            if row_center is not None:  # of no row, so that new rows still need one
+                objective = objective.with_centers(row_center.take([]), col_center)
+        else:
+            fitted.check_has_rows("pairs")
+            own, meta["pairings"] = parts_of(fitted.pairings)
+            arrays |= own | {"row_factors": solution.row_factors}
+            arrays |= {f"memory.{name}": array for name, array in solution.memory.items()}
+        meta |= {"objective": describe(objective), "serving": serving}
+        for name, centers in zip(CENTERS, objective.regularizer.centers, strict=True):
             if centers is not None:
                 arrays[name] = centers.values
-        meta = {
-            "objective": describe(fitted.objective),
-            "solver": describe(self.solver),
-            "solution": solution.to_meta(),
-            "pairings": counts,
-        }
         write_file(path, "model", _VERSION, arrays, meta)
 
     @classmethod
@@ -763,8 +813,12 @@ class FactorModel:
         try:
             objective = restore_objective(meta["objective"], classes, arrays)
             solver = restore_solver(meta["solver"], classes)
+            if meta.get("serving"):
+                pairings: Pairings = ServedColumns.of_arrays(arrays)
+                arrays["row_factors"] = arrays["col_factors"][:0]
+            else:
+                pairings = from_parts(arrays, meta["pairings"])
             solution = Solution.from_arrays(arrays, meta["solution"])
-            pairings = from_parts(arrays, meta["pairings"])
             model = cls.from_solution(solution, pairings, objective, solver)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):

@@ -1,0 +1,62 @@
+"""What a model file for serving keeps of the training pairs: the columns and their counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from twofold.data.pairings import Pairings
+from twofold.exceptions import InvalidInputError
+
+__all__ = ["ServedColumns"]
+
+_MEMBERS = ("col_ids", "col_counts", "of_unknown")
+
+
+@dataclass(frozen=True, eq=False)
+class ServedColumns(Pairings):
+    """Pairings without rows, in place of the training pairs.
+
+    Parameters
+    ----------
+    col_counts : ndarray of int64, shape (n_cols,)
+        Number of training rows that have each column, for ``fallback="popular"``.
+    of_unknown : ndarray, shape (2, n_factors)
+        The factors of a row and of a column without pairs.
+    """
+
+    col_counts: NDArray[np.int64] = field(kw_only=True, repr=False)
+    of_unknown: NDArray[Any] = field(kw_only=True, repr=False)
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "ServedColumns":
+        """Undo `to_arrays`; an exception of any kind means that the file is damaged."""
+        ids, counts, of_unknown = (arrays[name] for name in _MEMBERS)
+        shapes = (ids.shape, (2, arrays["col_factors"].shape[1]))
+        if (counts.shape, of_unknown.shape) != shapes or counts.dtype != np.int64:
+            raise ValueError("its arrays do not fit together")
+        matrix = sparse.csr_array((0, ids.size), dtype=np.float32)
+        no_ids = np.empty(0, np.int64)
+        return cls(matrix, no_ids, ids, col_counts=counts, of_unknown=of_unknown)
+
+    @staticmethod
+    def to_arrays(
+        col_ids: NDArray[Any], col_counts: NDArray[np.int64], of_unknown: Any
+    ) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a file by their names."""
+        return dict(zip(_MEMBERS, (col_ids, col_counts, np.asarray(of_unknown)), strict=True))
+
+    def row_index(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Raise InvalidInputError, because there are no rows."""
+        raise self.no_rows("rows")
+
+    @staticmethod
+    def no_rows(what: str) -> InvalidInputError:
+        """Return the error of a model without ``what``."""
+        return InvalidInputError(
+            f"the model is from a file of save(path, serving=True), which has no trained {what}: "
+            "give the pairs of new rows as Pairings, or load a file of save(path)"
+        )
