@@ -257,3 +257,44 @@ def test_ctrl_c_at_any_moment_leaves_everything_as_it_was(what, tmp_path):
         tmp_path,
         timeout=120.0,
     )
+
+
+@pytest.mark.parametrize("what", ["ALS", "GD", "SGD"])
+def test_ctrl_c_at_any_moment_can_be_kept_and_continued_exactly(what):
+    run_python(
+        COMMON
+        + """
+    import random, signal
+    from twofold.solvers import Solution, Status
+
+    kind = {"GD": GD, "SGD": SGD, "ALS": ALS}[sys.argv[1]]
+    if kind is SGD:
+        objective = Objective(regularizer=L2(0.2))
+    solver = kind(n_factors=16, max_epochs=60, rng=0)
+    whole = solver.solve(objective, R)
+    seconds = whole.history[-1].seconds
+    draw, n_kept = random.Random(0), 0
+    for _ in range(25):
+        delay = draw.uniform(0.0, 2.0) * seconds
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        kept = None
+        try:
+            timer.start()
+            kept = solver.solve(objective, R, on_interrupt="keep")
+            timer.join()
+        except KeyboardInterrupt:  # before the first epoch, or after the run
+            timer.join()
+        if kept is None or kept.status is not Status.INTERRUPTED:
+            continue
+        n_kept += 1
+        assert kept.n_epochs < 60
+        assert [record.epoch for record in kept.history] == list(range(kept.n_epochs + 1))
+        rest = solver.solve(objective, R, init=kept)
+        assert rest.row_factors.tobytes() == whole.row_factors.tobytes()
+        assert rest.col_factors.tobytes() == whole.col_factors.tobytes()
+        assert [r.total for r in rest.history] == [r.total for r in whole.history]
+    assert n_kept > 3, n_kept
+    """,
+        what,
+        timeout=120.0,
+    )

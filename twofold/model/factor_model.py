@@ -1,7 +1,6 @@
 """`FactorModel`: factors with the ids of their rows and columns."""
 
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -23,17 +22,12 @@ from twofold.data.pairings import (
     parts_of,
 )
 from twofold.data.vocabulary import Vocabulary
-from twofold.exceptions import (
-    DivergenceWarning,
-    FileFormatError,
-    InvalidInputError,
-    UnsupportedObjectiveError,
-)
+from twofold.exceptions import FileFormatError, InvalidInputError, UnsupportedObjectiveError
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
-from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
+from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
 
@@ -211,6 +205,7 @@ class FactorModel:
         callback: Callback | None = None,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
+        on_interrupt: OnInterrupt = "raise",
     ) -> Self:
         """Factorise the pairings.
 
@@ -220,6 +215,9 @@ class FactorModel:
             What to train on.
         init, callback, checkpoint
             As for `Solver.solve`.
+        on_interrupt : {"raise", "keep"}, default "raise"
+            What Ctrl-C does. With "keep", the model has the factors of the last epoch that has
+            finished, and ``model.solution`` can be given as ``init=`` to continue.
 
         Returns
         -------
@@ -257,10 +255,9 @@ class FactorModel:
             callback,
             weights=pairings.weights,
             checkpoint=checkpoint,
+            on_interrupt=on_interrupt,
         )
         self._fitted = _Fitted(objective, solution, pairings)
-        if solution.status is Status.DIVERGED:
-            warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
         return self
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
