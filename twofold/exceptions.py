@@ -13,6 +13,7 @@ __all__ = [
     "InvalidInputError",
     "KernelCacheWarning",
     "LeakWarning",
+    "NotFittedError",
     "SingularRowError",
     "TwofoldError",
     "UnknownIdError",
@@ -26,6 +27,13 @@ class TwofoldError(Exception):
 
 class InvalidInputError(TwofoldError, ValueError):
     """A value, a shape, an id or a hyper-parameter that cannot be used."""
+
+
+class NotFittedError(InvalidInputError, AttributeError):
+    """Something that a model has only after its `fit`.
+
+    It is an AttributeError, too, so that ``hasattr(model, "row_factors")`` is False before it.
+    """
 
 
 class UnsupportedObjectiveError(TwofoldError, ValueError):

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_choice, check_whole
 from twofold.data.files import read_file, write_file
 from twofold.data.make_frame import make_frame
@@ -22,8 +22,15 @@ from twofold.data.pairings import (
     parts_of,
 )
 from twofold.data.vocabulary import Vocabulary
-from twofold.exceptions import FileFormatError, InvalidInputError, UnsupportedObjectiveError
+from twofold.exceptions import (
+    FileFormatError,
+    InvalidInputError,
+    NotFittedError,
+    UnsupportedObjectiveError,
+)
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
+from twofold.model.html import model_html
+from twofold.model.parameters import WithParameters
 from twofold.model.popularity import Popularity
 from twofold.model.ranking import Ranking, best_columns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
@@ -98,6 +105,10 @@ class _Fitted:
     solution: Solution
     pairings: Pairings
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is prepared out of pickles: it is computed again."""
+        return state_of(self)
+
     @cached_property
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
@@ -118,7 +129,7 @@ class _Fitted:
         return Popularity().fit(self.pairings)
 
 
-class FactorModel:
+class FactorModel(WithParameters):
     """An objective, a solver and, once fitted, the factors with their ids.
 
     Parameters
@@ -147,6 +158,8 @@ class FactorModel:
     array([[3]])
     """
 
+    _parameters: ClassVar[dict[str, str]] = {"objective": "_given", "solver": "solver"}
+
     def __init__(
         self, objective: Objective | Balanced | None = None, solver: Solver | None = None
     ) -> None:
@@ -158,9 +171,15 @@ class FactorModel:
         fitted = "not fitted" if self._fitted is None else repr(self._fitted.solution)
         return f"<FactorModel: {self.objective}, {fitted}>"
 
+    def _repr_html_(self) -> str:
+        return model_html(self)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
     def _get_fitted(self) -> _Fitted:
         if self._fitted is None:
-            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
+            raise NotFittedError("the model is not fitted: call fit(pairings) first")
         return self._fitted
 
     @property
@@ -170,7 +189,7 @@ class FactorModel:
 
     @property
     def solution(self) -> Solution:
-        """The result of `fit`; InvalidInputError before it."""
+        """The result of `fit`; NotFittedError before it, as for all that is learnt."""
         return self._get_fitted().solution
 
     @property

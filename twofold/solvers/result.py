@@ -13,6 +13,7 @@ from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
+from twofold.solvers.html import solution_html
 from twofold.solvers.plot import PANELS, draw_history
 
 __all__ = ["Record", "Solution", "Status"]
@@ -141,6 +142,9 @@ class Solution:
             f"<Solution of {self.solver}: {self.status.value} after {self.n_epochs} epochs, "
             f"objective {self.objective_value:.6g}, rank {self.row_factors.shape[1]}>"
         )
+
+    def _repr_html_(self) -> str:
+        return solution_html(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the solution to a file, atomically and without pickle.
