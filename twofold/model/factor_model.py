@@ -297,6 +297,13 @@ class FactorModel(WithParameters):
         ------
         InvalidInputError
             If the model is not fitted, or the center is missing or has another shape.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If an iterative method does not converge for a row. A fitted model counts the calls
+            with such rows, also those of `predict`, `recommend` and `value`, and warns at the calls
+            1, 10, 100 and so on.
         """
         return self._folded(self._get_fitted(), pairings, center)[0]
 
