@@ -282,7 +282,8 @@ class Solver(ABC):
         problem = Problem.of(objective, matrix, weights)
         _warn_of_ignored_values(objective, matrix)
         fingerprint = self._fingerprint(problem)
-        note, seconds, history = "", 0.0, []
+        note, seconds = "", 0.0
+        history: list[Record] = []
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
             state, history = self._resumed_state(problem, init)
         else:
