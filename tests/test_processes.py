@@ -106,6 +106,113 @@ def test_a_process_forked_while_another_thread_solves_can_fold_in():
     )
 
 
+@needs_fork
+def test_a_process_forked_while_blas_is_limited_does_not_keep_the_limit():
+    run_python(
+        COMMON
+        + """
+    from threadpoolctl import threadpool_info
+    from twofold._kernels.threads import with_one_blas_thread
+
+    def limits():
+        return sorted((info["filepath"], info["num_threads"]) for info in threadpool_info())
+
+    def hold():
+        started.set()
+        time.sleep(0.3)
+
+    if __name__ == "__main__":
+        expected, started = limits(), threading.Event()
+        thread = threading.Thread(target=with_one_blas_thread, args=(hold,))
+        thread.start()
+        started.wait()
+        process = os.fork()
+        if not process:
+            os._exit(0 if limits() == expected and folded() else 1)
+        assert os.waitpid(process, 0)[1] == 0
+        thread.join()
+        assert limits() == expected
+    """
+    )
+
+
+MODEL = (
+    COMMON
+    + """
+    pairings = Pairings(R, np.arange(300), np.arange(120))
+    parts = [np.arange(first, 300, 5) for first in range(5)]
+
+    def answers(model, rows):
+        ranking = model.recommend(model.row_ids[rows], n=9)
+        folded = model.fold_in(model.pairings.take_rows(rows)).row_factors
+        return ranking.positions.tobytes(), ranking.scores.tobytes(), folded.tobytes()
+
+    def keep(given):
+        global kept
+        kept = given
+
+    def answers_of_kept(rows):
+        return answers(kept, rows)
+
+    def fit(solver):
+        return FactorModel(objective, solver).fit(pairings)
+"""
+)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_models_go_to_other_processes_and_come_back(method):
+    """As an argument of each call, kept by each process, and fitted there."""
+    if method != "spawn" and not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    run_python(
+        MODEL
+        + """
+    if __name__ == "__main__":
+        solver = ALS(n_factors=8, max_epochs=3, rng=0)
+        model = fit(solver)
+        expected = [answers(model, rows) for rows in parts]
+        pool = multiprocessing.get_context(sys.argv[1]).Pool(2, keep, (model,))
+        with pool:
+            assert pool.map(answers_of_kept, parts) == expected
+            assert pool.starmap(answers, [(model, rows) for rows in parts]) == expected
+            for again in pool.map(fit, [solver, solver]):
+                assert [answers(again, rows) for rows in parts] == expected
+                assert [one.total for one in again.solution.history] == [
+                    one.total for one in model.solution.history
+                ]
+    """,
+        method,
+        timeout=90.0,
+    )
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_models_go_through_joblib(backend):
+    """With arrays that joblib maps read-only into the memory of all processes."""
+    pytest.importorskip("joblib")
+    run_python(
+        MODEL
+        + """
+    import joblib
+
+    def checked(model, rows):
+        return answers(model, rows), model.row_factors.flags.writeable
+
+    if __name__ == "__main__":
+        model = fit(ALS(n_factors=8, max_epochs=3, rng=0))
+        expected = [answers(model, rows) for rows in parts]
+        run = joblib.Parallel(n_jobs=2, backend=sys.argv[1], max_nbytes=100)
+        found = run(joblib.delayed(checked)(model, rows) for rows in parts)
+        assert [one for one, _ in found] == expected
+        is_mapped = sys.argv[1] != "threading"
+        assert [writeable for _, writeable in found] == [not is_mapped] * len(parts)
+    """,
+        backend,
+        timeout=90.0,
+    )
+
+
 def test_eight_threads_that_do_everything_at_once_get_the_serial_bits():
     run_python(
         COMMON
@@ -255,5 +362,46 @@ def test_ctrl_c_at_any_moment_leaves_everything_as_it_was(what, tmp_path):
     """,
         what,
         tmp_path,
+        timeout=120.0,
+    )
+
+
+@pytest.mark.parametrize("what", ["ALS", "GD", "SGD"])
+def test_ctrl_c_at_any_moment_can_be_kept_and_continued_exactly(what):
+    run_python(
+        COMMON
+        + """
+    import random, signal
+    from twofold.solvers import Solution, Status
+
+    kind = {"GD": GD, "SGD": SGD, "ALS": ALS}[sys.argv[1]]
+    if kind is SGD:
+        objective = Objective(regularizer=L2(0.2))
+    solver = kind(n_factors=16, max_epochs=60, rng=0)
+    whole = solver.solve(objective, R)
+    seconds = whole.history[-1].seconds
+    draw, n_kept = random.Random(0), 0
+    for _ in range(25):
+        delay = draw.uniform(0.0, 2.0) * seconds
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        kept = None
+        try:
+            timer.start()
+            kept = solver.solve(objective, R, on_interrupt="keep")
+            timer.join()
+        except KeyboardInterrupt:  # before the first epoch, or after the run
+            timer.join()
+        if kept is None or kept.status is not Status.INTERRUPTED:
+            continue
+        n_kept += 1
+        assert kept.n_epochs < 60
+        assert [record.epoch for record in kept.history] == list(range(kept.n_epochs + 1))
+        rest = solver.solve(objective, R, init=kept)
+        assert rest.row_factors.tobytes() == whole.row_factors.tobytes()
+        assert rest.col_factors.tobytes() == whole.col_factors.tobytes()
+        assert [r.total for r in rest.history] == [r.total for r in whole.history]
+    assert n_kept > 3, n_kept
+    """,
+        what,
         timeout=120.0,
     )

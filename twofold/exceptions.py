@@ -3,6 +3,8 @@
 Each message is one sentence that names the place (row, column, id, field or file) and the way out.
 """
 
+import traceback
+
 __all__ = [
     "CheckpointWarning",
     "ConvergenceWarning",
@@ -13,6 +15,7 @@ __all__ = [
     "InvalidInputError",
     "KernelCacheWarning",
     "LeakWarning",
+    "NotFittedError",
     "SingularRowError",
     "TwofoldError",
     "UnknownIdError",
@@ -23,9 +26,27 @@ __all__ = [
 class TwofoldError(Exception):
     """Base class of all errors raised by twofold."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows: the sentence first, then the whole traceback.
+
+        Without this method of IPython's protocol, the sentence is below some fifty lines of code.
+        """
+        trace = self.__traceback__
+        while trace and trace.tb_frame.f_globals.get("__name__", "").startswith("IPython."):
+            trace = trace.tb_next
+        lines = "".join(traceback.format_exception(type(self), self, trace)).splitlines()
+        return [f"{type(self).__name__}: {self}", "", *lines]
+
 
 class InvalidInputError(TwofoldError, ValueError):
     """A value, a shape, an id or a hyper-parameter that cannot be used."""
+
+
+class NotFittedError(InvalidInputError, AttributeError):
+    """Something that a model has only after its `fit`.
+
+    It is an AttributeError, too, so that ``hasattr(model, "row_factors")`` is False before it.
+    """
 
 
 class UnsupportedObjectiveError(TwofoldError, ValueError):

@@ -56,6 +56,7 @@ for objective in (Objective(data="targets"), Objective(HuberLoss(0.5), L1(0.1), 
         solver.n_factors, solver.max_epochs, solver.dtype = 2, 2, "float64"
         start = P.copy(), Q.copy()
         solution = solver.solve(objective, matrix, init=start)
+        assert solution.vector_bits == 0
         close(solution.history[-1].total, reference.value(
             objective, matrix, solution.row_factors, solution.col_factors
         )["total"])

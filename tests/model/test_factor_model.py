@@ -234,6 +234,24 @@ def test_a_diverged_fit_warns_and_keeps_the_last_finite_factors(playlists):
     assert np.isfinite(model.row_factors).all()
 
 
+def test_an_interrupted_fit_keeps_the_last_epoch_on_request(playlists):
+    def interrupt(epoch, _):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    model = FactorModel(solver=ALS(n_factors=2, max_epochs=4, rng=0))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(playlists.pairings, callback=interrupt)
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        model.recommend(playlists.pairings.row_ids)
+    model.fit(playlists.pairings, callback=interrupt, on_interrupt="keep")
+    assert (model.solution.status, model.solution.n_epochs) == (Status.INTERRUPTED, 2)
+    assert model.recommend(playlists.pairings.row_ids[:2]).mask.all()
+    continued = FactorModel(solver=model.solver).fit(playlists.pairings, model.solution)
+    whole = FactorModel(solver=model.solver).fit(playlists.pairings)
+    np.testing.assert_array_equal(continued.row_factors, whole.row_factors)
+
+
 def test_a_model_of_a_solution_is_the_fitted_one(playlists):
     solver, objective = ALS(n_factors=3, max_epochs=2, rng=0), Objective(regularizer=L2(1.0))
     pairings = playlists.pairings

@@ -15,6 +15,7 @@ from twofold import L2, Objective, fold_in
 from twofold._kernels.threads import with_one_blas_thread
 from twofold.exceptions import (
     CheckpointWarning,
+    DivergenceWarning,
     InvalidInputError,
     SingularRowError,
     TwofoldError,
@@ -306,6 +307,7 @@ def test_targets_beyond_float32_raise_or_diverge(size, solver):
     R = sparse.csr_array(np.array([[1.0, 0, 1], [0, 1, 0], [1, 1, 0]])) * size
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow in an intermediate result
+        warnings.simplefilter("ignore", DivergenceWarning)
         try:
             solution = solver(n_factors=2, max_epochs=2, rng=0).solve(Objective(data="targets"), R)
         except TwofoldError:

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, SquaredLoss
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.solvers import GD, Solution, Status
 from twofold.testing import reference
 
@@ -190,9 +190,9 @@ def test_small_and_large_initial_factors(small):
 def test_overflow_of_the_gradient_is_divergence(dtype, small):
     matrix = small.tocsr()
     matrix.data[:] = 1e39 if dtype == "float32" else 1e200
-    solution = GD(n_factors=3, max_epochs=3, rng=0, dtype=dtype).solve(
-        Objective(data="targets"), matrix
-    )
+    solver = GD(n_factors=3, max_epochs=3, rng=0, dtype=dtype)
+    with pytest.warns(DivergenceWarning):
+        solution = solver.solve(Objective(data="targets"), matrix)
     assert solution.status is Status.DIVERGED
     assert np.isfinite(solution.row_factors).all()
 

@@ -8,7 +8,9 @@ import pytest
 from scipy import sparse
 
 from twofold import L2, Objective
+from twofold._kernels.threads import available_threads
 from twofold.exceptions import (
+    DivergenceWarning,
     FileFormatError,
     IgnoredValuesWarning,
     InvalidInputError,
@@ -196,7 +198,8 @@ def test_divergence_returns_the_last_finite_factors(bad, small):
     start = np.ones((30, 2)), np.ones((20, 2))
     filled = np.diff(small.indptr) > 0
     solver = Scripted(n_factors=2, max_epochs=9, script=(0.9, 0.9, bad))
-    solution = solver.solve(OBJECTIVE, small, init=start)
+    with pytest.warns(DivergenceWarning, match="the factors are those of epoch 2"):
+        solution = solver.solve(OBJECTIVE, small, init=start)
     assert solution.status is Status.DIVERGED
     assert solution.n_epochs == 2
     assert solution.history[-1].epoch == 3
@@ -211,7 +214,8 @@ def test_divergence_returns_the_last_finite_factors(bad, small):
 )
 def test_advice_for_a_learning_rate_that_is_too_high(solver, every, small):
     solver.evaluate_every, solver.n_factors, solver.rng = every, 3, 0
-    solution = solver.solve(OBJECTIVE, small)
+    with pytest.warns(DivergenceWarning, match="decrease learning_rate"):
+        solution = solver.solve(OBJECTIVE, small)
     assert solution.status is Status.DIVERGED
     assert "decrease learning_rate (it is 50)" in solution.message
     assert np.isfinite(solution.row_factors).all()
@@ -250,6 +254,99 @@ def test_continuing_from_a_checkpoint_is_exact(solver, small, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@dataclass(kw_only=True)
+class Interrupted(ALS):
+    """ALS with an interrupt in or after some epoch."""
+
+    at: int = 0
+    where: str = "step"
+
+    def step(self, problem, state):
+        new = super().step(problem, state)
+        if state.epoch + 1 == self.at:
+            if self.where == "step":
+                raise KeyboardInterrupt
+            object.__setattr__(new, "point", replace(new.point, value=InterruptedValue()))
+        return new
+
+
+class InterruptedValue:
+    """An objective value whose first use is interrupted, as its computation would be."""
+
+    n_uses = 0
+
+    @property
+    def total(self):
+        self.n_uses += 1
+        if self.n_uses == 1:
+            raise KeyboardInterrupt
+        return 1.0
+
+    loss = unobserved = penalty = 0.25
+
+
+@pytest.mark.parametrize(
+    ("where", "at", "every"),
+    [("step", at, every) for at in (1, 4, 5) for every in (1, 2, 4)]
+    + [("value", 1, 1), ("value", 4, 1), ("value", 4, 2), ("value", 4, 4)],
+)
+def test_kept_interrupt_returns_the_last_finished_epoch(at, every, where, small):
+    options = {"n_factors": 3, "rng": 0, "evaluate_every": every, "acceleration": None}
+    solver = Interrupted(**options, max_epochs=6, at=at, where=where, row_solver="direct")
+    with pytest.raises(KeyboardInterrupt):
+        solver.solve(OBJECTIVE, small)
+    solution = solver.solve(OBJECTIVE, small, on_interrupt="keep")
+    finished = at - 1 if where == "step" else at
+    expected = ALS(**options, max_epochs=finished, row_solver="direct").solve(OBJECTIVE, small)
+    assert solution.status is Status.INTERRUPTED
+    assert f"interrupted after epoch {finished}: give the solution as init=" in solution.message
+    assert solution.n_epochs == finished
+    assert same(solution, expected)
+    assert [record.epoch for record in solution.history] == [r.epoch for r in expected.history]
+
+
+def test_kept_interrupt_of_a_diverged_epoch_returns_the_last_finite_factors(small):
+    solver = Scripted(n_factors=2, max_epochs=9, script=(0.9, 0.9, np.inf, 0.0), evaluate_every=5)
+
+    class Stopping(Scripted):
+        def step(self, problem, state):
+            if state.epoch == 3:
+                raise KeyboardInterrupt
+            return super().step(problem, state)
+
+    solver = Stopping(**vars(solver))
+    start = np.ones((30, 2)), np.ones((20, 2))
+    solution = solver.solve(OBJECTIVE, small, init=start, on_interrupt="keep")
+    assert (solution.status, solution.n_epochs) == (Status.INTERRUPTED, 0)
+    np.testing.assert_array_equal(solution.row_factors, start[0])
+
+
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+def test_kept_interrupt_in_a_callback_continues_exactly(solver, at, small):
+    def interrupt(epoch, _):
+        if epoch == at:
+            raise KeyboardInterrupt
+
+    kept = solver.solve(OBJECTIVE, small, callback=interrupt, on_interrupt="keep")
+    assert (kept.status, kept.n_epochs) == (Status.INTERRUPTED, at)
+    rest, whole = solver.solve(OBJECTIVE, small, init=kept), solver.solve(OBJECTIVE, small)
+    assert same(rest, whole)
+    assert [r.total for r in rest.history] == [r.total for r in whole.history]
+
+
+def test_invalid_on_interrupt(small):
+    with pytest.raises(InvalidInputError, match=r'on_interrupt is .stop.: .*"raise", "keep"'):
+        SOLVERS[0].solve(OBJECTIVE, small, on_interrupt="stop")
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_solution_says_how_many_threads_and_which_vectors(n_threads, small):
+    solution = ALS(n_factors=3, max_epochs=1, rng=0, n_threads=n_threads).solve(OBJECTIVE, small)
+    assert solution.n_threads == min(n_threads or 1_000_000, available_threads())
+    assert solution.vector_bits in (128, 256)
+
+
 def test_finished_solution_is_not_continued(small):
     solution = SOLVERS[0].solve(OBJECTIVE, small)
     again = SOLVERS[0].solve(OBJECTIVE, small, init=solution)
@@ -259,7 +356,8 @@ def test_finished_solution_is_not_continued(small):
 
 def test_diverged_run_continues_with_a_lower_rate(small):
     solver = GD(n_factors=3, learning_rate=50.0, rng=0, max_epochs=10)
-    diverged = solver.solve(OBJECTIVE, small)
+    with pytest.warns(DivergenceWarning):
+        diverged = solver.solve(OBJECTIVE, small)
     solver.learning_rate = 0.01
     continued = solver.solve(OBJECTIVE, small, init=diverged)
     assert continued.status is Status.MAX_EPOCHS
@@ -279,7 +377,9 @@ def test_save_and_load(small, tmp_path):
     solution.save(tmp_path / "s.twofold")
     loaded = Solution.load(tmp_path / "s.twofold")
     assert same(loaded, solution)
-    for name in ("status", "message", "history", "solver", "n_epochs", "seed"):
+    for name in (
+        "status", "message", "history", "solver", "n_epochs", "seed", "n_threads", "vector_bits"
+    ):  # fmt: skip
         assert getattr(loaded, name) == getattr(solution, name)
     assert loaded.memory.keys() == solution.memory.keys() == {"row_sums", "col_sums"}
     (tmp_path / "s.twofold").write_bytes(b"no archive")

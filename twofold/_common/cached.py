@@ -1,9 +1,10 @@
 """Properties that are computed once for each object."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, Generic, Self, TypeVar, overload
 
-__all__ = ["cached_property"]
+__all__ = ["cached_property", "state_of"]
 
 T = TypeVar("T")
 
@@ -33,3 +34,8 @@ class cached_property(Generic[T]):  # noqa: N801 - as in functools
         if self.name not in values:
             values.setdefault(self.name, self.function(instance))
         return values[self.name]
+
+
+def state_of(instance: Any) -> dict[str, Any]:
+    """Return the state of a dataclass for pickles, without what `cached_property` has stored."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}

@@ -29,6 +29,8 @@ def progress_bar(items: Any = None, *, shown: bool, **options: Any) -> Any:
     from tqdm.auto import tqdm
 
     is_widget = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    # Without ipywidgets, a notebook shows lines of text that replace each other.
+    in_notebook = type(sys.stderr).__module__ == "ipykernel.iostream"
     # Without a console, as under pythonw, sys.stderr is None.
-    visible = is_widget or (sys.stderr is not None and sys.stderr.isatty())
-    return tqdm(items, disable=not visible, **options)
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(items, disable=not (is_widget or in_notebook or on_terminal), **options)

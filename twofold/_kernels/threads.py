@@ -7,6 +7,7 @@ of a pool join it, so a call never waits for another one.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -22,6 +23,7 @@ from twofold.exceptions import InvalidInputError
 
 T = TypeVar("T")
 _compiled: set[tuple[Any, ...]] = set()
+_blas_limit = threading.RLock()  # held while BLAS is limited; a fork waits for it
 
 
 @cache
@@ -106,16 +108,17 @@ def _submit(
 
 
 def _call_with_one_blas_thread(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    libraries = [(library, library.num_threads) for library in _blas_libraries()]
-    for library, n_threads in libraries:
-        if n_threads != 1:
-            library.set_num_threads(1)
-    try:
-        return function(*arguments)
-    finally:
+    with _blas_limit:
+        libraries = [(library, library.num_threads) for library in _blas_libraries()]
         for library, n_threads in libraries:
-            if library.num_threads == 1 and n_threads != 1:
-                library.set_num_threads(n_threads)
+            if n_threads != 1:
+                library.set_num_threads(1)
+        try:
+            return function(*arguments)
+        finally:
+            for library, n_threads in libraries:
+                if library.num_threads == 1 and n_threads != 1:
+                    library.set_num_threads(n_threads)
 
 
 @cache
@@ -151,3 +154,9 @@ def _discard_pools() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_discard_pools)
+    # A child forked while BLAS is limited would keep the limit.
+    os.register_at_fork(
+        before=_blas_limit.acquire,
+        after_in_parent=_blas_limit.release,
+        after_in_child=_blas_limit.release,
+    )

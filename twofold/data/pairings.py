@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_choice
 from twofold.data.builder import IdType, OnNull, PairBuilder
 from twofold.data.columns import ItemError, to_times
@@ -317,8 +317,7 @@ class Pairings:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the indexes out of pickles: they are built again."""
-        kept = {field.name for field in fields(self)}
-        return {name: value for name, value in self.__dict__.items() if name in kept}
+        return state_of(self)
 
     def row_index(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Positions of the given row ids, shape (n,); `UnknownIdError` if there is no such id.
@@ -339,6 +338,18 @@ class Pairings:
             Column ids, or a single one.
         """
         return self._cols.positions(ids)
+
+    def __getitem__(self, rows: Any) -> "Pairings":
+        """Return some rows as `take_rows` does; scikit-learn divides pairings by it.
+
+        Parameters
+        ----------
+        rows : int, slice, or array_like of int or bool, shape (n,) or (n_rows,)
+            Positions, as for an array of the rows: not ids.
+        """
+        if isinstance(rows, tuple) and rows[1:] == (Ellipsis,):  # as scikit-learn writes it
+            rows = rows[0]
+        return self.take_rows(np.atleast_1d(np.arange(self.row_ids.size)[rows]))
 
     def take_rows(self, positions: ArrayLike) -> "Pairings":
         """Return the rows at the given positions, in that order, with all columns.

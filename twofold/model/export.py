@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice, check_names, check_whole
 from twofold.data.columns import import_pyarrow
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import InvalidInputError, NotFittedError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
 from twofold.io.pgvector import Vector, as_texts, check_has_vectors
@@ -97,12 +97,15 @@ def write_factors(
     """
     check_choice(side, "side", ("row", "col"))
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
-    ids, factors = (getattr(model, f"{side}_{what}", None) for what in ("ids", "factors"))
-    if ids is None or factors is None:
+    try:
+        ids, factors = (getattr(model, f"{side}_{what}") for what in ("ids", "factors"))
+    except NotFittedError:
+        raise
+    except AttributeError:
         raise InvalidInputError(
             f"model is a {type(model).__name__}, which has no {side}_factors with ids: give a "
             'fitted FactorModel, or rows that it folded in and side="row"'
-        )
+        ) from None
     name = ("pid" if side == "row" else "tid") if id_column is None else id_column
     table = f"{side}_factors" if table is None else table
     check_names({"table": table, "id_column": name}, {"schema": schema})

@@ -1,16 +1,15 @@
 """`FactorModel`: factors with the ids of their rows and columns."""
 
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_choice, check_whole
 from twofold.data.files import read_file, write_file
 from twofold.data.make_frame import make_frame
@@ -26,19 +25,21 @@ from twofold.data.pairings import (
 )
 from twofold.data.vocabulary import Vocabulary
 from twofold.exceptions import (
-    DivergenceWarning,
     FileFormatError,
     InvalidInputError,
+    NotFittedError,
     UnsupportedObjectiveError,
 )
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
+from twofold.model.html import model_html
+from twofold.model.parameters import WithParameters
 from twofold.model.popularity import count_rows, most_popular
 from twofold.model.ranking import Ranking, best_columns
 from twofold.model.rows import problem_of, solved_rows, solves_rows
 from twofold.model.serving import ServedColumns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.objective.point import padded_factors
-from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
+from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
 from twofold.solvers.one_row import has_plain_rows, solve_plain_row
@@ -133,6 +134,10 @@ class _Fitted:
             self.system, self.objective, self.pairings, self.solution, positions, self.n_threads
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is prepared out of pickles: it is computed again."""
+        return state_of(self)
+
     @cached_property
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
@@ -172,7 +177,7 @@ class _Fitted:
             raise self.pairings.no_rows(what)
 
 
-class FactorModel:
+class FactorModel(WithParameters):
     """An objective, a solver and, once fitted, the factors with their ids.
 
     Parameters
@@ -201,6 +206,8 @@ class FactorModel:
     array([[3]])
     """
 
+    _parameters: ClassVar[dict[str, str]] = {"objective": "_given", "solver": "solver"}
+
     def __init__(
         self, objective: Objective | Balanced | None = None, solver: Solver | None = None
     ) -> None:
@@ -212,9 +219,15 @@ class FactorModel:
         fitted = "not fitted" if self._fitted is None else repr(self._fitted.solution)
         return f"<FactorModel: {self.objective}, {fitted}>"
 
+    def _repr_html_(self) -> str:
+        return model_html(self)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted is not None
+
     def _get_fitted(self) -> _Fitted:
         if self._fitted is None:
-            raise InvalidInputError("the model is not fitted: call fit(pairings) first")
+            raise NotFittedError("the model is not fitted: call fit(pairings) first")
         return self._fitted
 
     @property
@@ -224,7 +237,7 @@ class FactorModel:
 
     @property
     def solution(self) -> Solution:
-        """The result of `fit`; InvalidInputError before it."""
+        """The result of `fit`; NotFittedError before it, as for all that is learnt."""
         return self._get_fitted().solution
 
     @property
@@ -270,6 +283,7 @@ class FactorModel:
         callback: Callback | None = None,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
+        on_interrupt: OnInterrupt = "raise",
     ) -> Self:
         """Factorise the pairings.
 
@@ -279,6 +293,9 @@ class FactorModel:
             What to train on.
         init, callback, checkpoint
             As for `Solver.solve`.
+        on_interrupt : {"raise", "keep"}, default "raise"
+            What Ctrl-C does. With "keep", the model has the factors of the last epoch that has
+            finished, and ``model.solution`` can be given as ``init=`` to continue.
 
         Returns
         -------
@@ -316,10 +333,9 @@ class FactorModel:
             callback,
             weights=pairings.weights,
             checkpoint=checkpoint,
+            on_interrupt=on_interrupt,
         )
         self._fitted = _Fitted(objective, solution, pairings, self.solver.n_threads)
-        if solution.status is Status.DIVERGED:
-            warnings.warn(solution.message, DivergenceWarning, stacklevel=2)
         return self
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
@@ -340,6 +356,13 @@ class FactorModel:
         ------
         InvalidInputError
             If the model is not fitted, or the center is missing or has another shape.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If an iterative method does not converge for a row. A fitted model counts the calls
+            with such rows, also those of `predict`, `recommend` and `value`, and warns at the calls
+            1, 10, 100 and so on.
         """
         return self._folded(self._get_fitted(), pairings, center)[0]
 

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from twofold._common.checks import check_whole
 from twofold.data.pairings import Pairings, aligned_entries, check_pairings
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import NotFittedError
 from twofold.model.ranking import Ranking
 
 __all__ = ["Popularity", "count_rows", "most_popular"]
@@ -60,12 +60,12 @@ class Popularity:
 
     @property
     def pairings(self) -> Pairings:
-        """The pairs that were counted; InvalidInputError before `fit`."""
+        """The pairs that were counted; NotFittedError before `fit`."""
         return self._get_fitted()[0]
 
     def _get_fitted(self) -> tuple[Pairings, NDArray[np.int64]]:
         if self._fitted is None:
-            raise InvalidInputError("popularity is not counted: call fit(pairings) first")
+            raise NotFittedError("popularity is not counted: call fit(pairings) first")
         return self._fitted
 
     @property

@@ -17,7 +17,7 @@ from twofold.solvers.base import Init, Solver, Support
 from twofold.solvers.column_system import ColumnSystem, Route, RowReport
 from twofold.solvers.folding import fold_in
 from twofold.solvers.gd import GD
-from twofold.solvers.loop import Callback
+from twofold.solvers.loop import Callback, OnInterrupt
 from twofold.solvers.registry import available_solvers, get_solver, solvers_for
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.sgd import SGD
@@ -30,6 +30,7 @@ __all__ = [
     "Callback",
     "ColumnSystem",
     "Init",
+    "OnInterrupt",
     "Record",
     "Route",
     "RowReport",

@@ -20,7 +20,6 @@ A custom solver is a subclass with one method::
 import hashlib
 import inspect
 import os
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -29,12 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_real, check_whole, seed_of
+from twofold._common.warn import warn
 from twofold._kernels.threads import check_n_threads
 from twofold.data.csr import as_csr
-from twofold.exceptions import IgnoredValuesWarning, InvalidInputError, UnsupportedObjectiveError
+from twofold.exceptions import (
+    DivergenceWarning,
+    IgnoredValuesWarning,
+    InvalidInputError,
+    UnsupportedObjectiveError,
+)
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
-from twofold.solvers.loop import Callback, Run, timed
-from twofold.solvers.result import Record, Solution
+from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
+from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.start import random_factors, spectral_factors
 from twofold.solvers.state import State, restored_memory, without_empty_rows
 
@@ -79,19 +84,18 @@ class Support:
 
 
 def _warn_of_ignored_values(objective: Objective, matrix: Any) -> None:
-    """Warn, in the name of the caller of `Solver.solve`, that stored values have no effect."""
+    """Warn that stored values have no effect."""
     if objective.data != "ones":
         return
     csr, _ = as_csr(matrix)
     values = csr.data[: csr.nnz]
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     if low < high:
-        warnings.warn(
+        warn(
             f"the stored values, which are between {low:g} and {high:g}, are ignored: the "
             'objective has data="ones". Give it data="targets" (ratings), data="weights" (counts, '
             "confidences), or store ones",
             IgnoredValuesWarning,
-            stacklevel=3,
         )
 
 
@@ -228,6 +232,7 @@ class Solver(ABC):
         *,
         weights: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        on_interrupt: OnInterrupt = "raise",
     ) -> Solution:
         """Minimise the objective.
 
@@ -254,6 +259,10 @@ class Solver(ABC):
         checkpoint : str or path-like, optional
             File to which the solution is saved after each evaluation. After a crash or an
             interrupt, continue with ``init=Solution.load(checkpoint)``.
+        on_interrupt : {"raise", "keep"}, default "raise"
+            What Ctrl-C does during the epochs. With "keep", it ends the run instead of raising
+            KeyboardInterrupt: the solution has the factors of the last epoch that has finished,
+            and ``Status.INTERRUPTED``. Given as ``init=``, it is continued as a checkpoint is.
 
         Returns
         -------
@@ -271,25 +280,35 @@ class Solver(ABC):
         -----
         CheckpointWarning
             If a checkpoint after the first one cannot be written.
+        DivergenceWarning
+            If the run diverged; the solution has the last finite factors.
         IgnoredValuesWarning
             If stored values differ from each other, but the objective has ``data="ones"``.
         """
         self.validate(objective)
+        check_choice(on_interrupt, "on_interrupt", ("raise", "keep"))
         original = Problem.of(objective, matrix, weights)
         _warn_of_ignored_values(objective, matrix)
         fingerprint = self._fingerprint(original)
+        note, seconds = "", 0.0
+        history: list[Record] = []
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
             factors = self._checked_factors(original, init)
             problem = self.working_problem(original, init)
             state, history = self._resumed_state(problem, problem.restricted(*factors), init)
-            return Run(self, problem, state, history, callback, checkpoint, fingerprint).run()
-        note = ""
-        if isinstance(init, Solution):
-            note = "The run started from the factors of another problem or solver."
-            init = (init.row_factors, init.col_factors)
-        (problem, state), seconds = timed(self._initial_state, original, init)
-        run = Run(self, problem, state, [], callback, checkpoint, fingerprint, note, seconds)
-        return run.run()
+        else:
+            if isinstance(init, Solution):
+                note = "The run started from the factors of another problem or solver."
+                init = (init.row_factors, init.col_factors)
+            (problem, state), seconds = timed(self._initial_state, original, init)
+        run = Run(
+            self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
+            on_interrupt,
+        )  # fmt: skip
+        solution = run.run()
+        if solution.status is Status.DIVERGED:
+            warn(solution.message, DivergenceWarning)
+        return solution
 
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""

@@ -16,13 +16,15 @@ solves
 which are the equations of a row without center and biases, with the targets t.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.threads import available_threads, check_n_threads
 from twofold.objective.biases import Axis, BiasColumns
@@ -59,6 +61,10 @@ class CenteredSystem:
     col_factors: Array
     gram: NDArray[np.float64]
     free: NDArray[np.int64]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed and counted on request."""
+        return state_of(self)
 
     @classmethod
     def prepare(
@@ -128,6 +134,11 @@ class CenteredSystem:
         """The same system in float64."""
         factors = self.col_factors.astype(np.float64, copy=False)
         return replace(self, system=self.system.in_double, col_factors=factors)
+
+    @cached_property
+    def unsettled_calls(self) -> Iterator[int]:
+        """The number of each call with rows that did not converge: 1, 2, ..."""
+        return count(1)  # Two threads never get the same number.
 
     def solve(
         self,

@@ -1,12 +1,12 @@
 """Fold-in: optimal factors of new rows for fixed columns."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.checks import check_choice
+from twofold._common.warn import warn
 from twofold._kernels.arguments import PenaltyCall
 from twofold._kernels.fold import fold_rows
 from twofold._kernels.threads import check_n_threads, run
@@ -189,6 +189,11 @@ def fold_rows_in(
     Returns
     -------
     ndarray, shape (n_new_rows, n_factors)
+
+    Warns
+    -----
+    ConvergenceWarning
+        At the first, tenth, hundredth, ... call for a system with rows that do not converge.
     """
     objective = problem.objective
     if ALS.supports.missing(objective):
@@ -198,13 +203,20 @@ def fold_rows_in(
         report.check(problem.rows)
         factors, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
     if unsettled.size:
-        warnings.warn(
-            f"row {unsettled[0]} and {unsettled.size - 1} others did not converge, so their "
-            "factors are approximate: increase the regularizer's weight",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+        _warn_of_unsettled(unsettled, next(system.unsettled_calls))
     return np.ascontiguousarray(factors, dtype=system.col_factors.dtype)
+
+
+def _warn_of_unsettled(unsettled: NDArray[np.int64], number: int) -> None:
+    """Warn at the calls 1, 10, 100, ... with such rows, because a model may get any number."""
+    if 10 ** (len(str(number)) - 1) != number:
+        return
+    counted = f" (this is call {number} of this model with such rows)" if number > 1 else ""
+    warn(
+        f"row {unsettled[0]} and {unsettled.size - 1} others did not converge, so their factors "
+        f"are approximate: increase the regularizer's weight{counted}",
+        ConvergenceWarning,
+    )
 
 
 def _minimise_rows(

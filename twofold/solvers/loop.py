@@ -3,17 +3,19 @@
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.progress import progress_bar
+from twofold._common.warn import warn
 from twofold._kernels.jit import compile_seconds
+from twofold._kernels.threads import check_n_threads
+from twofold._kernels.vectors.matrix import vector_bits
 from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.objective import Point, Problem
 from twofold.objective.evaluation import evaluate_point
@@ -23,11 +25,12 @@ from twofold.solvers.state import State, memory_arrays
 if TYPE_CHECKING:
     from twofold.solvers.base import Solver
 
-__all__ = ["Callback", "Run", "expected_decrease", "timed"]
+__all__ = ["Callback", "OnInterrupt", "Run", "expected_decrease", "timed"]
 
 T = TypeVar("T")
 
 Callback = Callable[[int, Solution], object]
+OnInterrupt = Literal["raise", "keep"]
 _VALUES = 4  # of the objective, in an estimate of its further decrease
 
 
@@ -53,6 +56,8 @@ class Run:
         A sentence about the initial factors for the message of the solution.
     seconds : float
         Time spent before the run, that is for the initial factors.
+    on_interrupt : {"raise", "keep"}, default "raise"
+        As for `Solver.solve`.
     """
 
     solver: "Solver"
@@ -64,6 +69,7 @@ class Run:
     fingerprint: str
     start_note: str = ""
     seconds: float = 0.0
+    on_interrupt: OnInterrupt = "raise"
 
     def run(self) -> Solution:
         """Run `Solver.step` up to ``max_epochs``."""
@@ -84,12 +90,17 @@ class Run:
             unit="epoch",
             shown=self.solver.progress,
         ) as bar:
-            return self.epochs(bar)
+            self.last_good = self.state
+            try:
+                return self.epochs(bar)
+            except KeyboardInterrupt:
+                if self.on_interrupt == "raise":
+                    raise
+                return self.interrupted()
 
     def epochs(self, bar: Any) -> Solution:
-        """Run the remaining epochs."""
+        """Run the remaining epochs; ``last_good`` is the last evaluated state."""
         solver = self.solver
-        last_good = self.state  # the last evaluated state
         while self.state.epoch < solver.max_epochs:
             self.step()
             bar.update()
@@ -98,9 +109,9 @@ class Run:
                 continue
             total = self.evaluate()
             if not self.is_finite() or self.exceeds_limit(total):
-                return self.diverged(last_good)
-            last_good = self.state
+                return self.diverged(self.last_good)
             self.record()
+            self.last_good = self.state
             bar.set_postfix(objective=f"{total:.6g}")
             if self.report_and_check_stop():
                 return self.finish(Status.STOPPED, f"The callback stopped after epoch {epoch}.")
@@ -111,6 +122,21 @@ class Run:
                     f"tol={solver.tol:g} of itself.",
                 )
         return self.finish(Status.MAX_EPOCHS, f"All {solver.max_epochs} epochs were run.")
+
+    def interrupted(self) -> Solution:
+        """Return the solution of the last epoch that has finished, wherever the interrupt was."""
+        self.history = [one for one in self.history if one.epoch <= self.last_good.epoch]
+        if self.state.epoch > self.last_good.epoch:
+            total = self.evaluate()
+            if self.is_finite() and not self.exceeds_limit(total):
+                self.record()
+            else:
+                self.state = self.last_good
+        return self.finish(
+            Status.INTERRUPTED,
+            f"The run was interrupted after epoch {self.state.epoch}: give the solution as init= "
+            "to continue.",
+        )
 
     def timed(self, function: Callable[..., State], *arguments: Any) -> State:
         """Call a function of the solver and add its time without compilation."""
@@ -203,10 +229,9 @@ class Run:
         except InvalidInputError as error:
             if len(self.history) == 1:
                 raise
-            warnings.warn(
+            warn(
                 f"the checkpoint of epoch {snapshot.n_epochs} was not written: {error}",
                 CheckpointWarning,
-                stacklevel=2,
             )
 
     def converged(self) -> bool:
@@ -248,6 +273,8 @@ class Run:
             state.seed,
             memory_arrays(state.memory),
             self.fingerprint,
+            check_n_threads(self.solver.n_threads),
+            vector_bits(),
         )
 
 

@@ -13,6 +13,7 @@ from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
+from twofold.solvers.html import solution_html
 from twofold.solvers.plot import PANELS, draw_history
 
 __all__ = ["Record", "Solution", "Status"]
@@ -29,6 +30,8 @@ class Status(StrEnum):
     """All epochs were run."""
     STOPPED = "stopped"
     """The callback returned a true value."""
+    INTERRUPTED = "interrupted"
+    """Ctrl-C was pressed, with ``on_interrupt="keep"``."""
     DIVERGED = "diverged"
     """The objective increased far beyond its initial value or became infinite or nan."""
 
@@ -79,6 +82,10 @@ class Solution:
         Further state that is needed to continue, such as step sizes and accumulators.
     fingerprint : str
         A hash of the objective, the data and the parameters of the solver.
+    n_threads : int
+        Number of threads of the run, on which the result does not depend.
+    vector_bits : int
+        Width of the vectors in its kernels: 128 or 256, or 0 if they were not compiled.
 
     Examples
     --------
@@ -102,6 +109,8 @@ class Solution:
     seed: int
     memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
     fingerprint: str = ""
+    n_threads: int = 1
+    vector_bits: int = 0
 
     @property
     def objective_value(self) -> float:
@@ -134,6 +143,9 @@ class Solution:
             f"objective {self.objective_value:.6g}, rank {self.row_factors.shape[1]}>"
         )
 
+    def _repr_html_(self) -> str:
+        return solution_html(self)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the solution to a file, atomically and without pickle.
 
@@ -161,6 +173,8 @@ class Solution:
             "n_epochs": self.n_epochs,
             "seed": self.seed,
             "fingerprint": self.fingerprint,
+            "n_threads": self.n_threads,
+            "vector_bits": self.vector_bits,
         }
 
     @classmethod
@@ -176,7 +190,7 @@ class Solution:
         return cls(
             arrays["row_factors"], arrays["col_factors"], Status(meta["status"]), meta["message"],
             history, meta["solver"], meta["n_epochs"], meta["seed"], memory,
-            meta.get("fingerprint", ""),
+            meta.get("fingerprint", ""), meta["n_threads"], meta["vector_bits"],
         )  # fmt: skip
 
     @classmethod

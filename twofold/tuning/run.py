@@ -1,6 +1,7 @@
 """One trial: training, early stopping, scoring."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import numpy as np
 
 from twofold._kernels.jit import compile_seconds
 from twofold.data.pairings import Pairings
+from twofold.exceptions import DivergenceWarning
 from twofold.model import FactorModel
 from twofold.objective import Objective
 from twofold.solvers import Solution, Solver, Status
@@ -123,7 +125,11 @@ class Runner:
                 stopping = EarlyStopping(
                     self.patience, lambda each: self._score(each, objective, solver), self.score
                 )
-            solution = self._solution(proposal, solver, objective, stopping)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DivergenceWarning
+                )  # the status of the trial says it
+                solution = self._solution(proposal, solver, objective, stopping)
             status, message = solution.status.value, solution.message
             total, epochs = solution.objective_value, solution.n_epochs
             if solution.status is not Status.DIVERGED:

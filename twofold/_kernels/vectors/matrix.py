@@ -16,6 +16,7 @@ import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -27,6 +28,15 @@ VECTOR_BYTES = 32
 
 Array = NDArray[Any]
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
+
+
+@functools.cache
+def vector_bits() -> int:
+    """Return the width of the vectors on this processor; 0 if kernels are not compiled."""
+    if numba.config.DISABLE_JIT:
+        return 0
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return 8 * VECTOR_BYTES if "+avx" in features.split(",") else 128
 
 
 class Matrix:
