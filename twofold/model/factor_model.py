@@ -30,8 +30,9 @@ from twofold.exceptions import (
     UnsupportedObjectiveError,
 )
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
-from twofold.model.popularity import Popularity
-from twofold.model.ranking import Ranking, best_columns
+from twofold.model.popularity import count_rows
+from twofold.model.ranking import Ranking, scores_of_pairs
+from twofold.model.rules import by_cosine, ranked, rules_of
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
@@ -119,9 +120,17 @@ class _Fitted:
         return row[0], col[0]
 
     @cached_property
-    def popularity(self) -> Popularity:
-        """The most popular columns, for rows that cannot be ranked."""
-        return Popularity().fit(self.pairings)
+    def col_counts(self) -> NDArray[np.int64]:
+        """Number of rows that have each column, for rows that cannot be ranked."""
+        return count_rows(self.pairings.matrix)
+
+    @cached_property
+    def rows_of_cols(self) -> sparse.csr_array:
+        """The rows that have each column, shape (n_cols, n_rows)."""
+        matrix = self.pairings.matrix
+        stored = np.ones(matrix.indices.size, bool)
+        pattern = sparse.csr_array((stored, matrix.indices, matrix.indptr), shape=matrix.shape)
+        return sparse.csr_array(pattern.T)
 
 
 class FactorModel:
@@ -396,10 +405,16 @@ class FactorModel:
         n: int = 10,
         *,
         exclude_known: bool = True,
+        candidates: ArrayLike | Pairings | None = None,
+        exclude: ArrayLike | Pairings | None = None,
         fallback: Literal["popular"] | None = None,
         center: ArrayLike | None = None,
     ) -> Ranking:
         """Complete rows: the n columns with the highest predictions p . q.
+
+        They are exact: the prediction of every candidate is computed. Equal ones are ordered by the
+        position of the column. The ranking of a row does not depend on the other rows, and is
+        bitwise independent of the number of threads. See `best_columns` for the memory.
 
         Parameters
         ----------
@@ -409,6 +424,12 @@ class FactorModel:
             Columns for each row, >= 1: always exactly n, padded where there are no more.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
+        candidates : array_like of ids, or Pairings, optional
+            Ids of the only columns to recommend, for all rows; or for each row, found by its id,
+            the columns that it has in these pairings: none if it is not among them. Columns that
+            are not in the model are left out. Default: all columns.
+        exclude : array_like of ids, or Pairings, optional
+            Ids of columns that are not recommended, in the same ways.
         fallback : {"popular"}, optional
             Recommendations for a row whose factors are all zero, such as one without a known
             column. All of its predictions are zero, so it is padded by default. "popular"
@@ -426,7 +447,8 @@ class FactorModel:
         Raises
         ------
         InvalidInputError
-            If `n` or `fallback` is not one of the values above.
+            If `n` or `fallback` is not one of the values above, or the kind of the ids (integers,
+            text) of `candidates` or `exclude` differs from those of the model.
         UnknownIdError
             If a row id is not among the trained ones.
 
@@ -441,6 +463,13 @@ class FactorModel:
         >>> ranking = model.recommend(new, n=2, fallback="popular")
         >>> ranking.col_ids, ranking.fallback
         (array([[2, 1]]), array([ True]))
+
+        Only some columns, and all but some:
+
+        >>> model.recommend(["a"], n=2, candidates=[1, 3], exclude_known=False).col_ids
+        array([[1, 3]])
+        >>> model.recommend(["a"], n=2, exclude=[1], exclude_known=False).col_ids
+        array([[2, 3]])
         """
         check_whole(n, "n", 1)
         if fallback is not None:
@@ -450,22 +479,105 @@ class FactorModel:
         if isinstance(rows, Pairings):
             folded, new = self._folded(fitted, rows, center)
             ids, known, factors = folded.row_ids, new.matrix, folded.row_factors
+            positions = None
         elif center is not None:
             raise InvalidInputError("center= is for new rows: give Pairings, not ids")
         else:
             positions = trained.row_index(rows)
-            ids, known = trained.row_ids[positions], trained.matrix[positions]
-            factors = solution.row_factors[positions]
-        excluded, Q = (known if exclude_known else None), solution.col_factors
-        ranking = Ranking.of_factors(ids, trained.col_ids, factors, Q, n, excluded)
-        zero = np.flatnonzero(~factors.any(axis=1))
-        if fallback is None or not zero.size:
-            return ranking
-        found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
-        unranked = rows.take_rows(zero) if isinstance(rows, Pairings) else ids[zero]
-        popular = fitted.popularity.recommend(unranked, n, exclude_known=exclude_known)
-        found[zero], scores[zero], is_fallback[zero] = popular.positions, popular.scores, True
-        return Ranking.of(ids, trained.col_ids, found, scores, is_fallback)
+            ids, known, factors = trained.row_ids[positions], trained.matrix, solution.row_factors
+        return ranked(
+            ids, trained.col_ids, factors, solution.col_factors, n,
+            known if exclude_known else None,
+            rows=positions,
+            rules=rules_of(ids, trained, candidates, exclude),
+            counts=None if fallback is None else fitted.col_counts,
+            n_threads=self.solver.n_threads,
+        )  # fmt: skip
+
+    def recommend_rows(
+        self, col_ids: ArrayLike, n: int = 10, *, exclude_known: bool = True
+    ) -> Ranking:
+        """Find the rows to which columns can be recommended: those with the highest p . q.
+
+        Parameters
+        ----------
+        col_ids : array_like, shape (m,)
+            Ids of trained columns.
+        n : int, default 10
+            Rows for each column, >= 1: always exactly n, padded where there are no more.
+        exclude_known : bool, default True
+            Leave out the rows that have the column already.
+
+        Returns
+        -------
+        Ranking
+            ``row_ids`` are the given columns, and ``col_ids`` and ``positions`` the rows that were
+            found for each. A column whose factors are all zero is padded.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not among the trained columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.recommend_rows([3, 2], n=1).col_ids
+        array([['a'],
+               [None]], dtype=object)
+        """
+        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        trained, solution = fitted.pairings, fitted.solution
+        positions = trained.col_index(col_ids)
+        return Ranking.of_factors(
+            trained.col_ids[positions], trained.row_ids, solution.col_factors,
+            solution.row_factors, n, fitted.rows_of_cols if exclude_known else None,
+            rows=positions, n_threads=self.solver.n_threads,
+        )  # fmt: skip
+
+    def score(self, row_ids: ArrayLike, col_ids: ArrayLike) -> NDArray[Any]:
+        """Compute the predictions p . q of pairs of a trained row and a trained column.
+
+        They are those by which `recommend` ranks, to the last bit. See `predict` for rows and
+        columns that may be unknown.
+
+        Parameters
+        ----------
+        row_ids, col_ids : array_like, shape (n_pairs,)
+            Ids of the pairs.
+
+        Returns
+        -------
+        ndarray, shape (n_pairs,)
+            In the dtype of the factors.
+
+        Raises
+        ------
+        InvalidInputError
+            If the numbers of ids differ.
+        UnknownIdError
+            If an id is not among the trained rows or columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.score(["a", "b"], [1, 3]).shape
+        (2,)
+        """
+        fitted = self._get_fitted()
+        rows, cols = fitted.pairings.row_index(row_ids), fitted.pairings.col_index(col_ids)
+        if rows.size != cols.size:
+            raise InvalidInputError(
+                f"there are {rows.size} row ids and {cols.size} column ids: give one of each for "
+                "a pair"
+            )
+        P, Q = fitted.solution.row_factors, fitted.solution.col_factors
+        return scores_of_pairs(P, Q, rows, cols, self.solver.n_threads)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.
@@ -490,17 +602,48 @@ class FactorModel:
         """
         check_whole(n, "n", 1)
         fitted = self._get_fitted()
-        Q, ids = fitted.solution.col_factors, fitted.pairings.col_ids
-        Q = Q[:, : Q.shape[1] - fitted.objective.n_bias_columns]
         positions = fitted.pairings.col_index(col_ids)
-        norms = np.linalg.norm(Q, axis=1, keepdims=True)
-        unit = Q / np.where(norms > 0.0, norms, 1.0)
-        itself = sparse.csr_array(
-            (np.ones(positions.size), positions, np.arange(positions.size + 1)),
-            shape=(positions.size, ids.size),
-        )
-        found, scores = best_columns(unit[positions], unit, n, itself)
-        return Ranking.of(ids[positions], ids, found, scores)
+        return by_cosine(
+            fitted.pairings.col_ids, positions, fitted.solution.col_factors, n,
+            fitted.objective.n_bias_columns, self.solver.n_threads,
+        )  # fmt: skip
+
+    def similar_rows(self, row_ids: ArrayLike, n: int = 10) -> Ranking:
+        """Find the rows whose factors point the same way.
+
+        Parameters
+        ----------
+        row_ids : array_like, shape (m,)
+            Ids of trained rows.
+        n : int, default 10
+            Rows for each, >= 1; the row itself is left out.
+
+        Returns
+        -------
+        Ranking
+            ``row_ids`` are the given ids, and ``col_ids`` and ``positions`` the rows that were
+            found for each; scores are cosines, as those of `similar_cols`.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not among the trained rows.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b", "c"], [1, 2, 1, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.similar_rows(["a"], n=1).col_ids
+        array([['b']], dtype=object)
+        """
+        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        positions = fitted.pairings.row_index(row_ids)
+        return by_cosine(
+            fitted.pairings.row_ids, positions, fitted.solution.row_factors, n,
+            fitted.objective.n_bias_columns, self.solver.n_threads,
+        )  # fmt: skip
 
     def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:
         """Say which stored pairs of a row make up its prediction for a column.
