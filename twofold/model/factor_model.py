@@ -32,7 +32,7 @@ from twofold.exceptions import (
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking, scores_of_pairs
-from twofold.model.rules import by_cosine, ranked, rules_of
+from twofold.model.rules import by_cosine, inverse_lengths, ranked, rules_of
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, Init, Solution, Solver, Status
 from twofold.solvers.centered_system import CenteredSystem
@@ -123,6 +123,16 @@ class _Fitted:
     def col_counts(self) -> NDArray[np.int64]:
         """Number of rows that have each column, for rows that cannot be ranked."""
         return count_rows(self.pairings.matrix)
+
+    @cached_property
+    def inverse_row_lengths(self) -> NDArray[np.float64]:
+        """1 / |p_u| without the bias, for cosines."""
+        return inverse_lengths(self.solution.row_factors, self.objective.n_bias_columns)
+
+    @cached_property
+    def inverse_col_lengths(self) -> NDArray[np.float64]:
+        """1 / |q_i| without the bias, for cosines."""
+        return inverse_lengths(self.solution.col_factors, self.objective.n_bias_columns)
 
     @cached_property
     def rows_of_cols(self) -> sparse.csr_array:
@@ -604,8 +614,9 @@ class FactorModel:
         fitted = self._get_fitted()
         positions = fitted.pairings.col_index(col_ids)
         return by_cosine(
-            fitted.pairings.col_ids, positions, fitted.solution.col_factors, n,
-            fitted.objective.n_bias_columns, self.solver.n_threads,
+            fitted.pairings.col_ids, positions, fitted.solution.col_factors,
+            fitted.inverse_col_lengths, n, fitted.objective.n_bias_columns,
+            self.solver.n_threads,
         )  # fmt: skip
 
     def similar_rows(self, row_ids: ArrayLike, n: int = 10) -> Ranking:
@@ -641,8 +652,9 @@ class FactorModel:
         fitted = self._get_fitted()
         positions = fitted.pairings.row_index(row_ids)
         return by_cosine(
-            fitted.pairings.row_ids, positions, fitted.solution.row_factors, n,
-            fitted.objective.n_bias_columns, self.solver.n_threads,
+            fitted.pairings.row_ids, positions, fitted.solution.row_factors,
+            fitted.inverse_row_lengths, n, fitted.objective.n_bias_columns,
+            self.solver.n_threads,
         )  # fmt: skip
 
     def explain(self, row_id: Any, col_id: Any, n: int = 10) -> list[tuple[Any, float]]:

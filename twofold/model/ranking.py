@@ -258,9 +258,7 @@ def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array((stored, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def zero_rows(
-    factors: NDArray[Any], rows: NDArray[np.int64] | None = None
-) -> NDArray[np.bool_]:
+def zero_rows(factors: NDArray[Any], rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
     """Return which of the rows, by default of all, have factors that are all zero."""
     if rows is None:
         rows = np.arange(len(factors))

@@ -10,7 +10,7 @@ from twofold.data.pairings import Pairings, aligned_entries, find_cols
 from twofold.data.vocabulary import Vocabulary
 from twofold.model.ranking import Ranking, Rules, best_columns, zero_rows
 
-__all__ = ["by_cosine", "ranked", "rules_of"]
+__all__ = ["by_cosine", "inverse_lengths", "ranked", "rules_of"]
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -60,9 +60,7 @@ def ranked(
     The arguments are those of `best_columns`. Without counts, these rows are padded.
     """
     options: dict[str, Any] = {"rows": rows, "rules": rules, "n_threads": n_threads}
-    ranking = Ranking.of_factors(
-        row_ids, col_ids, row_factors, col_factors, n, excluded, **options
-    )
+    ranking = Ranking.of_factors(row_ids, col_ids, row_factors, col_factors, n, excluded, **options)
     zero = np.flatnonzero(zero_rows(row_factors, rows)) if counts is not None else _NO_ROWS
     if counts is None or not zero.size:
         return ranking
@@ -77,21 +75,29 @@ def ranked(
     return Ranking.of(row_ids, col_ids, found, scores, is_fallback)
 
 
+def inverse_lengths(factors: NDArray[Any], n_biases: int) -> NDArray[np.float64]:
+    """Return 1 / |p| of every row without its biases, or 1 if it is zero."""
+    own = factors[:, : factors.shape[1] - n_biases]
+    lengths = np.sqrt(np.einsum("ij,ij->i", own, own, dtype=np.float64))
+    return 1.0 / np.where(lengths > 0.0, lengths, 1.0)
+
+
 def by_cosine(
     ids: NDArray[Any],
     positions: NDArray[np.int64],
     factors: NDArray[Any],
+    inverse: NDArray[np.float64],
     n: int,
     n_biases: int,
     n_threads: int | None = None,
 ) -> Ranking:
-    """Rank all rows of one side by their cosine with some of them, without the biases."""
-    k = factors.shape[1] - n_biases
-    own = factors[:, :k]
-    norms = np.sqrt(np.einsum("ij,ij->i", own, own, dtype=np.float64))
-    inverse = 1.0 / np.where(norms > 0.0, norms, 1.0)
-    unit = np.zeros((positions.size, factors.shape[1]), factors.dtype)
-    unit[:, :k] = own[positions] * inverse[positions, np.newaxis]
+    """Rank all rows of one side by their cosine with some of them, without the biases.
+
+    ``inverse`` is that of `inverse_lengths`.
+    """
+    unit = factors[positions]
+    unit[:, factors.shape[1] - n_biases :] = 0.0
+    unit *= inverse[positions, np.newaxis].astype(unit.dtype)
     itself = sparse.csr_array(
         (np.ones(positions.size), positions, np.arange(positions.size + 1)),
         shape=(positions.size, ids.size),

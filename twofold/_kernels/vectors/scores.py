@@ -7,7 +7,6 @@ order, so all of these primitives compute the same bits for the same two vectors
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 
@@ -89,15 +88,12 @@ def set_scores(out: Array, row: int, Y: Array, first: int, x: Array) -> None:
 
 
 def _dot(X: Matrix, u: Any, Y: Matrix, i: Any) -> Any:
-    builder = X.builder
-    total = cgutils.alloca_once_value(builder, ir.Constant(X.element, 0.0))
-    name = f"llvm.fmuladd.f{8 * X.itemsize}"
-    kind = ir.FunctionType(X.element, [X.element] * 3)
-    multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)
-    with X.loop(0, X.width, 1) as f:
-        product = builder.call(multiply_add, [X.item(u, f), Y.item(i, f), builder.load(total)])
-        builder.store(product, total)
-    return builder.load(total)
+    # Vectors of length 1, because LLVM would divide a loop over numbers into several sums.
+    one, other = X.with_lanes(1), Y.with_lanes(1)
+    total = one.new_sums(1)[0]
+    with one.loop(0, one.width) as f:
+        one.add_product(total, one.load(u, f), other.load(i, f))
+    return one.lane(one.builder.load(total), 0)
 
 
 @machine_code(_dot)
