@@ -69,7 +69,7 @@ def test_rules_hold_for_new_rows_and_the_fallback(model):
 def test_ids_of_another_kind_are_rejected(model):
     with pytest.raises(InvalidInputError, match="column ids are strings such as 'x'"):
         model.recommend(model.row_ids[:1], candidates=["x"])
-    with pytest.raises(InvalidInputError, match="row ids are strings"):
+    with pytest.raises(InvalidInputError, match="row ids are integers such as"):
         model.recommend(model.row_ids[:1], exclude=Pairings.from_arrays(["x"], [1]))
 
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from twofold._kernels import topn
 from twofold._kernels.threads import check_n_threads, run
+from twofold._kernels.vectors.scores import STRIP
 from twofold.data.make_frame import make_frame
 
 __all__ = ["Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
@@ -138,7 +139,7 @@ class Rules:
     def of_rows(self, positions: NDArray[np.int64]) -> "Rules":
         """Return the rules of some of the rows."""
         return Rules(*(
-            part[positions] if sparse.issparse(part) else part
+            part if part is None or isinstance(part, np.ndarray) else part[positions]
             for part in (self.allowed, self.blocked)
         ))  # fmt: skip
 
@@ -163,7 +164,7 @@ def best_columns(
     Equal scores are ordered by position. A score that is nan or -inf is not ranked. Rows with fewer
     candidates are padded. The scores of a row are bitwise independent of the other rows and of the
     number of threads. The factors are not copied. Beside the result, each thread needs about 1 MB,
-    or 16 bytes for each of n or all candidates if these are thousands.
+    and at most 24 bytes for each of n or of all candidates, if these are fewer.
 
     Parameters
     ----------
@@ -199,13 +200,13 @@ def best_columns(
     positions, scores = np.empty((m, n), np.int64), np.empty((m, n), P.dtype)
     threads = check_n_threads(n_threads)
     # One more than all candidates: then the n best need not be selected before the end.
-    capacity = min(max(2 * n, n + topn.STRIP // 2), n_candidates + 1)
-    strip_bytes = topn.STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))
+    capacity = min(max(2 * n, n + STRIP // 2), n_candidates + 1)
+    strip_bytes = STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))
     if m == 1 or candidates.lists.size > 2 or strip_bytes > _THREAD_BYTES:
         run(topn.top_of_rows, m, threads, P, Q, candidates, capacity, positions, scores)
     else:
-        strips = min(_MAX_STRIPS, _THREAD_BYTES // strip_bytes, -(-m // (4 * threads * topn.STRIP)))
-        bounds = np.append(np.arange(0, m, max(1, strips) * topn.STRIP), m)
+        strips = min(_MAX_STRIPS, _THREAD_BYTES // strip_bytes, -(-m // (4 * threads * STRIP)))
+        bounds = np.append(np.arange(0, m, max(1, strips) * STRIP), m)
         run(
             topn.top_of_strips, bounds.size - 1, threads, bounds, P, Q, candidates, capacity,
             positions, scores,
