@@ -22,6 +22,7 @@ _LINES: list[str] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("twofold benchmarks")
     group.addoption("--size", choices=SIZES, default="small", help="size of the generated data")
+    group.addoption("--pairs", metavar="FILE", help=".npz file of pairs instead of generated data")
     group.addoption("--threads", type=int, default=int(facts()["threads"]), help="default: all")
     group.addoption("--postgres", metavar="URL", help="URL of a database for a temporary table")
 
@@ -58,9 +59,9 @@ def n_threads(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
-def pairings(size: str) -> Pairings:
-    """Return generated playlists, the same in every run."""
-    return load(size)
+def pairings(size: str, request: pytest.FixtureRequest) -> Pairings:
+    """Return generated playlists, the same in every run, or those of ``--pairs``."""
+    return load(request.config.getoption("--pairs") or size)
 
 
 @pytest.fixture

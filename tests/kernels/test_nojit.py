@@ -90,6 +90,20 @@ for nonnegative in (False, True):
     assert totals == sorted(totals, reverse=True)
     assert totals[-1] < totals[0]
 """,
+    "top-n": """
+from twofold.model.ranking import Rules, best_columns, scores_of_pairs
+P, Q = rng.integers(-2, 3, (9, 3)).astype(float), rng.integers(-2, 3, (101, 3)).astype(float)
+Q[7] = np.nan
+can = rng.random((9, 101)) < 0.9
+excluded = sparse.csr_array(~can)
+lists = sparse.csr_array(np.ones((9, 101), bool))
+for rows, rules in ((slice(None), Rules()), ([3], Rules()), (slice(None), Rules(lists))):
+    part = best_columns(P[rows], Q, 5, excluded[rows], rules=rules)
+    for found, expected in zip(part, reference.top_columns(P[rows], Q, 5, can[rows])):
+        np.testing.assert_array_equal(found, expected)
+pairs = np.arange(9), part[0][:, 0]
+close(scores_of_pairs(P, Q, *pairs), part[1][:, 0])
+""",
     "a user's formulas": """
 @dataclass(frozen=True)
 class Squared(Loss):

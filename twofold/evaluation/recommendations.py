@@ -106,7 +106,7 @@ class TrainedRows:
                 'a Solution cannot fold rows in: use rows="trained", or a FactorModel'
             )
         seen = self.pairings
+        excluded = seen.matrix if exclude_known else None
+        P, Q = self.solution.row_factors, self.solution.col_factors
         positions = seen.row_index(rows)
-        excluded = seen.matrix[positions] if exclude_known else None
-        P, Q = self.solution.row_factors[positions], self.solution.col_factors
-        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded)
+        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded, rows=positions)

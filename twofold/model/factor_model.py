@@ -2,24 +2,20 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
-from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_choice, check_whole
 from twofold.data.files import read_file, write_file
-from twofold.data.make_frame import make_frame
 from twofold.data.pairings import (
     AlignedEntries,
     Pairings,
     aligned_entries,
     check_pairings,
     entries_of_columns,
-    entries_of_rows,
     from_parts,
     parts_of,
 )
@@ -31,150 +27,22 @@ from twofold.exceptions import (
     UnsupportedObjectiveError,
 )
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
+from twofold.model.fitted import Fitted, Rows
+from twofold.model.folded import FoldedRows
 from twofold.model.html import model_html
 from twofold.model.parameters import WithParameters
-from twofold.model.popularity import count_rows, most_popular
-from twofold.model.ranking import Ranking, best_columns
-from twofold.model.rows import problem_of, solved_rows, solves_rows
+from twofold.model.ranking import Ranking, scores_of_pairs
+from twofold.model.rows import problem_of
+from twofold.model.rules import by_cosine, rules_of
 from twofold.model.serving import ServedColumns
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
-from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
-from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
-from twofold.solvers.one_row import has_plain_rows, solve_plain_row
+from twofold.solvers.folding import fold_rows_in, penalty_of_new
 
 __all__ = ["FactorModel", "FoldedRows"]
 
 _VERSION = 1
 _BLOCK = 1 << 14  # pairs that are predicted together
-_FEW = 16  # below this share of the rows, they are solved without the others
-
-
-@dataclass(frozen=True, eq=False)
-class FoldedRows:
-    """Factors of new rows, and what could not be used of them.
-
-    Parameters
-    ----------
-    row_ids : ndarray, shape (n_rows,)
-        Ids of the new rows, in the order given.
-    row_factors : ndarray, shape (n_rows, n_factors)
-        Zero for a row without any known column.
-    n_dropped_pairs : int
-        Pairs left out because their column is not in the model.
-    n_dropped_cols : int
-        Different columns that these pairs had.
-    n_empty_rows : int
-        Rows without any known column.
-    """
-
-    row_ids: NDArray[Any]
-    row_factors: NDArray[Any]
-    n_dropped_pairs: int
-    n_dropped_cols: int
-    n_empty_rows: int
-
-    def __repr__(self) -> str:
-        rows, k = self.row_factors.shape
-        return (
-            f"<FoldedRows: {rows} rows x {k} factors, {self.n_empty_rows} rows without a known "
-            f"column, {self.n_dropped_pairs} pairs dropped>"
-        )
-
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each row.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``row`` and ``factor_0``, ``factor_1``, ...
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-        """
-        factors = {f"factor_{i}": column for i, column in enumerate(self.row_factors.T)}
-        return make_frame({"row": self.row_ids} | factors, backend)
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    """What a fit made; a model replaces all of it at once, so that threads never see a part."""
-
-    objective: Objective
-    solution: Solution
-    pairings: Pairings
-    n_threads: int | None = None
-
-    @cached_property
-    def row_factors(self) -> NDArray[Any]:
-        """The rows solved for the final columns, shape (n_rows, n_factors); see `solves_rows`."""
-        if not solves_rows(self.objective, self.solution):
-            return self.solution.row_factors
-        return self._solved_rows()
-
-    def rows_at(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """Rows of `row_factors`; a few are solved alone where all of them are not yet solved."""
-        is_few = positions.size * _FEW < self.solution.row_factors.shape[0]
-        if is_few and "row_factors" not in vars(self):
-            if solves_rows(self.objective, self.solution):
-                return self._solved_rows(positions)
-            return self.solution.row_factors[positions]
-        return np.asarray(self.row_factors[positions])
-
-    def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        return solved_rows(
-            self.system, self.objective, self.pairings, self.solution, positions, self.n_threads
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave what is prepared out of pickles: it is computed again."""
-        return state_of(self)
-
-    @cached_property
-    def system(self) -> CenteredSystem:
-        """The columns, prepared for folding rows in."""
-        return CenteredSystem.prepare(self.objective, self.solution.col_factors)
-
-    @cached_property
-    def _has_plain_rows(self) -> bool:
-        return has_plain_rows(self.objective)
-
-    def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
-        """Return the factors of one new row of ones, or None if `fold_rows_in` is needed."""
-        if not self._has_plain_rows:
-            return None
-        return solve_plain_row(self.system.system, entries.indices)
-
-    @cached_property
-    def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
-        if isinstance(self.pairings, ServedColumns):
-            return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
-        P, Q = self.solution.row_factors, self.solution.col_factors
-        objective = self.objective.with_centers(None, None)
-        row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
-        col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")
-        return row[0], col[0]
-
-    @cached_property
-    def col_counts(self) -> NDArray[np.int64]:
-        """Number of rows that have each column, for rows that cannot be ranked."""
-        if isinstance(self.pairings, ServedColumns):
-            return self.pairings.col_counts
-        return count_rows(self.pairings.matrix)
-
-    def check_has_rows(self, what: str) -> None:
-        """Raise InvalidInputError if the model is from a file for serving."""
-        if isinstance(self.pairings, ServedColumns):
-            raise self.pairings.no_rows(what)
 
 
 class FactorModel(WithParameters):
@@ -213,7 +81,7 @@ class FactorModel(WithParameters):
     ) -> None:
         self._given = Balanced() if objective is None else objective
         self.solver = ALS() if solver is None else solver
-        self._fitted: _Fitted | None = None
+        self._fitted: Fitted | None = None
 
     def __repr__(self) -> str:
         fitted = "not fitted" if self._fitted is None else repr(self._fitted.solution)
@@ -225,7 +93,7 @@ class FactorModel(WithParameters):
     def __sklearn_is_fitted__(self) -> bool:
         return self._fitted is not None
 
-    def _get_fitted(self) -> _Fitted:
+    def _get_fitted(self) -> Fitted:
         if self._fitted is None:
             raise NotFittedError("the model is not fitted: call fit(pairings) first")
         return self._fitted
@@ -335,7 +203,7 @@ class FactorModel(WithParameters):
             checkpoint=checkpoint,
             on_interrupt=on_interrupt,
         )
-        self._fitted = _Fitted(objective, solution, pairings, self.solver.n_threads)
+        self._fitted = Fitted(objective, solution, pairings, self.solver.n_threads)
         return self
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
@@ -460,7 +328,7 @@ class FactorModel(WithParameters):
         return objective.value(known.matrix, P, Q, weights=weights, n_threads=self.solver.n_threads)
 
     def _folded(
-        self, fitted: _Fitted, pairings: Pairings, center: ArrayLike | None
+        self, fitted: Fitted, pairings: Pairings, center: ArrayLike | None
     ) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
         known = aligned_entries(pairings, fitted.pairings)
@@ -470,7 +338,7 @@ class FactorModel(WithParameters):
         return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
 
     def _factors_of_new(
-        self, fitted: _Fitted, entries: AlignedEntries, center: ArrayLike | None
+        self, fitted: Fitted, entries: AlignedEntries, center: ArrayLike | None
     ) -> NDArray[Any]:
         problem = problem_of(fitted.objective, entries)
         penalty = penalty_of_new(problem, fitted.system.n_factors, center)
@@ -482,10 +350,16 @@ class FactorModel(WithParameters):
         n: int = 10,
         *,
         exclude_known: bool = True,
+        candidates: ArrayLike | Pairings | None = None,
+        exclude: ArrayLike | Pairings | None = None,
         fallback: Literal["popular"] | None = None,
         center: ArrayLike | None = None,
     ) -> Ranking:
         """Complete rows: the n columns with the highest predictions p . q.
+
+        They are exact: the prediction of every candidate is computed. Equal ones are ordered by the
+        position of the column. The ranking of a row does not depend on the other rows, and is
+        bitwise independent of the number of threads. See `best_columns` for the memory.
 
         Parameters
         ----------
@@ -496,6 +370,12 @@ class FactorModel(WithParameters):
             Columns for each row, >= 1: always exactly n, padded where there are no more.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
+        candidates : array_like of ids, or Pairings, optional
+            Ids of the only columns to recommend, for all rows; or for each row, found by its id,
+            the columns that it has in these pairings: none if it is not among them. Columns that
+            are not in the model are left out. Default: all columns.
+        exclude : array_like of ids, or Pairings, optional
+            Ids of columns that are not recommended, in the same ways.
         fallback : {"popular"}, optional
             Recommendations for a row whose factors are all zero, such as one without a known
             column. All of its predictions are zero, so it is padded by default. "popular"
@@ -513,7 +393,8 @@ class FactorModel(WithParameters):
         Raises
         ------
         InvalidInputError
-            If `n` or `fallback` is not one of the values above.
+            If `n` or `fallback` is not one of the values above, or the kind of the ids (integers,
+            text) of `candidates` or `exclude` differs from those of the model.
         UnknownIdError
             If a row id is not among the trained ones.
 
@@ -528,21 +409,28 @@ class FactorModel(WithParameters):
         >>> ranking = model.recommend(new, n=2, fallback="popular")
         >>> ranking.col_ids, ranking.fallback
         (array([[2, 1]]), array([ True]))
+
+        Only some columns, and all but some:
+
+        >>> model.recommend(["a"], n=2, candidates=[1, 3], exclude_known=False).col_ids
+        array([[1, 3]])
+        >>> model.recommend(["a"], n=2, exclude=[1], exclude_known=False).col_ids
+        array([[2, 3]])
         """
         check_whole(n, "n", 1)
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
         fitted = self._get_fitted()
         if isinstance(rows, Pairings):
-            folded, known = self._folded(fitted, rows, center)
-            ids, factors = folded.row_ids, folded.row_factors
+            folded, new = self._folded(fitted, rows, center)
+            ids, chosen = folded.row_ids, Rows(folded.row_factors, new.matrix)
         elif center is not None:
             raise InvalidInputError("center= is for new rows: give Pairings, not ids")
         else:
             positions = fitted.pairings.row_index(rows)
-            ids, factors = fitted.pairings.row_ids[positions], fitted.rows_at(positions)
-            known = entries_of_rows(fitted.pairings, positions)
-        return _ranked(fitted, (ids, factors, known), n, exclude_known, fallback)
+            ids, chosen = fitted.pairings.row_ids[positions], fitted.rows_at(positions)
+        rules = rules_of(ids, fitted.pairings, candidates, exclude)
+        return fitted.ranked(ids, chosen, n, exclude_known, fallback, rules)
 
     def recommend_new(
         self,
@@ -552,6 +440,8 @@ class FactorModel(WithParameters):
         unknown: Literal["drop", "error"] = "drop",
         exclude_known: bool = True,
         fallback: Literal["popular"] | None = None,
+        candidates: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
         center: ArrayLike | None = None,
     ) -> Ranking:
         """Complete one new row that is given by its columns, such as a playlist in a request.
@@ -569,6 +459,9 @@ class FactorModel(WithParameters):
             What to do with columns that are not in the model: leave them out, or raise.
         exclude_known, fallback
             As for `recommend`.
+        candidates, exclude : array_like of ids, optional
+            The only columns to recommend, and columns that are not recommended. Unknown ids are
+            ignored.
         center : array_like, shape (1, n_factors), optional
             The center of the row, as for `fold_in`.
 
@@ -598,13 +491,104 @@ class FactorModel(WithParameters):
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
         fitted = self._get_fitted()
+        for name, given in (("candidates", candidates), ("exclude", exclude)):
+            if isinstance(given, Pairings):
+                raise InvalidInputError(f"{name} is Pairings: give the ids of columns")
         known = entries_of_columns(cols, fitted.pairings, unknown)
         factors = fitted.plain_row(known) if center is None else None
         if factors is None:
             factors = self._factors_of_new(fitted, known, center)
         has_text = fitted.pairings.row_ids.dtype == object
         ids = np.array([None if has_text else -1])
-        return _ranked(fitted, (ids, factors, known), n, exclude_known, fallback)
+        rules = rules_of(ids, fitted.pairings, candidates, exclude)
+        chosen = Rows(factors, known.matrix)
+        return fitted.ranked(ids, chosen, n, exclude_known, fallback, rules)
+
+    def recommend_rows(
+        self, col_ids: ArrayLike, n: int = 10, *, exclude_known: bool = True
+    ) -> Ranking:
+        """Find the rows to which columns can be recommended: those with the highest p . q.
+
+        Parameters
+        ----------
+        col_ids : array_like, shape (m,)
+            Ids of trained columns.
+        n : int, default 10
+            Rows for each column, >= 1: always exactly n, padded where there are no more.
+        exclude_known : bool, default True
+            Leave out the rows that have the column already.
+
+        Returns
+        -------
+        Ranking
+            ``row_ids`` are the given columns, and ``col_ids`` and ``positions`` the rows that were
+            found for each. A column whose factors are all zero is padded.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not among the trained columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.recommend_rows([3, 2], n=1).col_ids
+        array([['a'],
+               [None]], dtype=object)
+        """
+        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        fitted.check_has_rows("rows")
+        trained = fitted.pairings
+        positions = trained.col_index(col_ids)
+        return Ranking.of_factors(
+            trained.col_ids[positions], trained.row_ids, fitted.solution.col_factors,
+            fitted.row_factors, n, fitted.rows_of_cols if exclude_known else None,
+            rows=positions, n_threads=self.solver.n_threads,
+        )  # fmt: skip
+
+    def score(self, row_ids: ArrayLike, col_ids: ArrayLike) -> NDArray[Any]:
+        """Compute the predictions p . q of pairs of a trained row and a trained column.
+
+        They are those by which `recommend` ranks, to the last bit. See `predict` for rows and
+        columns that may be unknown.
+
+        Parameters
+        ----------
+        row_ids, col_ids : array_like, shape (n_pairs,)
+            Ids of the pairs.
+
+        Returns
+        -------
+        ndarray, shape (n_pairs,)
+            In the dtype of the factors.
+
+        Raises
+        ------
+        InvalidInputError
+            If the numbers of ids differ.
+        UnknownIdError
+            If an id is not among the trained rows or columns.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.score(["a", "b"], [1, 3]).shape
+        (2,)
+        """
+        fitted = self._get_fitted()
+        rows, cols = fitted.pairings.row_index(row_ids), fitted.pairings.col_index(col_ids)
+        if rows.size != cols.size:
+            raise InvalidInputError(
+                f"there are {rows.size} row ids and {cols.size} column ids: give one of each for "
+                "a pair"
+            )
+        P, Q = fitted.row_factors, fitted.solution.col_factors
+        return scores_of_pairs(P, Q, rows, cols, self.solver.n_threads)
 
     def similar_cols(self, col_ids: ArrayLike, n: int = 10) -> Ranking:
         """Find the columns whose factors point the same way.
@@ -629,17 +613,50 @@ class FactorModel(WithParameters):
         """
         check_whole(n, "n", 1)
         fitted = self._get_fitted()
-        Q, ids = fitted.solution.col_factors, fitted.pairings.col_ids
-        Q = Q[:, : Q.shape[1] - fitted.objective.n_bias_columns]
         positions = fitted.pairings.col_index(col_ids)
-        norms = np.linalg.norm(Q, axis=1, keepdims=True)
-        unit = Q / np.where(norms > 0.0, norms, 1.0)
-        itself = sparse.csr_array(
-            (np.ones(positions.size), positions, np.arange(positions.size + 1)),
-            shape=(positions.size, ids.size),
-        )
-        found, scores = best_columns(unit[positions], unit, n, itself)
-        return Ranking.of(ids[positions], ids, found, scores)
+        return by_cosine(
+            fitted.pairings.col_ids, positions, fitted.solution.col_factors,
+            fitted.inverse_col_lengths, n, fitted.objective.n_bias_columns,
+            self.solver.n_threads,
+        )  # fmt: skip
+
+    def similar_rows(self, row_ids: ArrayLike, n: int = 10) -> Ranking:
+        """Find the rows whose factors point the same way.
+
+        Parameters
+        ----------
+        row_ids : array_like, shape (m,)
+            Ids of trained rows.
+        n : int, default 10
+            Rows for each, >= 1; the row itself is left out.
+
+        Returns
+        -------
+        Ranking
+            ``row_ids`` are the given ids, and ``col_ids`` and ``positions`` the rows that were
+            found for each; scores are cosines, as those of `similar_cols`.
+
+        Raises
+        ------
+        UnknownIdError
+            If an id is not among the trained rows.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b", "c"], [1, 2, 1, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> model.similar_rows(["a"], n=1).col_ids
+        array([['b']], dtype=object)
+        """
+        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        positions = fitted.pairings.row_index(row_ids)
+        return by_cosine(
+            fitted.pairings.row_ids, positions, fitted.row_factors,
+            fitted.inverse_row_lengths, n, fitted.objective.n_bias_columns,
+            self.solver.n_threads,
+        )  # fmt: skip
 
     def explain(
         self, row: Any, col_id: Any, n: int = 10, *, center: ArrayLike | None = None
@@ -801,7 +818,7 @@ class FactorModel(WithParameters):
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
         problem.check_factors(solution.row_factors, solution.col_factors)
         model = cls(objective, solver)
-        model._fitted = _Fitted(objective, solution, pairings, solver.n_threads)
+        model._fitted = Fitted(objective, solution, pairings, solver.n_threads)
         return model
 
     @classmethod
@@ -848,28 +865,6 @@ class FactorModel(WithParameters):
                 raise
             raise FileFormatError(f"{str(path)!r} is not a whole model: {error}") from error
         return model
-
-
-def _ranked(
-    fitted: _Fitted,
-    rows: tuple[NDArray[Any], NDArray[Any], AlignedEntries],
-    n: int,
-    exclude_known: bool,
-    fallback: Literal["popular"] | None,
-) -> Ranking:
-    """Return the best columns of rows, given by their ids, factors and entries."""
-    ids, factors, known = rows
-    col_ids, Q = fitted.pairings.col_ids, fitted.system.col_factors  # padded: they are not copied
-    excluded = known.matrix if exclude_known else None
-    ranking = Ranking.of_factors(ids, col_ids, padded_factors(factors), Q, n, excluded)
-    zero = np.flatnonzero(~factors.any(axis=1))
-    if fallback is None or not zero.size:
-        return ranking
-    found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
-    left_out = known.matrix[zero] if exclude_known else sparse.csr_array((zero.size, col_ids.size))
-    found[zero], scores[zero] = most_popular(fitted.col_counts, left_out, n)
-    is_fallback[zero] = True
-    return Ranking.of(ids, col_ids, found, scores, is_fallback)
 
 
 _NO_WEIGHT = 2.0**-600

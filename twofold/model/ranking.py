@@ -1,4 +1,4 @@
-"""The best columns of each row: blocked products and partial sorts."""
+"""The best columns of each row, by the kernels of `twofold._kernels.topn`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._kernels.threads import available_threads
+from twofold._kernels import topn
+from twofold._kernels.threads import check_n_threads, run
+from twofold._kernels.vectors.scores import STRIP
 from twofold.data.make_frame import make_frame
-from twofold.objective.evaluation import multiplied
-from twofold.objective.point import padded_factors
 
-__all__ = ["Ranking", "best_columns"]
+__all__ = ["Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
 
-_BLOCK_BYTES = 1 << 26
-_FEW = 16  # rows for which transposing the columns would take longer than the product
+_THREAD_BYTES = 1 << 20  # of the strips of a thread
+_MAX_STRIPS = 20  # more do not make the products faster
+_BLOCK = 4096  # rows that are compared with zero together
+_NONE, _NO_ROWS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +94,14 @@ class Ranking:
         col_factors: NDArray[Any],
         n: int,
         excluded: sparse.csr_array | None = None,
+        **options: Any,
     ) -> "Ranking":
         """Rank by p . q as `best_columns`; rows whose factors are all zero get padding only."""
-        positions, scores = best_columns(row_factors, col_factors, n, excluded)
-        positions[~row_factors.any(axis=1)] = -1
-        scores[positions < 0] = np.nan
-        return cls.of(row_ids, vocabulary, positions, scores)
+        zero = zero_rows(row_factors, options.get("rows"))
+        found, scores = best_columns(
+            row_factors, col_factors, n, excluded, unranked=zero, **options
+        )
+        return cls.of(row_ids, vocabulary, found, scores)
 
     @classmethod
     def of(
@@ -118,15 +122,49 @@ class Ranking:
         return cls(row_ids, col_ids, scores, mask, positions, fallback)
 
 
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Which columns can be recommended, apart from the pairs that a row has.
+
+    Parameters
+    ----------
+    allowed, blocked : ndarray of int64, or csr_array of shape (n_rows, n_cols), optional
+        Positions of the only candidates, and of columns that are no candidates: ascending, for all
+        rows; or a stored entry for each row and column. Default: no restriction.
+    """
+
+    allowed: NDArray[np.int64] | sparse.csr_array | None = None
+    blocked: NDArray[np.int64] | sparse.csr_array | None = None
+
+    def of_rows(self, positions: NDArray[np.int64]) -> "Rules":
+        """Return the rules of some of the rows."""
+        return Rules(*(
+            part if part is None or isinstance(part, np.ndarray) else part[positions]
+            for part in (self.allowed, self.blocked)
+        ))  # fmt: skip
+
+
+_NO_RULES = Rules()
+
+
 def best_columns(
     row_factors: NDArray[Any],
     col_factors: NDArray[Any],
     n: int,
     excluded: sparse.csr_array | None = None,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    rules: Rules = _NO_RULES,
+    unranked: NDArray[np.bool_] | None = None,
+    scale: NDArray[Any] | None = None,
+    n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Find the n columns with the largest p . q for each row.
 
-    Equal scores are ordered by position. Rows with fewer candidates are padded.
+    Equal scores are ordered by position. A score that is nan or -inf is not ranked. Rows with fewer
+    candidates are padded. The scores of a row are bitwise independent of the other rows and of the
+    number of threads. The factors are not copied. Beside the result, each thread needs about 1 MB,
+    and at most 24 bytes for each of n or of all candidates, if these are fewer.
 
     Parameters
     ----------
@@ -136,69 +174,112 @@ def best_columns(
         Columns for each row, >= 1.
     excluded : csr_array, shape (n_rows, n_cols), optional
         Stored entries are not candidates.
+    rows : ndarray of int64, shape (m,), optional
+        Positions of the rows to rank, in ``row_factors`` and ``excluded``; default all.
+    rules : Rules, optional
+        Further restrictions, for the m rows.
+    unranked : ndarray of bool, shape (m,), optional
+        Rows without candidates.
+    scale : ndarray, shape (n_cols,), optional
+        Factors by which the scores are multiplied.
+    n_threads : int, optional
+        Number of threads; default all.
 
     Returns
     -------
-    tuple of ndarray, shape (n_rows, n)
+    tuple of ndarray, shape (m, n)
         Positions (-1: padding) and scores (nan: padding).
     """
-    n_rows, n_cols = row_factors.shape[0], col_factors.shape[0]
-    positions = np.full((n_rows, n), -1, dtype=np.int64)
-    scores = np.full((n_rows, n), np.nan, dtype=row_factors.dtype)
-    kept = min(n, n_cols)
-    block = max(1, _BLOCK_BYTES // max(1, n_cols * row_factors.itemsize))
-    Q, transposed = padded_factors(col_factors), None
-    if n_rows > _FEW:
-        transposed = padded_factors(Q.T)
-    for low in range(0, n_rows, block) if kept else ():
-        high = min(low + block, n_rows)
-        scored = _scores(row_factors[low:high], Q, transposed)
-        if excluded is not None:
-            start, stop = excluded.indptr[low], excluded.indptr[high]
-            rows = np.repeat(np.arange(high - low), np.diff(excluded.indptr[low : high + 1]))
-            scored[rows, excluded.indices[start:stop]] = -np.inf
-        # The place after the last one is found too: it tells whether there is a tie for the last.
-        best = np.argpartition(-scored, min(kept, n_cols - 1), axis=1)
-        found = best[:, :kept]
-        if kept < n_cols:
-            _order_ties(scored, found, best[:, kept])
-        found.sort(axis=1)
-        values = np.take_along_axis(scored, found, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        found, values = (np.take_along_axis(part, order, axis=1) for part in (found, values))
-        padding = np.isneginf(values)
-        positions[low:high, :kept] = np.where(padding, -1, found)
-        scores[low:high, :kept] = np.where(padding, np.nan, values)
+    P, Q = np.ascontiguousarray(row_factors), np.ascontiguousarray(col_factors)
+    m = len(P) if rows is None else rows.size
+    candidates, n_candidates = _candidates(m, len(Q), excluded, rows, rules, P.dtype)
+    candidates = candidates._replace(
+        zero=_NO_ROWS if unranked is None else unranked,
+        scale=np.empty(0, P.dtype) if scale is None else scale.astype(P.dtype, copy=False),
+    )
+    positions, scores = np.empty((m, n), np.int64), np.empty((m, n), P.dtype)
+    threads = check_n_threads(n_threads)
+    # One more than all candidates: then the n best need not be selected before the end.
+    capacity = min(max(2 * n, n + STRIP // 2), n_candidates + 1)
+    strip_bytes = STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))
+    if m == 1 or candidates.lists.size > 2 or strip_bytes > _THREAD_BYTES:
+        run(topn.top_of_rows, m, threads, P, Q, candidates, capacity, positions, scores)
+    else:
+        strips = min(_MAX_STRIPS, _THREAD_BYTES // strip_bytes, -(-m // (4 * threads * STRIP)))
+        bounds = np.append(np.arange(0, m, max(1, strips) * STRIP), m)
+        run(
+            topn.top_of_strips, bounds.size - 1, threads, bounds, P, Q, candidates, capacity,
+            positions, scores,
+        )  # fmt: skip
     return positions, scores
 
 
-def _scores(P: NDArray[Any], Q: NDArray[Any], transposed: NDArray[Any] | None) -> NDArray[Any]:
-    """Return P Q'. The bits of an element do not depend on the other rows and columns.
+def _candidates(
+    m: int,
+    n_cols: int,
+    excluded: sparse.csr_array | None,
+    rows: NDArray[np.int64] | None,
+    rules: Rules,
+    dtype: Any,
+) -> tuple[topn.Candidates, int]:
+    """Return the arguments of the kernel, and the largest number of candidates of a row."""
+    starts, stops, indices = _NONE, _NONE, _NONE.astype(np.int32)
+    at = rows
+    if sparse.issparse(rules.blocked):
+        own = [] if excluded is None else [excluded if rows is None else excluded[rows]]
+        excluded, at = sum(map(_pattern, own), _pattern(rules.blocked)), None
+    if excluded is not None:
+        if not excluded.has_sorted_indices:
+            excluded, at = (excluded if at is None else excluded[at]).sorted_indices(), None
+        first, last = excluded.indptr[:-1], excluded.indptr[1:]
+        starts, stops = (
+            np.asarray(end if at is None else end[at], np.int64) for end in (first, last)
+        )
+        indices = excluded.indices.astype(np.int32, copy=False)
+    blocked, lists, allowed, n_candidates = _NO_ROWS, _NONE, _NONE.astype(np.int32), n_cols
+    if isinstance(rules.blocked, np.ndarray):
+        blocked = np.zeros(n_cols, bool)
+        blocked[rules.blocked] = True
+    if isinstance(rules.allowed, np.ndarray):
+        allowed = rules.allowed.astype(np.int32)
+        lists, n_candidates = np.array([0, allowed.size]), allowed.size
+    elif rules.allowed is not None:
+        of_rows = rules.allowed.sorted_indices()
+        lists, allowed = of_rows.indptr.astype(np.int64), of_rows.indices.astype(np.int32)
+        n_candidates = int(np.diff(lists).max(initial=0))
+    return topn.Candidates(
+        _NONE if rows is None else rows, _NO_ROWS, starts, stops, indices, blocked, lists, allowed,
+        np.empty(0, dtype),
+    ), n_candidates  # fmt: skip
 
-    For a few rows, Q is not transposed before but the product after.
-    """
-    threads = available_threads()
-    if transposed is None:
-        few = np.zeros((Q.shape[1], len(P) + -len(P) % 8), P.dtype)
-        few[: P.shape[1], : len(P)] = P.T
-        out = np.empty((len(Q), few.shape[1]), P.dtype)
-        multiplied(Q, few, out, threads)
-        return np.ascontiguousarray(out[:, : len(P)].T)
-    out = np.empty((len(P), transposed.shape[1]), P.dtype)
-    multiplied(padded_factors(P), transposed, out, threads)
-    return out[:, : len(Q)]
+
+def _pattern(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Return the stored entries as True, of which a sum is the union."""
+    stored = np.ones(matrix.indices.size, bool)
+    return sparse.csr_array((stored, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def _order_ties(
-    scored: NDArray[Any], found: NDArray[np.int64], following: NDArray[np.int64]
-) -> None:
-    """Keep the first of the columns that tie for the last place of each row of ``found``.
+def zero_rows(factors: NDArray[Any], rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Return which of the rows, by default of all, have factors that are all zero."""
+    if rows is None:
+        rows = np.arange(len(factors))
+    zero = np.empty(rows.size, bool)
+    for low in range(0, rows.size, _BLOCK):
+        block = slice(low, low + _BLOCK)
+        zero[block] = ~factors[rows[block]].any(axis=1)
+    return zero
 
-    ``following`` is the best column that is not among them.
-    """
-    last = np.take_along_axis(scored, found, axis=1).min(axis=1)
-    after = scored[np.arange(len(found)), following]
-    for row in np.flatnonzero((last == after) & ~np.isneginf(last)):
-        candidates = np.flatnonzero(scored[row] >= last[row])
-        order = np.argsort(-scored[row, candidates], kind="stable")
-        found[row] = candidates[order[: found.shape[1]]]
+
+def scores_of_pairs(
+    row_factors: NDArray[Any],
+    col_factors: NDArray[Any],
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+    n_threads: int | None = None,
+) -> NDArray[Any]:
+    """Return p . q of pairs of positions, with the bits of `best_columns`."""
+    P, Q = np.ascontiguousarray(row_factors), np.ascontiguousarray(col_factors)
+    scores = np.empty(rows.size, P.dtype)
+    n_tasks = -(-rows.size // topn.PAIRS)
+    run(topn.score_pairs, n_tasks, check_n_threads(n_threads), P, Q, rows, cols, scores)
+    return scores

@@ -169,8 +169,10 @@ def _run_model(matrix: Any, dtype: DType) -> None:
             read = read_sql(url)
             model = FactorModel(solver=ALS(n_factors=8, max_epochs=1, dtype=dtype, rng=0))
             model.fit(read)
-            model.recommend(read.row_ids[:3], n=2)
+            model.recommend(read.row_ids[:3], n=2, fallback="popular")
+            model.recommend(read.row_ids[:1], n=2)
             model.similar_cols(read.col_ids[:3], n=2)
+            model.score(read.row_ids[:1], read.col_ids[:1])
             model.fold_in(read)
 
 

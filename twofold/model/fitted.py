@@ -1,0 +1,147 @@
+"""`Fitted`: the result of a fit, with what requests prepare."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from twofold._common.cached import cached_property, state_of
+from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.model.popularity import count_rows
+from twofold.model.ranking import Ranking, Rules
+from twofold.model.rows import solved_rows, solves_rows
+from twofold.model.rules import inverse_lengths, ranked
+from twofold.model.serving import ServedColumns
+from twofold.objective import Objective
+from twofold.solvers import Solution
+from twofold.solvers.centered_system import CenteredSystem
+from twofold.solvers.folding import fold_in
+from twofold.solvers.one_row import has_plain_rows, solve_plain_row
+
+__all__ = ["Fitted", "Rows"]
+
+_FEW = 16  # below this share of the rows, they are solved without the others
+
+
+class Rows(NamedTuple):
+    """Rows to rank."""
+
+    factors: NDArray[Any]
+    known: sparse.csr_array
+    """The columns that each row has."""
+    positions: NDArray[np.int64] | None = None
+    """Their positions in the arrays above; None for all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit made; a model replaces all of it at once, so that threads never see a part."""
+
+    objective: Objective
+    solution: Solution
+    pairings: Pairings
+    n_threads: int | None = None
+
+    @cached_property
+    def row_factors(self) -> NDArray[Any]:
+        """The rows solved for the final columns, shape (n_rows, n_factors); see `solves_rows`."""
+        if not solves_rows(self.objective, self.solution):
+            return self.solution.row_factors
+        return self._solved_rows()
+
+    def rows_at(self, positions: NDArray[np.int64]) -> Rows:
+        """Return rows of `row_factors`; a few are solved alone until all of them are solved."""
+        is_few = positions.size * _FEW < self.solution.row_factors.shape[0]
+        if not is_few:
+            return Rows(self.row_factors, self.pairings.matrix, positions)
+        if "row_factors" in vars(self) or not solves_rows(self.objective, self.solution):
+            factors = self.row_factors[positions]
+        else:
+            factors = self._solved_rows(positions)
+        return Rows(factors, entries_of_rows(self.pairings, positions).matrix)
+
+    def ranked(
+        self,
+        ids: NDArray[Any],
+        rows: Rows,
+        n: int,
+        exclude_known: bool,
+        fallback: Literal["popular"] | None,
+        rules: Rules,
+    ) -> Ranking:
+        """Return the best columns of rows."""
+        return ranked(
+            ids, self.pairings.col_ids, rows.factors, self.solution.col_factors, n,
+            rows.known if exclude_known else None,
+            rows=rows.positions,
+            rules=rules,
+            counts=None if fallback is None else self.col_counts,
+            n_threads=self.n_threads,
+        )  # fmt: skip
+
+    def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        return solved_rows(
+            self.system, self.objective, self.pairings, self.solution, positions, self.n_threads
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is prepared out of pickles: it is computed again."""
+        return state_of(self)
+
+    @cached_property
+    def system(self) -> CenteredSystem:
+        """The columns, prepared for folding rows in."""
+        return CenteredSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def _has_plain_rows(self) -> bool:
+        return has_plain_rows(self.objective)
+
+    def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
+        """Return the factors of one new row of ones, or None if `fold_rows_in` is needed."""
+        if not self._has_plain_rows:
+            return None
+        return solve_plain_row(self.system.system, entries.indices)
+
+    @cached_property
+    def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
+        P, Q = self.solution.row_factors, self.solution.col_factors
+        objective = self.objective.with_centers(None, None)
+        row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
+        col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")
+        return row[0], col[0]
+
+    @cached_property
+    def col_counts(self) -> NDArray[np.int64]:
+        """Number of rows that have each column, for rows that cannot be ranked."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.col_counts
+        return count_rows(self.pairings.matrix)
+
+    def check_has_rows(self, what: str) -> None:
+        """Raise InvalidInputError if the model is from a file for serving."""
+        if isinstance(self.pairings, ServedColumns):
+            raise self.pairings.no_rows(what)
+
+    @cached_property
+    def inverse_row_lengths(self) -> NDArray[np.float64]:
+        """1 / |p_u| without the bias, for cosines."""
+        return inverse_lengths(self.row_factors, self.objective.n_bias_columns)
+
+    @cached_property
+    def inverse_col_lengths(self) -> NDArray[np.float64]:
+        """1 / |q_i| without the bias, for cosines."""
+        return inverse_lengths(self.solution.col_factors, self.objective.n_bias_columns)
+
+    @cached_property
+    def rows_of_cols(self) -> sparse.csr_array:
+        """The rows that have each column, shape (n_cols, n_rows)."""
+        matrix = self.pairings.matrix
+        stored = np.ones(matrix.indices.size, bool)
+        pattern = sparse.csr_array((stored, matrix.indices, matrix.indptr), shape=matrix.shape)
+        return sparse.csr_array(pattern.T)

@@ -1,0 +1,63 @@
+"""`FoldedRows`: the factors of new rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from twofold.data.make_frame import make_frame
+
+__all__ = ["FoldedRows"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedRows:
+    """Factors of new rows, and what could not be used of them.
+
+    Parameters
+    ----------
+    row_ids : ndarray, shape (n_rows,)
+        Ids of the new rows, in the order given.
+    row_factors : ndarray, shape (n_rows, n_factors)
+        Zero for a row without any known column.
+    n_dropped_pairs : int
+        Pairs left out because their column is not in the model.
+    n_dropped_cols : int
+        Different columns that these pairs had.
+    n_empty_rows : int
+        Rows without any known column.
+    """
+
+    row_ids: NDArray[Any]
+    row_factors: NDArray[Any]
+    n_dropped_pairs: int
+    n_dropped_cols: int
+    n_empty_rows: int
+
+    def __repr__(self) -> str:
+        rows, k = self.row_factors.shape
+        return (
+            f"<FoldedRows: {rows} rows x {k} factors, {self.n_empty_rows} rows without a known "
+            f"column, {self.n_dropped_pairs} pairs dropped>"
+        )
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return a data frame with a line for each row.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            Library of the frame; default: the first of these that is installed.
+
+        Returns
+        -------
+        DataFrame or Table
+            Columns ``row`` and ``factor_0``, ``factor_1``, ...
+
+        Raises
+        ------
+        InvalidInputError
+            If narwhals or the library is not installed.
+        """
+        factors = {f"factor_{i}": column for i, column in enumerate(self.row_factors.T)}
+        return make_frame({"row": self.row_ids} | factors, backend)
