@@ -66,7 +66,9 @@ def test_weights_and_centers_of_trained_rows_are_those_of_the_fit(playlists):
     objective = Objective(regularizer=L2(0.5, row_center=C), unobserved_weight=0.1)
     model = FactorModel(objective, ALS(n_factors=3, max_epochs=2, rng=0)).fit(weighted)
     folded = model.fold_in(weighted, center=C).row_factors
-    np.testing.assert_array_equal(model._get_fitted().rows_at(np.array([7, 3])), folded[[7, 3]])
+    np.testing.assert_array_equal(
+        model._get_fitted().rows_at(np.array([7, 3])).factors, folded[[7, 3]]
+    )
     np.testing.assert_array_equal(model.row_factors, folded)
 
 
@@ -77,7 +79,7 @@ def test_a_few_rows_are_solved_without_the_others(playlists, monkeypatch):
         solved.append(arguments[4])
         return solved_rows(*arguments)
 
-    monkeypatch.setattr("twofold.model.factor_model.solved_rows", noted)
+    monkeypatch.setattr("twofold.model.fitted.solved_rows", noted)
     pairings = playlists.pairings
     model = FactorModel(WEIGHTED, ALS(n_factors=6, rng=0, max_epochs=2)).fit(pairings)
     ids = pairings.row_ids[[5, 250, 5]]

@@ -97,15 +97,7 @@ def write_factors(
     """
     check_choice(side, "side", ("row", "col"))
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
-    try:
-        ids, factors = (getattr(model, f"{side}_{what}") for what in ("ids", "factors"))
-    except NotFittedError:
-        raise
-    except AttributeError:
-        raise InvalidInputError(
-            f"model is a {type(model).__name__}, which has no {side}_factors with ids: give a "
-            'fitted FactorModel, or rows that it folded in and side="row"'
-        ) from None
+    ids, factors = _side_of(model, side)
     name = ("pid" if side == "row" else "tid") if id_column is None else id_column
     table = f"{side}_factors" if table is None else table
     check_names({"table": table, "id_column": name}, {"schema": schema})
@@ -145,6 +137,20 @@ def write_factors(
             own, rows = {"id": block["id"]}, block["factors"]
             own |= {"factors": as_texts(rows)} if vectors else dict(zip(kinds, rows.T, strict=True))
             insert_columns(connection, made, own)
+
+
+def _side_of(model: Any, side: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the ids and factors of a side."""
+    try:
+        ids, factors = (getattr(model, f"{side}_{what}") for what in ("ids", "factors"))
+    except NotFittedError:
+        raise
+    except AttributeError:
+        raise InvalidInputError(
+            f"model is a {type(model).__name__}, which has no {side}_factors with ids: give a "
+            'fitted FactorModel, or rows that it folded in and side="row"'
+        ) from None
+    return ids, factors
 
 
 def write_recommendations(
