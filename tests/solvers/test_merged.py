@@ -13,7 +13,7 @@ from twofold._kernels import rows
 from twofold.exceptions import SingularRowError
 from twofold.objective import Point, Problem
 from twofold.solvers import ALS
-from twofold.solvers.column_system import RowReport
+from twofold.solvers.column_system import ColumnSystem, RowReport
 from twofold.solvers.merged import Groups, MergedProblem
 from twofold.solvers.start import spectral_factors
 
@@ -80,7 +80,8 @@ def test_the_value_is_that_of_the_original_factors(objective, seed):
     factors = problem.original_factors(point)
     assert factors[0].shape[0] == 40
     assert factors[1].shape[0] == 60
-    ours, expected = problem.value(*problem.restricted(*factors)), problem.original.value(*factors)
+    original = Problem.of(objective, matrix_with_equal_lines(seed))
+    ours, expected = problem.value(*problem.restricted(*factors)), original.value(*factors)
     for part in ("loss", "unobserved", "penalty"):
         assert getattr(ours, part) == pytest.approx(getattr(expected, part), rel=1e-12, abs=1e-12)
 
@@ -110,10 +111,37 @@ def test_als_has_the_iterates_of_the_original_problem(objective, acceleration):
 def test_the_spectral_start_is_that_of_the_original_problem(objective):
     rng = np.random.default_rng(1)
     blocks = np.kron(np.diag(rng.choice([1.0, 2.0], 3)), np.ones((7, 8)))
-    problem = merged(objective, sparse.csr_array(blocks[:, :22]))
+    matrix = sparse.csr_array(blocks[:, :22])
+    problem = merged(objective, matrix)
     P, Q = problem.original_factors(Point.of(*spectral_factors(problem, 3, 0)))
-    whole = spectral_factors(problem.original, 3, 0)
+    whole = spectral_factors(Problem.of(objective, matrix), 3, 0)
     np.testing.assert_allclose(P @ Q.T, whole[0] @ whole[1].T, atol=1e-4)
+
+
+@pytest.mark.parametrize("excess", [0.0, 1e-3])
+@pytest.mark.parametrize("weight", [0.2, 1e-12])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_rows_are_those_of_the_original_problem_in_every_way(objective, weight, excess):
+    """A column that is nearly 0 makes the equations ill-conditioned with the small weight."""
+    objective = replace(objective, regularizer=L2(weight, exponent=0.5))
+    matrix = matrix_with_equal_lines()
+    problem, original = merged(objective, matrix), Problem.of(objective, matrix)
+    Q = np.abs(np.random.default_rng(0).normal(size=(problem.shape[1], 3)))
+    Q[:, 0] *= 1e-4
+    _, whole = problem.original_factors(Point.of(np.zeros((problem.shape[0], 3)), Q))
+    factors = []
+    for one, columns, margin in (
+        (problem, Q, problem.col_margin), (original, whole, original.col_margin)
+    ):  # fmt: skip
+        system = ColumnSystem.prepare(
+            objective, columns.astype(np.float32), multiplicity=margin.multiplicity
+        )
+        report = system.solve(one.rows, excess=excess, way="auto" if excess else "direct")
+        report.check(one.rows)
+        factors.append(report.row_factors[:, :3].astype(np.float64))
+    ours = factors[0][problem.groups[0].group]
+    predicted, expected = ours @ whole.T, factors[1] @ whole.T
+    np.testing.assert_allclose(predicted, expected, atol=0.05 if excess else 1e-3)
 
 
 def test_a_run_continues_with_the_same_bits_at_any_number_of_threads():

@@ -58,6 +58,8 @@ class Columns(NamedTuple):
     """V in float64, shape (width, width), or (0, 0) for the identity."""
     lengths: Array
     """|z|^2 of every whitened row, float64, shape (n,), or (0,) if not needed."""
+    n_factors: int
+    """The rank k, without the padding."""
 
 
 class Report(NamedTuple):

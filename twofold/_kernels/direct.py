@@ -140,7 +140,8 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
     Y = columns.rotated
     eps = np.finfo(Y.dtype).eps
     low, high = entries.indptr[u], entries.indptr[u + 1]
-    dual = high - low <= Y.shape[1]
+    # With d >= k the dual matrix has directions without any part of p^, whose terms cancel.
+    dual = high - low < columns.n_factors
     trace = term_size = np.nan
     if dual:
         trace, term_size = _solve_dual(low, high, next_range, entries, Y, s)

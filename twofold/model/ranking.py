@@ -199,6 +199,8 @@ def best_columns(
     )
     positions, scores = np.empty((m, n), np.int64), np.empty((m, n), P.dtype)
     threads = check_n_threads(n_threads)
+    if not m:
+        return positions, scores
     # One more than all candidates: then the n best need not be selected before the end.
     capacity = min(max(2 * n, n + STRIP // 2), n_candidates + 1)
     strip_bytes = STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))

@@ -178,14 +178,14 @@ class Problem:
         if objective.mean is not None:
             return float(objective.mean)
         entries, n_cells = rows.entries, float(self.shape[0] * self.shape[1])
-        unobserved = objective.unobserved_weight * n_cells
         if entries.missing_weight:
-            unobserved -= float(np.sum(np.broadcast_to(rows.excluded, self.n_entries)))
+            excluded = entries.excluded
+            n_cells -= np.count_nonzero(excluded) if excluded.size else self.n_entries
         summed = explained = float(rows.summed_weights.sum())
         if entries.targets.size:
             weights = entries.weights if entries.weights.size else 1.0
             explained = float(np.sum(weights * entries.targets))
-        total = summed + unobserved
+        total = summed + objective.unobserved_weight * n_cells
         return explained / total if total else 0.0
 
     def around_centers(self, P: Array, Q: Array) -> tuple[Array, Array]:

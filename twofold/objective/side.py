@@ -53,7 +53,12 @@ class Margin:
     @property
     def n_original(self) -> int:
         """Number of rows of the data."""
-        return int(self.multiplicity.sum()) if self.multiplicity.size else self.n
+        return self.n_of(slice(None))
+
+    def n_of(self, rows: Any) -> int:
+        """Return the number of rows of the data that some rows stand for."""
+        multiplicity = self.multiplicity if self.multiplicity.size else np.ones(self.n)
+        return int(multiplicity[rows].sum())
 
     def position(self, row: int) -> int:
         """Return the position of a row in the data."""

@@ -15,7 +15,7 @@ from twofold.objective.evaluation import gramian, multiplied
 __all__ = ["Extrapolation", "balanced"]
 
 Array = NDArray[Any]
-_ONES = np.empty(0)  # the multiplicities of columns that stand for themselves only
+_NO_MULTIPLICITY = np.empty(0)
 _CALM = 0.1  # relative decrease of an epoch, above which the next one is not extrapolated
 _LEAST_SCALE = 1e-9  # of a transform, so that the factors stay in the range of their dtype
 _NULL = 1e-5  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
@@ -67,7 +67,7 @@ class Extrapolation:
         new: Array,
         decrease: float,
         threads: int,
-        multiplicity: Array = _ONES,
+        multiplicity: Array = _NO_MULTIPLICITY,
     ) -> Self:
         """Return the memory after an epoch from ``start`` to ``new``.
 

@@ -1,6 +1,5 @@
 """Alternating least squares with exact or approximate half-steps."""
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
+from twofold._common.warn import warn
 from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import ConvergenceWarning
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
@@ -63,7 +63,7 @@ class ALS(Solver):
         ``"direct"`` solves each row to a relative error of at most 1e-5 in float32 and 1e-8 in
         float64. If the terms of the right-hand side cancel, the error may be 1e-11 of the sum of
         their absolute contributions. For a row of d entries it is a Cholesky factorisation of size
-        d (d^2 n_factors + d^3/3 flops) if d <= n_factors, and otherwise of size n_factors
+        d (d^2 n_factors + d^3/3 flops) if d < n_factors, and otherwise of size n_factors
         (d n_factors^2 + n_factors^3/3 flops), refined with float64 residuals if an error estimate
         requires it. If the refinement does not converge, the row is solved in float64, if necessary
         by an orthogonal factorisation.
@@ -105,8 +105,8 @@ class ALS(Solver):
     -----
     Rows with the same entries have the same solution. Where many rows or columns of at most 8
     entries are equal, such as the columns of tracks that occur in the same single playlist, each
-    group of them is solved once and counted as often as it occurs, with the same result up to
-    rounding. This requires equal factors at the start, which ``init="spectral"`` has, and an
+    group of them is solved once and counted as often as it occurs, which gives the same half-steps
+    up to rounding. This requires equal factors at the start, which ``init="spectral"`` has, and an
     objective with a penalty and without biases and centers.
 
     With ``Objective(nonnegative=True)`` every row is solved by coordinate descent and an active-set
@@ -145,6 +145,7 @@ class ALS(Solver):
             is_merged = bool(resumed.memory.get("is_merged", False))
         else:  # Without a penalty a row may be singular, and an error describes its entries.
             is_merged = bool(objective.regularizer.weight) and not objective.biases
+            is_merged = is_merged and type(self).step is ALS.step
         return MergedProblem.reduced(problem) if is_merged else problem
 
     def new_memory(self, problem: Problem, point: Point) -> ALSMemory:
@@ -253,12 +254,11 @@ class ALS(Solver):
         )
         report.check(side, axis)
         if report.unsettled.size:
-            warnings.warn(
-                f"{axis} {side.position(report.unsettled[0])} and {report.unsettled.size - 1} "
-                "others did not converge, so their factors are approximate: increase the "
-                "regularizer's weight",
+            first, n = side.position(report.unsettled[0]), side.n_of(report.unsettled)
+            warn(
+                f"{axis} {first} and {n - 1} others did not converge, so their factors are "
+                "approximate: increase the regularizer's weight",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return report.row_factors
 

@@ -301,6 +301,7 @@ class Solver(ABC):
                 note = "The run started from the factors of another problem or solver."
                 init = (init.row_factors, init.col_factors)
             (problem, state), seconds = timed(self._initial_state, original, init)
+        del original  # which has the entries of a merged problem once more
         run = Run(
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,

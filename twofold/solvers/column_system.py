@@ -128,7 +128,8 @@ class RowReport:
         singular = np.flatnonzero(self.status == rows.SINGULAR)
         if singular.size:
             row = int(singular[0])
-            others = f" (and those of {singular.size - 1} others)" if singular.size > 1 else ""
+            n_others = side.n_of(singular) - 1
+            others = f" (and those of {n_others} others)" if n_others else ""
             count = "" if side.positions.size else f" ({int(side.counts[row])} entries)"
             has_only_positive_curvature = not (self.route[singular] == rows.NORMAL).any()
             advice = "give the L2 regularizer a weight > 0, or use fewer factors"
@@ -347,7 +348,9 @@ class ColumnSystem:
         return (ridge + smallest > ratio * (ridge + largest)) & (ridge + smallest > 0.0)
 
     def _columns(self, lengths: NDArray[np.float64]) -> Columns:
-        return Columns(self.rotated, self.spectrum, self.col_factors, self.vectors, lengths)
+        return Columns(
+            self.rotated, self.spectrum, self.col_factors, self.vectors, lengths, self.n_factors
+        )
 
     def _solve_whitened(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
         """Solve the rows for which this dtype is accurate enough; return the other rows."""

@@ -236,10 +236,12 @@ class Run:
 
     def converged(self) -> bool:
         """Return whether the last ``patience`` estimates of `expected_decrease` are within tol."""
-        tol, patience = self.solver.tol, self.solver.patience
-        ends = range(len(self.history) - patience + 1, len(self.history) + 1)
+        tol, patience, every = self.solver.tol, self.solver.patience, self.solver.evaluate_every
+        # An interrupt, or an earlier max_epochs, may have left an evaluation between the others.
+        history = [record for record in self.history if record.epoch % every == 0]
+        ends = range(len(history) - patience + 1, len(history) + 1)
         return bool(tol) and all(
-            expected_decrease(self.history[: max(end, 0)]) <= tol * abs(self.history[end - 1].total)
+            expected_decrease(history[: max(end, 0)]) <= tol * abs(history[end - 1].total)
             for end in ends
         )
 

@@ -6,7 +6,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.cached import cached_property
 from twofold.objective import Point, Problem
 from twofold.objective.side import Margin, Side, select_entries
 
@@ -36,14 +35,14 @@ class Groups:
     def of(cls, side: Side) -> Self:
         """Find the rows with the same entries, targets and weights, of at most 8 entries.
 
-        Rows are sorted by their entries and compared with the row before them.
+        Rows are sorted by a hash of their entries and compared with the row before them.
         """
         first_equal = np.arange(side.n)
         for length in range(1, _LONGEST + 1):
             rows = np.flatnonzero(side.counts == length)
             if rows.size > 1:
                 keys = _keys(side, rows, length)
-                order = np.lexsort(keys)
+                order = np.argsort(_hashes(keys), kind="stable")
                 same = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
                 starts = np.flatnonzero(np.concatenate([[True], ~same]))
                 # The sort is stable, so the first row of a run is the first one of its group.
@@ -65,11 +64,21 @@ class Groups:
         return np.bincount(self.group, minlength=self.first.size).astype(np.float64)
 
 
+def _hashes(keys: list[Array]) -> NDArray[np.uint64]:
+    """Return 64 bits for each row of keys, equal for equal rows."""
+    hashes = np.zeros(keys[0].size, np.uint64)
+    for key in keys:
+        bits = key.view(np.uint64) if key.dtype == np.float64 else key.astype(np.uint64)
+        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+    return hashes
+
+
 def _keys(side: Side, rows: NDArray[np.int64], length: int) -> list[Array]:
     """Return the columns, targets, weights and excluded weights of rows with so many entries."""
     entries, keys = side.entries, []
-    for place in range(length):
-        chosen = entries.indptr[rows] + place
+    for offset in range(length):
+        chosen = entries.indptr[rows] + offset
         parts = (entries.indices, entries.targets, entries.weights, entries.excluded)
         keys += [part[chosen] for part in parts if part.size]
     return keys
@@ -92,19 +101,19 @@ class MergedProblem(Problem):
     ----------
     rows : Side
         The entries by row, whose weights contain m_i.
-    original : Problem
-        The problem of all rows and columns.
+    merged_cols : Side
+        The entries by column, whose weights contain m_u.
     groups : tuple of Groups
         Those of rows and columns.
     """
 
-    original: Problem
+    merged_cols: Side
     groups: tuple[Groups, Groups]
 
     @classmethod
     def reduced(cls, problem: Problem) -> Problem:
         """Return the problem with merged rows and columns, or itself if that saves little."""
-        sides, groups = (problem.rows, problem.cols), []
+        sides = (problem.rows, problem.cols)
         n_short = sum(np.count_nonzero(_is_short(side)) for side in sides)
         if n_short < _LEAST_SHARE * sum(problem.shape):
             return problem
@@ -112,17 +121,18 @@ class MergedProblem(Problem):
         n_left = sum(one.first.size for one in groups)
         if n_left > (1.0 - _LEAST_SHARE) * sum(problem.shape):
             return problem
-        rows = _merged_side(problem.rows, groups[0], groups[1])
-        shape = (groups[0].first.size, groups[1].first.size)
-        return cls(problem.objective, shape, rows, problem, (groups[0], groups[1]))
+        own, other = groups
+        rows, cols = _merged_side(sides[0], own, other), _merged_side(sides[1], other, own)
+        shape = (own.first.size, other.first.size)
+        return cls(problem.objective, shape, rows, cols, (own, other))
 
-    @cached_property
-    def cols(self) -> Side:
-        """The entries by column, whose weights contain m_u."""
-        return _merged_side(self.original.cols, self.groups[1], self.groups[0])
+    @property
+    def cols(self) -> Side:  # type: ignore[override]
+        """The entries by column."""
+        return self.merged_cols
 
-    @cached_property
-    def col_margin(self) -> Margin:
+    @property
+    def col_margin(self) -> Margin:  # type: ignore[override]
         """The columns without their entries."""
         return self.cols
 

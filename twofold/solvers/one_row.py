@@ -56,7 +56,7 @@ def solve_plain_row(system: ColumnSystem, indices: NDArray[Any]) -> NDArray[Any]
         np.array([0, n]), indices, _EMPTY, _EMPTY, _EMPTY, float(objective.missing_weight), scale
     )
     columns = Columns(
-        system.rotated, system.spectrum, system.col_factors, system.vectors, np.empty(0)
+        system.rotated, system.spectrum, system.col_factors, system.vectors, _EMPTY, k
     )
     out = empty_aligned((1, width), system.col_factors.dtype)
     report = Report(np.zeros(1, np.uint8), np.zeros(1, np.uint8), np.zeros(1))
