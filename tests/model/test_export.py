@@ -362,3 +362,43 @@ def test_what_cannot_be_resumed(tmp_path, model):
         write_recommendations(model.recommend(model.row_ids), url, if_exists="resume")
     with pytest.raises(InvalidInputError, match="in memory"):
         write_recommendations(model, "sqlite://", if_exists="resume")
+
+
+@pytest.fixture
+def resumed(tmp_path):
+    """Return a model and the URL of a database to which it was written whole."""
+    pairings = Pairings.from_arrays(np.repeat(np.arange(9), 2), np.arange(18) % 5)
+    model = FactorModel(solver=ALS(n_factors=2, max_epochs=2, rng=0)).fit(pairings)
+    url = f"sqlite:///{tmp_path / 'lists.db'}"
+    write_recommendations(model, url, n=2, if_exists="resume")
+    return model, url
+
+
+def test_a_model_with_other_ids_is_another_run(resumed):
+    model, url = resumed
+    own = model.pairings
+    other = FactorModel(solver=model.solver).fit(
+        Pairings(own.matrix, own.row_ids + 1000, own.col_ids)
+    )
+    write_recommendations(other, url, n=2, if_exists="resume")
+    assert rows_of(url, "SELECT * FROM recommendations ORDER BY pid, place")[0][0] == 1000
+
+
+def test_another_write_ends_a_run(resumed):
+    model, url = resumed
+    write_recommendations(model.recommend([0], 2), url, if_exists="replace")
+    with pytest.raises(InvalidInputError, match="exists"):
+        write_recommendations(model, url, n=2, if_exists="resume")
+
+
+def test_a_run_without_its_table_starts_again(resumed):
+    model, url = resumed
+    whole, engine = (
+        rows_of(url, "SELECT * FROM recommendations ORDER BY pid, place"),
+        sa.create_engine(url),
+    )
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE recommendations"))
+    engine.dispose()
+    write_recommendations(model, url, n=2, if_exists="resume")
+    assert rows_of(url, "SELECT * FROM recommendations ORDER BY pid, place") == whole

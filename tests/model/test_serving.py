@@ -119,7 +119,7 @@ def test_new_rows_are_explained_and_trained_ones_refused(tmp_path):
     served = FactorModel.load(tmp_path / "m")
     row = model.pairings.take_rows([5])
     assert served.explain(row, "trück 1", 3) == model.explain(model.row_ids[5], "trück 1", 3)
-    with pytest.raises(InvalidInputError, match="which has no trained rows: give the pairs of new"):
+    with pytest.raises(InvalidInputError, match="which has no trained rows, but serves new rows"):
         served.explain(model.row_ids[5], "trück 1")
 
 

@@ -531,7 +531,7 @@ def check_pairings(pairings: Any) -> None:
 
 def find_cols(pairings: Pairings, ids: ArrayLike) -> NDArray[np.int64]:
     """Return the position of each column id, or -1 where it is unknown."""
-    return pairings._cols.find(as_ids(ids, "column ids"))
+    return pairings._cols.find(pairings._cols.of(ids))
 
 
 def parts_of(pairings: Pairings) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:

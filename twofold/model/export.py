@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice, check_names, check_whole
 from twofold.data.columns import import_pyarrow
-from twofold.exceptions import InvalidInputError, NotFittedError
+from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
 from twofold.io.pgvector import Vector, as_texts, check_has_vectors
@@ -143,7 +143,7 @@ def _side_of(model: Any, side: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the ids and factors of a side."""
     try:
         ids, factors = (getattr(model, f"{side}_{what}") for what in ("ids", "factors"))
-    except NotFittedError:
+    except InvalidInputError:
         raise
     except AttributeError:
         raise InvalidInputError(
@@ -175,7 +175,7 @@ def write_recommendations(
     Parameters
     ----------
     recommendations : Ranking or FactorModel
-        The result of `FactorModel.recommend` or `FactorModel.similar_cols`; or a fitted model, of
+        The result of `FactorModel.recommend` or of another method that ranks; or a fitted model, of
         which all rows are ranked, a block of rows at a time.
     target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
         The database, as for `write_sql`; or a path that ends in ``.csv``, ``.csv.gz`` or
@@ -200,9 +200,9 @@ def write_recommendations(
     if_exists : {"error", "replace", "append", "resume"}, default "error"
         As for `write_factors`. With "resume" every block of rows of a model has its own
         transaction, so that a run that was interrupted goes on at the next call with the same model
-        and arguments. The table ``<table>_progress`` tells the run and the number of its rows that
-        are done. A run that is complete writes nothing, and one of another model begins again;
-        readers see its rows as they come.
+        and arguments. The table ``<table>_progress`` contains the run and the number of its
+        finished rows. A complete run writes nothing, and a run of another model starts from the
+        first row. Its rows are visible before the run is complete.
 
     Raises
     ------
@@ -254,6 +254,7 @@ def write_recommendations(
         return
     with transaction(cast(Source, target)) as connection:  # a path would be a file
         made = prepare_table(connection, wanted, if_exists)
+        _progress_of(wanted).drop(connection, checkfirst=True)  # its rows are no longer the table
         for block in blocks:
             insert_columns(connection, made, block)
 
@@ -265,17 +266,14 @@ def _resume(
     if not hasattr(model, "recommend"):
         raise InvalidInputError('if_exists="resume" is for a model, of which all rows are ranked')
     check_lasting(target)
-    progress = sa.Table(
-        f"{table.name}_progress",
-        table.metadata,
-        sa.Column("run", sa.Unicode(64), nullable=False),
-        sa.Column("n_rows", sa.BigInteger(), nullable=False),
-        schema=table.schema,
-    )
+    progress = _progress_of(table)
     described = repr((n, names is None, [column.name for column in table.columns]))
     digest = hashlib.blake2b(described.encode(), digest_size=16)
-    for factors in (model.row_factors, model.col_factors):
-        contiguous: Any = np.ascontiguousarray(factors)
+    for ids in (model.row_ids, model.col_ids):
+        digest.update(repr(ids.tolist()).encode("utf-8", "surrogatepass"))
+    matrix = model.pairings.matrix
+    for array in (model.row_factors, model.col_factors, matrix.indptr, matrix.indices):
+        contiguous: Any = np.ascontiguousarray(array)
         digest.update(contiguous)
     with transaction(target) as connection:
         n_done = _begin_or_go_on(connection, table, progress, digest.hexdigest())
@@ -286,6 +284,17 @@ def _resume(
         with transaction(target) as connection:
             insert_columns(connection, table, lines)
             connection.execute(sa.update(progress).values(n_rows=start + len(block)))
+
+
+def _progress_of(table: sa.Table) -> sa.Table:
+    """Return the table with the run of `_resume` and its number of finished rows."""
+    return sa.Table(
+        f"{table.name}_progress",
+        sa.MetaData(),
+        sa.Column("run", sa.Unicode(64), nullable=False),
+        sa.Column("n_rows", sa.BigInteger(), nullable=False),
+        schema=table.schema,
+    )
 
 
 def _begin_or_go_on(
@@ -299,8 +308,8 @@ def _begin_or_go_on(
         found = connection.execute(sa.select(progress)).first()
         if found is not None and found.run == run:
             return int(found.n_rows)
-    for one in (table, progress):
-        prepare_table(connection, one, "replace" if all(exists) else "error")
+    prepare_table(connection, table, "replace" if all(exists) else "error")
+    prepare_table(connection, progress, "replace")
     connection.execute(sa.insert(progress), {"run": run, "n_rows": 0})
     return 0
 

@@ -203,7 +203,7 @@ class FactorModel(WithParameters):
             checkpoint=checkpoint,
             on_interrupt=on_interrupt,
         )
-        self._fitted = Fitted(objective, solution, pairings, self.solver.n_threads)
+        self._fitted = Fitted(objective, solution, pairings, self.solver)
         return self
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
@@ -818,7 +818,7 @@ class FactorModel(WithParameters):
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
         problem.check_factors(solution.row_factors, solution.col_factors)
         model = cls(objective, solver)
-        model._fitted = Fitted(objective, solution, pairings, solver.n_threads)
+        model._fitted = Fitted(objective, solution, pairings, solver)
         return model
 
     @classmethod

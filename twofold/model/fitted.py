@@ -15,7 +15,7 @@ from twofold.model.rows import solved_rows, solves_rows
 from twofold.model.rules import inverse_lengths, ranked
 from twofold.model.serving import ServedColumns
 from twofold.objective import Objective
-from twofold.solvers import Solution
+from twofold.solvers import Solution, Solver
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.folding import fold_in
 from twofold.solvers.one_row import has_plain_rows, solve_plain_row
@@ -42,7 +42,8 @@ class Fitted:
     objective: Objective
     solution: Solution
     pairings: Pairings
-    n_threads: int | None = None
+    solver: Solver
+    """That of the model; requests use its number of threads."""
 
     @cached_property
     def row_factors(self) -> NDArray[Any]:
@@ -78,12 +79,17 @@ class Fitted:
             rows=rows.positions,
             rules=rules,
             counts=None if fallback is None else self.col_counts,
-            n_threads=self.n_threads,
+            n_threads=self.solver.n_threads,
         )  # fmt: skip
 
     def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
         return solved_rows(
-            self.system, self.objective, self.pairings, self.solution, positions, self.n_threads
+            self.system,
+            self.objective,
+            self.pairings,
+            self.solution,
+            positions,
+            self.solver.n_threads,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,7 +116,9 @@ class Fitted:
         """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
         if isinstance(self.pairings, ServedColumns):
             return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
-        P, Q = self.solution.row_factors, self.solution.col_factors
+        # Without biases, the factors of both are zero.
+        P = self.row_factors if self.objective.biases else self.solution.row_factors
+        Q = self.solution.col_factors
         objective = self.objective.with_centers(None, None)
         row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
         col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")

@@ -19,6 +19,9 @@ def model_html(model: "FactorModel") -> str:
     if not model.__sklearn_is_fitted__():
         shown = {"objective": model.objective, "solver": model.solver}
         return f"<div><strong>{name}, not fitted</strong>{facts(shown)}</div>"
+    if not hasattr(model, "row_factors"):  # of a file for serving
+        title = f"{name} for new rows: {len(model.col_ids):,} columns"
+        return f"<div><strong>{title}</strong>{facts({'objective': model.objective})}</div>"
     pairings = model.pairings
     n_rows, n_cols = pairings.shape
     ranking = model.recommend(model.row_ids[:_N_ROWS], _N_COLS)

@@ -35,7 +35,8 @@ def _positions(
     if not isinstance(given, Pairings):
         found = np.unique(find_cols(trained, given))
         return found[found >= 0]
-    entries = aligned_entries(given, trained).matrix
+    entries = aligned_entries(given, trained).matrix.copy()
+    entries.sum_duplicates()
     no_entries = sparse.csr_array((1, entries.shape[1]), dtype=entries.dtype)
     # Position -1 of an unknown row is the last one, which has no entries.
     at = Vocabulary(given.row_ids, "row").find(row_ids)

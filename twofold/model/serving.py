@@ -16,6 +16,10 @@ __all__ = ["ServedColumns"]
 _MEMBERS = ("col_ids", "col_counts", "of_unknown")
 
 
+class _NoRowsError(InvalidInputError, AttributeError):
+    """So that ``hasattr(model, "row_factors")`` is False."""
+
+
 @dataclass(frozen=True, eq=False)
 class ServedColumns(Pairings):
     """Pairings without rows, in place of the training pairs.
@@ -56,7 +60,7 @@ class ServedColumns(Pairings):
     @staticmethod
     def no_rows(what: str) -> InvalidInputError:
         """Return the error of a model without ``what``."""
-        return InvalidInputError(
-            f"the model is from a file of save(path, serving=True), which has no trained {what}: "
-            "give the pairs of new rows as Pairings, or load a file of save(path)"
+        return _NoRowsError(
+            f"the model is from a file of save(path, serving=True), which has no trained {what}, "
+            "but serves new rows: for this, load a file of save(path)"
         )

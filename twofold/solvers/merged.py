@@ -127,12 +127,12 @@ class MergedProblem(Problem):
         return cls(problem.objective, shape, rows, cols, (own, other))
 
     @property
-    def cols(self) -> Side:  # type: ignore[override]
+    def cols(self) -> Side:
         """The entries by column."""
         return self.merged_cols
 
     @property
-    def col_margin(self) -> Margin:  # type: ignore[override]
+    def col_margin(self) -> Margin:
         """The columns without their entries."""
         return self.cols
 
