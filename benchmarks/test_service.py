@@ -137,7 +137,7 @@ def percentiles(spent: np.ndarray) -> dict[str, float]:
 @pytest.mark.benchmark(group="service")
 def test_requests(measure, service):
     """Time requests over HTTP by several clients."""
-    spent = answer_all(service, 2_000)
+    spent = answer_all(service, 1_000)
     n_cols = service.model.col_ids.size
     n = 400
     measure(
@@ -146,6 +146,7 @@ def test_requests(measure, service):
 
 
 @pytest.mark.benchmark(group="service")
+@pytest.mark.parametrize("service", N_COLS[:1], indirect=True)
 def test_swaps(measure, service):
     """Make 10,000 requests while the model is swapped; `Service.ask` fails if one of them does."""
     service.times.clear()

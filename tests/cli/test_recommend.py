@@ -150,8 +150,8 @@ def lines_of(database, query="SELECT * FROM recommendations ORDER BY pid, place"
 
 def test_from_a_query_to_a_table(twofold, files):
     """People who never leave SQL: two commands, and their own names beside the lists."""
-    where = ("--where", "pid <= 50")
-    assert twofold("fit", files.url, *where, "--n-factors", 4, "--quiet").code == 0
+    query = ("--query", "SELECT pid, tid FROM pairings WHERE pid <= 50")
+    assert twofold("fit", files.url, *query, "--n-factors", 4, "--quiet").code == 0
     model = FactorModel.load("model.twofold")
     result = twofold("recommend", "model.twofold", "--into", "out.db", "--top", 3)
     assert result.out == (

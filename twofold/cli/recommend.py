@@ -53,8 +53,8 @@ def recommend(
         Database to write the recommendations for all playlists to: an SQLAlchemy URL or the path of
         an SQLite file.
     table : str, optional
-        Table for --into, by default recommendations, with the columns pid, place, tid and score. If
-        SOURCE has names, there are also name and artist.
+        Table for --into, by default recommendations, with the columns pid, place, tid and score,
+        and name and artist if SOURCE is given.
     """
     check_whole(top, "top", 1)
     if into is not None:
