@@ -140,6 +140,84 @@ def test_files_of_recommendations(twofold, files, name):
     assert [line[:4] for line in expected([7])] == read()
 
 
+def lines_of(database, query="SELECT * FROM recommendations ORDER BY pid, place"):
+    engine = sa.create_engine(f"sqlite:///{database}")
+    with engine.connect() as connection:
+        lines = [tuple(line) for line in connection.exec_driver_sql(query)]
+    engine.dispose()
+    return lines
+
+
+def test_from_a_query_to_a_table(twofold, files):
+    """People who never leave SQL: two commands, and their own names beside the lists."""
+    query = ("--query", "SELECT pid, tid FROM pairings WHERE pid <= 50")
+    assert twofold("fit", files.url, *query, "--n-factors", 4, "--quiet").code == 0
+    model = FactorModel.load("model.twofold")
+    result = twofold("recommend", "model.twofold", "--into", "out.db", "--top", 3)
+    assert result.out == (
+        f"The recommendations for {model.row_ids.size} playlists are in the table recommendations "
+        "of out.db.\n"
+    )
+    expected = [
+        (row, place, track, pytest.approx(score))
+        for row, found in model.recommend(model.row_ids, 3)
+        for place, (track, score) in enumerate(found, 1)
+    ]
+    assert lines_of("out.db") == sorted(expected, key=lambda line: line[:2])
+    words = ("--into", "sqlite:///out.db", "--table", "named", "--top", 1, "--json")
+    values = json.loads(twofold("recommend", "model.twofold", files.url, *words).out)
+    n_playlists = model.row_ids.size
+    assert values == {"into": "sqlite:///out.db", "table": "named", "playlists": n_playlists}
+    for _, _, track, _, name, artist in lines_of("out.db", "SELECT * FROM named"):
+        assert (name, artist) == tuple(files.names.get(track, (None, None)))
+
+
+def test_the_same_command_goes_on_after_an_interrupt(twofold, files, monkeypatch):
+    monkeypatch.setattr("twofold.model.export._BLOCK", 100)
+    words = ("recommend", files.path, "--into", "out.db", "--top", 2)
+    recommend, asked = FactorModel.recommend, []
+
+    def interrupted(model, rows, n):
+        asked.append(rows[0])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return recommend(model, rows, n)
+
+    monkeypatch.setattr(FactorModel, "recommend", interrupted)
+    assert twofold(*words).code == 130
+    ids = files.model.row_ids
+    assert {pid for pid, *_ in lines_of("out.db")} == {*ids[:100].tolist()}
+    assert twofold(*words).code == 0
+    assert asked == [ids[0], ids[100], ids[100], ids[200]]
+    lines = lines_of("out.db")
+    assert twofold(*words).code == 0  # complete: nothing is ranked or written again
+    assert len(asked) == 4
+    assert lines_of("out.db") == lines
+    assert [line[:3] for line in lines] == [
+        (row, place, track)
+        for row, found in recommend(files.model, ids, 2)
+        for place, (track, _) in enumerate(found, 1)
+    ]
+
+
+def test_what_cannot_be_written_into_a_table(twofold, files):
+    into = ("recommend", files.path, "--into", "out.db")
+    twofold(*into, "--row", 4).failed("--row and --into", "leave one of them out")
+    twofold(*into, "--track", 4).failed("--track and --into")
+    twofold(*into, "--output", "a.csv").failed("--output and --into")
+    twofold(*into, "--fallback", "popular").failed("--fallback and --into")
+    twofold(*into, "--top", 0).failed("--top is 0")
+    twofold(*into, "--table", "").failed("--table")
+    twofold("recommend", files.path, "--row", 4, "--table", "t").failed("--into URL")
+    twofold("recommend", files.path, "--into", files.path).failed("not an SQLite database")
+    twofold("recommend", files.path, "--into", "sqlite://").failed("in memory")
+    assert not Path("out.db").exists()
+    write_sql(files.model.pairings, "sqlite:///out.db", "recommendations")
+    twofold(*into).failed("'recommendations' exists", "drop it, or give another name")
+    files.model.save("served", serving=True)
+    twofold("recommend", "served", "--into", "new.db").failed("no trained rows")
+
+
 def test_the_tables_of_names(twofold, files, playlists):
     words = ("recommend", files.path, "--row", 4, "--top", 1, "--json")
 

@@ -401,4 +401,4 @@ def test_a_run_without_its_table_starts_again(resumed):
         connection.execute(sa.text("DROP TABLE recommendations"))
     engine.dispose()
     write_recommendations(model, url, n=2, if_exists="resume")
-    assert rows_of(url, "SELECT * FROM recommendations ORDER BY pid, place") == whole
+    assert rows_of(url, query) == whole

@@ -1,6 +1,6 @@
 """``twofold recommend``, ``twofold similar``, ``twofold explain`` and ``twofold submit``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from twofold._common.checks import check_whole
 from twofold.cli.names import LISTS, Names, list_lines, ranking_json, track_json, track_text
 from twofold.cli.options import OptionError, join_words
 from twofold.cli.output import Report, check_folder
-from twofold.cli.sources import Reading
+from twofold.cli.sources import Reading, database_url
 from twofold.data import Pairings
 from twofold.io import write_submission
 from twofold.model import FactorModel, write_recommendations
@@ -28,8 +28,13 @@ def recommend(
     top: int = 10,
     fallback: Literal["popular"] | None = None,
     output: Path | None = None,
+    into: str | None = None,
+    table: str | None = None,
 ) -> None:
     """Recommend tracks for playlists of a model, or for a new playlist.
+
+    With --into, those for all playlists of the model are written to a table of a database, block by
+    block: repeat the command to continue after an interrupt.
 
     Parameters
     ----------
@@ -44,12 +49,27 @@ def recommend(
         Recommend the most popular tracks for playlists without known tracks.
     output : Path, optional
         File to write the recommendations to: .csv, .csv.gz or .parquet.
+    into : str, optional
+        Database to write the recommendations for all playlists to: an SQLAlchemy URL or the path of
+        an SQLite file.
+    table : str, optional
+        Table for --into, by default recommendations, with the columns pid, place, tid and score,
+        and name and artist if SOURCE is given.
     """
     check_whole(top, "top", 1)
+    if into is not None:
+        given = {"--row": row, "--track": track, "--output": output, "--fallback": fallback}
+        table = "recommendations" if table is None else table
+        _recommend_into(into, table, model, names, report, top, given)
+        return
+    if table is not None:
+        raise OptionError("--table is the table to write: give its database by --into URL")
     if row and track:
         raise OptionError("--row and --track: give playlists of the model, or tracks of a new one")
     if not (row or track or output or report.json):
-        raise OptionError("give --row ID, --track ID, or --output FILE for all playlists")
+        raise OptionError(
+            "give --row ID, --track ID, or --output FILE or --into URL for all playlists"
+        )
     if output is not None:
         check_folder(output)
         if not output.name.lower().endswith(LISTS):
@@ -80,6 +100,33 @@ def recommend(
             "recommendations": list(ranking_json(ranking, known)),
         }
     )
+
+
+def _recommend_into(
+    into: str,
+    table: str,
+    model: FactorModel,
+    names: Names,
+    report: Report,
+    top: int,
+    others: Mapping[str, Any],
+) -> None:
+    """Write the recommendations for all playlists to a database, or the rest of them."""
+    excluded = [flag for flag, value in others.items() if value is not None]
+    if excluded:
+        raise OptionError(
+            f"{excluded[0]} and --into: leave one of them out, because --into writes the "
+            "recommendations for all playlists of the model"
+        )
+    target = database_url(into, create=True)
+    n_playlists = model.row_ids.size
+    known = names.look_up(model.col_ids)
+    write_recommendations(model, target, table, n=top, names=known or None, if_exists="resume")
+    shown = target.render_as_string() if "://" in into else into
+    report.show(
+        f"The recommendations for {n_playlists:,} playlists are in the table {table} of {shown}."
+    )
+    report.show_json({"into": shown, "table": table, "playlists": n_playlists})
 
 
 def similar(

@@ -308,8 +308,13 @@ def _begin_or_go_on(
         found = connection.execute(sa.select(progress)).first()
         if found is not None and found.run == run:
             return int(found.n_rows)
-    prepare_table(connection, table, "replace" if all(exists) else "error")
-    prepare_table(connection, progress, "replace")
+    elif exists[0]:
+        raise InvalidInputError(
+            f"table {table.name!r} exists, but is not of a run that can go on: drop it, or give "
+            "another name"
+        )
+    for one in (table, progress):
+        prepare_table(connection, one, "replace")
     connection.execute(sa.insert(progress), {"run": run, "n_rows": 0})
     return 0
 
