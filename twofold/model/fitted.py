@@ -9,6 +9,7 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
 from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.model.changes import Changes
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking, Rules
 from twofold.model.rows import solved_rows, solves_rows
@@ -43,6 +44,7 @@ class Fitted:
     solution: Solution
     pairings: Pairings
     n_threads: int | None = None
+    changes: Changes | None = None
 
     @cached_property
     def row_factors(self) -> NDArray[Any]:
