@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from twofold import FactorModel, Pairings, evaluate, split_pairs
 from twofold.cli.sources import read_source, reader_options
 from twofold.solvers import ALS
-from twofold.splits.parts import PairSplit
+from twofold.splits import PairSplit
 
 NEW_ROWS, NEW_COLS = 0.05, 0.02
 
@@ -67,7 +67,9 @@ def nightly(
     print(f"update: {first.partial_fit(update, 0).changes}", flush=True)
     calls: dict[str, Callable[[], FactorModel]] = {
         "first model": lambda: first,
-        **{f"partial_fit, n_epochs={n}": partial(first.partial_fit, update, n) for n in n_updates},
+        **{
+            f"partial_fit, max_epochs={n}": partial(first.partial_fit, update, n) for n in n_updates
+        },
         "fit": lambda: model.fit(every),
     }
     measured = []
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
     parser.add_argument("--n-factors", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=15, help="of the fits")
-    parser.add_argument("--updates", type=int, nargs="+", default=[0, 1, 2], help="n_epochs")
+    parser.add_argument("--updates", type=int, nargs="+", default=[0, 1, 2], help="max_epochs")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     print(machine())

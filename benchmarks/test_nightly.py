@@ -17,7 +17,7 @@ def test_it_prints_a_line_for_each_model(capsys, monkeypatch, tmp_path):
     nightly.main()
     lines = capsys.readouterr().out.splitlines()[2:]
     assert lines[0].startswith("update: Changes(n_new_rows=10, n_changed_rows=")
-    names = ["first model", "partial_fit, n_epochs=0", "partial_fit, n_epochs=1", "fit"]
+    names = ["first model", "partial_fit, max_epochs=0", "partial_fit, max_epochs=1", "fit"]
     assert [line.partition(":")[0] for line in lines[1:]] == names
     assert lines[-1].endswith("share 1.0000")
     # The first model has none of the new columns.

@@ -67,7 +67,7 @@ class TestLimits:
             model.objective, old.matrix, (solution.row_factors, solution.col_factors),
             weights=old.weights,
         )  # fmt: skip
-        got = model.partial_fit(old, n_epochs=2).solution
+        got = model.partial_fit(old, max_epochs=2).solution
         np.testing.assert_allclose(got.row_factors, expected.row_factors, rtol=1e-7, atol=1e-9)
         np.testing.assert_allclose(got.col_factors, expected.col_factors, rtol=1e-7, atol=1e-9)
         totals = [record.total for record in expected.history]
@@ -77,7 +77,7 @@ class TestLimits:
         model, new = fitted(OBJECTIVES[name]), parts()[1]
         rows = np.flatnonzero(new.row_ids >= 34 * 5)
         new = new.take_rows(rows).align(model.pairings)
-        later = model.partial_fit(new, n_epochs=0)
+        later = model.partial_fit(new, max_epochs=0)
         n = model.row_ids.size
         np.testing.assert_array_equal(later.row_ids[n:], new.row_ids)
         np.testing.assert_allclose(
@@ -88,7 +88,7 @@ class TestLimits:
 
     def test_new_columns_are_solved_for_all_rows(self, name):
         model, new = fitted(OBJECTIVES[name]), parts()[1]
-        later = model.partial_fit(new, n_epochs=0)
+        later = model.partial_fit(new, max_epochs=0)
         n, pairings = model.col_ids.size, later.pairings
         by_col, weights = (
             sparse.csr_array((data, pairings.matrix.indices, pairings.matrix.indptr),
@@ -103,7 +103,7 @@ class TestLimits:
 
     def test_no_epoch_increases_the_objective(self, name):
         model, new = fitted(OBJECTIVES[name]), parts()[1]
-        later = model.partial_fit(new, n_epochs=3)
+        later = model.partial_fit(new, max_epochs=3)
         totals = [record.total for record in later.solution.history]
         assert (np.diff(totals) < 0).all()
         assert total(later) == pytest.approx(totals[-1])
@@ -165,7 +165,7 @@ def as_pairs(pairings):
 def test_rows_and_columns_without_new_pairs_stay():
     model = fitted(WEIGHTED)
     new = Pairings.from_arrays([0, 500], [0, 5])
-    later = model.partial_fit(new, n_epochs=2)
+    later = model.partial_fit(new, max_epochs=2)
     changed_rows, changed_cols = model.pairings.row_index([0]), model.pairings.col_index([0, 5])
     for name, changed in (("row_factors", changed_rows), ("col_factors", changed_cols)):
         before, after = (getattr(each.solution, name) for each in (model, later))
@@ -225,11 +225,11 @@ def test_rows_and_columns_with_pairs_only_with_each_other():
 @pytest.mark.filterwarnings("ignore::twofold.exceptions.IgnoredValuesWarning")
 def test_other_losses_and_solvers(objective, solver):
     model = fitted(objective, solver)
-    later = model.partial_fit(parts()[1], n_epochs=3)
+    later = model.partial_fit(parts()[1], max_epochs=3)
     totals = [record.total for record in later.solution.history]
     assert (np.diff(totals) < 0).all()
     new = later.pairings.take_rows(np.arange(model.row_ids.size, later.row_ids.size))
-    one = model.partial_fit(new.align(model.pairings), n_epochs=0)
+    one = model.partial_fit(new.align(model.pairings), max_epochs=0)
     folded = model.fold_in(new).row_factors
     np.testing.assert_allclose(one.solution.row_factors[-len(folded) :], folded, rtol=1e-6)
 
@@ -245,7 +245,7 @@ class TestCenters:
     def test_of_known_columns_are_used(self):
         model = self.model()
         new = parts()[1].align(model.pairings)
-        later = model.partial_fit(new, n_epochs=2)
+        later = model.partial_fit(new, max_epochs=2)
         totals = [record.total for record in later.solution.history]
         assert (np.diff(totals) < 0).all()
         assert later.changes.n_new_rows
@@ -315,8 +315,8 @@ def test_errors(tmp_path):
         FactorModel().fit(new, init=FactorModel())
     with pytest.raises(InvalidInputError, match="pairings is a csr_array"):
         model.partial_fit(new.matrix)
-    with pytest.raises(InvalidInputError, match="n_epochs"):
-        model.partial_fit(new, n_epochs=-1)
+    with pytest.raises(InvalidInputError, match="max_epochs"):
+        model.partial_fit(new, max_epochs=-1)
     with pytest.raises(InvalidInputError, match="row ids are strings"):
         model.partial_fit(parts(as_text=True)[1])
     model.save(tmp_path / "serving.twofold", serving=True)

@@ -60,7 +60,7 @@ def united(old: Pairings, new: Pairings) -> United:
     np.cumsum(np.bincount(of_row, minlength=shape[0]), out=indptr[1:])
     stored = np.concatenate([old.matrix.data[kept], new.matrix.data])[order]
     matrix = sparse.csr_array((stored, indices[order].astype(dtype), indptr), shape=shape)
-    beside = {name: array[order] for name, array in _beside(old, new, kept).items()}
+    beside: dict[str, Any] = {name: array[order] for name, array in _beside(old, new, kept).items()}
     return United(Pairings(matrix, row_ids, col_ids, **beside), rows, cols, n_replaced)
 
 
@@ -93,9 +93,9 @@ def _not_replaced(
     return kept, int(np.count_nonzero(is_given))
 
 
-def _beside(old: Pairings, new: Pairings, kept: Any) -> dict[str, NDArray[Any]]:
+def _beside(old: Pairings, new: Pairings, kept: Any) -> dict[str, Any]:
     """Return the weights and times of the kept pairs and the new ones."""
-    beside = {}
+    beside: dict[str, Any] = {}
     if old.weights is not None or new.weights is not None:
         first, second = (
             np.ones(each.n_pairs) if each.weights is None else each.weights for each in (old, new)

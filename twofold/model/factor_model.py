@@ -220,7 +220,7 @@ class FactorModel(WithParameters):
         self._fitted = Fitted(objective, solution, pairings, self.solver.n_threads)
         return self
 
-    def partial_fit(self, pairings: Pairings, n_epochs: int = 1) -> "FactorModel":
+    def partial_fit(self, pairings: Pairings, max_epochs: int = 1) -> "FactorModel":
         """Add pairs, such as those of a day, in a part of the time of `fit`; return a new model.
 
         The objective is that of `fit`, over all pairs so far, with its ``unobserved_weight`` and
@@ -235,7 +235,7 @@ class FactorModel(WithParameters):
         pairings : Pairings
             The pairs, of rows and columns of the model and of new ones. A pair that the model has
             is replaced, with its value and weight.
-        n_epochs : int, default 1
+        max_epochs : int, default 1
             Number of epochs, >= 0. With 0, only new rows and columns are solved.
 
         Returns
@@ -272,10 +272,10 @@ class FactorModel(WithParameters):
         array([[4]])
         """
         check_pairings(pairings)
-        check_whole(n_epochs, "n_epochs", 0)
+        check_whole(max_epochs, "max_epochs", 0)
         fitted = self._get_fitted()
         model = type(self)(self._given, self.solver)
-        model._fitted = updated(fitted, pairings, n_epochs, self.solver.n_threads)
+        model._fitted = updated(fitted, pairings, max_epochs, self.solver.n_threads)
         return model
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:

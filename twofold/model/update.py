@@ -72,7 +72,7 @@ def aligned_factors(
 
 
 def updated(
-    fitted: Fitted, pairings: Pairings, n_epochs: int, n_threads: int | None = None
+    fitted: Fitted, pairings: Pairings, max_epochs: int, n_threads: int | None = None
 ) -> Fitted:
     """Return a model to which pairs are added; see `FactorModel.partial_fit`.
 
@@ -82,7 +82,7 @@ def updated(
         The model.
     pairings : Pairings
         The pairs to add.
-    n_epochs : int
+    max_epochs : int
         Epochs over the rows and columns that have pairs in the update, >= 0.
     n_threads : int, optional
         Default: all.
@@ -108,15 +108,15 @@ def updated(
     point = _Factors.taken(fitted.solution, problem, union.pairings, (at[0], at[1]), n_threads)
     rows, cols, changes = _changes(union, pairings, fitted.pairings.shape)
     history = [point.record(problem, 0, started)]
-    for epoch in range(n_epochs):
+    for epoch in range(max_epochs):
         point.solve("row", rows)
         point.solve("col", cols)
         history.append(point.record(problem, epoch + 1, started))
-    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs} epochs"
+    epochs = "1 epoch" if max_epochs == 1 else f"{max_epochs} epochs"
     solution = Solution(
         point.rows, point.cols, Status.MAX_EPOCHS,
         f"A model was updated by {epochs} over the rows and columns of {pairings.n_pairs} pairs.",
-        tuple(history), "partial_fit", n_epochs, fitted.solution.seed,
+        tuple(history), "partial_fit", max_epochs, fitted.solution.seed,
         n_threads=check_n_threads(n_threads), vector_bits=vector_bits(),
     )  # fmt: skip
     return Fitted(objective, solution, union.pairings, n_threads, changes)
