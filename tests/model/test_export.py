@@ -393,10 +393,8 @@ def test_another_write_ends_a_run(resumed):
 
 def test_a_run_without_its_table_starts_again(resumed):
     model, url = resumed
-    whole, engine = (
-        rows_of(url, "SELECT * FROM recommendations ORDER BY pid, place"),
-        sa.create_engine(url),
-    )
+    query = "SELECT * FROM recommendations ORDER BY pid, place"
+    whole, engine = rows_of(url, query), sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE recommendations"))
     engine.dispose()

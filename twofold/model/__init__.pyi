@@ -1,3 +1,4 @@
+from .changes import Changes as Changes
 from .export import write_factors as write_factors
 from .export import write_recommendations as write_recommendations
 from .factor_model import FactorModel as FactorModel

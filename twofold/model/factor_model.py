@@ -26,6 +26,7 @@ from twofold.exceptions import (
     NotFittedError,
     UnsupportedObjectiveError,
 )
+from twofold.model.changes import Changes
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.fitted import Fitted, Rows
 from twofold.model.folded import FoldedRows
@@ -35,6 +36,7 @@ from twofold.model.ranking import Ranking, scores_of_pairs
 from twofold.model.rows import problem_of
 from twofold.model.rules import by_cosine, rules_of
 from twofold.model.serving import ServedColumns
+from twofold.model.update import aligned_factors, updated
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
 from twofold.solvers.folding import fold_rows_in, penalty_of_new
@@ -109,6 +111,11 @@ class FactorModel(WithParameters):
         return self._get_fitted().solution
 
     @property
+    def changes(self) -> Changes | None:
+        """What `partial_fit` changed, of the model that it returned; None for other models."""
+        return self._get_fitted().changes
+
+    @property
     def pairings(self) -> Pairings:
         """The pairs that the model was fitted to."""
         fitted = self._get_fitted()
@@ -147,7 +154,7 @@ class FactorModel(WithParameters):
     def fit(
         self,
         pairings: Pairings,
-        init: Init = None,
+        init: "Init | FactorModel" = None,
         callback: Callback | None = None,
         *,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -159,7 +166,11 @@ class FactorModel(WithParameters):
         ----------
         pairings : Pairings
             What to train on.
-        init, callback, checkpoint
+        init : tuple (P, Q), Solution or FactorModel, optional
+            As for `Solver.solve`; or a fitted model, whose factors are taken by the ids of rows and
+            columns. Rows that it does not have start at their solution for its columns, and then
+            such columns at that for all rows.
+        callback, checkpoint
             As for `Solver.solve`.
         on_interrupt : {"raise", "keep"}, default "raise"
             What Ctrl-C does. With "keep", the model has the factors of the last epoch that has
@@ -194,6 +205,9 @@ class FactorModel(WithParameters):
                 f"{type(self.solver).__name__} does not support {missing}, which Balanced needs: "
                 "use ALS, or an objective of the stored pairs only, Objective.notebook()"
             )
+        if isinstance(init, FactorModel):
+            fitted = init._get_fitted()
+            init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)
         solution = self.solver.solve(
             objective,
             pairings.matrix,
@@ -205,6 +219,64 @@ class FactorModel(WithParameters):
         )
         self._fitted = Fitted(objective, solution, pairings, self.solver)
         return self
+
+    def partial_fit(self, pairings: Pairings, max_epochs: int = 1) -> "FactorModel":
+        """Add pairs, such as those of a day, in a part of the time of `fit`; return a new model.
+
+        The objective is that of `fit`, over all pairs so far, with its ``unobserved_weight`` and
+        its mean. The factors of new rows are solved for the known columns, and then those of new
+        columns for all rows. An epoch solves all rows that have pairs in ``pairings`` for fixed
+        columns, and then all such columns for fixed rows, exactly. The other factors stay, so an
+        epoch in which every row and column has a pair is one of ``ALS(row_solver="direct",
+        acceleration=None)``. The objective does not increase, whatever the solver of the model.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            The pairs, of rows and columns of the model and of new ones. A pair that the model has
+            is replaced, with its value and weight.
+        max_epochs : int, default 1
+            Number of epochs, >= 0. With 0, only new rows and columns are solved.
+
+        Returns
+        -------
+        FactorModel
+            A new model, whose ``changes`` are the numbers of new and changed rows, columns and
+            pairs. This model does not change, unlike an estimator of scikit-learn, so that it can
+            serve requests until the other one takes its place.
+
+        Raises
+        ------
+        InvalidInputError
+            If the model is not fitted or was saved for serving, the kind of ids (integers, text)
+            differs from its own, or there are new rows or columns and the objective has centers
+            for them.
+        SingularRowError
+            If a row has no unique solution.
+
+        Notes
+        -----
+        Known rows and columns keep their positions, and new ones follow in ascending order of
+        their ids. Rows and columns whose pairs are only with each other stay at the solution of
+        those without pairs, which is zero without biases: use `fit` for these.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> pairings = Pairings.from_arrays(["a", "a", "b", "b"], [1, 2, 2, 3])
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+        >>> later = model.partial_fit(Pairings.from_arrays(["a", "c", "c"], [4, 1, 2]))
+        >>> later.row_ids, later.changes.n_new_cols
+        (array(['a', 'b', 'c'], dtype=object), 1)
+        >>> later.recommend(["c"], n=1).col_ids
+        array([[4]])
+        """
+        check_pairings(pairings)
+        check_whole(max_epochs, "max_epochs", 0)
+        fitted = self._get_fitted()
+        model = type(self)(self._given, self.solver)
+        model._fitted = updated(fitted, pairings, max_epochs, self.solver.n_threads)
+        return model
 
     def fold_in(self, pairings: Pairings, *, center: ArrayLike | None = None) -> FoldedRows:
         """Find the factors of new rows; the model does not change.

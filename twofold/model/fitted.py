@@ -9,6 +9,7 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
 from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.model.changes import Changes
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking, Rules
 from twofold.model.rows import solved_rows, solves_rows
@@ -44,6 +45,7 @@ class Fitted:
     pairings: Pairings
     solver: Solver
     """That of the model; requests use its number of threads."""
+    changes: Changes | None = None
 
     @cached_property
     def row_factors(self) -> NDArray[Any]:
