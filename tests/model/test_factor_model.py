@@ -285,3 +285,21 @@ def test_explain_of_a_new_row_adds_up_to_its_prediction(playlists, centered):
     if centered:
         with pytest.raises(InvalidInputError, match="give center="):
             model.explain(new, 20)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (FactorModel(ALS()), "objective is a ALS"),
+        (FactorModel(solver=5), "solver is a int"),
+    ],
+)
+def test_other_parts_of_a_model_are_refused(model, message):
+    with pytest.raises(InvalidInputError, match=message):
+        model.fit(Pairings.from_arrays([0, 1], [0, 1]))
+
+
+@pytest.mark.parametrize("ids", [{1, 2}, None, 5.0])
+def test_ids_that_are_no_sequence_are_refused_by_their_type(model, ids):
+    with pytest.raises(InvalidInputError, match=f"column ids are a {type(ids).__name__}"):
+        model.recommend_new(ids)

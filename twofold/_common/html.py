@@ -1,4 +1,4 @@
-"""Parts of what a notebook shows for an object: tables and a curve, without scripts and styles."""
+"""HTML for notebooks: tables and a curve, without scripts and styles."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ def curve(points: Sequence[tuple[float, float]], label: str) -> str:
     points : sequence of (float, float)
         Points that are not finite are left out.
     label : str
-        What the picture shows, for those who do not see it.
+        Text alternative of the picture.
     """
     points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not points:

@@ -1,4 +1,4 @@
-"""Warnings in the name of the caller of this package."""
+"""Warnings at the line of the caller of this package."""
 
 import sys
 import warnings

@@ -34,15 +34,16 @@ class Candidates(NamedTuple):
     zero: Array
     """bool, shape (n_rows,): True for a row without candidates."""
     starts: Array
-    """int64, shape (n_rows,): row u does not get ``excluded[starts[u]:stops[u]]``, ascending."""
+    """int64, shape (n_rows,): ``excluded[starts[u]:stops[u]]``, ascending, are no
+    candidates of row u."""
     stops: Array
     excluded: Array
     """int32."""
     blocked: Array
-    """bool, shape (n_cols,): True for a column that no row gets."""
+    """bool, shape (n_cols,): True for a column that is no candidate of any row."""
     lists: Array
-    """int64, shape (2,) or (n_rows + 1,): row u gets ``allowed[lists[u]:lists[u + 1]]`` only; all
-    rows get ``allowed[:lists[1]]`` if the length is 2."""
+    """int64, shape (2,) or (n_rows + 1,): the candidates of row u are
+    ``allowed[lists[u]:lists[u + 1]]``, or ``allowed[:lists[1]]`` for all if the length is 2."""
     allowed: Array
     """int32, ascending in each list."""
     scale: Array

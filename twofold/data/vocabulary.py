@@ -40,6 +40,8 @@ def as_ids(values: ArrayLike, name: str) -> Ids:
         raise InvalidInputError(
             f"{name} is nested unevenly: ids must be a flat sequence"
         ) from error
+    if array.ndim == 0:
+        raise InvalidInputError(f"{name} are a {type(values).__name__}: give a list or an array")
     if array.ndim != 1:
         raise InvalidInputError(f"{name} has {array.ndim} dimensions: ids must be a flat sequence")
     if array.dtype.kind == "i" or array.size == 0:

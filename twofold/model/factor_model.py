@@ -173,7 +173,7 @@ class FactorModel(WithParameters):
         callback, checkpoint
             As for `Solver.solve`.
         on_interrupt : {"raise", "keep"}, default "raise"
-            What Ctrl-C does. With "keep", the model has the factors of the last epoch that has
+            Effect of Ctrl-C. With "keep", the model has the factors of the last epoch that has
             finished, and ``model.solution`` can be given as ``init=`` to continue.
 
         Returns
@@ -198,6 +198,13 @@ class FactorModel(WithParameters):
             )
         if not pairings.n_pairs:
             raise InvalidInputError("there are no pairs: nothing can be learnt from them")
+        for name, part, kinds in (
+            ("objective", self._given, (Objective, Balanced)), ("solver", self.solver, (Solver,))
+        ):  # fmt: skip
+            if not isinstance(part, kinds):
+                raise InvalidInputError(
+                    f"{name} is a {type(part).__name__}: give FactorModel(objective, solver)"
+                )
         objective = self._given.for_data(pairings.matrix, pairings.weights)
         missing = self.solver.supports.missing(objective)
         if missing and isinstance(self._given, Balanced):

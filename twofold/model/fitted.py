@@ -1,4 +1,4 @@
-"""`Fitted`: the result of a fit, with what requests prepare."""
+"""`Fitted`: the result of a fit, with the quantities that requests need."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -23,7 +23,7 @@ from twofold.solvers.one_row import has_plain_rows, solve_plain_row
 
 __all__ = ["Fitted", "Rows"]
 
-_FEW = 16  # below this share of the rows, they are solved without the others
+_MIN_SHARE = 1 / 16  # of the rows, below which rows are solved without the others
 
 
 class Rows(NamedTuple):
@@ -56,7 +56,7 @@ class Fitted:
 
     def rows_at(self, positions: NDArray[np.int64]) -> Rows:
         """Return rows of `row_factors`; a few are solved alone until all of them are solved."""
-        is_few = positions.size * _FEW < self.solution.row_factors.shape[0]
+        is_few = positions.size < _MIN_SHARE * self.solution.row_factors.shape[0]
         if not is_few:
             return Rows(self.row_factors, self.pairings.matrix, positions)
         if "row_factors" in vars(self) or not solves_rows(self.objective, self.solution):

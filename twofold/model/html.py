@@ -14,7 +14,7 @@ _N_ROWS, _N_COLS = 3, 5  # recommendations that are shown
 
 
 def model_html(model: "FactorModel") -> str:
-    """Return what a notebook shows for a model: its solution and the first recommendations."""
+    """Return the HTML of a model for notebooks: its solution and the first recommendations."""
     name = type(model).__name__
     if not model.__sklearn_is_fitted__():
         shown = {"objective": model.objective, "solver": model.solver}

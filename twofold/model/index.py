@@ -65,6 +65,8 @@ def export_index(
     check_whole(connectivity, "connectivity", 2)
     check_whole(expansion_add, "expansion_add", 1)
     check_whole(expansion_search, "expansion_search", 1)
+    if not hasattr(type(model), "col_factors"):
+        raise InvalidInputError(f"model is a {type(model).__name__}: give a fitted FactorModel")
     ids, factors = model.col_ids, np.ascontiguousarray(model.col_factors, dtype=np.float32)
     keys = np.arange(ids.size) if ids.dtype == object else ids
     library = _library(kind)

@@ -78,7 +78,7 @@ class WithParameters:
         return self
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn has to know of an estimator without targets."""
+        """Return the tags of scikit-learn for an estimator without targets."""
         from sklearn.utils import Tags, TargetTags
 
         return Tags(estimator_type=None, target_tags=TargetTags(required=False))

@@ -28,7 +28,7 @@ class Ranking:
     Parameters
     ----------
     row_ids : ndarray, shape (n_rows,)
-        Whom they are for.
+        Ids of the rows.
     col_ids : ndarray, shape (n_rows, n)
         Ids of the best columns. Where ``mask`` is False there was no further candidate, and the
         entry is -1 for integer ids and None for strings.

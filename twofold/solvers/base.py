@@ -260,7 +260,7 @@ class Solver(ABC):
             File to which the solution is saved after each evaluation. After a crash or an
             interrupt, continue with ``init=Solution.load(checkpoint)``.
         on_interrupt : {"raise", "keep"}, default "raise"
-            What Ctrl-C does during the epochs. With "keep", it ends the run instead of raising
+            Effect of Ctrl-C during the epochs. With "keep", it ends the run instead of raising
             KeyboardInterrupt: the solution has the factors of the last epoch that has finished,
             and ``Status.INTERRUPTED``. Given as ``init=``, it is continued as a checkpoint is.
 

@@ -208,7 +208,7 @@ def fold_rows_in(
 
 
 def _warn_of_unsettled(unsettled: NDArray[np.int64], number: int) -> None:
-    """Warn at the calls 1, 10, 100, ... with such rows, because a model may get any number."""
+    """Warn at the calls 1, 10, 100, ... with such rows, because a model may serve many requests."""
     if 10 ** (len(str(number)) - 1) != number:
         return
     counted = f" (this is call {number} of this model with such rows)" if number > 1 else ""

@@ -11,7 +11,7 @@ __all__ = ["solution_html"]
 
 
 def solution_html(solution: "Solution") -> str:
-    """Return what a notebook shows for a solution: its numbers and the curve of the objective."""
+    """Return the HTML of a solution for notebooks: its numbers and the curve of the objective."""
     (n_rows, width), n_cols = solution.row_factors.shape, len(solution.col_factors)
     history = solution.history
     shown = {

@@ -124,7 +124,7 @@ class Run:
         return self.finish(Status.MAX_EPOCHS, f"All {solver.max_epochs} epochs were run.")
 
     def interrupted(self) -> Solution:
-        """Return the solution of the last epoch that has finished, wherever the interrupt was."""
+        """Return the solution of the last epoch that has finished."""
         self.history = [one for one in self.history if one.epoch <= self.last_good.epoch]
         if self.state.epoch > self.last_good.epoch:
             total = self.evaluate()
