@@ -197,7 +197,7 @@ def test_models_go_through_joblib(backend):
     import joblib
 
     def checked(model, rows):
-        return answers(model, rows), model.row_factors.flags.writeable
+        return answers(model, rows), model.col_factors.flags.writeable
 
     if __name__ == "__main__":
         model = fit(ALS(n_factors=8, max_epochs=3, rng=0))

@@ -114,7 +114,7 @@ def test_values_and_duplicates():
         (np.array([2**63, 1], dtype=np.uint64), None, "beyond 64-bit"),
         ([[1], [2]], None, "rows has 2 dimensions"),
         ([[1], [2, 3]], None, "nested unevenly"),
-        (5, None, "rows has 0 dimensions"),
+        (5, None, "rows are a int"),
     ],
 )
 def test_what_from_arrays_refuses(rows, values, message):

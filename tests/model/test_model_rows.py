@@ -128,7 +128,7 @@ def test_a_single_id_is_a_list_of_one(model):
     assert text.recommend("tue", n=1).col_ids.tolist() == [["ab"]]
     with pytest.raises(UnknownIdError, match="row id 'tuesday' is unknown"):
         text.recommend("tuesday")
-    with pytest.raises(InvalidInputError, match="row ids has 0 dimensions"):
+    with pytest.raises(InvalidInputError, match="row ids are a "):
         model.recommend(None)
 
 

@@ -183,7 +183,7 @@ class ColumnSystem:
     >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
     >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
     >>> report.row_factors[:, 0], [Route(route).name for route in report.route]
-    (array([0.5, 0.5]), ['DUAL', 'DUAL'])
+    (array([0.5, 0.5]), ['PRIMAL', 'PRIMAL'])
     """
 
     objective: Terms
