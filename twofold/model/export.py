@@ -321,7 +321,7 @@ def _begin_or_go_on(
 
 def _rankings(recommendations: Any, n: int) -> tuple[Any, Any, Iterable[Any]]:
     """Return the ids of rows and columns, and rankings block by block."""
-    if hasattr(recommendations, "recommend") and hasattr(type(recommendations), "row_factors"):
+    if hasattr(recommendations, "recommend"):
         row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
         n = min(n, max(len(col_ids), 1))  # there are no more to be written
         blocks = (row_ids[start : start + _BLOCK] for start in range(0, len(row_ids), _BLOCK))
