@@ -150,7 +150,7 @@ def number(text: str) -> Any:
 
 
 def check_is_short(n: Any) -> None:
-    """Raise if more tracks are asked for than a response should have."""
+    """Raise if n is more than a response may have."""
     if isinstance(n, int) and n > MAX_N:
         raise InvalidInputError(f"n is {n}: ask for at most {MAX_N} tracks")
 
