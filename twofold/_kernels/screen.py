@@ -53,7 +53,7 @@ _CODE = 127
 _ROUNDING = 2.0**-24
 _TINY = 2.0**-148
 _LONGEST_COLUMN, _LARGEST_SCORE, _SHORTEST_ROW = 1e37, 1e38, 1e-100
-_SHORTEST_STEP = 1e-36
+_SHORTEST_STEP = 1e-36  # Below it, z = 0.
 
 Array = Any
 
@@ -82,54 +82,61 @@ def quantise(counter, n_tasks, Q, screen):
     """Set the screen of the columns Q."""
     k = Q.shape[1]
     share = 1.000001 * np.sqrt(k) / (2.0 * _largest_code(k)) + 1.1 * (k + 8) * _ROUNDING
-    panel, rows = np.zeros((k, STRIP), Q.dtype), np.zeros((4, STRIP), np.float64)
+    width = (k + 3) // 4 * 4
+    values, codes = np.zeros(width), np.zeros(width, np.int8)
     task = next_task(counter)
     while task < n_tasks:
-        screen.longest[task] = 0.0
-        for g in range(task * STRIPS, min((task + 1) * STRIPS, screen.codes.shape[0])):
-            for lane in range(STRIP):
-                col = g * STRIP + lane
+        longest, first = 0.0, task * STRIPS * STRIP
+        for col in range(first, min(first + STRIPS * STRIP, screen.steps.size)):
+            values[:] = 0.0
+            if col < Q.shape[0]:  # The others pad the last strip.
                 for f in range(k):
-                    panel[f, lane] = Q[col, f] if col < Q.shape[0] else 0.0
-            _quantise_strip(panel, g, share, rows[0], rows[1], rows[2], rows[3], screen)
-            for length in rows[0]:
-                if screen.longest[task] < length < np.inf:
-                    screen.longest[task] = length
+                    values[f] = Q[col, f]
+            longest = max(longest, _quantise_column(values, codes, col, share, screen))
+        screen.longest[task] = longest
         task = next_task(counter)
 
 
 @device
-def _quantise_strip(panel, g, share, lengths, largest, inverse, errors, screen):
-    """Set the screen of a strip from its transpose, and the lengths, which may be infinite."""
-    k, codes, steps = len(panel), screen.codes, screen.steps
-    for lane in range(STRIP):
-        lengths[lane] = largest[lane] = errors[lane] = 0.0
-    for f in range(k):
-        for lane in range(STRIP):
-            value = np.float64(panel[f, lane])
-            lengths[lane] += value * value
-            size = abs(value)
-            largest[lane] = size if size > largest[lane] else largest[lane]
-    for lane in range(STRIP):
-        lengths[lane] = np.sqrt(lengths[lane])
-        if not lengths[lane] <= _LONGEST_COLUMN:
-            lengths[lane] = np.inf
-            panel[:, lane] = 0.0
-        is_usual = largest[lane] > _SHORTEST_STEP * _CODE and lengths[lane] < np.inf
-        steps[g, lane] = largest[lane] / _CODE if is_usual else 0.0
-        inverse[lane] = 1.0 / np.float64(steps[g, lane]) if is_usual else 0.0
-    for f in range(k):
-        at = f // 2 * 2 * STRIP + f % 2
-        for lane in range(STRIP):
-            value = np.float64(panel[f, lane])
-            code = np.rint(value * inverse[lane])
-            codes[g, at + 2 * lane] = np.int8(code)
-            rest = value - np.float64(steps[g, lane]) * code
-            errors[lane] += rest * rest
-    for lane in range(STRIP):
-        error = np.sqrt(errors[lane])
-        radius = (error + share * (lengths[lane] + error)) * 1.000001 + _TINY
-        screen.radii[g, lane] = radius
+def _quantise_column(values, codes, col, share, screen):
+    """Set the screen of a column, and return its length, or 0 if r is infinite."""
+    g, lane, square = col // STRIP, col % STRIP, 0.0
+    for f in range(values.size):
+        square += values[f] * values[f]
+    length, radius = np.sqrt(square), np.inf
+    is_usual = length <= _LONGEST_COLUMN
+    largest = _largest(values) if is_usual else 0.0
+    screen.steps[g, lane] = largest / _CODE if largest > _CODE * _SHORTEST_STEP else 0.0
+    step = np.float64(screen.steps[g, lane])
+    if step > 0.0:
+        inverse = 1.0 / step
+        error = 0.0
+        for f in range(values.size):
+            code = np.rint(values[f] * inverse)
+            codes[f] = np.int8(code)
+            rest = values[f] - step * code
+            error += rest * rest
+        error = np.sqrt(error)
+    else:
+        codes[:] = 0
+        error = length
+    if is_usual:
+        radius = (error + share * (length + error)) * 1.000001 + _TINY
+    screen.radii[g, lane] = radius
+    pairs, of_strip = codes.view(np.int16), screen.codes.view(np.int16)
+    for h in range(of_strip.shape[1] // STRIP):
+        of_strip[g, h * STRIP + lane] = pairs[h]
+    return length if is_usual else 0.0
+
+
+@device
+def _largest(values):
+    """Return max |values|, of which there are a multiple of four."""
+    one = two = three = four = 0.0
+    for f in range(0, values.size, 4):  # so that the comparisons do not wait for each other
+        one, two = max(one, abs(values[f])), max(two, abs(values[f + 1]))
+        three, four = max(three, abs(values[f + 2])), max(four, abs(values[f + 3]))
+    return max(max(one, two), max(three, four))
 
 
 @kernel

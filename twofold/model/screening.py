@@ -37,7 +37,7 @@ def prepare_screen(col_factors: NDArray[Any], n_threads: int | None = None) -> S
     n_strips = -(-len(Q) // STRIP)
     n_tasks = -(-n_strips // STRIPS)
     screen = Screen(
-        np.zeros((n_strips, -(-Q.shape[1] // 2) * 2 * STRIP), np.int8),
+        np.empty((n_strips, -(-Q.shape[1] // 2) * 2 * STRIP), np.int8),
         np.empty((n_strips, STRIP), np.float32),
         np.empty((n_strips, STRIP), np.float32),
         np.zeros(n_tasks),

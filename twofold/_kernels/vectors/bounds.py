@@ -21,7 +21,8 @@ def _set_bounds(
     builder, codes, pair = out.builder, codes.with_lanes(2 * TILE), ir.VectorType(_INT32, TILE)
     short, wide = (ir.VectorType(kind, 2 * TILE) for kind in (_INT16, _INT32))
     totals = [
-        cgutils.alloca_once_value(builder, ir.Constant(pair, [0] * TILE)) for _ in range(STRIP // TILE)
+        cgutils.alloca_once_value(builder, ir.Constant(pair, [0] * TILE))
+        for _ in range(STRIP // TILE)
     ]
     with y.loop(0, y.width, 2) as f:
         both = builder.load(builder.bitcast(y.address(f), _INT32.as_pointer()), align=2)
