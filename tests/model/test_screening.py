@@ -104,6 +104,15 @@ def test_scores_are_within_their_bounds(seed, k, of_rows, of_cols, dtype):
     assert (radii <= 1.02 * errors + (0.01 + np.sqrt(k) / largest) * lengths + 1e-44).all()
 
 
+def test_scores_that_overflow_are_equal():
+    """Infinite scores are ranked by position, however large the products are."""
+    rng = np.random.default_rng(0)
+    P, Q = (rng.normal(size=(n, 8)).astype(np.float32) * np.float32(1e19) for n in (3, 1000))
+    expected = best_columns(P, Q, 5)
+    assert np.isinf(expected[1]).all()
+    assert bits(best_columns(P, Q, 5, screen=prepare_screen(Q))) == bits(expected)
+
+
 def test_few_columns_are_scored(monkeypatch):
     """About as many as there are recommendations, whatever the order of the columns."""
     n_scored = []
