@@ -110,7 +110,7 @@ class Fitted:
 
     @cached_property
     def screen(self) -> Screen:
-        """The columns in 8 bits, for requests of a few rows."""
+        """The columns in 8 bits, for requests of a few rows; n_factors + 8 bytes for each."""
         return prepare_screen(self.solution.col_factors, self.solver.n_threads)
 
     @cached_property

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold._kernels import screen as screening
 from twofold._kernels import topn
+from twofold._kernels.screen import Screen, top_by_screen
 from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
 from twofold.data.make_frame import make_frame
@@ -158,7 +158,7 @@ def best_columns(
     rules: Rules = _NO_RULES,
     unranked: NDArray[np.bool_] | None = None,
     scale: NDArray[Any] | None = None,
-    screen: screening.Screen | None = None,
+    screen: Screen | None = None,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Find the n columns with the largest p . q for each row.
@@ -210,10 +210,9 @@ def best_columns(
     # One more than all candidates: then the n best need not be selected before the end.
     capacity = min(max(2 * n, n + STRIP // 2), n_candidates + 1)
     if screen is not None and not candidates.lists.size and not candidates.scale.size:
-        n_scored = np.empty(m, np.int64)
         run(
-            screening.top_by_screen, m, threads, P, Q, screen, candidates, capacity, positions,
-            scores, n_scored,
+            top_by_screen, m, threads, P, Q, screen, candidates, capacity, positions, scores,
+            np.empty(m, np.int64),
         )  # fmt: skip
         return positions, scores
     strip_bytes = STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))
