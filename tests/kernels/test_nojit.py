@@ -92,6 +92,7 @@ for nonnegative in (False, True):
 """,
     "top-n": """
 from twofold.model.ranking import Rules, best_columns, scores_of_pairs
+from twofold.model.screening import prepare_screen
 P, Q = rng.integers(-2, 3, (9, 3)).astype(float), rng.integers(-2, 3, (101, 3)).astype(float)
 Q[7] = np.nan
 can = rng.random((9, 101)) < 0.9
@@ -101,6 +102,9 @@ for rows, rules in ((slice(None), Rules()), ([3], Rules()), (slice(None), Rules(
     part = best_columns(P[rows], Q, 5, excluded[rows], rules=rules)
     for found, expected in zip(part, reference.top_columns(P[rows], Q, 5, can[rows])):
         np.testing.assert_array_equal(found, expected)
+screened = best_columns(P, Q, 5, excluded, screen=prepare_screen(Q))
+for found, expected in zip(screened, reference.top_columns(P, Q, 5, can)):
+    np.testing.assert_array_equal(found, expected)
 pairs = np.arange(9), part[0][:, 0]
 close(scores_of_pairs(P, Q, *pairs), part[1][:, 0])
 """,

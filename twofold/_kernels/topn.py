@@ -106,7 +106,7 @@ def top_of_strips(counter, n_tasks, bounds, P, Q, candidates, capacity, position
                     _set_block(C, Q, first, B, width, top == 0)
                 _keep_block(candidates, low, first, m, C, top, positions.shape[1], best)
         for r in range(n_rows):
-            _finish(best, r, positions, scores, low + r)
+            finish(best, r, positions, scores, low + r)
         task = next_task(counter)
 
 
@@ -119,7 +119,7 @@ def _start(candidates, low, n_rows, P, packed, best):
         best.limits[r] = np.inf
     for r in range(n_rows):
         u = low + r
-        _start_row(candidates, u, r, best)
+        start_row(candidates, u, r, best)
         row = candidates.rows[u] if candidates.rows.size else u
         strip, lane = r // STRIP * k, r % STRIP
         for f in range(k):
@@ -127,7 +127,7 @@ def _start(candidates, low, n_rows, P, packed, best):
 
 
 @inlined
-def _start_row(candidates, u, r, best):
+def start_row(candidates, u, r, best):
     best.limits[r] = np.inf if candidates.zero.size and candidates.zero[u] else -np.inf
     best.cursors[r] = candidates.starts[u] if candidates.starts.size else 0
 
@@ -169,12 +169,12 @@ def _keep_block(candidates, low, first, m, C, top, n, best):
         lane = next_above(C, c, best.limits, top, 0)
         while lane < STRIP:
             r = top + lane
-            _keep(candidates, low + r, _column(candidates, 0, first + c), C[c, lane], n, best, r)
+            keep(candidates, low + r, _column(candidates, 0, first + c), C[c, lane], n, best, r)
             lane = next_above(C, c, best.limits, top, lane + 1)
 
 
 @device
-def _keep(candidates, u, col, score, n, best, r):
+def keep(candidates, u, col, score, n, best, r):
     """Append a column to the buffer r of row u, unless it is excluded."""
     if candidates.blocked.size and candidates.blocked[col]:
         return
@@ -189,7 +189,7 @@ def _keep(candidates, u, col, score, n, best, r):
     best.scores[r, size], best.cols[r, size] = score, col
     best.sizes[r] = size + 1
     if size + 1 == best.scores.shape[1]:
-        _select(best, r, size + 1, n)
+        select(best, r, size + 1, n)
         best.sizes[r] = n
         best.limits[r] = best.scores[r, n - 1]
 
@@ -209,7 +209,7 @@ def _swap(best, r, i, j):
 
 
 @device
-def _select(best, r, size, n):
+def select(best, r, size, n):
     """Move the n best of ``size`` elements to the front, the last of them to place n - 1.
 
     Hoare's algorithm (Communications of the ACM 4, 1961, algorithm 65).
@@ -234,11 +234,11 @@ def _select(best, r, size, n):
 
 
 @device
-def _finish(best, r, positions, scores, u):
+def finish(best, r, positions, scores, u):
     """Write the best of buffer r in descending order, then padding."""
     n = positions.shape[1]
     if best.sizes[r] > n:
-        _select(best, r, best.sizes[r], n)
+        select(best, r, best.sizes[r], n)
     size = min(best.sizes[r], n)
     for root in range(size // 2 - 1, -1, -1):
         _sift_down(best, r, root, size)
@@ -294,24 +294,33 @@ def top_of_rows(counter, n_tasks, P, Q, candidates, capacity, positions, scores)
         for f in range(k):
             x[f] = P[row, f]
         best.sizes[0] = start = 0
-        _start_row(candidates, task, 0, best)
-        best.limits[1:] = best.limits[0]
+        start_row(candidates, task, 0, best)
         n_cols = Q.shape[0]
         if candidates.lists.size:
             start = candidates.lists[task] if own else 0
             n_cols = candidates.lists[task + 1 if own else 1] - start
-        for first in range(0, n_cols, BLOCK):
-            m = min(BLOCK, n_cols - first)
-            if candidates.lists.size or m < BLOCK:
-                _gather(candidates, start, first, m, Q, panel)
-                for g in range(BLOCK // STRIP):
-                    set_scores(C, g, panel, g * STRIP, x)
-            else:
-                for g in range(BLOCK // STRIP):
-                    set_scores(C, g, Q, first + g * STRIP, x)
-            _keep_scores(candidates, task, start, first, m, C, positions.shape[1], best)
-        _finish(best, 0, positions, scores, task)
+        keep_columns(candidates, task, start, n_cols, Q, x, panel, C, positions.shape[1], best)
+        finish(best, 0, positions, scores, task)
         task = next_task(counter)
+
+
+@device
+def keep_columns(candidates, u, start, n_cols, Q, x, panel, C, n, best):
+    """Keep the best of all columns, or of the list that begins at ``start``, for row u.
+
+    ``x`` are its factors; ``panel`` (BLOCK, k) and ``C`` (BLOCK // STRIP, STRIP) are overwritten.
+    """
+    best.limits[1:] = best.limits[0]
+    for first in range(0, n_cols, BLOCK):
+        m = min(BLOCK, n_cols - first)
+        if candidates.lists.size or m < BLOCK:
+            _gather(candidates, start, first, m, Q, panel)
+            for g in range(BLOCK // STRIP):
+                set_scores(C, g, panel, g * STRIP, x)
+        else:
+            for g in range(BLOCK // STRIP):
+                set_scores(C, g, Q, first + g * STRIP, x)
+        _keep_scores(candidates, u, start, first, m, C, n, best)
 
 
 @device
@@ -325,7 +334,7 @@ def _keep_scores(candidates, u, start, first, m, C, n, best):
         j = next_above(C, g, best.limits, 0, 0)
         while j < min(STRIP, m - g * STRIP):
             col = _column(candidates, start, first + g * STRIP + j)
-            _keep(candidates, u, col, C[g, j], n, best, 0)
+            keep(candidates, u, col, C[g, j], n, best, 0)
             for other in range(1, STRIP):
                 best.limits[other] = best.limits[0]
             j = next_above(C, g, best.limits, 0, j + 1)

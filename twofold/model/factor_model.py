@@ -436,9 +436,10 @@ class FactorModel(WithParameters):
     ) -> Ranking:
         """Complete rows: the n columns with the highest predictions p . q.
 
-        They are exact: the prediction of every candidate is computed. Equal ones are ordered by the
-        position of the column. The ranking of a row does not depend on the other rows, and is
-        bitwise independent of the number of threads. See `best_columns` for the memory.
+        They are exact: every candidate is scored, or a bound of its prediction shows that it is not
+        among them. Equal ones are ordered by the position of the column. The ranking of a row does
+        not depend on the other rows, and is bitwise independent of the number of threads. See
+        `best_columns` for the memory.
 
         Parameters
         ----------

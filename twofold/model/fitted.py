@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
+from twofold._kernels.screen import Screen
 from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
 from twofold.model.changes import Changes
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking, Rules
 from twofold.model.rows import solved_rows, solves_rows
 from twofold.model.rules import inverse_lengths, ranked
+from twofold.model.screening import prepare_screen, screen_pays
 from twofold.model.serving import ServedColumns
 from twofold.objective import Objective
 from twofold.solvers import Solution, Solver
@@ -75,13 +77,16 @@ class Fitted:
         rules: Rules,
     ) -> Ranking:
         """Return the best columns of rows."""
+        Q, n_threads = self.solution.col_factors, self.solver.n_threads
+        is_screened = rules.allowed is None and screen_pays(ids.size, n, Q, n_threads)
         return ranked(
-            ids, self.pairings.col_ids, rows.factors, self.solution.col_factors, n,
+            ids, self.pairings.col_ids, rows.factors, Q, n,
             rows.known if exclude_known else None,
             rows=rows.positions,
             rules=rules,
             counts=None if fallback is None else self.col_counts,
-            n_threads=self.solver.n_threads,
+            screen=self.screen if is_screened else None,
+            n_threads=n_threads,
         )  # fmt: skip
 
     def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
@@ -102,6 +107,11 @@ class Fitted:
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
         return CenteredSystem.prepare(self.objective, self.solution.col_factors)
+
+    @cached_property
+    def screen(self) -> Screen:
+        """The columns in 8 bits, for requests of a few rows; n_factors + 8 bytes for each."""
+        return prepare_screen(self.solution.col_factors, self.solver.n_threads)
 
     @cached_property
     def _has_plain_rows(self) -> bool:

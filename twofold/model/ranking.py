@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._kernels import topn
+from twofold._kernels.screen import Screen, top_by_screen
 from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
 from twofold.data.make_frame import make_frame
@@ -157,6 +158,7 @@ def best_columns(
     rules: Rules = _NO_RULES,
     unranked: NDArray[np.bool_] | None = None,
     scale: NDArray[Any] | None = None,
+    screen: Screen | None = None,
     n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Find the n columns with the largest p . q for each row.
@@ -164,7 +166,8 @@ def best_columns(
     Equal scores are ordered by position. A score that is nan or -inf is not ranked. Rows with fewer
     candidates are padded. The scores of a row are bitwise independent of the other rows and of the
     number of threads. The factors are not copied. Beside the result, each thread needs about 1 MB,
-    and at most 24 bytes for each of n or of all candidates, if these are fewer.
+    and at most 24 bytes for each of n or of all candidates, if these are fewer. With a screen, it
+    needs up to 8 bytes for each column.
 
     Parameters
     ----------
@@ -182,6 +185,9 @@ def best_columns(
         Rows without candidates.
     scale : ndarray, shape (n_cols,), optional
         Factors by which the scores are multiplied.
+    screen : Screen, optional
+        That of `prepare_screen` for ``col_factors``, by which a few rows are ranked faster, with
+        the same result. It is not used together with ``allowed`` or ``scale``.
     n_threads : int, optional
         Number of threads; default all.
 
@@ -203,6 +209,12 @@ def best_columns(
         return positions, scores
     # One more than all candidates: then the n best need not be selected before the end.
     capacity = min(max(2 * n, n + STRIP // 2), n_candidates + 1)
+    if screen is not None and not candidates.lists.size and not candidates.scale.size:
+        run(
+            top_by_screen, m, threads, P, Q, screen, candidates, capacity, positions, scores,
+            np.empty(m, np.int64),
+        )  # fmt: skip
+        return positions, scores
     strip_bytes = STRIP * (P.shape[1] * P.itemsize + capacity * (P.itemsize + 4))
     if m == 1 or candidates.lists.size > 2 or strip_bytes > _THREAD_BYTES:
         run(topn.top_of_rows, m, threads, P, Q, candidates, capacity, positions, scores)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._kernels.screen import Screen
 from twofold.data.pairings import Pairings, aligned_entries, find_cols
 from twofold.data.vocabulary import Vocabulary
 from twofold.model.ranking import Ranking, Rules, best_columns, zero_rows
@@ -54,14 +55,17 @@ def ranked(
     rows: NDArray[np.int64] | None = None,
     rules: Rules,
     counts: NDArray[np.int64] | None = None,
+    screen: Screen | None = None,
     n_threads: int | None = None,
 ) -> Ranking:
     """Rank by p . q; rows whose factors are all zero are ranked by the counts of the columns.
 
     The arguments are those of `best_columns`. Without counts, these rows are padded.
     """
-    options: dict[str, Any] = {"rows": rows, "rules": rules, "n_threads": n_threads}
-    ranking = Ranking.of_factors(row_ids, col_ids, row_factors, col_factors, n, excluded, **options)
+    ranking = Ranking.of_factors(
+        row_ids, col_ids, row_factors, col_factors, n, excluded, rows=rows, rules=rules,
+        screen=screen, n_threads=n_threads,
+    )  # fmt: skip
     zero = np.flatnonzero(zero_rows(row_factors, rows)) if counts is not None else _NO_ROWS
     if counts is None or not zero.size:
         return ranking

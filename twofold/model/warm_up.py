@@ -22,6 +22,8 @@ from twofold._kernels.threads import available_threads
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError, KernelCacheWarning, TwofoldError
 from twofold.model import FactorModel
+from twofold.model.ranking import best_columns
+from twofold.model.screening import prepare_screen
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective
 from twofold.solvers import ALS, GD, SGD, fold_in
 
@@ -173,6 +175,8 @@ def _run_model(matrix: Any, dtype: DType) -> None:
             model.recommend(read.row_ids[:1], n=2)
             model.similar_cols(read.col_ids[:3], n=2)
             model.score(read.row_ids[:1], read.col_ids[:1])
+            P, Q = model.row_factors, model.col_factors
+            best_columns(P[:1], Q, 2, screen=prepare_screen(Q))
             model.fold_in(read)
 
 
