@@ -173,7 +173,7 @@ def test_from_a_query_to_a_table(twofold, files):
 
 
 def test_the_same_command_goes_on_after_an_interrupt(twofold, files, monkeypatch):
-    monkeypatch.setattr("twofold.model.export._BLOCK", 100)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 100)
     words = ("recommend", files.path, "--into", "out.db", "--top", 2)
     recommend, asked = FactorModel.recommend, []
 
