@@ -32,7 +32,7 @@ from twofold.model.runs import (
     write_folder,
 )
 
-__all__ = ["BLOCK", "write_factors", "write_recommendations"]
+__all__ = ["BLOCK", "folder_of", "write_factors", "write_recommendations"]
 
 BLOCK = 20_000  # rows of a model that are ranked or written together
 
@@ -233,7 +233,7 @@ def write_recommendations(
     check_whole(n, "n", 1)
     columns = columns_of(names, row, place, col, score)
     run = _run_of(recommendations, n, names, columns)
-    folder = _folder_of(target)
+    folder = folder_of(target)
     if run is None and (folder is not None or if_exists == "resume"):
         what = 'if_exists="resume"' if folder is None else f"the folder {str(folder)!r}"
         raise InvalidInputError(f"{what} is for a model, of which all rows are ranked")
@@ -287,8 +287,8 @@ def _run_of(
     )
 
 
-def _folder_of(target: Any) -> Path | None:
-    """Return the folder for parts; None for a file or a database."""
+def folder_of(target: Any) -> Path | None:
+    """Return the folder of parts that a target names; None for a file or a database."""
     is_path = isinstance(target, os.PathLike)
     if not is_path and (not isinstance(target, str) or "://" in target):
         return None

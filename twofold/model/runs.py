@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from twofold._common.cached import cached_property
+from twofold._common.checks import check_names
 from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source, connected
@@ -236,8 +237,9 @@ def written_run(target: Source, table: str) -> tuple[str, int] | None:
     DatabaseReadError
         If the database cannot be reached.
     InvalidInputError
-        If the database is in memory, or the table is not of a run.
+        If the database is in memory, the table is not of a run, or its name is not a text.
     """
+    check_names({"table": table}, {})
     check_lasting(target)
     if new_file(target) is not None:
         return None
