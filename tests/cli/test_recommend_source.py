@@ -70,6 +70,21 @@ def test_the_table_of_the_source_and_that_of_the_lists(twofold, playlists):
     assert read_sql("sqlite:///music.db", "likes", "user", "song").n_pairs == values["pairs"]
 
 
+@pytest.mark.parametrize("server", ["postgres", "mariadb"])
+def test_from_and_to_a_server(request, twofold, playlists, server):
+    url = request.getfixturevalue(server)
+    write_sql(playlists.pairings, url)
+    query = ("--query", "SELECT pid, tid FROM pairings WHERE pid <= 50")
+    words = ("recommend", url, *query, "--into", url, "--top", 2, "--model", "kept", *QUICK)
+    for _ in range(2):
+        assert twofold(*words).code == 0
+    model, engine = FactorModel.load("kept"), sa.create_engine(url)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT * FROM recommendations ORDER BY pid, place")
+        assert [tuple(line) for line in found] == expected(model, 2)
+    engine.dispose()
+
+
 def test_a_search_and_its_early_stop_give_the_parameters(into, url):
     grid = ("--grid", "ratio=2,50", "--early-stopping", 1, "--validation", 0.3)
     values = json.loads(into(*grid, "--score", "recall@10", "--top", 2, "--json").out)

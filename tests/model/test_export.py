@@ -152,6 +152,9 @@ def test_recommendations(url, model, pairings, monkeypatch):
     write_recommendations(similar, url, "near", "tid", "other", place="nth", score="cosine")
     assert rows_of(url, "select tid, nth, other, cosine from near") == lines_of(similar)
     assert read_sql(url, "near", "tid", "other", "cosine").n_pairs == 2
+    told = model.recommend_rows(["t1"], n=2)
+    write_recommendations(told, url, "told", row="tid", col="pid")
+    assert rows_of(url, "select tid, place, pid, score from told") == lines_of(told)
     nothing = model.recommend([], n=2)
     write_recommendations(nothing, url, if_exists="replace")
     assert rows_of(url, query) == []

@@ -830,6 +830,8 @@ class FactorModel(WithParameters):
             solver needs to continue. The model that `load` returns then serves new rows
             (`fold_in`, `recommend`, `value` and `explain` with Pairings, `predict` with ``seen``),
             also with ``fallback="popular"``, and `similar_cols`; the rest raises InvalidInputError.
+            The columns are stored prepared for requests, too, where `docs/model_file.md` says so:
+            processes share them with ``load(path, mmap=True)``.
 
         Raises
         ------
