@@ -83,8 +83,8 @@ def recommend_source(
     values: dict[str, Any] = {"model": None if model is None else str(model)}
     if found is None:
         pairings = read(progress=report.progress)
-        solver = replace(solver, progress=report.progress)
-        fit = partial(FactorModel(objective, solver).fit, pairings)
+        shown = replace(solver, progress=report.progress)
+        fit = partial(FactorModel(objective, shown).fit, pairings)
         if is_search:
             share = 0.15 if validation is None else validation
             parts = split_rows(pairings, validation=share, test=0.0, rng=solver.rng)
