@@ -51,3 +51,23 @@ def postgres(postgres_server: str) -> Iterator[str]:
         connection.exec_driver_sql("DROP SCHEMA IF EXISTS other CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """URL of a MariaDB server for this session only, or skip."""
+    pytest.importorskip("pymysql")
+    with servers.mariadb() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb(mariadb_server: str) -> Iterator[str]:
+    """URL of an empty MariaDB database."""
+    engine = sa.create_engine(mariadb_server)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE DATABASE music CHARACTER SET utf8mb4")
+    yield f"{mariadb_server}music"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP DATABASE music")
+    engine.dispose()

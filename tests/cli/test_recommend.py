@@ -128,7 +128,7 @@ def test_files_of_recommendations(twofold, files, name):
                 yield [str(row), str(place), str(track), str(score), *own]
 
     result = twofold("recommend", files.path, files.url, "--top", 3, "--output", name)
-    assert result.out == f"The recommendations of 300 playlists are in {name}.\n"
+    assert result.out == f"The recommendations for 300 playlists are in {name}.\n"
     assert read() == [*expected(files.model.row_ids)]
     new = files.model.pairings
     words = ("--top", 3, "-o", name, "--show", 1, "--quiet")
@@ -164,7 +164,7 @@ def test_from_a_query_to_a_table(twofold, files):
         for place, (track, score) in enumerate(found, 1)
     ]
     assert lines_of("out.db") == sorted(expected, key=lambda line: line[:2])
-    words = ("--into", "sqlite:///out.db", "--table", "named", "--top", 1, "--json")
+    words = ("--into", "sqlite:///out.db", "--into-table", "named", "--top", 1, "--json")
     values = json.loads(twofold("recommend", "model.twofold", files.url, *words).out)
     n_playlists = model.row_ids.size
     assert values == {"into": "sqlite:///out.db", "table": "named", "playlists": n_playlists}
@@ -173,7 +173,7 @@ def test_from_a_query_to_a_table(twofold, files):
 
 
 def test_the_same_command_goes_on_after_an_interrupt(twofold, files, monkeypatch):
-    monkeypatch.setattr("twofold.model.export._BLOCK", 100)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 100)
     words = ("recommend", files.path, "--into", "out.db", "--top", 2)
     recommend, asked = FactorModel.recommend, []
 
@@ -200,6 +200,36 @@ def test_the_same_command_goes_on_after_an_interrupt(twofold, files, monkeypatch
     ]
 
 
+def test_a_folder_of_parts_goes_on_after_an_interrupt(twofold, files, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "twofold[frames]"')
+    monkeypatch.setattr("twofold.model.export.BLOCK", 100)
+    words = ("recommend", files.path, files.url, "--top", 2, "--output", "lists/")
+    recommend, asked = FactorModel.recommend, []
+
+    def interrupted(model, rows, n):
+        asked.append(rows[0])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return recommend(model, rows, n)
+
+    monkeypatch.setattr(FactorModel, "recommend", interrupted)
+    assert twofold(*words).code == 130
+    assert [path.name for path in Path("lists").iterdir()] == ["part-00000.parquet"]
+    assert twofold(*words).out == "The recommendations for 300 playlists are in lists.\n"
+    ids = files.model.row_ids
+    assert asked == [ids[0], ids[100], ids[100], ids[200]]
+    assert json.loads(twofold(*words, "--json").out) == {"output": "lists", "playlists": 300}
+    assert len(asked) == 4
+    found = parquet.read_table("lists").to_pydict()
+    assert list(found) == ["pid", "place", "tid", "score", "name", "artist"]
+    assert list(zip(found["pid"], found["tid"], strict=True)) == [
+        (row, track) for row, list_ in recommend(files.model, ids, 2) for track, _ in list_
+    ]
+    for more in (("--row", 4), ("--track", 4), ("--fallback", "popular")):
+        twofold(*words, *more).failed(f"{more[0]} and --output lists", "leave one of them out")
+    twofold(*words[:-1], "none/lists/").failed("cannot write to the folder 'none/lists'")
+
+
 def test_what_cannot_be_written_into_a_table(twofold, files):
     into = ("recommend", files.path, "--into", "out.db")
     twofold(*into, "--row", 4).failed("--row and --into", "leave one of them out")
@@ -207,8 +237,8 @@ def test_what_cannot_be_written_into_a_table(twofold, files):
     twofold(*into, "--output", "a.csv").failed("--output and --into")
     twofold(*into, "--fallback", "popular").failed("--fallback and --into")
     twofold(*into, "--top", 0).failed("--top is 0")
-    twofold(*into, "--table", "").failed("--table")
-    twofold("recommend", files.path, "--row", 4, "--table", "t").failed("--into URL")
+    twofold(*into, "--into-table", "").failed("--into-table")
+    twofold("recommend", files.path, "--row", 4, "--into-table", "t").failed("--into URL")
     twofold("recommend", files.path, "--into", files.path).failed("not an SQLite database")
     twofold("recommend", files.path, "--into", "sqlite://").failed("in memory")
     assert not Path("out.db").exists()

@@ -1,10 +1,9 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
 import sqlalchemy as sa
 
 MakeUrl = Callable[..., str]
@@ -49,22 +48,6 @@ def _track(uri: str) -> dict[str, Any]:
         "album_name": 'an "album"',
         "duration_ms": 1000,
     }
-
-
-@pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[str]:
-    """URL of a MariaDB server for this session only, or skip."""
-    pytest.importorskip("pymysql")
-    with servers.mariadb() as url:
-        yield url
-
-
-@pytest.fixture
-def mariadb(mariadb_server: str) -> Iterator[str]:
-    """URL of an empty MariaDB database."""
-    _run(mariadb_server, "CREATE DATABASE music CHARACTER SET utf8mb4")
-    yield f"{mariadb_server}music"
-    _run(mariadb_server, "DROP DATABASE music")
 
 
 def _run(url: str, *statements: str) -> None:

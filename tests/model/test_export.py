@@ -41,9 +41,18 @@ def model(pairings) -> FactorModel:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path) -> str:
+    return url_of(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def url_to_resume(request, tmp_path) -> str:
+    return url_of(request, tmp_path)
+
+
+def url_of(request, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'a.db'}"
-    return str(request.getfixturevalue("postgres"))
+    return str(request.getfixturevalue(request.param))
 
 
 def rows_of(url: str, query: str) -> list[tuple[object, ...]]:
@@ -136,13 +145,16 @@ def test_recommendations(url, model, pairings, monkeypatch):
     write_recommendations(ranking, url)
     query = "select * from recommendations order by pid, place"
     assert rows_of(url, query) == lines_of(ranking)
-    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 7)
     write_recommendations(model, url, n=3, if_exists="replace")
     assert rows_of(url, query) == lines_of(model.recommend(pairings.row_ids, n=3))
     similar = model.similar_cols(["t1"], n=2)
     write_recommendations(similar, url, "near", "tid", "other", place="nth", score="cosine")
     assert rows_of(url, "select tid, nth, other, cosine from near") == lines_of(similar)
     assert read_sql(url, "near", "tid", "other", "cosine").n_pairs == 2
+    told = model.recommend_rows(["t1"], n=2)
+    write_recommendations(told, url, "told", row="tid", col="pid")
+    assert rows_of(url, "select tid, place, pid, score from told") == lines_of(told)
     nothing = model.recommend([], n=2)
     write_recommendations(nothing, url, if_exists="replace")
     assert rows_of(url, query) == []
@@ -160,7 +172,7 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path, model, pairings, mon
             return model.recommend(rows, n)
 
     failing = Failing.load(_saved(model, tmp_path))
-    monkeypatch.setattr("twofold.model.export._BLOCK", 4)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 4)
     others = (tmp_path / "b.csv", tmp_path / "b.csv.gz", tmp_path / "b.parquet")
     for target in (url, f"sqlite:///{tmp_path / 'b.db'}", *others):
         if target == others[-1]:
@@ -178,7 +190,7 @@ def _saved(model: FactorModel, folder: Path) -> Path:
 
 def test_parquet(tmp_path, model, pairings, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet", reason='needs pip install "twofold[frames]"')
-    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 7)
     write_factors(model, tmp_path / "rows.parquet", "row")
     write_factors(model, str(tmp_path / "cols.parquet"), "col", id_column="track")
     for name, key, ids, factors in (
@@ -212,7 +224,7 @@ def test_parquet(tmp_path, model, pairings, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.CSV.GZ"])
 def test_csv(tmp_path, model, pairings, monkeypatch, name):
-    monkeypatch.setattr("twofold.model.export._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 7)
     path, opener = tmp_path / name, open if name == "a.csv" else gzip.open
     write_recommendations(model, path, n=2)
     before = path.read_bytes()
@@ -327,8 +339,9 @@ class Interrupted:
         return self.model.recommend(rows, n)
 
 
-def test_a_run_goes_on_where_it_was_interrupted(url, model, pairings, monkeypatch):
-    monkeypatch.setattr("twofold.model.export._BLOCK", 2)
+def test_a_run_goes_on_where_it_was_interrupted(url_to_resume, model, pairings, monkeypatch):
+    url = url_to_resume
+    monkeypatch.setattr("twofold.model.export.BLOCK", 2)
     n_blocks = -(-len(model.row_ids) // 2)
     assert n_blocks > 1
     query = "SELECT * FROM recommendations ORDER BY pid, place"
@@ -352,6 +365,19 @@ def test_a_run_goes_on_where_it_was_interrupted(url, model, pairings, monkeypatc
     again = rows_of(url, query)
     write_recommendations(other, url, n=3, if_exists="replace")
     assert again == rows_of(url, query)
+
+
+def test_a_run_begins_again_if_its_tables_were_not_all_made(url_to_resume, model):
+    """As after a crash while MySQL made them, which it does not take back."""
+    url, query = url_to_resume, "SELECT * FROM recommendations ORDER BY pid, place"
+    write_recommendations(model, url, n=3, if_exists="resume")
+    whole, engine = rows_of(url, query), sa.create_engine(url)
+    for statement in ("DELETE FROM recommendations_progress", "DROP TABLE recommendations"):
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+        write_recommendations(model, url, n=3, if_exists="resume")
+        assert rows_of(url, query) == whole
+    engine.dispose()
 
 
 def test_what_cannot_be_resumed(tmp_path, model):

@@ -43,7 +43,7 @@ def model(request):
 
 
 def test_the_query_ranks_as_the_model(engine, model, monkeypatch):
-    monkeypatch.setattr("twofold.model.export._BLOCK", 17)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 17)
     for side in ("row", "col"):
         write_factors(model, engine, side, vectors=True, if_exists="replace")
     ranking = model.recommend(model.row_ids[:5], 10)

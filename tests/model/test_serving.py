@@ -1,6 +1,7 @@
 """Models of files for serving: without training pairs and rows."""
 
 import pickle
+from mmap import mmap as mmap_type
 
 import numpy as np
 import pytest
@@ -69,6 +70,33 @@ def test_new_rows_are_served_in_the_same_bits(pair):
     assert predicted.tolist() == wanted.tolist()
 
 
+def test_prepared_columns_are_in_the_file_and_shared(tmp_path, monkeypatch):
+    model = FactorModel(solver=ALS(n_factors=K, rng=0)).fit(pairings_of(N_ROWS, 0))
+    model.save(tmp_path / "m", serving=True)
+    arrays, meta = read_file(tmp_path / "m", "model", 1)
+    own = {name: array for name, array in arrays.items() if name.startswith("system.")}
+    assert set(own) == {f"system.{name}" for name in ("gram", "spectrum", "vectors", "rotated")}
+    new, expected = pairings_of(7, 1), list(model.recommend(pairings_of(7, 1), 5))
+    older = {name: array for name, array in arrays.items() if name not in own}
+    write_file(tmp_path / "older", "model", 1, older, meta)  # such files stay readable
+    assert list(FactorModel.load(tmp_path / "older").recommend(new, 5)) == expected
+    monkeypatch.setattr("twofold.solvers.column_system.ColumnSystem.prepare", None)
+    for mmap in (True, False):
+        served = FactorModel.load(tmp_path / "m", mmap=mmap)
+        assert list(served.recommend(new, 5)) == expected
+        system = served._get_fitted().system.system
+        if mmap:  # not a copy
+            assert not system.rotated.flags.owndata
+            assert isinstance(base_of(system.rotated), mmap_type)
+
+
+def base_of(array):
+    """Return the object whose memory an array uses."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array
+
+
 def test_columns_and_popular_ones_are_served(pair):
     model, served, own = pair
     assert served.col_ids.tolist() == model.col_ids.tolist()
@@ -130,7 +158,11 @@ def test_it_survives_pickling(pair):
     assert list(again.recommend(new, **own)) == list(model.recommend(new, **own))
 
 
-@pytest.mark.parametrize("name", ["col_ids", "col_counts", "of_unknown", "col_factors"])
+@pytest.mark.parametrize(
+    "name",
+    ["col_ids", "col_counts", "of_unknown", "col_factors", "system.gram", "system.rotated",
+     "system.spectrum", "system.vectors"],
+)  # fmt: skip
 def test_arrays_that_do_not_fit_together(name, tmp_path):
     model = FactorModel(solver=ALS(n_factors=K, rng=0)).fit(pairings_of(N_ROWS, 0))
     model.save(tmp_path / "m", serving=True)

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twofold import __version__
 from twofold.exceptions import TwofoldError
+
+if TYPE_CHECKING:
+    from twofold.cli.parser import Command
 
 __all__ = ["COMMANDS", "run"]
 
@@ -18,7 +21,7 @@ COMMANDS = {
     "demo": "Make playlists, train on them and complete new ones.",
     "fit": "Train a model on pairs and write it to a file.",
     "fold-in": "Fold playlists into a model and recommend tracks for them.",
-    "recommend": "Recommend tracks for playlists of a model, or for a new one.",
+    "recommend": "Recommend tracks for playlists of a model or source, or new ones.",
     "similar": "List tracks that are similar to given ones.",
     "explain": "Explain a prediction by the tracks of the playlist.",
     "evaluate": "Score a model by pairs that were held out.",
@@ -84,13 +87,27 @@ def _dispatch(words: list[str]) -> int:
         matches = get_close_matches(name, COMMANDS, 1)
         advice = f"is it {matches[0]}?" if matches else f"there are {', '.join(COMMANDS)}"
         raise TwofoldError(f"there is no command {name!r}: {advice}")
-    from twofold.cli.parser import run_command
+    from twofold.cli.parser import Command
 
     identifier = name.replace("-", "_")
     module = importlib.import_module(f"twofold.cli.{_MODULES.get(name, identifier)}")
+    command = Command(name, getattr(module, identifier), arguments)
+    if name == "recommend":
+        command = _for_source(command, arguments)
     with suppress(SystemExit):  # raised by --help
-        run_command(name, getattr(module, identifier), arguments)
+        command.run()
     return 0
+
+
+def _for_source(command: "Command", arguments: list[str]) -> "Command":
+    """Return the command ``recommend`` for its first argument: a model, or a source of pairs."""
+    from twofold.cli.parser import Command
+    from twofold.cli.recommend_source import recommend_source
+    from twofold.cli.sources import is_source
+
+    of_source = Command("recommend", recommend_source, arguments)
+    first = of_source.first_argument()
+    return command if first is None or not is_source(first) else of_source
 
 
 def _usage() -> str:

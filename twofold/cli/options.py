@@ -185,6 +185,7 @@ def _translate(message: str, options: Iterable[Option]) -> str:
         (r"FactorModel\.load\(path, classes=\[(\w+)\]\)", r"by --class module:\1"),
         ('if_exists="replace"', "--replace"),
         ("^fraction is", "--hide is"),
+        ("^table is", "--into-table is"),
         (r"Objective\.notebook\(\)", "--preset notebook"),
         ("^n_processes=", "--processes "),
     ):

@@ -31,7 +31,7 @@ from twofold.objective import L1, L2, Balanced, HuberLoss, LogisticLoss, Objecti
 from twofold.objective.objective import PUBLISHED
 from twofold.solvers import ALS, GD, SGD, Solver, available_solvers, get_solver
 
-__all__ = ["run_command"]
+__all__ = ["Command"]
 
 ParsedValues = Mapping[str, dict[str, Any]]
 """Given values by part of the command and parameter; the part "" is positional."""
@@ -54,6 +54,8 @@ class Parser(argparse.ArgumentParser):
         }
         self._positional: list[str] = []
         self._flags = ["--help"]
+        self.switches = {"-h", "--help"}
+        """Options without a value."""
         self.options: dict[str, dict[str, Option]] = {}
 
     def add_positional(
@@ -96,7 +98,7 @@ class Parser(argparse.ArgumentParser):
         elif option.many == "repeat":
             settings["action"] = "append"
         names = {"rng": [option.flag, "--seed"], "output": ["-o", option.flag]}
-        group.add_argument(
+        action = group.add_argument(
             *names.get(option.name, [option.flag]),
             dest=key,
             help=text.strip().replace("%", "%%"),
@@ -104,6 +106,8 @@ class Parser(argparse.ArgumentParser):
             required=default is inspect.Parameter.empty,
             **settings,
         )
+        if action.nargs == 0:
+            self.switches.update(action.option_strings)
 
     def parse_words(self, words: Sequence[str]) -> ParsedValues:
         """Return the given values of positional arguments and options."""
@@ -282,30 +286,50 @@ _PARTS: dict[Any, Callable[[Parser, Sequence[str]], Factory]] = {
 }  # fmt: skip
 
 
-def run_command(name: str, function: Callable[..., None], words: Sequence[str]) -> None:
-    """Call the function of a command with the given words.
+class Command:
+    """The function of a command with the parser of its words.
 
     Parameters with a type in `_PARTS` are created from the options of that part. Other parameters
     are options if they are keyword-only, and positional otherwise.
     """
-    if "" not in sys.path:
-        sys.path.append("")  # For classes in the current folder; last, unlike `python -m`.
-    texts, hints = documentation(function), get_type_hints(function)
-    parser = Parser(name, texts[""])
-    parameters = inspect.signature(function).parameters
-    plain = [key for key in parameters if hints[key] not in _PARTS]
-    positional = [key for key in plain if parameters[key].kind is not parameters[key].KEYWORD_ONLY]
-    for key in positional:
-        parser.add_positional(key, texts[key], several=hints[key] == list[str])
-    parser.add_options("command", options_of(function, skip=positional))
-    keys = {hint: key for key, hint in hints.items()}
-    factories = {keys[kind]: part(parser, words) for kind, part in _PARTS.items() if kind in keys}
-    parsed = parser.parse_words(words)
-    others = [table.values() for part, table in parser.options.items() if part != "reading"]
-    with translate_errors([*chain(*others)]):
-        instances = {key: make(parsed) for key, make in factories.items()}
-        typed = {key: parsed[""][key] for key in positional}
-        function(**instances, **typed, **parsed["command"])
+
+    def __init__(self, name: str, function: Callable[..., None], words: Sequence[str]) -> None:
+        if "" not in sys.path:
+            sys.path.append("")  # For classes in the current folder; last, unlike `python -m`.
+        texts, hints = documentation(function), get_type_hints(function)
+        self._function, self._words = function, words
+        self._parser = parser = Parser(name, texts[""])
+        parameters = inspect.signature(function).parameters
+        plain = [key for key in parameters if hints[key] not in _PARTS]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        self._positional = [key for key in plain if parameters[key].kind is not keyword]
+        for key in self._positional:
+            parser.add_positional(key, texts[key], several=hints[key] == list[str])
+        parser.add_options("command", options_of(function, skip=self._positional))
+        keys = {hint: key for key, hint in hints.items()}
+        self._factories = {
+            keys[kind]: part(parser, words) for kind, part in _PARTS.items() if kind in keys
+        }
+
+    def first_argument(self) -> str | None:
+        """Return the first word that is neither an option nor the value of one."""
+        words = iter(self._words)
+        for word in words:
+            if not word.startswith("-"):
+                return word
+            if "=" not in word and word not in self._parser.switches:
+                next(words, None)
+        return None
+
+    def run(self) -> None:
+        """Call the function with the arguments of the words."""
+        parser = self._parser
+        parsed = parser.parse_words(self._words)
+        others = [table.values() for part, table in parser.options.items() if part != "reading"]
+        with translate_errors([*chain(*others)]):
+            instances = {key: make(parsed) for key, make in self._factories.items()}
+            typed = {key: parsed[""][key] for key in self._positional}
+            self._function(**instances, **typed, **parsed["command"])
 
 
 def load_model(path: Path, classes: list[str] | None = None) -> FactorModel:

@@ -14,8 +14,11 @@ from twofold.cli.sources import Reading, database_url
 from twofold.data import Pairings
 from twofold.io import write_submission
 from twofold.model import FactorModel, write_recommendations
+from twofold.model.export import folder_of
 
-__all__ = ["explain", "recommend", "similar", "submit"]
+__all__ = ["explain", "recommend", "similar", "submit", "write_table"]
+
+IfExists = Literal["replace", "resume"]
 
 
 def recommend(
@@ -29,12 +32,13 @@ def recommend(
     fallback: Literal["popular"] | None = None,
     output: Path | None = None,
     into: str | None = None,
-    table: str | None = None,
+    into_table: str | None = None,
 ) -> None:
     """Recommend tracks for playlists of a model, or for a new playlist.
 
-    With --into, those for all playlists of the model are written to a table of a database, block by
-    block: repeat the command to continue after an interrupt.
+    With --into or a folder as --output, those for all playlists are written block by block: repeat
+    the command to continue after an interrupt. With a source of pairs in place of MODEL, a model is
+    trained first: see twofold recommend sqlite:///my.db --help.
 
     Parameters
     ----------
@@ -48,32 +52,36 @@ def recommend(
     fallback : {"popular"}, optional
         Recommend the most popular tracks for playlists without known tracks.
     output : Path, optional
-        File to write the recommendations to: .csv, .csv.gz or .parquet.
+        File to write the recommendations to (.csv, .csv.gz or .parquet), or a folder of Parquet
+        files for all playlists (a name without an ending, or a folder that exists).
     into : str, optional
         Database to write the recommendations for all playlists to: an SQLAlchemy URL or the path of
         an SQLite file.
-    table : str, optional
+    into_table : str, optional
         Table for --into, by default recommendations, with the columns pid, place, tid and score,
         and name and artist if SOURCE is given.
     """
     check_whole(top, "top", 1)
+    for_some = {"--row": row, "--track": track, "--fallback": fallback}
     if into is not None:
-        given = {"--row": row, "--track": track, "--output": output, "--fallback": fallback}
-        table = "recommendations" if table is None else table
-        _recommend_into(into, table, model, names, report, top, given)
+        _check_all_playlists("--into", for_some | {"--output": output})
+        into_table = "recommendations" if into_table is None else into_table
+        write_table(model, names, report, top, into, into_table)
         return
-    if table is not None:
-        raise OptionError("--table is the table to write: give its database by --into URL")
+    if into_table is not None:
+        raise OptionError("--into-table is the table to write: give its database by --into URL")
     if row and track:
         raise OptionError("--row and --track: give playlists of the model, or tracks of a new one")
     if not (row or track or output or report.json):
         raise OptionError(
             "give --row ID, --track ID, or --output FILE or --into URL for all playlists"
         )
-    if output is not None:
-        check_folder(output)
-        if not output.name.lower().endswith(LISTS):
-            raise OptionError(f"--output {output}: the name must end in {join_words(LISTS, 'or')}")
+    is_folder = output is not None and _is_folder(output)
+    if is_folder:
+        _check_all_playlists(f"--output {output}", for_some)
+    if output is not None and (is_folder or not (report.json or any(for_some.values()))):
+        _write_file(model, names, report, top, output, "resume" if is_folder else "replace")
+        return
     n_unknown = 0
     if track:
         tracks = _ids("--track", track, model.col_ids)
@@ -92,7 +100,7 @@ def recommend(
             report.show_lines(list_lines(found, known))
     if output is not None:
         write_recommendations(ranking, output, names=known or None, if_exists="replace")
-        report.show(f"The recommendations of {ranking.row_ids.size:,} playlists are in {output}.")
+        report.show(f"The recommendations for {ranking.row_ids.size:,} playlists are in {output}.")
     report.show_json(
         {
             "unknown_tracks": n_unknown,
@@ -102,31 +110,68 @@ def recommend(
     )
 
 
-def _recommend_into(
-    into: str,
-    table: str,
+def _is_folder(output: Path) -> bool:
+    """Return whether the output is a folder; raise if it is a file of another ending."""
+    if folder_of(output) is not None:
+        return True
+    check_folder(output)
+    if not output.name.lower().endswith(LISTS):
+        raise OptionError(f"--output {output}: the name must end in {join_words(LISTS, 'or')}")
+    return False
+
+
+def _check_all_playlists(flag: str, others: Mapping[str, Any]) -> None:
+    excluded = [other for other, value in others.items() if value is not None]
+    if excluded:
+        raise OptionError(
+            f"{excluded[0]} and {flag}: leave one of them out, because the recommendations for all "
+            "playlists of the model are written"
+        )
+
+
+def write_table(
     model: FactorModel,
     names: Names,
     report: Report,
     top: int,
-    others: Mapping[str, Any],
+    into: str,
+    table: str,
+    values: Mapping[str, Any] = {},
 ) -> None:
-    """Write the recommendations for all playlists to a database, or the rest of them."""
-    excluded = [flag for flag, value in others.items() if value is not None]
-    if excluded:
-        raise OptionError(
-            f"{excluded[0]} and --into: leave one of them out, because --into writes the "
-            "recommendations for all playlists of the model"
-        )
+    """Write the recommendations for all playlists to a table, or the rest of them."""
     target = database_url(into, create=True)
-    n_playlists = model.row_ids.size
-    known = names.look_up(model.col_ids)
-    write_recommendations(model, target, table, n=top, names=known or None, if_exists="resume")
     shown = target.render_as_string() if "://" in into else into
-    report.show(
-        f"The recommendations for {n_playlists:,} playlists are in the table {table} of {shown}."
+    n_playlists = _write_all(
+        model, names, report, top, target, f"the table {table} of {shown}", "resume", table
     )
-    report.show_json({"into": shown, "table": table, "playlists": n_playlists})
+    written = {"into": shown, "table": table, "playlists": n_playlists}
+    report.show_json(written | dict(values))
+
+
+def _write_file(
+    model: FactorModel, names: Names, report: Report, top: int, output: Path, if_exists: IfExists
+) -> None:
+    """Write the recommendations for all playlists to a file or a folder."""
+    n_playlists = _write_all(model, names, report, top, output, str(output), if_exists)
+    report.show_json({"output": str(output), "playlists": n_playlists})
+
+
+def _write_all(
+    model: FactorModel,
+    names: Names,
+    report: Report,
+    top: int,
+    target: Any,
+    place: str,
+    if_exists: IfExists,
+    table: str = "recommendations",
+) -> int:
+    """Write the recommendations for all playlists, a block at a time; return their number."""
+    known = names.look_up(model.col_ids) or None
+    write_recommendations(model, target, table, n=top, names=known, if_exists=if_exists)
+    n_playlists: int = model.row_ids.size
+    report.show(f"The recommendations for {n_playlists:,} playlists are in {place}.")
+    return n_playlists
 
 
 def similar(

@@ -1,9 +1,10 @@
-"""Options of ``twofold tune``: what to try, and how."""
+"""Options of searches: what to try, and how."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
+from twofold._common.checks import check_whole
 from twofold.cli.options import Option, OptionError, options_of
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solver
@@ -18,7 +19,7 @@ class SearchOptions:
 
     Parameters
     ----------
-    grid : list of str
+    grid : list of str, optional
         Values to try for an option of the solver or the objective, as NAME=V1,V2,..., or a range,
         as NAME=LOW:HIGH or NAME=LOW:HIGH:log; can be repeated. NAME is that of the option without
         dashes in front, such as n-factors.
@@ -34,7 +35,7 @@ class SearchOptions:
         Start a trial from the factors of the last one with as many factors: needs fewer epochs.
     """
 
-    grid: list[str]
+    grid: list[str] = field(default_factory=list)
     _: KW_ONLY
     strategy: Literal["grid", "random", "halving", "optuna"] = "grid"
     n_trials: int | None = None
@@ -44,6 +45,8 @@ class SearchOptions:
     def make_strategy(self, solver: Solver, objective: Objective | Balanced) -> Strategy:
         """Return the strategy with the space of all grids."""
         space = self._space(_known_options(solver, objective))
+        if self.early_stopping is not None:
+            check_whole(self.early_stopping, "early_stopping", 1)
         for flag, given in (
             ("early-stopping", self.early_stopping),
             ("warm-start", self.warm_start),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 __all__ = [
-    "SOURCE_HELP", "Reading", "check_is_model", "database_of", "database_url", "read_source",
-    "reader_options",
+    "SOURCE_HELP", "Reading", "check_is_model", "database_of", "database_url", "is_source",
+    "read_source", "reader_options",
 ]  # fmt: skip
 
 SOURCE_HELP = (
@@ -80,6 +80,17 @@ def database_of(source: str) -> "URL | None":
     """Return the URL of a source, or None if it is not a database."""
     kind, argument = _kind_and_argument(source)
     return argument if kind == _SQL else None
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text names a database, or a folder or file of pairs, and not a model."""
+    path = Path(text)
+    if "://" in text or path.is_dir():
+        return True
+    try:
+        return _kind_of_file(path) in _OWNERS
+    except InvalidInputError:  # a file that does not exist, or a wrong suffix
+        return _kind_by_name(path) in _OWNERS
 
 
 def _readers() -> dict[str, Callable[..., Any]]:

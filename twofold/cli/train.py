@@ -1,8 +1,10 @@
 """``twofold fit``."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from twofold._common.figures import check_picture
 from twofold.cli.output import (
@@ -20,7 +22,7 @@ from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solution, Solver, Status
 
-__all__ = ["fit"]
+__all__ = ["fit", "show_training", "trained", "training_json"]
 
 
 def fit(
@@ -62,31 +64,65 @@ def fit(
         check_is_model(resume)
         init = Solution.load(resume)
     pairings = read(progress=report.progress)
-    with stop_on_interrupt() as stop, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)  # raised as an error below
-        model.fit(pairings, init, stop, checkpoint=checkpoint)
+    with stop_on_interrupt() as stop:
+        trained(lambda: model.fit(pairings, init, stop, checkpoint=checkpoint))
     solution = model.solution
-    if solution.status is Status.DIVERGED:
-        raise InvalidInputError(f"the fit diverged and no model was written. {solution.message}")
     model.save(output)
     if plot is not None:
         solution.plot(plot)
-    counts = dict(zip(("playlists", "tracks"), pairings.shape, strict=True))
-    counts["pairs"] = pairings.n_pairs
-    report.show(", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    used = objective.for_data(pairings.matrix, pairings.weights)
-    report.show(f"Objective: {used}")
-    report.show("\n".join(history_lines(solution)))
-    report.show(EXPLAIN)
+    show_training(model, report)
     end = solution.message
     if stop.requested:
         end = f"Stopped by Ctrl-C after epoch {solution.n_epochs}."
     picture = "" if plot is None else f" The picture is in {plot}."
     report.show(f"{end} The model is in {output}.{picture}")
+    used = _used_objective(model)
     if used.data == "ones" and not used.unobserved_weight:
         report.show(
             "All targets are 1 and unobserved pairs have no weight. For recommendations, use "
             "--preset balanced."
         )
     files = {"model": str(output), "plot": None if plot is None else str(plot)}
-    report.show_json(files | counts | {"terms": describe(used)} | solution_json(solution))
+    report.show_json(files | training_json(model))
+
+
+def trained(fit: Callable[[], FactorModel]) -> FactorModel:
+    """Return the model of a fit.
+
+    Raises
+    ------
+    InvalidInputError
+        If the fit diverged.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # raised as an error below
+        model = fit()
+    if model.solution.status is Status.DIVERGED:
+        raise InvalidInputError(
+            f"the fit diverged and no model was written. {model.solution.message}"
+        )
+    return model
+
+
+def show_training(model: FactorModel, report: Report) -> None:
+    """Print the sizes of the data, the objective and the history."""
+    report.show(", ".join(f"{count:,} {name}" for name, count in _counts(model).items()))
+    report.show(f"Objective: {_used_objective(model)}")
+    report.show("\n".join(history_lines(model.solution)))
+    report.show(EXPLAIN)
+
+
+def training_json(model: FactorModel) -> dict[str, Any]:
+    """Return the JSON fields of a training."""
+    terms = {"terms": describe(_used_objective(model))}
+    return _counts(model) | terms | solution_json(model.solution)
+
+
+def _counts(model: FactorModel) -> dict[str, int]:
+    counts = dict(zip(("playlists", "tracks"), model.pairings.shape, strict=True))
+    return counts | {"pairs": model.pairings.n_pairs}
+
+
+def _used_objective(model: FactorModel) -> Objective:
+    """Return the objective that was minimised."""
+    return model.objective.for_data(model.pairings.matrix, model.pairings.weights)

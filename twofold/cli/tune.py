@@ -1,22 +1,21 @@
 """``twofold tune``."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-from twofold._common.checks import check_whole
 from twofold._common.figures import check_picture
+from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import Reading, database_url
-from twofold.exceptions import DivergenceWarning, InvalidInputError
+from twofold.cli.train import trained
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
-from twofold.solvers import Solver, Status
-from twofold.splits import split_rows
-from twofold.tuning import SearchResult, search
+from twofold.solvers import Solver
+from twofold.splits import RowSplit, split_rows
+from twofold.tuning import SearchResult, Strategy, search
 
-__all__ = ["tune"]
+__all__ = ["run_search", "search_json", "show_best", "tune"]
 
 
 def tune(
@@ -60,9 +59,9 @@ def tune(
     test : float, default 0.15
         Share of the playlists to leave out.
     """
+    if not options.grid:
+        raise OptionError("give --grid NAME=V1,V2,... or NAME=LOW:HIGH: the values to try")
     strategy = options.make_strategy(solver, objective)
-    if options.early_stopping is not None:
-        check_whole(options.early_stopping, "early_stopping", 1)
     for path in filter(None, (output, plot)):
         check_folder(path)
     if plot is not None:
@@ -70,27 +69,39 @@ def tune(
     place = None if storage is None else database_url(storage, create=True)
     pairings = read(progress=report.progress)
     parts = split_rows(pairings, validation=validation, test=test, rng=solver.rng)
-    result = search(
-        solver, objective, parts.train, parts.validation, strategy, score=score,
-        patience=options.early_stopping, warm_start=options.warm_start, storage=place,
-        study=None if storage is None else study, progress=report.progress,
+    result = run_search(
+        parts, solver, objective, strategy, options, report, score=score, storage=place,
+        study=None if storage is None else study,
     )  # fmt: skip
-    report.show(str(result))
     written = _end(result, output, report)
     drawn = _draw(result, plot, report)
-    report.show_json(_as_json(result) | {"model": written, "plot": drawn})
+    report.show_json(search_json(result) | {"model": written, "plot": drawn})
     if not result.complete:
         raise KeyboardInterrupt
     _ = result.best  # an error if no trial succeeded
 
 
-def _end(result: SearchResult, output: Path | None, report: Report) -> str | None:
-    """Say what is best, and write its model; return the name of the file."""
-    if not result.complete:
-        report.show("Interrupted: only the finished trials are listed.")
-        return None
-    if not _succeeded(result):
-        return None
+def run_search(
+    parts: RowSplit,
+    solver: Solver,
+    objective: Objective | Balanced,
+    strategy: Strategy,
+    options: SearchOptions,
+    report: Report,
+    **places: Any,
+) -> SearchResult:
+    """Search, and print the trials, best first."""
+    result = search(
+        solver, objective, parts.train, parts.validation, strategy,
+        patience=options.early_stopping, warm_start=options.warm_start, progress=report.progress,
+        **places,
+    )  # fmt: skip
+    report.show(str(result))
+    return result
+
+
+def show_best(result: SearchResult, report: Report) -> None:
+    """Print the parameters of the best trial."""
     best = ", ".join(f"{name}={item}" for name, item in result.best.parameters.items())
     report.show(f"Best: {best}" + " (the default)" * (not result.best.number))
     if result.score_name in ("total", "loss"):
@@ -100,13 +111,19 @@ def _end(result: SearchResult, output: Path | None, report: Report) -> str | Non
                 "These are values of different objectives: the lowest is not the one that "
                 "recommends best. --score ndcg@20 compares them."
             )
+
+
+def _end(result: SearchResult, output: Path | None, report: Report) -> str | None:
+    """Say what is best, and write its model; return the name of the file."""
+    if not result.complete:
+        report.show("Interrupted: only the finished trials are listed.")
+        return None
+    if not _succeeded(result):
+        return None
+    show_best(result, report)
     if output is None:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)  # an error below
-        model = result.refit()
-    if model.solution.status is Status.DIVERGED:
-        raise InvalidInputError(f"the fit diverged, no model was written. {model.solution.message}")
+    model = trained(result.refit)
     model.save(output)
     report.show(f"The best model, of {model.row_ids.size:,} playlists, is in {output}.")
     return str(output)
@@ -125,7 +142,8 @@ def _succeeded(result: SearchResult) -> bool:
     return bool(result) and result[0].score == result[0].score
 
 
-def _as_json(result: SearchResult) -> dict[str, Any]:
+def search_json(result: SearchResult) -> dict[str, Any]:
+    """Return the JSON fields of a search."""
     best: dict[str, Any] = {"best": None}
     if _succeeded(result):
         best = {

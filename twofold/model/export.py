@@ -1,22 +1,14 @@
 """`write_factors` and `write_recommendations`: factors and rankings to databases and files."""
 
-import csv
-import gzip
-import hashlib
-import io
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice, check_names, check_whole
-from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
@@ -25,18 +17,24 @@ from twofold.io.sql_write import (
     ROW_NUMBER,
     IfExists,
     check_different,
-    check_lasting,
     id_type,
     insert_columns,
     prepare_table,
     transaction,
 )
+from twofold.model.list_files import write_csv, write_parquet
+from twofold.model.runs import (
+    Run,
+    columns_of,
+    lines_of,
+    progress_table,
+    resume_table,
+    write_folder,
+)
 
-__all__ = ["write_factors", "write_recommendations"]
+__all__ = ["BLOCK", "folder_of", "write_factors", "write_recommendations"]
 
-_BLOCK = 20_000  # rows of a model that are ranked or written together
-
-Columns = dict[str, NDArray[Any]]
+BLOCK = 20_000  # rows of a model that are ranked or written together
 
 
 def write_factors(
@@ -104,9 +102,9 @@ def write_factors(
     file = _file_of(target, if_exists, (".parquet",))
     if vectors or file is not None:
         check_different("columns", name, "factors")
-    starts = range(0, max(len(ids), 1), _BLOCK)  # once for no ids too, which gives the columns
+    starts = range(0, max(len(ids), 1), BLOCK)  # once for no ids too, which gives the columns
     blocks = (
-        {"id": ids[start : start + _BLOCK], "factors": factors[start : start + _BLOCK]}
+        {"id": ids[start : start + BLOCK], "factors": factors[start : start + BLOCK]}
         for start in starts
     )
     if file is not None and vectors:
@@ -115,7 +113,7 @@ def write_factors(
             "file has lists of floats"
         )
     if file is not None:
-        _write_parquet(file, ({name: block["id"], "factors": block["factors"]} for block in blocks))
+        write_parquet(file, ({name: block["id"], "factors": block["factors"]} for block in blocks))
         return
     k = factors.shape[1]
     kinds: dict[str, Any] = {f"f{position}": sa.Double() for position in range(k)}
@@ -172,20 +170,26 @@ def write_recommendations(
     A table is written in one transaction, as by `write_sql`, with an index on the row ids; a file
     appears under its name when it is complete. Rows without recommendations have no line.
 
+    A folder gets a Parquet file for each 20,000 rows of a model, ``part-00000.parquet`` and so on,
+    which programs read as one data set. Each part appears when it is complete.
+
     Parameters
     ----------
     recommendations : Ranking or FactorModel
         The result of `FactorModel.recommend` or of another method that ranks; or a fitted model, of
-        which all rows are ranked, a block of rows at a time.
+        which all rows are ranked, a block of rows at a time, so that the memory is that of a block.
+        In the result of `FactorModel.recommend_rows` the rows are the given columns: write it with
+        ``row="tid", col="pid"``, and without `names`.
     target : str, path, sqlalchemy.URL, sqlalchemy.Engine or sqlalchemy.Connection
-        The database, as for `write_sql`; or a path that ends in ``.csv``, ``.csv.gz`` or
-        ``.parquet``, of which the last needs ``twofold[frames]``.
+        The database, as for `write_sql`; a path that ends in ``.csv``, ``.csv.gz`` or ``.parquet``;
+        or, for a model, a folder: a text that ends in ``/``, a `pathlib.Path` without an ending, or
+        a folder that exists. Parquet needs ``twofold[frames]``.
     table : str, default "recommendations"
         The table.
     row : str, default "pid"
-        Its column for the row ids.
+        Its column for ``row_ids`` of the ranking.
     col : str, default "tid"
-        Its column for the ids of the recommended columns.
+        Its column for ``col_ids`` of the ranking, the recommended ids.
     place : str, default "place"
         Its column for the place in the ranking: 1 is the best.
     score : str, default "score"
@@ -198,11 +202,12 @@ def write_recommendations(
     schema
         As for `write_factors`.
     if_exists : {"error", "replace", "append", "resume"}, default "error"
-        As for `write_factors`. With "resume" every block of rows of a model has its own
-        transaction, so that a run that was interrupted goes on at the next call with the same model
-        and arguments. The table ``<table>_progress`` contains the run and the number of its
-        finished rows. A complete run writes nothing, and a run of another model starts from the
-        first row. Its rows are visible before the run is complete.
+        As for `write_factors`; the parts of a folder are replaced together. With "resume" a run for
+        all rows of a model that was interrupted goes on at the next call with the same model and
+        arguments. Every block of rows of a table has its own transaction, and the table
+        ``<table>_progress`` contains the run and the number of its finished rows; a part of a
+        folder contains its run. A complete run writes nothing, and a run of another model starts
+        from the first row. Its rows are visible before the run is complete.
 
     Raises
     ------
@@ -210,8 +215,8 @@ def write_recommendations(
         If the database cannot be reached, or refuses to be written to.
     InvalidInputError
         If neither a ranking nor a fitted model is given, the table or file exists and `if_exists`
-        is ``"error"``, the file cannot be written, or "resume" is given for a file, a ranking or a
-        table that it did not write.
+        is ``"error"``, the file cannot be written, "resume" is given for a file, a ranking or a
+        table that it did not write, or a folder has other files.
 
     Examples
     --------
@@ -219,25 +224,32 @@ def write_recommendations(
     >>> write_recommendations(ranking, "sqlite:///music.db")  # doctest: +SKIP
     >>> names = read_names("sqlite:///music.db", ranking.col_ids)  # doctest: +SKIP
     >>> write_recommendations(ranking, "lists.csv.gz", names=names)  # doctest: +SKIP
+    >>> write_recommendations(model, "lists/", if_exists="resume")  # doctest: +SKIP
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append", "resume"))
     check_names(
         {"table": table, "row": row, "col": col, "place": place, "score": score}, {"schema": schema}
     )
     check_whole(n, "n", 1)
-    columns = {"row": row, "place": place, "col": col, "score": score}
-    if names is not None:
-        columns |= {"name": "name", "artist": "artist"}
-    check_different("columns", *columns.values())
-    row_ids, col_ids, rankings = _rankings(recommendations, n)
-    blocks = (_lines(ranking, names) for ranking in rankings)
+    columns = columns_of(names, row, place, col, score)
+    run = _run_of(recommendations, n, names, columns)
+    folder = folder_of(target)
+    if run is None and (folder is not None or if_exists == "resume"):
+        what = 'if_exists="resume"' if folder is None else f"the folder {str(folder)!r}"
+        raise InvalidInputError(f"{what} is for a model, of which all rows are ranked")
+    if folder is not None and run is not None:
+        write_folder(folder, run, if_exists)
+        return
     file = _file_of(target, if_exists, (".csv", ".csv.gz", ".parquet"))
+    rankings = [recommendations] if run is None else run.rankings()
+    blocks = (lines_of(ranking, names) for ranking in rankings)
     if file is not None:
-        write = _write_parquet if file.suffix.lower() == ".parquet" else _write_csv
+        write = write_parquet if file.suffix.lower() == ".parquet" else write_csv
         write(file, ({columns[key]: part for key, part in block.items()} for block in blocks))
         return
-    kinds = {"row": id_type(row_ids), "place": sa.Integer(), "col": id_type(col_ids),
-             "score": sa.Double()}  # fmt: skip
+    col_ids = recommendations.col_ids if run else recommendations.col_ids[recommendations.mask]
+    kinds = {"row": id_type(recommendations.row_ids), "place": sa.Integer(),
+             "col": id_type(col_ids), "score": sa.Double()}  # fmt: skip
     described = [
         sa.Column(
             name,
@@ -250,107 +262,39 @@ def write_recommendations(
     ]
     wanted = sa.Table(table, sa.MetaData(), *described, schema=schema)
     if if_exists == "resume":
-        _resume(cast(Source, target), wanted, recommendations, n, names)
+        resume_table(cast(Source, target), wanted, cast(Run, run))
         return
     with transaction(cast(Source, target)) as connection:  # a path would be a file
         made = prepare_table(connection, wanted, if_exists)
-        _progress_of(wanted).drop(connection, checkfirst=True)  # its rows are no longer the table
+        progress_table(wanted).drop(connection, checkfirst=True)  # its rows are no longer the table
         for block in blocks:
             insert_columns(connection, made, block)
 
 
-def _resume(
-    target: Source, table: sa.Table, model: Any, n: int, names: Mapping[Any, TrackName] | None
-) -> None:
-    """Write the rows of a model that are not done, each block in its own transaction."""
-    if not hasattr(model, "recommend"):
-        raise InvalidInputError('if_exists="resume" is for a model, of which all rows are ranked')
-    check_lasting(target)
-    progress = _progress_of(table)
-    described = repr((n, names is None, [column.name for column in table.columns]))
-    digest = hashlib.blake2b(described.encode(), digest_size=16)
-    for ids in (model.row_ids, model.col_ids):
-        digest.update(repr(ids.tolist()).encode("utf-8", "surrogatepass"))
-    matrix = model.pairings.matrix
-    for array in (model.row_factors, model.col_factors, matrix.indptr, matrix.indices):
-        contiguous: Any = np.ascontiguousarray(array)
-        digest.update(contiguous)
-    with transaction(target) as connection:
-        n_done = _begin_or_go_on(connection, table, progress, digest.hexdigest())
-    row_ids, n = model.row_ids, min(n, max(len(model.col_ids), 1))
-    for start in range(n_done, len(row_ids), _BLOCK):
-        block = row_ids[start : start + _BLOCK]
-        lines = _lines(model.recommend(block, n), names)
-        with transaction(target) as connection:
-            insert_columns(connection, table, lines)
-            connection.execute(sa.update(progress).values(n_rows=start + len(block)))
-
-
-def _progress_of(table: sa.Table) -> sa.Table:
-    """Return the table with the run of `_resume` and its number of finished rows."""
-    return sa.Table(
-        f"{table.name}_progress",
-        sa.MetaData(),
-        sa.Column("run", sa.Unicode(64), nullable=False),
-        sa.Column("n_rows", sa.BigInteger(), nullable=False),
-        schema=table.schema,
-    )
-
-
-def _begin_or_go_on(
-    connection: sa.Connection, table: sa.Table, progress: sa.Table, run: str
-) -> int:
-    """Return the number of rows that a run has done; make its tables if it has not begun."""
-    exists = [
-        sa.inspect(connection).has_table(one.name, schema=one.schema) for one in (table, progress)
-    ]
-    if all(exists):
-        found = connection.execute(sa.select(progress)).first()
-        if found is not None and found.run == run:
-            return int(found.n_rows)
-    elif exists[0]:
-        raise InvalidInputError(
-            f"table {table.name!r} exists, but is not of a run that can go on: drop it, or give "
-            "another name"
-        )
-    for one in (table, progress):
-        prepare_table(connection, one, "replace")
-    connection.execute(sa.insert(progress), {"run": run, "n_rows": 0})
-    return 0
-
-
-def _rankings(recommendations: Any, n: int) -> tuple[Any, Any, Iterable[Any]]:
-    """Return the ids of rows and columns, and rankings block by block."""
+def _run_of(
+    recommendations: Any, n: int, names: Mapping[Any, TrackName] | None, columns: Mapping[str, str]
+) -> Run | None:
+    """Return the run of a model, or None for a ranking."""
     if hasattr(recommendations, "recommend"):
-        row_ids, col_ids = recommendations.row_ids, recommendations.col_ids
-        n = min(n, max(len(col_ids), 1))  # there are no more to be written
-        blocks = (row_ids[start : start + _BLOCK] for start in range(0, len(row_ids), _BLOCK))
-        return row_ids, col_ids, (recommendations.recommend(block, n) for block in blocks)
+        run = Run(recommendations, n, names, columns, BLOCK)
+        _ = run.n_rows  # an error if the model is not fitted
+        return run
     if all(hasattr(recommendations, part) for part in ("row_ids", "col_ids", "scores", "mask")):
-        col_ids = recommendations.col_ids[recommendations.mask]
-        return recommendations.row_ids, col_ids, [recommendations]
+        return None
     raise InvalidInputError(
         f"recommendations is a {type(recommendations).__name__}: give what "
         "FactorModel.recommend returns, or a fitted FactorModel"
     )
 
 
-def _lines(ranking: Any, names: Mapping[Any, TrackName] | None) -> Columns:
-    """Return parallel columns of a ranking, without its padding."""
-    mask = ranking.mask
-    places = np.broadcast_to(np.arange(1, mask.shape[1] + 1), mask.shape)
-    lines = {
-        "row": np.repeat(ranking.row_ids, np.count_nonzero(mask, axis=1)),
-        "place": places[mask],
-        "col": ranking.col_ids[mask],
-        "score": ranking.scores[mask],
-    }
-    if names is not None:
-        unnamed = TrackName(None)
-        found = [names.get(col, unnamed) for col in lines["col"].tolist()]
-        lines["name"] = np.array([name for name, _ in found], dtype=object)
-        lines["artist"] = np.array([artist for _, artist in found], dtype=object)
-    return lines
+def folder_of(target: Any) -> Path | None:
+    """Return the folder of parts that a target names; None for a file or a database."""
+    is_path = isinstance(target, os.PathLike)
+    if not is_path and (not isinstance(target, str) or "://" in target):
+        return None
+    path = Path(target)
+    is_named = target.endswith(("/", os.sep)) if isinstance(target, str) else not path.suffix
+    return path if path.is_dir() or (is_named and not path.is_file()) else None
 
 
 def _file_of(target: Any, if_exists: str, endings: tuple[str, ...]) -> Path | None:
@@ -374,58 +318,3 @@ def _file_of(target: Any, if_exists: str, endings: tuple[str, ...]) -> Path | No
     if if_exists == "error" and file.exists():
         raise InvalidInputError(f'{str(file)!r} exists: use if_exists="replace", or another file')
     return file
-
-
-def _write_csv(file: Path, blocks: Iterable[Columns]) -> None:
-    """Write blocks of the same columns with a header, compressed if the name ends in .gz."""
-    with replaced(file) as opened, ExitStack() as stack:
-        target: Any = opened
-        if file.suffix.lower() == ".gz":  # without a time, for the same bytes at any time
-            target = stack.enter_context(gzip.GzipFile("", "wb", 6, opened, mtime=0))
-        text = io.TextIOWrapper(target, encoding="utf-8", newline="")
-        lines = csv.writer(text, lineterminator="\n")
-        try:
-            for number, block in enumerate(blocks):
-                if not number:
-                    lines.writerow(block)
-                lines.writerows(zip(*(part.tolist() for part in block.values()), strict=True))
-            text.flush()
-        except UnicodeEncodeError as error:
-            raise _not_encodable(error) from error
-        finally:
-            text.detach()
-
-
-def _write_parquet(file: Path, blocks: Iterable[Columns]) -> None:
-    """Write blocks of the same columns, of which two-dimensional ones become lists."""
-    pa = import_pyarrow()
-    from pyarrow import parquet
-
-    with replaced(file) as opened:
-        writer = None
-        try:
-            for block in blocks:
-                table = pa.table({name: _arrow(column) for name, column in block.items()})
-                writer = writer or parquet.ParquetWriter(opened, table.schema)
-                writer.write_table(table)
-        except UnicodeEncodeError as error:
-            raise _not_encodable(error) from error
-        finally:
-            if writer is not None:
-                writer.close()
-
-
-def _not_encodable(error: UnicodeEncodeError) -> InvalidInputError:
-    return InvalidInputError(
-        f"the text {error.object!r} cannot be encoded as UTF-8: replace its surrogates"
-    )
-
-
-def _arrow(column: NDArray[Any]) -> Any:
-    pa = import_pyarrow()
-    if column.dtype == object:
-        return pa.array(column.tolist(), pa.string())
-    if column.ndim == 1:
-        return pa.array(column)
-    ends = np.arange(0, column.size + 1, column.shape[1], dtype=np.int32)
-    return pa.ListArray.from_arrays(ends, pa.array(column.ravel()))

@@ -35,7 +35,7 @@ from twofold.model.parameters import WithParameters
 from twofold.model.ranking import Ranking, scores_of_pairs
 from twofold.model.rows import problem_of
 from twofold.model.rules import by_cosine, rules_of
-from twofold.model.serving import ServedColumns
+from twofold.model.serving import ServedColumns, arrays_of_system, restore_system
 from twofold.model.update import aligned_factors, updated
 from twofold.objective import Balanced, Objective, ObjectiveValue, Problem, Side
 from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
@@ -831,6 +831,8 @@ class FactorModel(WithParameters):
             solver needs to continue. The model that `load` returns then serves new rows
             (`fold_in`, `recommend`, `value` and `explain` with Pairings, `predict` with ``seen``),
             also with ``fallback="popular"``, and `similar_cols`; the rest raises InvalidInputError.
+            The columns are stored prepared for requests, too, where `docs/model_file.md` says so:
+            processes share them with ``load(path, mmap=True)``.
 
         Raises
         ------
@@ -845,7 +847,7 @@ class FactorModel(WithParameters):
         if serving:
             arrays |= ServedColumns.to_arrays(
                 fitted.pairings.col_ids, fitted.col_counts, fitted.of_unknown
-            )
+            ) | arrays_of_system(fitted)
             row_center, col_center = objective.regularizer.centers
             if row_center is not None:  # of no row, so that new rows still need one
                 objective = objective.with_centers(row_center.take([]), col_center)
@@ -940,6 +942,7 @@ class FactorModel(WithParameters):
                 pairings = from_parts(arrays, meta["pairings"])
             solution = Solution.from_arrays(arrays, meta["solution"])
             model = cls.from_solution(solution, pairings, objective, solver)
+            restore_system(model._get_fitted(), arrays)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, FileFormatError):
                 raise

@@ -1,8 +1,8 @@
-"""What a model file for serving keeps of the training pairs: the columns and their counts."""
+"""What a model file for serving has: the columns with their counts, prepared for requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,10 +10,18 @@ from scipy import sparse
 
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
+from twofold.model.rows import solves_rows
+from twofold.objective.point import padded_factors
+from twofold.solvers.centered_system import CenteredSystem
+from twofold.solvers.column_system import ColumnSystem
 
-__all__ = ["ServedColumns"]
+if TYPE_CHECKING:
+    from twofold.model.fitted import Fitted
+
+__all__ = ["ServedColumns", "arrays_of_system", "restore_system"]
 
 _MEMBERS = ("col_ids", "col_counts", "of_unknown")
+_SYSTEM = ("gram", "spectrum", "vectors", "rotated")
 
 
 class _NoRowsError(InvalidInputError, AttributeError):
@@ -64,3 +72,37 @@ class ServedColumns(Pairings):
             f"the model is from a file of save(path, serving=True), which has no trained {what}, "
             "but serves new rows: for this, load a file of save(path)"
         )
+
+
+def arrays_of_system(fitted: "Fitted") -> dict[str, NDArray[Any]]:
+    """Return the arrays of `Fitted.system` that processes can share; none if requests compute them.
+
+    With biases the system has further copies of the factors, and without an unobserved term it has
+    only the factors themselves.
+    """
+    objective = fitted.objective
+    if objective.biases or not objective.unobserved_weight:
+        return {}
+    if not solves_rows(objective, fitted.solution):
+        return {}
+    return {f"system.{name}": getattr(fitted.system.system, name) for name in _SYSTEM}
+
+
+def restore_system(fitted: "Fitted", arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Undo `arrays_of_system`, if a file has its arrays; ValueError if it is damaged."""
+    if not any(name.startswith("system.") for name in arrays):
+        return
+    gram, spectrum, vectors, rotated = (arrays[f"system.{name}"] for name in _SYSTEM)
+    factors = padded_factors(fitted.solution.col_factors)
+    k, width = fitted.solution.col_factors.shape[1], factors.shape[1]
+    small = (gram, spectrum, vectors)
+    if (
+        [one.shape for one in small] != [(k, k), (width,), (width, width)]
+        or {one.dtype for one in small} != {np.dtype(np.float64)}
+        or (rotated.shape, rotated.dtype) != (factors.shape, factors.dtype)
+    ):
+        raise ValueError("the arrays of its system do not fit together")
+    system = ColumnSystem(
+        fitted.objective, factors, k, gram, spectrum, vectors, padded_factors(rotated)
+    )
+    vars(fitted)["system"] = CenteredSystem(system, factors, gram, np.arange(k))

@@ -1,0 +1,261 @@
+"""Runs of `write_recommendations`: a model, block by block, which go on after an interrupt.
+
+The finished blocks are those of a table of progress in a database, or the files of a folder.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from twofold._common.cached import cached_property
+from twofold._common.checks import check_names
+from twofold.data.columns import import_pyarrow
+from twofold.exceptions import InvalidInputError
+from twofold.io.connect import Source, connected
+from twofold.io.names import TrackName
+from twofold.io.sql_write import (
+    check_different,
+    check_lasting,
+    insert_columns,
+    new_file,
+    prepare_table,
+    transaction,
+)
+from twofold.model.list_files import Columns, write_parquet
+
+__all__ = [
+    "Run", "columns_of", "lines_of", "progress_table", "resume_table", "write_folder",
+    "written_run",
+]  # fmt: skip
+
+Names = Mapping[Any, TrackName]
+
+_PART = re.compile(r"part-\d{5,}\.parquet")
+_RUN = b"twofold.run"  # a key of the metadata of each part
+
+
+def columns_of(
+    names: Names | None,
+    row: str = "pid",
+    place: str = "place",
+    col: str = "tid",
+    score: str = "score",
+) -> dict[str, str]:
+    """Return the names of the columns of recommendations by their keys."""
+    columns = {"row": row, "place": place, "col": col, "score": score}
+    if names is not None:
+        columns |= {"name": "name", "artist": "artist"}
+    check_different("columns", *columns.values())
+    return columns
+
+
+def lines_of(ranking: Any, names: Names | None) -> Columns:
+    """Return parallel columns of a ranking, without its padding."""
+    mask = ranking.mask
+    places = np.broadcast_to(np.arange(1, mask.shape[1] + 1), mask.shape)
+    lines = {
+        "row": np.repeat(ranking.row_ids, np.count_nonzero(mask, axis=1)),
+        "place": places[mask],
+        "col": ranking.col_ids[mask],
+        "score": ranking.scores[mask],
+    }
+    if names is not None:
+        unnamed = TrackName(None)
+        found = [names.get(col, unnamed) for col in lines["col"].tolist()]
+        lines["name"] = np.array([name for name, _ in found], dtype=object)
+        lines["artist"] = np.array([artist for _, artist in found], dtype=object)
+    return lines
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The recommendations for all rows of a model.
+
+    Parameters
+    ----------
+    model : FactorModel
+        A fitted model.
+    n : int
+        Number of recommendations for each row.
+    names : mapping of column id to TrackName, optional
+        As for `write_recommendations`.
+    columns : mapping of str to str
+        The result of `columns_of`.
+    block : int
+        Number of rows that are ranked and written together.
+    """
+
+    model: Any
+    n: int
+    names: Names | None
+    columns: Mapping[str, str]
+    block: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.model.row_ids)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the model and what is written of it."""
+        described = repr((self.n, self.names is None, list(self.columns.values())))
+        digest = hashlib.blake2b(described.encode(), digest_size=16)
+        for ids in (self.model.row_ids, self.model.col_ids):
+            digest.update(repr(ids.tolist()).encode("utf-8", "surrogatepass"))
+        matrix = self.model.pairings.matrix
+        factors = (self.model.row_factors, self.model.col_factors)
+        for array in (*factors, matrix.indptr, matrix.indices):
+            contiguous: Any = np.ascontiguousarray(array)
+            digest.update(contiguous)
+        return digest.hexdigest()
+
+    def rankings(self, start: int = 0) -> Iterator[Any]:
+        """Yield the rankings of the blocks from a row on, at least one."""
+        for first in range(start, max(self.n_rows, start + 1), self.block):
+            yield self.ranking(first)
+
+    def ranking(self, first: int) -> Any:
+        """Return the ranking of a block."""
+        n = min(self.n, max(len(self.model.col_ids), 1))  # there are no more to be written
+        return self.model.recommend(self.model.row_ids[first : first + self.block], n)
+
+
+def write_folder(folder: Path, run: Run, if_exists: str) -> None:
+    """Write a Parquet file for each block that the folder does not have of the same run."""
+    import_pyarrow()
+    if if_exists == "append":
+        raise InvalidInputError(
+            f'{str(folder)!r} is a folder: use if_exists="resume" or "replace", or another folder'
+        )
+    key = f"{run.key} {run.block}"
+    with _usable(folder):
+        found = _parts(folder)
+    if found and if_exists == "error":
+        raise InvalidInputError(
+            f'{str(folder)!r} has parts of recommendations: use if_exists="resume" or "replace", '
+            "or another folder"
+        )
+    starts = range(0, max(run.n_rows, 1), run.block)
+    wanted = {folder / f"part-{number:05}.parquet": first for number, first in enumerate(starts)}
+    done = {
+        part
+        for part, own in found.items()
+        if if_exists == "resume" and part in wanted and own == key.encode()
+    }
+    with _usable(folder):
+        folder.mkdir(exist_ok=True)
+        # Files of a killed process, with which polars does not read the folder, and other runs.
+        for path in {*folder.glob(".part-*.parquet.*.tmp"), *found} - done:
+            path.unlink()
+    for part, first in wanted.items():
+        if part not in done:
+            lines = lines_of(run.ranking(first), run.names)
+            block = {name: lines[column] for column, name in run.columns.items()}
+            write_parquet(part, [block], {_RUN: key})
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write to the folder {str(folder)!r}: {error.strerror or error}; check that "
+            "the folder that contains it exists and may be written to"
+        ) from error
+
+
+def _parts(folder: Path) -> dict[Path, bytes]:
+    """Return the parts in a folder with the run in their metadata; raise for other files."""
+    from pyarrow import ArrowException, parquet
+
+    found = {}
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        if path.name.startswith((".", "_")):  # readers of folders ignore these
+            continue
+        key = None
+        if _PART.fullmatch(path.name):
+            with suppress(OSError, ArrowException):
+                key = (parquet.read_schema(path).metadata or {}).get(_RUN)
+        if key is None:
+            raise InvalidInputError(
+                f"{str(path)!r} is not a part of recommendations: delete it, or give another folder"
+            )
+        found[path] = key
+    return found
+
+
+def resume_table(target: Source, table: sa.Table, run: Run) -> None:
+    """Write the rows of a run that a table does not have, each block in its own transaction."""
+    check_lasting(target)
+    progress = progress_table(table)
+    with transaction(target) as connection:
+        found = _written_run(connection, table)
+        n_done = found[1] if found is not None and found[0] == run.key else 0
+        if not n_done:
+            # The progress first: MySQL keeps tables that are made in a transaction that fails.
+            for one in (progress, table):
+                prepare_table(connection, one, "replace")
+            connection.execute(sa.insert(progress), {"run": run.key, "n_rows": 0})
+    for first in range(n_done, run.n_rows, run.block):
+        lines = lines_of(run.ranking(first), run.names)
+        with transaction(target) as connection:
+            insert_columns(connection, table, lines)
+            done = min(first + run.block, run.n_rows)
+            connection.execute(sa.update(progress).values(n_rows=done))
+
+
+def progress_table(table: sa.Table) -> sa.Table:
+    """Return the table with the key of a run and its number of finished rows."""
+    return sa.Table(
+        f"{table.name}_progress",
+        sa.MetaData(),
+        sa.Column("run", sa.Unicode(64), nullable=False),
+        sa.Column("n_rows", sa.BigInteger(), nullable=False),
+        schema=table.schema,
+    )
+
+
+def written_run(target: Source, table: str) -> tuple[str, int] | None:
+    """Return the key of the run in a table and the number of its finished rows.
+
+    Returns
+    -------
+    tuple of str and int, or None
+        None if there is no table.
+
+    Raises
+    ------
+    DatabaseReadError
+        If the database cannot be reached.
+    InvalidInputError
+        If the database is in memory, the table is not of a run, or its name is not a text.
+    """
+    check_names({"table": table}, {})
+    check_lasting(target)
+    if new_file(target) is not None:
+        return None
+    with connected(target, create=True) as connection:
+        return _written_run(connection, sa.Table(table, sa.MetaData()))
+
+
+def _written_run(connection: sa.Connection, table: sa.Table) -> tuple[str, int] | None:
+    progress = progress_table(table)
+    has_table, has_progress = (
+        sa.inspect(connection).has_table(one.name, schema=one.schema) for one in (table, progress)
+    )
+    if has_table and not has_progress:
+        raise InvalidInputError(
+            f"table {table.name!r} exists, but is not of a run that can go on: drop it, or give "
+            "another name"
+        )
+    found = connection.execute(sa.select(progress)).first() if has_table else None
+    return None if found is None else (str(found.run), int(found.n_rows))
