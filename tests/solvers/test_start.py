@@ -9,7 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from twofold import L2, Objective
 from twofold.objective import Problem
-from twofold.objective.evaluation import sparse_product
+from twofold.objective.evaluation import product_sums, sketched_product, sparse_product
+from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, GD, SGD, Status
 from twofold.solvers.start import spectral_factors
 from twofold.testing import reference
@@ -351,3 +352,59 @@ def test_sparse_product(data, dtype, shape):
         expected = own[:, np.newaxis] * (dense @ (other[:, np.newaxis] * X))
         assert found.dtype == dtype
         assert_close(found, expected, 3e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("width", [8, 64])
+@pytest.mark.parametrize("data", ["ones", "targets", "weights"])
+def test_sketched_product_is_the_sparse_product_with_unit_vectors(data, width):
+    objective = Objective(data=data)
+    matrix = random_matrix(objective)
+    problem = Problem.of(objective, matrix, random_weights(objective, matrix))
+    rng = np.random.default_rng(2)
+    own, other = (rng.normal(size=n) for n in matrix.shape)
+    buckets = rng.integers(width, size=N_COLS).astype(np.int32)
+    S = np.zeros((N_COLS, width), np.float32)
+    S[np.arange(N_COLS), buckets] = 1.0
+    found = sketched_product(problem.rows, (own, other), buckets, width, 2)
+    assert found.dtype == np.float32
+    assert_close(found, sparse_product(problem.rows, (own, other), S, 1), 3e-6)
+
+
+def sums_of_products(objective, matrix, P, Q, weights, rows):
+    """Return the sums of w r x, w x^2, a x and a x^2 over the entries of some rows."""
+    sums, cells = np.zeros(4), set()
+    for u, i, r, w in reference.entries(objective, matrix, weights):
+        if u in rows:
+            x = float(P[u] @ Q[i])
+            sums[:2] += w * r * x, w * x * x
+            if objective.unobserved == "missing" and (u, i) not in cells:
+                sums[2:] += objective.unobserved_weight * np.array([x, x * x])
+            cells.add((u, i))
+    return sums
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_sums_of_products(objective, n_threads):
+    matrix = random_matrix(objective)
+    weights = random_weights(objective, matrix)
+    side = Problem.of(objective, matrix, weights).rows
+    rng = np.random.default_rng(3)
+    P, Q = (padded_factors(rng.normal(size=(n, 3))) for n in matrix.shape)
+    found = product_sums(side, P, Q, n_threads)
+    expected = sums_of_products(objective, matrix, P, Q, weights, range(N_ROWS))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_sums_of_products_of_many_entries_are_those_of_a_part():
+    """Here of every second row, because each row is a task of its own."""
+    objective = Objective(unobserved_weight=0.1, unobserved="missing")
+    matrix = random_matrix(objective, (16, 12), 0.6)
+    side = Problem.of(objective, matrix).rows
+    vars(side)["bounds"] = np.arange(17)
+    rng = np.random.default_rng(3)
+    P, Q = (padded_factors(rng.normal(size=(n, 3))) for n in matrix.shape)
+    rows = range(0, 16, 2)
+    share = side.counts[::2].sum() / matrix.nnz
+    expected = sums_of_products(objective, matrix, P, Q, None, rows) / share
+    np.testing.assert_allclose(product_sums(side, P, Q, 2), expected, rtol=1e-12)

@@ -22,6 +22,7 @@ from twofold._kernels.rows import (
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import prefetch_row
 from twofold._kernels.vectors.tasks import next_task
 
 CHUNK = 1024
@@ -116,6 +117,8 @@ def solve_by_cg(
                 mu = entries.scale[u]
                 _whiten(spectrum, mu, s)
             next_range = next_row_range(tasks.rows, position, end, entries)
+            if position + 1 < end:
+                prefetch_row(start, tasks.rows[position + 1])
             # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
             ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
             rounding = np.finfo(Y.dtype).eps * ratio * _trace(u, entries, columns.lengths)

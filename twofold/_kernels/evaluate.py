@@ -127,6 +127,37 @@ def _centered_penalty(penalty, u, P):
 
 
 @kernel
+def product_sums(counter, n_tasks, chosen, bounds, entries, P, Q, multiplicity, sums):
+    """Set sums[task] to the sums of w r x, w x^2, a x and a x^2 over the chunk ``chosen[task]``.
+
+    Each row contributes its multiplicity (default 1) times.
+    """
+    width = P.shape[1]
+    p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
+    task = next_task(counter)
+    while task < n_tasks:
+        first, last = bounds[chosen[task]], bounds[chosen[task] + 1]
+        sums[task] = 0.0
+        for u in range(first, last):
+            times = multiplicity[u] if multiplicity.size else 1.0
+            for f in range(width):
+                p[f] = P[u, f]
+            low, high = entries.indptr[u], entries.indptr[u + 1]
+            for e in range(low, high, TILE):
+                m = min(high - e, TILE)
+                ahead = min(e + _AHEAD, entries.indptr[last])
+                prefetch_rows(Q, entries.indices, ahead, min(ahead + m, entries.indptr[last]))
+                dot_tile(Q, entries, e, m, ids, p, x)
+                for r in range(m):
+                    w, a = weight(entries, e + r), excluded_weight(entries, e + r)
+                    sums[task, 0] += times * w * target(entries, e + r) * x[r]
+                    sums[task, 1] += times * w * x[r] * x[r]
+                    sums[task, 2] += times * a * x[r]
+                    sums[task, 3] += times * a * x[r] * x[r]
+        task = next_task(counter)
+
+
+@kernel
 def predict_rows(counter, n_tasks, bounds, entries, P, Q, out):
     """Set out[e] = p_u . q_i for every entry e, in float64."""
     width = P.shape[1]

@@ -96,6 +96,23 @@ def multiply_sparse(counter, n_tasks, bounds, entries, scale, col_scale, X, out)
 
 
 @kernel
+def sketch_sparse(counter, n_tasks, bounds, entries, scale, col_scale, buckets, out):
+    """Set out = diag(scale) B diag(col_scale) S, with the arguments of `multiply_sparse`.
+
+    Row i of S has one element other than 0, a 1 in the column ``buckets[i]``.
+    """
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(bounds[task], bounds[task + 1]):
+            for f in range(out.shape[1]):
+                out[u, f] = 0.0
+            for e in range(entries.indptr[u], entries.indptr[u + 1]):
+                i = entries.indices[e]
+                out[u, buckets[i]] += scale[u] * col_scale[i] * linear(entries, e)
+        task = next_task(counter)
+
+
+@kernel
 def extrapolate(counter, n_tasks, new, old, momentum, out):
     """Set out = new + momentum (new - old); a task is `PRODUCT_ROWS` rows."""
     task = next_task(counter)

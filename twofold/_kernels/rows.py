@@ -30,11 +30,14 @@ def whitening(spectrum, mu, h):
 
 @inlined
 def next_row_range(rows, position, end, entries):
-    """Return the range of the entries of the next row; prefetch the indices of the row after it.
+    """Return the range of the entries of the next row; prefetch what later rows need first.
 
     The entries refer to random rows of Y, which are seldom in the cache. The rows of Y of the next
     row or panel are therefore prefetched during the computation, a few for each row of tiles.
     """
+    if position + 4 < end:
+        prefetch_at(entries.indptr, rows[position + 4])
+        prefetch_at(entries.scale, rows[position + 4])
     if position + 2 < end:
         prefetch_at(entries.indices, entries.indptr[rows[position + 2]])
     if position + 1 < end:

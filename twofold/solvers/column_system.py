@@ -61,10 +61,11 @@ class Route(IntEnum):
 
 
 class Buffers:
-    """Working memory that is reused in a run, because mapping new memory takes time."""
+    """Working memory and plans that are reused in a run, because making them takes time."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[Any, ...], Array] = {}
+        self.plans: dict[tuple[Any, ...], tuple[Side, tuple[Tasks, Tasks]]] = {}
 
     def get(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
         """Return an array with arbitrary contents; equal arguments return the same array."""
@@ -363,16 +364,16 @@ class ColumnSystem:
             solved = call.buffers.get("solved", (side.n, width), dtype)
         kernel_report = Report(report.status, report.route, report.error)
         report.status[listed] = rows.UNSUITABLE
-        cost = _cost(side.counts[listed], self.n_factors)
-        use_cg = is_well_conditioned & self._uses_cg(side.counts[listed], cost, call)
-        if use_cg.any():
-            tasks = self._tasks(listed[use_cg], call, cost[use_cg])
-            self._solve_by_cg(tasks, call, solved, kernel_report)
-        use_direct = is_well_conditioned & (report.status[listed] == rows.UNSUITABLE)
-        if use_direct.any():
-            tasks = self._tasks(listed[use_direct], call, cost[use_direct])
+        chosen = listed if is_well_conditioned.all() else listed[is_well_conditioned]
+        by_cg, direct_tasks = self._plan(chosen, call)
+        if by_cg.rows.size:
+            self._solve_by_cg(by_cg, call, solved, kernel_report)
+            remaining = chosen[report.status[chosen] == rows.UNSUITABLE]
+            if remaining.size != direct_tasks.rows.size:
+                direct_tasks = self._tasks(remaining, call)
+        if direct_tasks.rows.size:
             run(
-                direct.solve_direct, tasks.bounds.size - 1, call.threads, tasks,
+                direct.solve_direct, direct_tasks.bounds.size - 1, call.threads, direct_tasks,
                 side.entries, self._columns(np.empty(0)), solved, kernel_report,
             )  # fmt: skip
         is_unsolved = report.status[listed] != rows.SOLVED
@@ -380,6 +381,24 @@ class ColumnSystem:
             self._rotate_back(listed[~is_unsolved], call, solved, report)
         unsolved: Rows = listed[is_unsolved]
         return unsolved
+
+    def _plan(self, listed: Rows, call: "_Call") -> tuple[Tasks, Tasks]:
+        """Return the tasks of conjugate gradients and of direct solves.
+
+        Those of all rows of a side are kept with the buffers, because a run needs them each epoch.
+        """
+        side = call.side
+        if listed is not side.longest_first:
+            return self._new_plan(listed, call)
+        key = id(side), self.n_factors, call.way, call.excess > 0.0, call.threads
+        if key not in call.buffers.plans:  # With the side, so that its id is not given to another.
+            call.buffers.plans[key] = side, self._new_plan(listed, call)
+        return call.buffers.plans[key][1]
+
+    def _new_plan(self, listed: Rows, call: "_Call") -> tuple[Tasks, Tasks]:
+        counts = call.side.counts[listed]
+        use_cg = self._uses_cg(counts, _cost(counts, self.n_factors), call)
+        return self._tasks(listed[use_cg], call), self._tasks(listed[~use_cg], call)
 
     def _uses_cg(self, counts: Rows, cost: Rows, call: "_Call") -> NDArray[np.bool_]:
         if call.way == "auto" and call.excess:
@@ -457,16 +476,17 @@ class ColumnSystem:
         """V', by which rotated rows are multiplied to restore the original coordinates."""
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
-    def _tasks(self, listed: Rows, call: "_Call", cost: Rows) -> Tasks:
+    def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
         """Divide the rows, longest first for load balance, into tasks of similar cost."""
-        if listed.size == 1:
-            return Tasks(listed, np.array([0, 1]))
+        if listed.size <= 1:
+            return Tasks(listed, np.arange(listed.size + 1))
+        cost = _cost(call.side.counts[listed], self.n_factors)
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
         return Tasks(listed, balanced_bounds(cost, per_task))
 
     def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> None:
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
-        tasks = self._tasks(listed, call, _cost(call.side.counts[listed], self.n_factors))
+        tasks = self._tasks(listed, call)
         run(
             nonnegative.solve_nonnegative, tasks.bounds.size - 1, call.threads, tasks,
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,

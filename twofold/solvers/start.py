@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.threads import check_n_threads, with_one_blas_thread
 from twofold.objective import Problem
-from twofold.objective.evaluation import gramian, multiplied, predictions, sparse_product
+from twofold.objective.evaluation import (
+    gramian,
+    multiplied,
+    product_sums,
+    sketched_product,
+    sparse_product,
+)
 from twofold.objective.point import padded_factors
 from twofold.objective.side import Side
 from twofold.solvers.state import random_stream
@@ -46,8 +52,10 @@ def spectral_factors(
     where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
     fourth roots prevents that the leading vectors are those of the longest rows and columns only.
     U, S and V are computed by a randomised range finder with two power iterations (Halko,
-    Martinsson & Tropp 2011, section 4.5) in float32, which starts with uniform random vectors of
-    the shorter side and makes those of this side orthonormal, by Gramians in float64. Singular
+    Martinsson & Tropp 2011, section 4.5) in float32, which starts with a sparse random matrix
+    (Clarkson & Woodruff 2013, arXiv 1207.6365, section 1.2: one element other than 0 in a row,
+    which is a random sign) and makes the vectors of the shorter side orthonormal, by Gramians in
+    float64. Singular
     values below about 1e-3 of the largest one count as 0. If fewer than ``n_factors`` are left, the
     other columns are small random numbers.
 
@@ -89,13 +97,21 @@ def spectral_factors(
         """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
         return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
 
+    def sketch(axis: int, generator: np.random.Generator, width: int) -> Array:
+        """Return the product with a sparse random matrix of ``width`` columns."""
+        n = sides[1 - axis].n
+        buckets = generator.permutation(n).astype(np.int32) % np.int32(width)
+        signs = np.where(generator.random(n, np.float32) < 0.5, -1.0, 1.0)
+        scales = (inverse[axis], inverse[1 - axis] * signs)
+        return sketched_product(sides[axis], scales, buckets, width, threads)
+
     def gram(axis: int, X: Array) -> Array:
         """Return X'X for vectors of the rows, axis 0, or of the columns, axis 1."""
         return gramian(X, threads, sides[axis].multiplicity)
 
     generator = random_stream(seed, 3)
     with np.errstate(all="ignore"):  # An overflow is detected at the end.
-        found = _decomposition(product, gram, problem.shape, n_factors, generator, threads)
+        found = _decomposition(product, sketch, gram, problem.shape, n_factors, generator, threads)
         if found is None:
             return None
         P, Q = found
@@ -115,6 +131,7 @@ def spectral_factors(
 
 def _decomposition(
     product: Callable[[int, Array], Array],
+    sketch: Callable[[int, np.random.Generator, int], Array],
     gram: Callable[[int, Array], Array],
     shape: tuple[int, int],
     n_factors: int,
@@ -123,16 +140,15 @@ def _decomposition(
 ) -> Factors | None:
     """Return U S^1/2 and V S^1/2 of a matrix M, with small random columns up to ``n_factors``.
 
-    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X; ``gram(axis, X)`` is X'X. The result is
-    None if M is 0.
+    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X; ``sketch`` returns the same for random
+    vectors X, and ``gram(axis, X)`` is X'X. The result is None if M is 0.
     """
     n_rows, n_cols = shape
-    X = empty_aligned((min(shape), n_factors + _OVERSAMPLING + -n_factors % 8), np.float32)
-    generator.random(dtype=np.float32, out=X)
-    X -= np.float32(0.5)
+    width = n_factors + _OVERSAMPLING + -n_factors % 8
     short = int(n_rows > n_cols)  # the side with fewer vectors, which are made orthonormal
+    X = np.empty(0)
     for axis in (1, 0, 1) if short == 0 else (0, 1, 0, 1):
-        X = product(axis, X)
+        X = product(axis, X) if X.size else sketch(axis, generator, width)
         if axis == short:
             whitening = _whitening(gram(axis, X))
             if not whitening.size:
@@ -210,14 +226,12 @@ def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Genera
 
 
 def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
-    """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
+    """Return the c that minimises the squared loss and the unobserved term along c P Q'.
+
+    The sums over the entries are those of `product_sums`, so of many entries it is an estimate.
+    """
     P, Q = padded_factors(P), padded_factors(Q)
-    x, entries = predictions(rows, P, Q, threads), rows.entries
-    weighted = x * entries.weights if entries.weights.size else x
-    if rows.multiplicity.size:
-        weighted = weighted * np.repeat(rows.multiplicity, rows.counts)
-    explained = float(np.sum(weighted * entries.targets if entries.targets.size else weighted))
-    squares = float(np.sum(weighted * x))
+    explained, squares, excluded, excluded_squares = product_sums(rows, P, Q, threads)
     a0, mean = problem.objective.unobserved_weight, problem.mean
     if a0:  # The predictions of cells in U are mu + c x.
         explained -= a0 * mean * float(np.sum(P.sum(axis=0) * Q.sum(axis=0), dtype=np.float64))
@@ -226,10 +240,6 @@ def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> fl
             for factors, side in ((P, rows), (Q, problem.cols))
         ]
         squares += a0 * float(np.sum(grams[0] * grams[1]))
-    if entries.missing_weight:
-        excluded = rows.excluded * x
-        if rows.multiplicity.size:
-            excluded = excluded * np.repeat(rows.multiplicity, rows.counts)
-        explained += mean * float(np.sum(excluded))
-        squares -= float(np.sum(excluded * x))
+    explained += mean * excluded
+    squares -= excluded_squares
     return explained / squares if squares > 0.0 else 0.0
