@@ -11,7 +11,7 @@ from scipy import sparse
 from twofold._kernels import topn
 from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
-from twofold.data.make_frame import make_frame
+from twofold.data.with_frame import WithFrame
 
 __all__ = ["Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
 
@@ -22,7 +22,7 @@ _NONE, _NO_ROWS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(WithFrame):
     """The best columns of some rows, best first.
 
     Parameters
@@ -42,6 +42,11 @@ class Ranking:
     fallback : ndarray of bool, shape (n_rows,)
         True for a row with zero factors whose columns are those of ``fallback="popular"`` of
         `FactorModel.recommend`. Its scores are numbers of training pairs.
+
+    Notes
+    -----
+    `to_frame` has a line for each recommendation, without the padding: ``row``, ``rank`` (from 1),
+    ``col`` and ``score``.
     """
 
     row_ids: NDArray[Any]
@@ -58,28 +63,10 @@ class Ranking:
         ):
             yield row, list(zip(ids[mask].tolist(), scores[mask].tolist(), strict=True))
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each recommendation, without the padding.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``row``, ``rank`` (from 1), ``col`` and ``score``.
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         row, place = np.nonzero(self.mask)
         columns = {"row": self.row_ids[row], "rank": place + 1}
-        columns |= {"col": self.col_ids[self.mask], "score": self.scores[self.mask]}
-        return make_frame(columns, backend)
+        return columns | {"col": self.col_ids[self.mask], "score": self.scores[self.mask]}
 
     def __repr__(self) -> str:
         rows, n = self.mask.shape
