@@ -13,7 +13,7 @@ from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
 from twofold.data.with_frame import WithFrame
 
-__all__ = ["Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
+__all__ = ["NO_RULES", "Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
 
 _THREAD_BYTES = 1 << 20  # of the strips of a thread
 _MAX_STRIPS = 20  # more do not make the products faster
@@ -73,24 +73,6 @@ class Ranking(WithFrame):
         return f"<Ranking: {n} columns for each of {rows} rows, {(~self.mask).sum()} of padding>"
 
     @classmethod
-    def of_factors(
-        cls,
-        row_ids: NDArray[Any],
-        vocabulary: NDArray[Any],
-        row_factors: NDArray[Any],
-        col_factors: NDArray[Any],
-        n: int,
-        excluded: sparse.csr_array | None = None,
-        **options: Any,
-    ) -> "Ranking":
-        """Rank by p . q as `best_columns`; rows whose factors are all zero get padding only."""
-        zero = zero_rows(row_factors, options.get("rows"))
-        found, scores = best_columns(
-            row_factors, col_factors, n, excluded, unranked=zero, **options
-        )
-        return cls.of(row_ids, vocabulary, found, scores)
-
-    @classmethod
     def of(
         cls,
         row_ids: NDArray[Any],
@@ -131,7 +113,7 @@ class Rules:
         ))  # fmt: skip
 
 
-_NO_RULES = Rules()
+NO_RULES = Rules()
 
 
 def best_columns(
@@ -141,7 +123,7 @@ def best_columns(
     excluded: sparse.csr_array | None = None,
     *,
     rows: NDArray[np.int64] | None = None,
-    rules: Rules = _NO_RULES,
+    rules: Rules = NO_RULES,
     unranked: NDArray[np.bool_] | None = None,
     scale: NDArray[Any] | None = None,
     n_threads: int | None = None,

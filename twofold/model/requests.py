@@ -13,7 +13,7 @@ from twofold.model.fitted import Fitted, Rows
 from twofold.model.folded import FoldedRows
 from twofold.model.predict import predicted, value_of_new
 from twofold.model.ranking import Ranking, scores_of_pairs
-from twofold.model.rules import by_cosine, rules_of
+from twofold.model.rules import by_cosine, ranked, rules_of
 from twofold.objective import ObjectiveValue
 
 __all__ = ["WithRequests"]
@@ -325,7 +325,7 @@ class WithRequests:
         fitted.check_has_rows("rows")
         trained = fitted.pairings
         positions = trained.col_index(col_ids)
-        return Ranking.of_factors(
+        return ranked(
             trained.col_ids[positions], trained.row_ids, fitted.solution.col_factors,
             fitted.row_factors, n, fitted.rows_of_cols if exclude_known else None,
             rows=positions, n_threads=fitted.solver.n_threads,
