@@ -27,6 +27,7 @@ def write_model(
     arrays: dict[str, NDArray[Any]] = {"col_factors": solution.col_factors}
     meta: dict[str, Any] = {"solver": describe(solver), "solution": solution.to_meta()}
     if serving:
+        meta["text_row_ids"] = fitted.has_text_rows
         arrays |= ServedColumns.to_arrays(
             fitted.pairings.col_ids, fitted.col_counts, fitted.of_unknown
         )
@@ -52,7 +53,7 @@ def read_model(path: str | os.PathLike[str], classes: Iterable[type], mapped: bo
         objective = restore_objective(meta["objective"], classes, arrays)
         solver = restore_solver(meta["solver"], classes)
         if meta.get("serving"):
-            pairings: Pairings = ServedColumns.of_arrays(arrays)
+            pairings: Pairings = ServedColumns.of_arrays(arrays, meta["text_row_ids"])
             arrays["row_factors"] = arrays["col_factors"][:0]
         else:
             pairings = from_parts(arrays, meta["pairings"])

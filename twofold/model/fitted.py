@@ -159,6 +159,13 @@ class Fitted:
             return self.pairings.col_counts
         return count_rows(self.pairings.matrix)
 
+    @property
+    def has_text_rows(self) -> bool:
+        """Whether the ids of the trained rows are texts."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.has_text_rows
+        return self.pairings.row_ids.dtype == object
+
     def check_has_rows(self, what: str) -> None:
         """Raise InvalidInputError if the model is from a file for serving."""
         if isinstance(self.pairings, ServedColumns):

@@ -279,8 +279,7 @@ class WithRequests:
         factors = fitted.plain_row(known) if center is None else None
         if factors is None:
             factors = fitted.factors_of_new(known, center)
-        has_text = fitted.pairings.row_ids.dtype == object
-        ids = np.array([None if has_text else -1])
+        ids = np.array([None if fitted.has_text_rows else -1])
         rules = rules_of(ids, fitted.pairings, candidates, exclude)
         chosen = Rows(factors, known.matrix)
         return fitted.ranked(ids, chosen, n, exclude_known, fallback, rules)
