@@ -300,7 +300,8 @@ class FactorModel(WithRequests, WithParameters):
         Raises
         ------
         InvalidInputError
-            If the factors are not those of as many rows and columns.
+            If the factors are not those of as many rows and columns, or are not both float32 or
+            both float64.
 
         Examples
         --------

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
 from twofold.data.pairings import AlignedEntries, Pairings, aligned_entries, entries_of_rows
+from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
 from twofold.model.folded import FoldedRows
 from twofold.model.popularity import count_rows
@@ -53,8 +54,14 @@ class Fitted:
         cls, objective: Objective, solution: Solution, pairings: Pairings, solver: Solver
     ) -> "Fitted":
         """Raise InvalidInputError unless the factors are those of the pairings."""
+        P, Q = solution.row_factors, solution.col_factors
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
-        problem.check_factors(solution.row_factors, solution.col_factors)
+        problem.check_factors(P, Q)
+        if P.dtype != Q.dtype or P.dtype not in (np.float32, np.float64):
+            raise InvalidInputError(
+                f"row_factors are {P.dtype} and col_factors are {Q.dtype}: both must be float32 or "
+                "both float64, by dataclasses.replace(solution, row_factors=..., col_factors=...)"
+            )
         return cls(objective, solution, pairings, solver)
 
     @cached_property
