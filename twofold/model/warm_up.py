@@ -21,7 +21,7 @@ from twofold._kernels.cache import cache_folder
 from twofold._kernels.threads import available_threads
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError, KernelCacheWarning, TwofoldError
-from twofold.model import FactorModel
+from twofold.model import FactorModel, Popularity
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective
 from twofold.solvers import ALS, GD, SGD, fold_in
 
@@ -174,6 +174,10 @@ def _run_model(matrix: Any, dtype: DType) -> None:
             model.similar_cols(read.col_ids[:3], n=2)
             model.score(read.row_ids[:1], read.col_ids[:1])
             model.fold_in(read)
+            model.explain(read.row_ids[0], read.col_ids[0])
+            popularity = Popularity().fit(read)
+            for some in (read.row_ids[:1], read.row_ids):
+                popularity.recommend(some)
 
 
 _KINDS: dict[str, Callable[[Any, DType], None]] = {
