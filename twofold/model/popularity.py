@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._common.checks import check_whole
 from twofold.data.pairings import Pairings, aligned_entries, check_pairings
 from twofold.exceptions import NotFittedError
+from twofold.model.checks import check_n
 from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns
 
 __all__ = ["Popularity", "count_rows", "most_popular"]
@@ -83,7 +83,8 @@ class Popularity:
         rows : array_like of ids, or Pairings
             Ids of counted rows, or new rows.
         n : int, default 10
-            Columns for each row, >= 1; padded where there are no more.
+            Columns for each row, >= 1, limited as in `FactorModel.recommend`; padded where there
+            are no more.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
 
@@ -97,8 +98,8 @@ class Popularity:
         UnknownIdError
             If a row id is not among the counted ones.
         """
-        check_whole(n, "n", 1)
         trained, counts = self._get_fitted()
+        check_n(n, trained.shape[1])
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
             positions = np.arange(ids.size)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from twofold._common.checks import check_choice, check_whole
 from twofold.data.pairings import Pairings, check_pairings, entries_of_columns
 from twofold.exceptions import InvalidInputError, NotFittedError
+from twofold.model.checks import check_n
 from twofold.model.explain import explained
 from twofold.model.fitted import Fitted, Rows
 from twofold.model.folded import FoldedRows
@@ -146,7 +147,8 @@ class WithRequests:
             Ids of trained rows; or new rows, which are folded in. For one new row without an id,
             see `recommend_new`.
         n : int, default 10
-            Columns for each row, >= 1: always exactly n, padded where there are no more.
+            Columns for each row, >= 1: always exactly n, padded where there are no more. At most
+            the number of columns of the model, or 100,000 if this is larger.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
         candidates : array_like of ids, or Pairings, optional
@@ -197,10 +199,10 @@ class WithRequests:
         >>> model.recommend(["a"], n=2, exclude=[1], exclude_known=False).col_ids
         array([[2, 3]])
         """
-        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        check_n(n, fitted.pairings.shape[1])
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
-        fitted = self._get_fitted()
         if isinstance(rows, Pairings):
             folded, new = fitted.folded(rows, center)
             ids, chosen = folded.row_ids, Rows(folded.row_factors, new.matrix)
@@ -234,7 +236,7 @@ class WithRequests:
         cols : array_like of ids, or a single id
             Ids of the columns that the row has, in any order. A repeated one counts once.
         n : int, default 10
-            Columns to recommend, >= 1.
+            Columns to recommend, >= 1, limited as in `recommend`.
         unknown : {"drop", "error"}, default "drop"
             What to do with columns that are not in the model: leave them out, or raise.
         exclude_known, fallback
@@ -268,10 +270,10 @@ class WithRequests:
         >>> model.recommend_new([1, 2], n=1).col_ids
         array([[3]])
         """
-        check_whole(n, "n", 1)
+        fitted = self._get_fitted()
+        check_n(n, fitted.pairings.shape[1])
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
-        fitted = self._get_fitted()
         for name, given in (("candidates", candidates), ("exclude", exclude)):
             if isinstance(given, Pairings):
                 raise InvalidInputError(f"{name} is Pairings: give the ids of columns")
@@ -294,7 +296,8 @@ class WithRequests:
         col_ids : array_like, shape (m,)
             Ids of trained columns.
         n : int, default 10
-            Rows for each column, >= 1: always exactly n, padded where there are no more.
+            Rows for each column, >= 1, limited as in `recommend`: always exactly n, padded where
+            there are no more.
         exclude_known : bool, default True
             Leave out the rows that have the column already.
 
@@ -319,9 +322,9 @@ class WithRequests:
         array([['a'],
                [None]], dtype=object)
         """
-        check_whole(n, "n", 1)
         fitted = self._get_fitted()
         fitted.check_has_rows("rows")
+        check_n(n, fitted.pairings.shape[0], "row")
         trained = fitted.pairings
         positions = trained.col_index(col_ids)
         return ranked(
@@ -380,7 +383,7 @@ class WithRequests:
         col_ids : array_like, shape (m,)
             Ids of trained columns.
         n : int, default 10
-            Columns for each, >= 1; the column itself is left out.
+            Columns for each, >= 1, limited as in `recommend`; the column itself is left out.
 
         Returns
         -------
@@ -393,8 +396,8 @@ class WithRequests:
         UnknownIdError
             If an id is not among the trained columns.
         """
-        check_whole(n, "n", 1)
         fitted = self._get_fitted()
+        check_n(n, fitted.pairings.shape[1])
         positions = fitted.pairings.col_index(col_ids)
         return by_cosine(
             fitted.pairings.col_ids, positions, fitted.solution.col_factors,
@@ -410,7 +413,7 @@ class WithRequests:
         row_ids : array_like, shape (m,)
             Ids of trained rows.
         n : int, default 10
-            Rows for each, >= 1; the row itself is left out.
+            Rows for each, >= 1, limited as in `recommend`; the row itself is left out.
 
         Returns
         -------
@@ -432,8 +435,8 @@ class WithRequests:
         >>> model.similar_rows(["a"], n=1).col_ids
         array([['b']], dtype=object)
         """
-        check_whole(n, "n", 1)
         fitted = self._get_fitted()
+        check_n(n, fitted.pairings.shape[0], "row")
         positions = fitted.pairings.row_index(row_ids)
         return by_cosine(
             fitted.pairings.row_ids, positions, fitted.row_factors,
