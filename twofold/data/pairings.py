@@ -645,7 +645,7 @@ def _times(values: Any, n: int, name: str = "times") -> NDArray[Any]:
         try:
             array = to_times(array.tolist())
         except ItemError as bad:
-            raise InvalidInputError(f"{name}[{bad.position}] cannot be used: {bad}") from bad
+            raise InvalidInputError(f"{name}[{bad.position}] cannot be used: {bad}") from None
     if array.dtype.kind == "M" and not np.isnat(array).any():
         return array.astype("datetime64[us]", copy=False)
     if array.size and array.dtype.kind not in "iu":

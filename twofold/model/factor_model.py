@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_whole
 from twofold.data.pairings import Pairings, check_pairings
-from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
+from twofold.exceptions import InvalidInputError, TwofoldError, UnsupportedObjectiveError
 from twofold.model.changes import Changes
 from twofold.model.file import read_model, write_model
 from twofold.model.fitted import Fitted
@@ -182,6 +182,10 @@ class FactorModel(WithRequests, WithParameters):
                 f"{type(self.solver).__name__} does not support {missing}, which Balanced needs: "
                 "use ALS, or an objective of the stored pairs only, Objective.notebook()"
             )
+        try:
+            self.solver.validate(objective)
+        except TwofoldError as error:  # its sentence says all that the frames of checks would
+            raise error.with_traceback(None) from None
         if isinstance(init, FactorModel):
             fitted = init._get_fitted()
             init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)

@@ -8,7 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
-from twofold.data.pairings import AlignedEntries, Pairings, aligned_entries, entries_of_rows
+from twofold.data.pairings import (
+    AlignedEntries,
+    Pairings,
+    aligned_entries,
+    check_pairings,
+    entries_of_rows,
+)
 from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
 from twofold.model.folded import FoldedRows
@@ -134,6 +140,7 @@ class Fitted:
         self, pairings: Pairings, center: ArrayLike | None
     ) -> tuple[FoldedRows, AlignedEntries]:
         """Fold rows in; return also their entries over the columns of the model."""
+        check_pairings(pairings)
         known = aligned_entries(pairings, self.pairings)
         factors = self.factors_of_new(known, center)
         n_dropped = pairings.n_pairs - known.indices.size
