@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
-from twofold._common.checks import check_choice
+from twofold._common.checks import check_choice, check_flags
 from twofold.data.builder import IdType, OnNull, PairBuilder
 from twofold.data.columns import ItemError, to_times
 from twofold.data.csr import Duplicates, as_csr, check_limit, is_ascending, pair_at, with_data
@@ -286,6 +286,7 @@ class Pairings(WithFrame):
         InvalidInputError
             If the file cannot be opened.
         """
+        check_flags(mmap=mmap, verify=verify)
         parts = read_file(path, _KIND, _VERSION, mapped=mmap, verify=verify or not mmap)
         with damage_explained(path, "pairings", ZIP):
             return from_parts(*parts)

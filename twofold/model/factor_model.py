@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
-from twofold._common.checks import check_whole
+from twofold._common.checks import check_flags, check_whole
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError, TwofoldError, UnsupportedObjectiveError
 from twofold.model.changes import Changes
@@ -175,6 +175,11 @@ class FactorModel(WithRequests, WithParameters):
                 raise InvalidInputError(
                     f"{name} is a {type(part).__name__}: give FactorModel(objective, solver)"
                 )
+        if callback is not None and not callable(callback):
+            raise InvalidInputError(
+                f"callback is a {type(callback).__name__}: give a function of the epoch and the "
+                "solution"
+            )
         objective = self._given.for_data(pairings.matrix, pairings.weights)
         missing = self.solver.supports.missing(objective)
         if missing and isinstance(self._given, Balanced):
@@ -278,6 +283,7 @@ class FactorModel(WithRequests, WithParameters):
             If the model is not fitted, the file cannot be written, or the model is itself from a
             file for serving and `serving` is False.
         """
+        check_flags(serving=serving)
         write_model(path, self._get_fitted(), self.solver, serving)
 
     @classmethod
@@ -346,6 +352,7 @@ class FactorModel(WithRequests, WithParameters):
         InvalidInputError
             If it cannot be opened.
         """
+        check_flags(mmap=mmap)
         return cls._of(read_model(path, classes, mmap))
 
     @classmethod

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from twofold.data.files import read_file, write_file
 from twofold.data.pairings import Pairings, from_parts, parts_of
-from twofold.exceptions import FileFormatError
+from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.fitted import Fitted
 from twofold.model.serving import ServedColumns
@@ -48,6 +48,9 @@ def write_model(
 
 def read_model(path: str | os.PathLike[str], classes: Iterable[type], mapped: bool) -> Fitted:
     """Read a model; see `FactorModel.load`."""
+    if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
+        raise InvalidInputError(f"classes is a {type(classes).__name__}: give a list of classes")
+    classes = list(classes)
     arrays, meta = read_file(path, "model", _VERSION, mapped=mapped, verify=not mapped)
     try:
         objective = restore_objective(meta["objective"], classes, arrays)

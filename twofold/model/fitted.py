@@ -60,6 +60,12 @@ class Fitted:
         cls, objective: Objective, solution: Solution, pairings: Pairings, solver: Solver
     ) -> "Fitted":
         """Raise InvalidInputError unless the factors are those of the pairings."""
+        for name, part, kind in (("solution", solution, Solution), ("solver", solver, Solver)):
+            if not isinstance(part, kind):
+                raise InvalidInputError(
+                    f"{name} is a {type(part).__name__}: give a {kind.__name__}"
+                )
+        check_pairings(pairings)
         P, Q = solution.row_factors, solution.col_factors
         problem = Problem.of(objective, pairings.matrix, pairings.weights)
         problem.check_factors(P, Q)

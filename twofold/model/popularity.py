@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._common.checks import check_flags
 from twofold.data.pairings import Pairings, aligned_entries, check_pairings
 from twofold.exceptions import NotFittedError
 from twofold.model.checks import check_n
@@ -100,6 +101,7 @@ class Popularity:
         """
         trained, counts = self._get_fitted()
         check_n(n, trained.shape[1])
+        check_flags(exclude_known=exclude_known)
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
             positions = np.arange(ids.size)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twofold._common.checks import check_choice, check_whole
+from twofold._common.checks import check_choice, check_flags, check_whole
 from twofold.data.pairings import Pairings, check_pairings, entries_of_columns
 from twofold.exceptions import InvalidInputError, NotFittedError
 from twofold.model.checks import check_n
@@ -201,6 +201,7 @@ class WithRequests:
         """
         fitted = self._get_fitted()
         check_n(n, fitted.pairings.shape[1])
+        check_flags(exclude_known=exclude_known)
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
         if isinstance(rows, Pairings):
@@ -272,6 +273,7 @@ class WithRequests:
         """
         fitted = self._get_fitted()
         check_n(n, fitted.pairings.shape[1])
+        check_flags(exclude_known=exclude_known)
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
         for name, given in (("candidates", candidates), ("exclude", exclude)):
@@ -325,6 +327,7 @@ class WithRequests:
         fitted = self._get_fitted()
         fitted.check_has_rows("rows")
         check_n(n, fitted.pairings.shape[0], "row")
+        check_flags(exclude_known=exclude_known)
         trained = fitted.pairings
         positions = trained.col_index(col_ids)
         return ranked(
