@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from twofold._common.atomic import Path_
 from twofold._common.checks import check_path
 from twofold.data import Duplicates, PairBuilder, Pairings
 from twofold.data.builder import IdType, OnNull
@@ -22,7 +23,6 @@ from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = ["read_csv", "read_lists", "read_parquet"]
 
-Path_ = str | os.PathLike[str]
 
 _PART = 1 << 22  # bytes or characters read at a time
 _LONGEST = 1 << 24  # bytes of a line
