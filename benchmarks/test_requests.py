@@ -64,14 +64,14 @@ def milliseconds(call, arguments):
 @pytest.mark.parametrize("rows", ["new", "trained"])
 def test_one_request(measure, model, monkeypatch, rows):
     """Time a request, and the part of it that is not the search for the best columns."""
-    from twofold.model import ranking
+    from twofold.model import rules
 
     ask, asked = model.recommend_new, playlists(model)
     if rows == "trained":
         ask, asked = model.recommend, list(range(N_REQUESTS))
     ask(asked[0])
     spent = milliseconds(ask, asked)
-    searching, search = [], ranking.best_columns
+    searching, search = [], rules.best_columns
 
     def timed_search(*arguments, **options):
         started = time.perf_counter()
@@ -79,7 +79,7 @@ def test_one_request(measure, model, monkeypatch, rows):
         searching.append(1e3 * (time.perf_counter() - started))
         return found
 
-    monkeypatch.setattr(ranking, "best_columns", timed_search)
+    monkeypatch.setattr(rules, "best_columns", timed_search)
     rest = milliseconds(ask, asked) - searching
     monkeypatch.undo()
     endless = itertools.cycle(asked)

@@ -81,11 +81,14 @@ def functions_of(thing):
     if inspect.isfunction(thing):
         return [thing]
     members = [
-        member.__func__ if isinstance(member, classmethod | staticmethod) else member
-        for name, member in vars(thing).items()
+        getattr(member, "__func__", member)
+        for name, member in inspect.getmembers(thing)
         if not name.startswith("_")
     ]
-    return [member for member in members if inspect.isfunction(member)]
+    return [
+        member for member in members
+        if inspect.isfunction(member) and member.__module__.startswith("twofold.")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "thing"), PUBLIC)

@@ -37,6 +37,7 @@ from twofold import Evaluation, Objective, Pairings, evaluate, fold_in, split_pa
 from twofold.exceptions import InvalidInputError, TwofoldError
 from twofold.metrics.statistics import bootstrap_interval
 from twofold.model import Ranking
+from twofold.model.rules import ranked
 from twofold.splits import PairSplit
 
 _EPOCHS = 10
@@ -71,7 +72,7 @@ class Factors:
             positions = self.pairings.row_index(rows)
             P, known, ids = self.P[positions], self.pairings.matrix[positions], rows
         excluded = known if exclude_known else None
-        return Ranking.of_factors(ids, self.pairings.col_ids, P, self.Q, n, excluded)
+        return ranked(ids, self.pairings.col_ids, P, self.Q, n, excluded)
 
 
 def fitted(

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -263,6 +263,18 @@ def test_a_model_of_a_solution_is_the_fitted_one(playlists):
     assert made.value(pairings) == fitted.value(pairings)
     with pytest.raises(InvalidInputError, match="row_factors has 300 rows, but the matrix has 7"):
         FactorModel.from_solution(solution, pairings.take_rows(range(7)), objective, solver)
+
+
+@pytest.mark.parametrize(("row_dtype", "col_dtype"), [("f4", "f8"), ("f8", "f4"), ("i8", "i8")])
+def test_factors_of_two_dtypes_or_of_integers_are_refused(playlists, row_dtype, col_dtype):
+    pairings, solver = playlists.pairings, ALS(n_factors=2, max_epochs=1, rng=0)
+    solution = solver.solve(Objective(), pairings.matrix)
+    P, Q = solution.row_factors.astype(row_dtype), solution.col_factors.astype(col_dtype)
+    other = replace(solution, row_factors=P, col_factors=Q)
+    with pytest.raises(
+        InvalidInputError, match=f"row_factors are {P.dtype} and col_factors are {Q.dtype}: both"
+    ):
+        FactorModel.from_solution(other, pairings, Objective(), solver)
 
 
 @pytest.mark.parametrize("centered", [False, True])

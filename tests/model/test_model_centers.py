@@ -134,7 +134,7 @@ def test_a_model_with_centers_is_saved_whole(tmp_path):
 
 def test_a_file_without_its_centers_is_not_loaded(tmp_path, monkeypatch):
     model, _, _ = fitted(max_epochs=1)
-    monkeypatch.setattr("twofold.model.factor_model.CENTERS", ("one", "two"))
+    monkeypatch.setattr("twofold.model.file.CENTERS", ("one", "two"))
     model.save(tmp_path / "model.twofold")
     with pytest.raises(FileFormatError, match="row_center must be a 2-d array"):
         FactorModel.load(tmp_path / "model.twofold")

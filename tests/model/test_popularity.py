@@ -17,7 +17,7 @@ def test_lists_are_those_of_a_loop(n_rows, n_cols, n, seed):
     rng = np.random.default_rng(seed)
     trained = sparse.csr_array(rng.random((5, n_cols)) < 0.4)
     known = sparse.csr_array(rng.random((n_rows, n_cols)) < 0.5)
-    found, scores = most_popular(count_rows(trained), known, n)
+    found, scores = most_popular(count_rows(trained), np.arange(n_rows), n, known)
     counts = trained.toarray().sum(axis=0)
     for row in range(n_rows):
         order = sorted(range(n_cols), key=lambda col: (-counts[col], col))
@@ -29,7 +29,7 @@ def test_lists_are_those_of_a_loop(n_rows, n_cols, n, seed):
 
 def test_a_pair_stored_twice_is_one_known_column():
     known = sparse.csr_array((np.ones(2), [1, 1], [0, 2]), shape=(1, 3))
-    found, _ = most_popular(np.ones(3, int), known, 3)
+    found, _ = most_popular(np.ones(3, int), np.array([0]), 3, known)
     assert found.tolist() == [[0, 2, -1]]
     assert known.nnz == 2  # the caller's matrix is not changed
 

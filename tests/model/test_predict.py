@@ -39,7 +39,7 @@ def test_predictions_of_trained_pairs(biases):
 
 
 def test_predictions_are_in_the_order_of_the_entries(monkeypatch):
-    monkeypatch.setattr("twofold.model.factor_model._BLOCK", 7)
+    monkeypatch.setattr("twofold.model.predict._BLOCK", 7)
     pairings = ratings()
     model = fitted(pairings)
     some = pairings.take_rows([5, 0, 9])

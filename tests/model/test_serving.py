@@ -172,3 +172,13 @@ def test_arrays_that_do_not_fit_together(name, tmp_path):
         write_file(tmp_path / "m", "model", 1, rest | changed, meta)
         with pytest.raises(FileFormatError, match="is not a whole model"):
             FactorModel.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(("rows", "no_id"), [(["mon", "tue"], None), ([3, 4], -1)])
+def test_a_row_without_an_id_is_marked_as_by_the_whole_model(rows, no_id, tmp_path):
+    model = FactorModel(solver=ALS(n_factors=1, rng=0)).fit(Pairings.from_arrays(rows, [7, 8]))
+    for _ in range(2):  # a file of a model from a file too
+        model.save(tmp_path / "m", serving=True)
+        assert model.recommend_new([7], n=1).row_ids.tolist() == [no_id]
+        model = FactorModel.load(tmp_path / "m")
+    assert model.recommend_new([7], n=1).row_ids.tolist() == [no_id]

@@ -1,5 +1,8 @@
 """Objectives with factors >= 0 in training and fold-in."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from plain_als import plain_als
@@ -66,3 +69,18 @@ def test_solvers_respect_the_constraint_or_raise(solver, dtype):
     assert solution.col_factors.min() >= 0.0
     assert solution.history[-1].total < solution.history[0].total
     assert fold_in(objective, R, solution.col_factors).min() >= 0.0
+
+
+@pytest.mark.parametrize("init", ["spectral", "random"])
+def test_a_run_warns_once_of_rows_that_do_not_converge(init):
+    rng = np.random.default_rng(0)
+    R = sparse.csr_array((rng.random((60, 40)) < 0.3).astype(float))
+    objective = Objective(regularizer=L2(0.0), nonnegative=True)
+    solver = ALS(n_factors=8, max_epochs=5, rng=0, init=init)
+    for _ in range(2):  # each run
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            solver.solve(objective, R)
+        messages = [str(warning.message) for warning in caught]
+        assert len(messages) == 1
+        assert re.match(r"in epoch \d, (row|col) \d+ and \d+ others did not converge", messages[0])

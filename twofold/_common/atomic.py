@@ -12,7 +12,7 @@ from typing import IO
 from twofold._common.checks import check_path
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["replaced"]
+__all__ = ["Path_", "replaced"]
 
 Path_ = str | os.PathLike[str]
 

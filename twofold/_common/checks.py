@@ -8,7 +8,10 @@ import numpy as np
 
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["check_choice", "check_names", "check_path", "check_real", "check_whole", "seed_of"]
+__all__ = [
+    "check_choice", "check_flags", "check_names", "check_path", "check_real", "check_whole",
+    "seed_of",
+]  # fmt: skip
 
 
 def seed_of(rng: int | np.random.Generator | None) -> int:
@@ -64,9 +67,16 @@ def check_real(
 
 def check_choice(value: Any, name: str, choices: tuple[str, ...]) -> None:
     """Raise unless value is one of the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         listed = ", ".join(f'"{choice}"' for choice in choices)
         raise InvalidInputError(f"{name} is {value!r}: it must be one of {listed}")
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise unless each value is True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise InvalidInputError(f"{name} is a {type(value).__name__}: it must be True or False")
 
 
 def check_names(required: dict[str, Any], optional: dict[str, Any]) -> None:

@@ -154,7 +154,7 @@ class PairBuilder:
         )
         raise InvalidInputError(
             f"{self.noun} {self.names[axis]!r} holds {shown[axis]} where {others}: {bad}"
-        ) from bad
+        ) from None
 
     def build(self, reader: str, row_ids: Any = None) -> dict[str, Any]:
         """Return the parameters of `Pairings` of all chunks: `Pairings(**builder.build("csv"))`.

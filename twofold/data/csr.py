@@ -189,6 +189,11 @@ def as_csr(
         If the matrix is dense, in BSR format, not 2-d, not of real numbers, or has an index outside
         its shape; or the weights do not fit.
     """
+    if not sparse.issparse(matrix):
+        raise InvalidInputError(
+            f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
+            "scipy.sparse.csr_array(...)"
+        )
     csr = _as_csr(matrix, name)
     if weights is None:
         return csr, None
@@ -232,11 +237,6 @@ def _weights_beside(csr: sparse.csr_array, beside: sparse.csr_array) -> NDArray[
 
 
 def _as_csr(matrix: Any, name: str) -> sparse.csr_array:
-    if not sparse.issparse(matrix):
-        raise InvalidInputError(
-            f"{name} is a {type(matrix).__name__}: give a scipy sparse matrix, for instance "
-            "scipy.sparse.csr_array(...)"
-        )
     if matrix.format == "bsr":
         raise InvalidInputError(
             f"{name} is in BSR format, whose blocks store zeros that are no entries: convert it "

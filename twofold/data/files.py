@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.atomic import replaced
+from twofold._common.atomic import Path_, replaced
 from twofold._common.checks import check_path
 from twofold.exceptions import FileFormatError, InvalidInputError
 
@@ -43,7 +43,6 @@ _DTYPES = ("<i4", "<i8", "<f4", "<f8", "|u1", "|b1", "<M8[us]")
 _ALIGNMENT = 64
 _PART = 1 << 20  # bytes read at a time
 
-Path_ = str | os.PathLike[str]
 Arrays = Mapping[str, NDArray[Any]]
 
 

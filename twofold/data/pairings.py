@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
-from twofold._common.checks import check_choice
+from twofold._common.checks import check_choice, check_flags
 from twofold.data.builder import IdType, OnNull, PairBuilder
 from twofold.data.columns import ItemError, to_times
 from twofold.data.csr import Duplicates, as_csr, check_limit, is_ascending, pair_at, with_data
 from twofold.data.files import ZIP, damage_explained, read_file, write_file
 from twofold.data.frames import frame_chunks
-from twofold.data.make_frame import make_frame
 from twofold.data.report import ReadReport
 from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique
+from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
 __all__ = ["Pairings"]
@@ -28,7 +28,7 @@ _KIND, _VERSION = "pairings", 1  # of files
 
 
 @dataclass(frozen=True, eq=False)
-class Pairings:
+class Pairings(WithFrame):
     """Stored (row, column) pairs with the ids of their rows and columns.
 
     In `twofold.io` a row is a playlist and a column is a track. Inside the matrix both are counted
@@ -66,6 +66,11 @@ class Pairings:
         If the matrix is dense or not of real numbers; the ids are not unique, neither integers nor
         strings, or do not fit the matrix; or a weight is not finite, below 0, or the weights do not
         fit the matrix.
+
+    Notes
+    -----
+    `to_frame` has a line for each pair, in the order of the matrix: ``row``, ``col``, ``value``,
+    and ``weight`` and ``time`` if there are any.
 
     Examples
     --------
@@ -281,6 +286,7 @@ class Pairings:
         InvalidInputError
             If the file cannot be opened.
         """
+        check_flags(mmap=mmap, verify=verify)
         parts = read_file(path, _KIND, _VERSION, mapped=mmap, verify=verify or not mmap)
         with damage_explained(path, "pairings", ZIP):
             return from_parts(*parts)
@@ -455,39 +461,14 @@ class Pairings:
             n_dropped_cols=entries.lost.size,
         )
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each pair, in the order of the matrix.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``row``, ``col``, ``value``, and ``weight`` and ``time`` if there are any.
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-
-        Examples
-        --------
-        >>> Pairings.from_arrays(["mon", "tue"], [7, 9]).to_frame()
-           row  col  value
-        0  mon    7    1.0
-        1  tue    9    1.0
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         matrix = self.matrix
         columns = {
             "row": np.repeat(self.row_ids, np.diff(matrix.indptr)),
             "col": self.col_ids[matrix.indices],
             "value": matrix.data[: matrix.nnz],
         }
-        columns |= {name[:-1]: numbers for name, numbers in self.beside.items()}
-        return make_frame(columns, backend)
+        return columns | {name[:-1]: numbers for name, numbers in self.beside.items()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pairings to a file that `open` maps into memory, atomically, without pickle.
@@ -665,7 +646,7 @@ def _times(values: Any, n: int, name: str = "times") -> NDArray[Any]:
         try:
             array = to_times(array.tolist())
         except ItemError as bad:
-            raise InvalidInputError(f"{name}[{bad.position}] cannot be used: {bad}") from bad
+            raise InvalidInputError(f"{name}[{bad.position}] cannot be used: {bad}") from None
     if array.dtype.kind == "M" and not np.isnat(array).any():
         return array.astype("datetime64[us]", copy=False)
     if array.size and array.dtype.kind not in "iu":

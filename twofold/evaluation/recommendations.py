@@ -14,6 +14,7 @@ from twofold.metrics.judged import judge
 from twofold.metrics.names import Metric, RowTally
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking
+from twofold.model.rules import ranked
 from twofold.solvers import Solution
 
 __all__ = ["POPULAR", "Recommender", "TrainedRows", "judged_lists"]
@@ -109,4 +110,4 @@ class TrainedRows:
         excluded = seen.matrix if exclude_known else None
         P, Q = self.solution.row_factors, self.solution.col_factors
         positions = seen.row_index(rows)
-        return Ranking.of_factors(rows, seen.col_ids, P, Q, n, excluded, rows=positions)
+        return ranked(rows, seen.col_ids, P, Q, n, excluded, rows=positions)

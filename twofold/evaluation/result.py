@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.data.make_frame import make_frame
+from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError
 from twofold.metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
 
@@ -47,7 +47,7 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(WithFrame):
     """Scores of models on the same held-out pairs. ``print`` shows them as a table.
 
     Parameters
@@ -67,6 +67,11 @@ class Evaluation:
         For each model.
     judged : {"recommendations", "predictions"}, default "recommendations"
         What was compared with the held-out pairs.
+
+    Notes
+    -----
+    `to_frame` has a line for each model: ``model``, and a column for each metric and each of
+    `counts`.
     """
 
     row_ids: NDArray[Any]
@@ -140,23 +145,12 @@ class Evaluation:
                 f"{', '.join(self.scores)}, metrics {', '.join(self.per_row.get(model, {}))}"
             ) from None
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each model and a column for each metric and count.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         lines = [
             {"model": model} | scores | vars(self.counts[model])
             for model, scores in self.scores.items()
         ]
-        return make_frame({name: [line[name] for line in lines] for name in lines[0]}, backend)
+        return {name: [line[name] for line in lines] for name in lines[0]}
 
     def __str__(self) -> str:
         names = list(next(iter(self.scores.values())))

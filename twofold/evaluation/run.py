@@ -192,7 +192,7 @@ def _leak(task: Task, name: str, rows: str, predicted: bool) -> str:
 
 def _metrics(metrics: Sequence[str | Metric], k: int) -> list[Metric]:
     """Return metrics by their names, at k if a name has no length of its own."""
-    if isinstance(metrics, str) or not len(metrics):
+    if not isinstance(metrics, Sequence) or isinstance(metrics, str | bytes) or not metrics:
         raise InvalidInputError(
             f'metrics is {metrics!r}: give a list of at least one, such as ["recall@20"]'
         )

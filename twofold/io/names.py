@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from numpy.typing import ArrayLike
 
 from twofold._common.checks import check_choice, check_names
+from twofold.exceptions import InvalidInputError
 from twofold.io import sql_write as sql
 from twofold.io.connect import Source, columns_of, connected, find_column
 
@@ -171,6 +172,8 @@ def write_names(
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_names({"table": table, "id_column": id_column}, {"schema": schema})
+    if not isinstance(names, Mapping):
+        raise InvalidInputError(f"names is a {type(names).__name__}: give a dict of names by id")
     values = [TrackName(name) if isinstance(name, str) else name for name in names.values()]
     has_texts = any(isinstance(one, str) for one in names)
     ids = np.array(list(names), dtype=object if has_texts else np.int64)

@@ -144,6 +144,10 @@ def read_sql(
         listed = {} if rows is None else columns_of(connection, rows, schema)
         stack.enter_context(_undisturbed(connection))
         if query is not None:
+            if not isinstance(query, str | sa.ClauseElement):
+                raise InvalidInputError(
+                    f"query is a {type(query).__name__}: give a text or a select of SQLAlchemy"
+                )
             _refuse_beside_query(where=where, max_rows=max_rows, engine=engine)
             selected = query if isinstance(query, sa.ClauseElement) else sa.text(_escaped(query))
         else:

@@ -8,10 +8,11 @@ import io
 import lzma
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from twofold._common.atomic import Path_
 from twofold._common.checks import check_path
 from twofold.data import Duplicates, PairBuilder, Pairings
 from twofold.data.builder import IdType, OnNull
@@ -22,7 +23,6 @@ from twofold.exceptions import FileFormatError, InvalidInputError
 
 __all__ = ["read_csv", "read_lists", "read_parquet"]
 
-Path_ = str | os.PathLike[str]
 
 _PART = 1 << 22  # bytes or characters read at a time
 _LONGEST = 1 << 24  # bytes of a line
@@ -104,7 +104,9 @@ def read_csv(
                 f"{what} is {name!r}, which is a column of ids: give another one"
             )
     if names is not None and (
-        isinstance(names, str) or not all(isinstance(name, str) for name in list(names))
+        not isinstance(names, Iterable)
+        or isinstance(names, str)
+        or not all(isinstance(name, str) for name in list(names))
     ):
         raise InvalidInputError(f"names is {names!r}: give a list with the name of each column")
     lines = _Lines(path, encoding, delimiter, comment)
@@ -296,6 +298,9 @@ class _Lines:
 
     def __init__(self, path: Path_, encoding: str, delimiter: str, comment: str | None) -> None:
         check_path(path)
+        for name, text in (("encoding", encoding), ("comment", "" if comment is None else comment)):
+            if not isinstance(text, str):
+                raise InvalidInputError(f"{name} is a {type(text).__name__}: give a text")
         self.path = path
         self.encoding = encoding
         self.delimiter = delimiter if len(delimiter.encode()) == 1 else _SEPARATOR

@@ -69,6 +69,9 @@ def restore_solver(described: dict[str, Any], classes: Iterable[type]) -> Solver
 
 
 def _restore(described: dict[str, Any], classes: Iterable[type]) -> Any:
+    for kind in classes:
+        if not isinstance(kind, type):
+            raise InvalidInputError(f"classes has a {type(kind).__name__}: give a list of classes")
     known = {kind.__name__: kind for kind in (*_KNOWN, *classes)}
     name = described["class"]
     if name not in known:

@@ -4,23 +4,31 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._common.cached import cached_property, state_of
 from twofold._kernels.screen import Screen
-from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.data.pairings import (
+    AlignedEntries,
+    Pairings,
+    aligned_entries,
+    check_pairings,
+    entries_of_rows,
+)
+from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
+from twofold.model.folded import FoldedRows
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking, Rules
-from twofold.model.rows import solved_rows, solves_rows
+from twofold.model.rows import problem_of, solved_rows, solves_rows
 from twofold.model.rules import inverse_lengths, ranked
 from twofold.model.screening import prepare_screen, screen_pays
 from twofold.model.serving import ServedColumns
-from twofold.objective import Objective
+from twofold.objective import Objective, Problem
 from twofold.solvers import Solution, Solver
 from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.folding import fold_in
+from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
 from twofold.solvers.one_row import has_plain_rows, solve_plain_row
 
 __all__ = ["Fitted", "Rows"]
@@ -48,6 +56,27 @@ class Fitted:
     solver: Solver
     """That of the model; requests use its number of threads."""
     changes: Changes | None = None
+
+    @classmethod
+    def checked(
+        cls, objective: Objective, solution: Solution, pairings: Pairings, solver: Solver
+    ) -> "Fitted":
+        """Raise InvalidInputError unless the factors are those of the pairings."""
+        for name, part, kind in (("solution", solution, Solution), ("solver", solver, Solver)):
+            if not isinstance(part, kind):
+                raise InvalidInputError(
+                    f"{name} is a {type(part).__name__}: give a {kind.__name__}"
+                )
+        check_pairings(pairings)
+        P, Q = solution.row_factors, solution.col_factors
+        problem = Problem.of(objective, pairings.matrix, pairings.weights)
+        problem.check_factors(P, Q)
+        if P.dtype != Q.dtype or P.dtype not in (np.float32, np.float64):
+            raise InvalidInputError(
+                f"row_factors are {P.dtype} and col_factors are {Q.dtype}: both must be float32 or "
+                "both float64, by dataclasses.replace(solution, row_factors=..., col_factors=...)"
+            )
+        return cls(objective, solution, pairings, solver)
 
     @cached_property
     def row_factors(self) -> NDArray[Any]:
@@ -118,10 +147,27 @@ class Fitted:
         return has_plain_rows(self.objective)
 
     def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
-        """Return the factors of one new row of ones, or None if `fold_rows_in` is needed."""
+        """Return the factors of one new row of ones, or None if `factors_of_new` is needed."""
         if not self._has_plain_rows:
             return None
         return solve_plain_row(self.system.system, entries.indices)
+
+    def folded(
+        self, pairings: Pairings, center: ArrayLike | None
+    ) -> tuple[FoldedRows, AlignedEntries]:
+        """Fold rows in; return also their entries over the columns of the model."""
+        check_pairings(pairings)
+        known = aligned_entries(pairings, self.pairings)
+        factors = self.factors_of_new(known, center)
+        n_dropped = pairings.n_pairs - known.indices.size
+        n_empty = int(np.count_nonzero(known.indptr[1:] == known.indptr[:-1]))
+        return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
+
+    def factors_of_new(self, entries: AlignedEntries, center: ArrayLike | None) -> NDArray[Any]:
+        """Return the factors of new rows, by their entries over the columns of the model."""
+        problem = problem_of(self.objective, entries)
+        penalty = penalty_of_new(problem, self.system.n_factors, center)
+        return fold_rows_in(self.system, problem, penalty, self.solver.n_threads)
 
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -142,6 +188,13 @@ class Fitted:
         if isinstance(self.pairings, ServedColumns):
             return self.pairings.col_counts
         return count_rows(self.pairings.matrix)
+
+    @property
+    def has_text_rows(self) -> bool:
+        """Whether the ids of the trained rows are texts."""
+        if isinstance(self.pairings, ServedColumns):
+            return self.pairings.has_text_rows
+        return self.pairings.row_ids.dtype == object
 
     def check_has_rows(self, what: str) -> None:
         """Raise InvalidInputError if the model is from a file for serving."""

@@ -5,13 +5,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from twofold.data.make_frame import make_frame
+from twofold.data.with_frame import WithFrame
 
 __all__ = ["FoldedRows"]
 
 
 @dataclass(frozen=True, eq=False)
-class FoldedRows:
+class FoldedRows(WithFrame):
     """Factors of new rows, and what could not be used of them.
 
     Parameters
@@ -26,6 +26,10 @@ class FoldedRows:
         Different columns that these pairs had.
     n_empty_rows : int
         Rows without any known column.
+
+    Notes
+    -----
+    `to_frame` has a line for each row: ``row`` and ``factor_0``, ``factor_1``, ...
     """
 
     row_ids: NDArray[Any]
@@ -41,23 +45,6 @@ class FoldedRows:
             f"column, {self.n_dropped_pairs} pairs dropped>"
         )
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each row.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``row`` and ``factor_0``, ``factor_1``, ...
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         factors = {f"factor_{i}": column for i, column in enumerate(self.row_factors.T)}
-        return make_frame({"row": self.row_ids} | factors, backend)
+        return {"row": self.row_ids} | factors

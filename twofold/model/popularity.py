@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from twofold._common.checks import check_whole
+from twofold._common.checks import check_flags
 from twofold.data.pairings import Pairings, aligned_entries, check_pairings
 from twofold.exceptions import NotFittedError
-from twofold.model.ranking import Ranking
+from twofold.model.checks import check_n
+from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns
 
 __all__ = ["Popularity", "count_rows", "most_popular"]
 
@@ -83,7 +84,8 @@ class Popularity:
         rows : array_like of ids, or Pairings
             Ids of counted rows, or new rows.
         n : int, default 10
-            Columns for each row, >= 1; padded where there are no more.
+            Columns for each row, >= 1, limited as in `FactorModel.recommend`; padded where there
+            are no more.
         exclude_known : bool, default True
             Leave out the columns that the row has already.
 
@@ -97,68 +99,53 @@ class Popularity:
         UnknownIdError
             If a row id is not among the counted ones.
         """
-        check_whole(n, "n", 1)
         trained, counts = self._get_fitted()
+        check_n(n, trained.shape[1])
+        check_flags(exclude_known=exclude_known)
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
+            positions = np.arange(ids.size)
         else:
             positions = trained.row_index(rows)
-            ids, known = trained.row_ids[positions], trained.matrix[positions]
-        if not exclude_known:
-            known = sparse.csr_array(known.shape, dtype=np.float32)
-        found, scores = most_popular(counts, known, n)
+            ids, known = trained.row_ids[positions], trained.matrix
+        found, scores = most_popular(counts, positions, n, known if exclude_known else None)
         return Ranking.of(ids, trained.col_ids, found, scores)
 
 
 def count_rows(matrix: sparse.csr_array) -> NDArray[np.int64]:
     """Return how many rows store each column. A pair that is stored twice counts once."""
-    return np.bincount(_distinct(matrix).indices, minlength=matrix.shape[1])
-
-
-def _distinct(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Return a matrix with one entry for each stored pair."""
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return matrix
+    return np.bincount(matrix.indices, minlength=matrix.shape[1])
 
 
 def most_popular(
-    counts: NDArray[np.int64], known: sparse.csr_array, n: int
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n: int,
+    excluded: sparse.csr_array | None = None,
+    rules: Rules = NO_RULES,
+    n_threads: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the n most frequent columns that each row does not have, and their counts.
+    """Return the n most frequent candidates of each row, and their counts.
 
     Parameters
     ----------
     counts : ndarray of int64, shape (n_cols,)
         Number of rows that have each column.
-    known : csr_array, shape (n_rows, n_cols)
-        The columns that a row has.
-    n : int
-        Columns for each row, >= 1.
+    rows : ndarray of int64, shape (m,)
+        Positions of the rows in ``excluded``.
+    n, excluded, rules, n_threads
+        As for `best_columns`.
 
     Returns
     -------
-    tuple of ndarray, shape (n_rows, n)
+    tuple of ndarray, shape (m, n)
         Positions (-1: padding) and counts (nan: padding).
     """
-    n_rows, n_cols = known.shape
-    known = _distinct(known)
-    order = np.argsort(-counts, kind="stable")
-    place = np.empty(n_cols, np.int64)
-    place[order] = np.arange(n_cols)
-
-    # Let x_0 < x_1 < ... be the places in `order` of the columns that a row has. Its i-th column
-    # stands at place i + #{j: x_j - j <= i}. The numbers x_j - j ascend in each row.
-    row = np.repeat(np.arange(n_rows), np.diff(known.indptr))
-    taken = row * n_cols + place[known.indices]
-    taken.sort()
-    taken -= np.arange(taken.size) - np.repeat(known.indptr[:-1], np.diff(known.indptr))
-    wanted = np.arange(n_rows)[:, None] * n_cols + np.minimum(np.arange(n), n_cols - 1)
-    before = np.searchsorted(taken, wanted, side="right") - known.indptr[:-1, None]
-    at = np.arange(n) + before
-    beyond = at >= n_cols
-    found = order[np.where(beyond, 0, at)] if n_cols else np.zeros((n_rows, n), np.int64)
-    scores = counts[found].astype(np.float64) if n_cols else np.zeros((n_rows, n))
-    found[beyond], scores[beyond] = -1, np.nan
-    return found, scores
+    factors = np.ones((int(rows.max(initial=-1)) + 1, 1))
+    return best_columns(
+        factors, counts[:, np.newaxis].astype(np.float64), n, excluded,
+        rows=rows, rules=rules, n_threads=n_threads,
+    )  # fmt: skip

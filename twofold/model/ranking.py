@@ -12,9 +12,9 @@ from twofold._kernels import topn
 from twofold._kernels.screen import Screen, top_by_screen
 from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
-from twofold.data.make_frame import make_frame
+from twofold.data.with_frame import WithFrame
 
-__all__ = ["Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
+__all__ = ["NO_RULES", "Ranking", "Rules", "best_columns", "scores_of_pairs", "zero_rows"]
 
 _THREAD_BYTES = 1 << 20  # of the strips of a thread
 _MAX_STRIPS = 20  # more do not make the products faster
@@ -23,7 +23,7 @@ _NONE, _NO_ROWS = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(WithFrame):
     """The best columns of some rows, best first.
 
     Parameters
@@ -43,6 +43,11 @@ class Ranking:
     fallback : ndarray of bool, shape (n_rows,)
         True for a row with zero factors whose columns are those of ``fallback="popular"`` of
         `FactorModel.recommend`. Its scores are numbers of training pairs.
+
+    Notes
+    -----
+    `to_frame` has a line for each recommendation, without the padding: ``row``, ``rank`` (from 1),
+    ``col`` and ``score``.
     """
 
     row_ids: NDArray[Any]
@@ -59,50 +64,14 @@ class Ranking:
         ):
             yield row, list(zip(ids[mask].tolist(), scores[mask].tolist(), strict=True))
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each recommendation, without the padding.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``row``, ``rank`` (from 1), ``col`` and ``score``.
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         row, place = np.nonzero(self.mask)
         columns = {"row": self.row_ids[row], "rank": place + 1}
-        columns |= {"col": self.col_ids[self.mask], "score": self.scores[self.mask]}
-        return make_frame(columns, backend)
+        return columns | {"col": self.col_ids[self.mask], "score": self.scores[self.mask]}
 
     def __repr__(self) -> str:
         rows, n = self.mask.shape
         return f"<Ranking: {n} columns for each of {rows} rows, {(~self.mask).sum()} of padding>"
-
-    @classmethod
-    def of_factors(
-        cls,
-        row_ids: NDArray[Any],
-        vocabulary: NDArray[Any],
-        row_factors: NDArray[Any],
-        col_factors: NDArray[Any],
-        n: int,
-        excluded: sparse.csr_array | None = None,
-        **options: Any,
-    ) -> "Ranking":
-        """Rank by p . q as `best_columns`; rows whose factors are all zero get padding only."""
-        zero = zero_rows(row_factors, options.get("rows"))
-        found, scores = best_columns(
-            row_factors, col_factors, n, excluded, unranked=zero, **options
-        )
-        return cls.of(row_ids, vocabulary, found, scores)
 
     @classmethod
     def of(
@@ -145,7 +114,7 @@ class Rules:
         ))  # fmt: skip
 
 
-_NO_RULES = Rules()
+NO_RULES = Rules()
 
 
 def best_columns(
@@ -155,7 +124,7 @@ def best_columns(
     excluded: sparse.csr_array | None = None,
     *,
     rows: NDArray[np.int64] | None = None,
-    rules: Rules = _NO_RULES,
+    rules: Rules = NO_RULES,
     unranked: NDArray[np.bool_] | None = None,
     scale: NDArray[Any] | None = None,
     screen: Screen | None = None,

@@ -9,11 +9,10 @@ from scipy import sparse
 from twofold._kernels.screen import Screen
 from twofold.data.pairings import Pairings, aligned_entries, find_cols
 from twofold.data.vocabulary import Vocabulary
-from twofold.model.ranking import Ranking, Rules, best_columns, zero_rows
+from twofold.model.popularity import most_popular
+from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns, zero_rows
 
 __all__ = ["by_cosine", "inverse_lengths", "ranked", "rules_of"]
-
-_NO_ROWS = np.empty(0, np.int64)
 
 
 def rules_of(
@@ -53,7 +52,7 @@ def ranked(
     excluded: sparse.csr_array | None,
     *,
     rows: NDArray[np.int64] | None = None,
-    rules: Rules,
+    rules: Rules = NO_RULES,
     counts: NDArray[np.int64] | None = None,
     screen: Screen | None = None,
     n_threads: int | None = None,
@@ -62,22 +61,18 @@ def ranked(
 
     The arguments are those of `best_columns`. Without counts, these rows are padded.
     """
-    ranking = Ranking.of_factors(
-        row_ids, col_ids, row_factors, col_factors, n, excluded, rows=rows, rules=rules,
-        screen=screen, n_threads=n_threads,
+    zero = zero_rows(row_factors, rows)
+    found, scores = best_columns(
+        row_factors, col_factors, n, excluded,
+        rows=rows, rules=rules, unranked=zero, screen=screen, n_threads=n_threads,
     )  # fmt: skip
-    zero = np.flatnonzero(zero_rows(row_factors, rows)) if counts is not None else _NO_ROWS
-    if counts is None or not zero.size:
-        return ranking
-    found, scores, is_fallback = ranking.positions, ranking.scores, ranking.fallback
-    if excluded is not None:
-        excluded = excluded[zero if rows is None else rows[zero]]
-    found[zero], scores[zero] = best_columns(
-        np.ones((zero.size, 1)), counts[:, np.newaxis].astype(np.float64), n, excluded,
-        rules=rules.of_rows(zero), n_threads=n_threads,
-    )  # fmt: skip
-    is_fallback[zero] = True
-    return Ranking.of(row_ids, col_ids, found, scores, is_fallback)
+    if counts is None or not zero.any():
+        return Ranking.of(row_ids, col_ids, found, scores)
+    at = np.flatnonzero(zero)
+    found[at], scores[at] = most_popular(
+        counts, at if rows is None else rows[at], n, excluded, rules.of_rows(at), n_threads
+    )
+    return Ranking.of(row_ids, col_ids, found, scores, zero)
 
 
 def inverse_lengths(factors: NDArray[Any], n_biases: int) -> NDArray[np.float64]:

@@ -38,13 +38,16 @@ class ServedColumns(Pairings):
         Number of training rows that have each column, for ``fallback="popular"``.
     of_unknown : ndarray, shape (2, n_factors)
         The factors of a row and of a column without pairs.
+    has_text_rows : bool
+        Whether the ids of the training rows were texts.
     """
 
     col_counts: NDArray[np.int64] = field(kw_only=True, repr=False)
     of_unknown: NDArray[Any] = field(kw_only=True, repr=False)
+    has_text_rows: bool = field(kw_only=True, repr=False)
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "ServedColumns":
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], has_text_rows: bool) -> "ServedColumns":
         """Undo `to_arrays`; an exception of any kind means that the file is damaged."""
         ids, counts, of_unknown = (arrays[name] for name in _MEMBERS)
         shapes = (ids.shape, (2, arrays["col_factors"].shape[1]))
@@ -52,7 +55,10 @@ class ServedColumns(Pairings):
             raise ValueError("its arrays do not fit together")
         matrix = sparse.csr_array((0, ids.size), dtype=np.float32)
         no_ids = np.empty(0, np.int64)
-        return cls(matrix, no_ids, ids, col_counts=counts, of_unknown=of_unknown)
+        return cls(
+            matrix, no_ids, ids,
+            col_counts=counts, of_unknown=of_unknown, has_text_rows=has_text_rows,
+        )  # fmt: skip
 
     @staticmethod
     def to_arrays(

@@ -21,7 +21,7 @@ from twofold._kernels.cache import cache_folder
 from twofold._kernels.threads import available_threads
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError, KernelCacheWarning, TwofoldError
-from twofold.model import FactorModel
+from twofold.model import FactorModel, Popularity
 from twofold.model.ranking import best_columns
 from twofold.model.screening import prepare_screen
 from twofold.objective import L1, L2, HuberLoss, LogisticLoss, Objective
@@ -178,6 +178,10 @@ def _run_model(matrix: Any, dtype: DType) -> None:
             P, Q = model.row_factors, model.col_factors
             best_columns(P[:1], Q, 2, screen=prepare_screen(Q))
             model.fold_in(read)
+            model.explain(read.row_ids[0], read.col_ids[0])
+            popularity = Popularity().fit(read)
+            for some in (read.row_ids[:1], read.row_ids):
+                popularity.recommend(some)
 
 
 _KINDS: dict[str, Callable[[Any, DType], None]] = {

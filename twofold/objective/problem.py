@@ -72,6 +72,8 @@ class Problem:
         InvalidInputError
             If a value or a weight is invalid; the message contains its row and column.
         """
+        if not isinstance(objective, Terms):
+            raise InvalidInputError(f"objective is a {type(objective).__name__}: give an Objective")
         csr, weights = as_csr(matrix, weights)
         check_limit(csr.shape)
         n = int(csr.indptr[-1])

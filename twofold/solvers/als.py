@@ -40,6 +40,12 @@ class ALSMemory:
     """Whether the columns are those of a `MergedProblem`."""
 
 
+class _RunBuffers(Buffers):
+    """The working memory of a run, which warns once."""
+
+    has_warned = False
+
+
 @dataclass(kw_only=True)
 class ALS(Solver):
     """Alternating least squares.
@@ -99,7 +105,8 @@ class ALS(Solver):
     Warns
     -----
     ConvergenceWarning
-        If a row does not converge, which is possible with ``Objective(nonnegative=True)`` only.
+        At the first row of a run that does not converge, which is possible with
+        ``Objective(nonnegative=True)`` only.
 
     Notes
     -----
@@ -155,7 +162,7 @@ class ALS(Solver):
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the working memory of the half-steps."""
-        return state.at(state.point, workspace=Buffers())
+        return state.at(state.point, workspace=_RunBuffers())
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
@@ -227,7 +234,7 @@ class ALS(Solver):
         state: State,
     ) -> Array:
         """Return the solved factors of a side for the fixed other side and its Gramian."""
-        buffers: Buffers = state.workspace
+        buffers: _RunBuffers = state.workspace
         k = state.point.n_factors
         side = problem.rows if axis == "row" else problem.cols
         other = problem.col_margin if axis == "row" else problem.rows
@@ -253,11 +260,13 @@ class ALS(Solver):
             buffers=buffers,
         )
         report.check(side, axis)
-        if report.unsettled.size:
+        if report.unsettled.size and not buffers.has_warned:
+            buffers.has_warned = True
             first, n = side.position(report.unsettled[0]), side.n_of(report.unsettled)
             warn(
-                f"{axis} {first} and {n - 1} others did not converge, so their factors are "
-                "approximate: increase the regularizer's weight",
+                f"in epoch {state.epoch + 1}, {axis} {first} and {n - 1} others did not converge, "
+                "so their factors are approximate: increase the regularizer's weight (later epochs "
+                "do not warn)",
                 ConvergenceWarning,
             )
         return report.row_factors

@@ -140,8 +140,12 @@ def split_challenge(
     (185, {1: 0, 2: 5, 4: 25})
     """
     check_whole(n_rows, "n_rows", 1)
-    numbers = list(tasks)
-    if not set(numbers) <= set(CHALLENGE_TASKS) or len(set(numbers)) < len(numbers):
+    numbers = list(tasks) if isinstance(tasks, Iterable) else [tasks]
+    if (
+        not all(isinstance(number, int | np.integer) for number in numbers)
+        or not set(numbers) <= set(CHALLENGE_TASKS)
+        or len(set(numbers)) < len(numbers)
+    ):
         raise InvalidInputError(f"tasks is {numbers}: give numbers from 1 to 10, each at most once")
     pairings, keys = canonical(pairings, order_of(pairings, order))
     generator = np.random.default_rng(seed_of(rng))

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from twofold._common.figures import draw_picture
-from twofold.data.make_frame import make_frame
 from twofold.data.pairings import Pairings
+from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel
 from twofold.objective import Balanced, Objective
@@ -23,7 +23,7 @@ __all__ = ["SearchResult"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SearchResult(Sequence[Trial]):
+class SearchResult(WithFrame, Sequence[Trial]):
     """The trials of a search, best first. ``print`` shows them as a table.
 
     Parameters
@@ -35,6 +35,11 @@ class SearchResult(Sequence[Trial]):
         False if the search was interrupted by Ctrl-C.
     runner : Runner
         The data, the score and the settings that the trials have in common.
+
+    Notes
+    -----
+    `to_frame` has a line for each trial: ``number``, a column for each field that varies, the score
+    by its name, ``train_total``, ``epochs``, ``seconds``, ``status`` and ``message``.
     """
 
     trials: tuple[Trial, ...]
@@ -150,31 +155,13 @@ class SearchResult(Sequence[Trial]):
         """Names of the fields that vary."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial.parameters))
 
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return a data frame with a line for each trial.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            Library of the frame; default: the first of these that is installed.
-
-        Returns
-        -------
-        DataFrame or Table
-            Columns ``number``, a column for each field that varies, the score by its name,
-            ``train_total``, ``epochs``, ``seconds``, ``status`` and ``message``.
-
-        Raises
-        ------
-        InvalidInputError
-            If narwhals or the library is not installed.
-        """
+    def _frame_columns(self) -> dict[str, Any]:
         columns: dict[str, Any] = {"number": [trial.number for trial in self.trials]}
         columns |= {name: _column(self.trials, name) for name in self.names}
         columns[self.score_name] = [trial.score for trial in self.trials]
         for name in ("train_total", "epochs", "seconds", "status", "message"):
             columns[name] = [getattr(trial, name) for trial in self.trials]
-        return make_frame(columns, backend)
+        return columns
 
     def plot(self, target: Any = None) -> Any:
         """Draw the score over each field that varies; needs ``twofold[plot]``.
