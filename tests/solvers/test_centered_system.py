@@ -13,6 +13,7 @@ from twofold import L1, L2, HuberLoss, LogisticLoss, Objective, fold_in
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
 from twofold.objective import Problem
 from twofold.solvers import ALS, GD, SGD, Support
+from twofold.solvers.column_system import ColumnSystem
 from twofold.testing import reference
 
 N_ROWS, N_COLS, K = 25, 18, 4
@@ -460,3 +461,14 @@ def test_a_continued_run_equals_a_whole_one(tmp_path, objective):
     resumed = ALS(n_factors=K, max_epochs=4).solve(objective, matrix, half)
     assert np.array_equal(resumed.row_factors, whole.row_factors)
     assert [r.total for r in resumed.history] == [r.total for r in whole.history]
+
+
+@pytest.mark.parametrize("objective", [OBJECTIVES[0], CENTERED[0], Objective(regularizer=L2(0.1))])
+def test_tasks_of_a_run_are_made_once(objective, monkeypatch):
+    """With biases or centers, each half-step has other targets, but the same numbers of entries."""
+    made, make = [], ColumnSystem._new_plan
+    monkeypatch.setattr(
+        ColumnSystem, "_new_plan", lambda *call: made.append(len(made)) or make(*call)
+    )
+    ALS(n_factors=K, max_epochs=6, rng=0, dtype="float64").solve(objective, ratings())
+    assert len(made) == 2

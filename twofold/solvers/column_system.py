@@ -65,7 +65,7 @@ class Buffers:
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[Any, ...], Array] = {}
-        self.plans: dict[tuple[Any, ...], tuple[Side, tuple[Tasks, Tasks]]] = {}
+        self.plans: dict[tuple[Any, ...], tuple[Rows, tuple[Tasks, Tasks]]] = {}
 
     def get(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
         """Return an array with arbitrary contents; equal arguments return the same array."""
@@ -385,15 +385,17 @@ class ColumnSystem:
     def _plan(self, listed: Rows, call: "_Call") -> tuple[Tasks, Tasks]:
         """Return the tasks of conjugate gradients and of direct solves.
 
-        Those of all rows of a side are kept with the buffers, because a run needs them each epoch.
+        They depend on the numbers of entries only. Those of all rows of a side are kept with the
+        buffers, because a run needs them in each epoch.
         """
-        side = call.side
-        if listed is not side.longest_first:
+        counts, plans = call.side.counts, call.buffers.plans
+        if listed is not call.side.longest_first:
             return self._new_plan(listed, call)
-        key = id(side), self.n_factors, call.way, call.excess > 0.0, call.threads
-        if key not in call.buffers.plans:  # With the side, so that its id is not given to another.
-            call.buffers.plans[key] = side, self._new_plan(listed, call)
-        return call.buffers.plans[key][1]
+        way = call.way, call.excess > 0.0, call.threads
+        key = id(counts), self.n_factors, self.col_factors.dtype, *way
+        if key not in plans:  # The counts are kept, too, so that their id is not used again.
+            plans[key] = counts, self._new_plan(listed, call)
+        return plans[key][1]
 
     def _new_plan(self, listed: Rows, call: "_Call") -> tuple[Tasks, Tasks]:
         counts = call.side.counts[listed]
