@@ -379,10 +379,13 @@ def test_ctrl_c_at_any_moment_can_be_kept_and_continued_exactly(what):
         objective = Objective(regularizer=L2(0.2))
     solver = kind(n_factors=16, max_epochs=60, rng=0)
     whole = solver.solve(objective, R)
-    seconds = whole.history[-1].seconds
-    draw, n_kept = random.Random(0), 0
-    for _ in range(25):
-        delay = draw.uniform(0.0, 2.0) * seconds
+    started = time.perf_counter()
+    solver.solve(objective, R)
+    seconds = time.perf_counter() - started
+    draw, n_kept, n_runs = random.Random(0), 0, 0
+    while n_runs < 25 or (n_kept < 4 and n_runs < 200):  # Other work may make a run slower.
+        n_runs += 1
+        delay = draw.uniform(0.0, 1.2) * seconds
         timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
         kept = None
         try:
@@ -400,7 +403,7 @@ def test_ctrl_c_at_any_moment_can_be_kept_and_continued_exactly(what):
         assert rest.row_factors.tobytes() == whole.row_factors.tobytes()
         assert rest.col_factors.tobytes() == whole.col_factors.tobytes()
         assert [r.total for r in rest.history] == [r.total for r in whole.history]
-    assert n_kept > 3, n_kept
+    assert n_kept > 3, (n_kept, n_runs)
     """,
         what,
         timeout=120.0,
