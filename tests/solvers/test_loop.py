@@ -172,7 +172,7 @@ def test_expected_decrease(values, expected):
         Objective(regularizer=L2(0.05, 1.0), data="targets", biases=True, mean=0.5),
     ],
 )
-def test_gap_of_a_run_with_tol_is_a_few_tol(objective, playlists):
+def test_gap_of_a_run_with_tol_is_below_ten_tol(objective, playlists):
     """Of 40 runs with the last objective, the median gap was 1.0 tol and the largest one 9.2."""
     matrix, gaps = playlists.pairings.matrix.astype(float), []
     for seed in range(5):

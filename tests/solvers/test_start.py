@@ -370,16 +370,15 @@ def test_sketched_product_is_the_sparse_product_with_unit_vectors(data, width):
     assert_close(found, sparse_product(problem.rows, (own, other), S, 1), 3e-6)
 
 
-def sums_of_products(objective, matrix, P, Q, weights, rows):
-    """Return the sums of w r x, w x^2, a x and a x^2 over the entries of some rows."""
+def sums_of_products(objective, matrix, P, Q, weights):
+    """Return the sums of w r x, w x^2, a x and a x^2 over the entries."""
     sums, cells = np.zeros(4), set()
     for u, i, r, w in reference.entries(objective, matrix, weights):
-        if u in rows:
-            x = float(P[u] @ Q[i])
-            sums[:2] += w * r * x, w * x * x
-            if objective.unobserved == "missing" and (u, i) not in cells:
-                sums[2:] += objective.unobserved_weight * np.array([x, x * x])
-            cells.add((u, i))
+        x = float(P[u] @ Q[i])
+        sums[:2] += w * r * x, w * x * x
+        if objective.unobserved == "missing" and (u, i) not in cells:
+            sums[2:] += objective.unobserved_weight * np.array([x, x * x])
+        cells.add((u, i))
     return sums
 
 
@@ -392,19 +391,28 @@ def test_sums_of_products(objective, n_threads):
     rng = np.random.default_rng(3)
     P, Q = (padded_factors(rng.normal(size=(n, 3))) for n in matrix.shape)
     found = product_sums(side, P, Q, n_threads)
-    expected = sums_of_products(objective, matrix, P, Q, weights, range(N_ROWS))
+    expected = sums_of_products(objective, matrix, P, Q, weights)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_sums_of_products_of_many_entries_are_those_of_a_part():
-    """Here of every second row, because each row is a task of its own."""
-    objective = Objective(unobserved_weight=0.1, unobserved="missing")
-    matrix = random_matrix(objective, (16, 12), 0.6)
-    side = Problem.of(objective, matrix).rows
-    vars(side)["bounds"] = np.arange(17)
-    rng = np.random.default_rng(3)
-    P, Q = (padded_factors(rng.normal(size=(n, 3))) for n in matrix.shape)
-    rows = range(0, 16, 2)
-    share = side.counts[::2].sum() / matrix.nnz
-    expected = sums_of_products(objective, matrix, P, Q, None, rows) / share
-    np.testing.assert_allclose(product_sums(side, P, Q, 2), expected, rtol=1e-12)
+@pytest.mark.parametrize("a0", [0.0, 1.0])
+@pytest.mark.parametrize("heavy", [slice(0, 40), slice(150, 170)])
+def test_scale_is_right_where_heavy_rows_stand_together(heavy, a0):
+    objective = Objective(data="targets", unobserved_weight=a0)
+    dense = random_matrix(objective, (2000, 60), 0.3).toarray()
+    dense[heavy] *= 100.0
+    matrix = sparse.csr_array(dense)
+    assert_least(objective, matrix, *spectral_factors(Problem.of(objective, matrix), 4, 0))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("n_filled", "k"), [(8, 8), (16, 16), (24, 32), (60, 60)])
+def test_decomposition_is_complete_where_few_rows_have_entries(n_filled, k, transposed):
+    objective = Objective(data="targets")
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        dense = np.zeros((400, 500))
+        dense[rng.choice(400, n_filled, replace=False)] = rng.normal(size=(n_filled, 500))
+        dense = dense.T if transposed else dense
+        P, Q = spectral_factors(Problem.of(objective, sparse.csr_array(dense)), k, seed)
+        assert_close(product(P, Q), dense, 1e-3)

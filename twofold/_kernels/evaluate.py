@@ -127,8 +127,8 @@ def _centered_penalty(penalty, u, P):
 
 
 @kernel
-def product_sums(counter, n_tasks, chosen, bounds, entries, P, Q, multiplicity, sums):
-    """Set sums[task] to the sums of w r x, w x^2, a x and a x^2 over the chunk ``chosen[task]``.
+def product_sums(counter, n_tasks, bounds, entries, P, Q, multiplicity, sums):
+    """Set sums[task] to the sums of w r x, w x^2, a x and a x^2 over the chunk.
 
     Each row contributes its multiplicity (default 1) times.
     """
@@ -136,17 +136,16 @@ def product_sums(counter, n_tasks, chosen, bounds, entries, P, Q, multiplicity, 
     p, x, ids = np.zeros(width), np.zeros(TILE), np.zeros(TILE, np.int32)
     task = next_task(counter)
     while task < n_tasks:
-        first, last = bounds[chosen[task]], bounds[chosen[task] + 1]
+        end = entries.indptr[bounds[task + 1]]
         sums[task] = 0.0
-        for u in range(first, last):
+        for u in range(bounds[task], bounds[task + 1]):
             times = multiplicity[u] if multiplicity.size else 1.0
             for f in range(width):
                 p[f] = P[u, f]
             low, high = entries.indptr[u], entries.indptr[u + 1]
             for e in range(low, high, TILE):
                 m = min(high - e, TILE)
-                ahead = min(e + _AHEAD, entries.indptr[last])
-                prefetch_rows(Q, entries.indices, ahead, min(ahead + m, entries.indptr[last]))
+                prefetch_rows(Q, entries.indices, min(e + _AHEAD, end), min(e + _AHEAD + m, end))
                 dot_tile(Q, entries, e, m, ids, p, x)
                 for r in range(m):
                     w, a = weight(entries, e + r), excluded_weight(entries, e + r)

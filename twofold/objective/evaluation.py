@@ -32,7 +32,6 @@ __all__ = [
 Array = NDArray[Any]
 _ALL_ROWS = np.empty(0, np.int64)
 _NO_WEIGHTS = np.empty(0)
-_SAMPLE = 8  # number of tasks of `product_sums`
 
 
 def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
@@ -196,20 +195,15 @@ def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[n
 def product_sums(side: Side, own: Array, other: Array, threads: int) -> NDArray[np.float64]:
     """Return the sums of w r x, w x^2, a x and a x^2 over the entries, with x = p_u . q_i.
 
-    The weight of an entry in the unobserved term that is excluded from it is a. There must be
-    entries. Of many, about a quarter million in evenly distributed ranges of rows is used, and the
-    sums are increased in proportion.
+    The weight of an entry in the unobserved term that is excluded from it is a. The result is
+    bitwise independent of the number of threads.
     """
-    starts = side.entries.indptr[side.bounds]
-    filled = np.flatnonzero(np.diff(starts))
-    chosen = filled[np.unique(np.arange(_SAMPLE) * filled.size // _SAMPLE)]
-    sums = np.zeros((chosen.size, 4))
+    sums = np.zeros((side.bounds.size - 1, 4))
     run(
-        evaluate.product_sums, chosen.size, threads, chosen, side.bounds, side.entries, own, other,
+        evaluate.product_sums, len(sums), threads, side.bounds, side.entries, own, other,
         side.multiplicity, sums,
     )  # fmt: skip
-    n_used = np.sum(starts[chosen + 1] - starts[chosen])
-    return np.asarray(sums.sum(axis=0) * (starts[-1] / n_used))
+    return np.asarray(sums.sum(axis=0))
 
 
 def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: int) -> Array:

@@ -52,12 +52,11 @@ def spectral_factors(
     where c minimises the squared loss and the unobserved term of F along P Q'. Dividing by the
     fourth roots prevents that the leading vectors are those of the longest rows and columns only.
     U, S and V are computed by a randomised range finder with two power iterations (Halko,
-    Martinsson & Tropp 2011, section 4.5) in float32, which starts with a sparse random matrix
-    (Clarkson & Woodruff 2013, arXiv 1207.6365, section 1.2: one element other than 0 in a row,
-    which is a random sign) and makes the vectors of the shorter side orthonormal, by Gramians in
-    float64. Singular
-    values below about 1e-3 of the largest one count as 0. If fewer than ``n_factors`` are left, the
-    other columns are small random numbers.
+    Martinsson & Tropp 2011, section 4.5) in float32. It starts with a sparse random matrix, which
+    has one element other than 0 in a row, a random sign (Clarkson & Woodruff 2013, arXiv 1207.6365,
+    section 1.2), and makes the vectors of the shorter side orthonormal, by Gramians in float64.
+    Singular values below about 1e-3 of the largest one count as 0. If fewer than ``n_factors`` are
+    left, the other columns are small random numbers.
 
     Parameters
     ----------
@@ -99,9 +98,11 @@ def spectral_factors(
 
     def sketch(axis: int, generator: np.random.Generator, width: int) -> Array:
         """Return the product with a sparse random matrix of ``width`` columns."""
-        n = sides[1 - axis].n
-        buckets = generator.permutation(n).astype(np.int32) % np.int32(width)
-        signs = np.where(generator.random(n, np.float32) < 0.5, -1.0, 1.0)
+        filled = np.flatnonzero(sides[1 - axis].counts)
+        # As evenly as possible, so that up to ``width`` vectors have a column of their own.
+        buckets = np.zeros(sides[1 - axis].n, np.int32)
+        buckets[filled] = generator.permutation(filled.size) % width
+        signs = np.where(generator.random(buckets.size, np.float32) < 0.5, -1.0, 1.0)
         scales = (inverse[axis], inverse[1 - axis] * signs)
         return sketched_product(sides[axis], scales, buckets, width, threads)
 
@@ -226,10 +227,7 @@ def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Genera
 
 
 def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
-    """Return the c that minimises the squared loss and the unobserved term along c P Q'.
-
-    The sums over the entries are those of `product_sums`, so of many entries it is an estimate.
-    """
+    """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
     P, Q = padded_factors(P), padded_factors(Q)
     explained, squares, excluded, excluded_squares = product_sums(rows, P, Q, threads)
     a0, mean = problem.objective.unobserved_weight, problem.mean
