@@ -13,7 +13,10 @@ from twofold import FactorModel
 from twofold.cli import main
 from twofold.solvers import ALS
 
-INTERRUPTED = "twofold: error: interrupted; no file is partially written\n"
+INTERRUPTED = (
+    "twofold: error: interrupted; no file is partially written, and recommendations for all "
+    "playlists are continued by the same command\n"
+)
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 

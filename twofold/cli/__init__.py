@@ -20,6 +20,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
         code = run(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt:
-        sys.stderr.write("twofold: error: interrupted; no file is partially written\n")
+        sys.stderr.write(
+            "twofold: error: interrupted; no file is partially written, and recommendations for "
+            "all playlists are continued by the same command\n"
+        )
         code = 130
     sys.exit(code)

@@ -18,6 +18,6 @@ def check_n(n: Any, n_candidates: int, what: str = "column") -> None:
     check_whole(n, "n", 1)
     if n > max(n_candidates, _MAX_PADDED):
         raise InvalidInputError(
-            f"n is {n}, but the model has {n_candidates} {what}s: all of them are ranked by "
-            f"n={n_candidates}, and lists with padding have at most {_MAX_PADDED} entries"
+            f"n is {n}, but the model has {n_candidates} {what}s: give n={n_candidates} for all of "
+            f"them; an n up to {_MAX_PADDED} is padded where there are fewer"
         )
