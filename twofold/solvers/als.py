@@ -179,6 +179,7 @@ class ALS(Solver):
         new = _evaluated(problem, new, threads)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
+            del new, start  # which are as large as those of the repeated epoch
             new, start = self._epoch(problem, point, point.cols, excess, state)
             new = _evaluated(problem, new, threads)
         gain = _total(point) - _total(new)

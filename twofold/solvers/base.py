@@ -292,6 +292,7 @@ class Solver(ABC):
         fingerprint = self._fingerprint(original)
         note, seconds = "", 0.0
         history: list[Record] = []
+        factors = None
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
             factors = self._checked_factors(original, init)
             problem = self.working_problem(original, init)
@@ -301,11 +302,13 @@ class Solver(ABC):
                 note = "The run started from the factors of another problem or solver."
                 init = (init.row_factors, init.col_factors)
             (problem, state), seconds = timed(self._initial_state, original, init)
-        del original  # which has the entries of a merged problem once more
         run = Run(
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
+        # The run releases the initial factors after the first epoch. The original problem has the
+        # entries of a merged one once more.
+        del original, state, factors
         solution = run.run()
         if solution.status is Status.DIVERGED:
             warn(solution.message, DivergenceWarning)
