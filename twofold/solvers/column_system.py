@@ -339,7 +339,7 @@ class ColumnSystem:
         """The same system in float64."""
         if self.col_factors.dtype == np.float64:
             return self
-        Q = self.col_factors.astype(np.float64)
+        Q = aligned_copy(self.col_factors, np.float64)
         rotated = Q
         if self.vectors.size:
             rotated = empty_aligned(Q.shape, np.float64)
