@@ -105,8 +105,8 @@ class ALS(Solver):
         removes a file when its array is freed or the process ends. The factors of the solution are
         such arrays, too. During the epochs the files need up to
         2 n_rows + 3 n_cols + 2 max(n_rows, n_cols) times ``n_factors`` numbers (rounded up to a
-        multiple of 8), without biases and centers and with ``evaluate_every=1``. The entries and
-        about 50 bytes for each row and column stay in memory.
+        multiple of 8), and more with ``evaluate_every`` > 1, a callback, a checkpoint, biases and
+        centers. The entries and about 100 bytes for each row and column stay in memory.
 
     Raises
     ------
