@@ -47,7 +47,7 @@ def mapped_memory(n_bytes: int) -> mmap | None:
     except OSError as error:
         raise InvalidInputError(
             f"the folder {folder!r} cannot hold an array of {n_bytes / 1e6:,.0f} MB "
-            f"({error.strerror}): give a folder on a disk with more space"
+            f"({error.strerror}): give another folder, on a disk with enough space"
         ) from error
 
 
