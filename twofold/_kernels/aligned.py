@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels.mapped import mapped_memory
+
 LINE = 64
 """Size of a cache line in bytes."""
 
@@ -16,10 +18,17 @@ def address(array: NDArray[Any]) -> int:
 
 
 def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
-    """Return an uninitialised array that is aligned to a cache line."""
-    memory = np.empty(shape[0] * shape[1] + LINE, dtype)
+    """Return an uninitialised array that is aligned to a cache line.
+
+    It is in a file within `arrays_in`.
+    """
+    size = shape[0] * shape[1]
+    mapped = mapped_memory(size * np.dtype(dtype).itemsize)
+    if mapped is not None:  # A page is a multiple of cache lines.
+        return np.frombuffer(mapped, dtype).reshape(shape)
+    memory = np.empty(size + LINE, dtype)
     first = -address(memory) % LINE // memory.itemsize
-    return memory[first : first + shape[0] * shape[1]].reshape(shape)
+    return memory[first : first + size].reshape(shape)
 
 
 def empty_lines(n: int, k: int, dtype: Any) -> NDArray[Any]:

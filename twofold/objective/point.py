@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.cached import cached_property
-from twofold._kernels.aligned import LINE, address, empty_aligned
+from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 
 __all__ = ["ObjectiveValue", "Point", "padded_factors"]
 
@@ -71,12 +71,16 @@ class Point:
     @cached_property
     def row_factors(self) -> NDArray[Any]:
         """P, shape (n_rows, k)."""
-        return np.ascontiguousarray(self.rows[:, : self.n_factors])
+        return _unpadded(self.rows, self.n_factors)
 
     @cached_property
     def col_factors(self) -> NDArray[Any]:
         """Q, shape (n_cols, k)."""
-        return np.ascontiguousarray(self.cols[:, : self.n_factors])
+        return _unpadded(self.cols, self.n_factors)
+
+
+def _unpadded(factors: NDArray[Any], k: int) -> NDArray[Any]:
+    return factors if factors.shape[1] == k else aligned_copy(factors[:, :k], factors.dtype)
 
 
 def padded_factors(factors: NDArray[Any]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property
 from twofold._kernels import evaluate, formulas
+from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
@@ -200,7 +201,7 @@ class Problem:
         for factors, penalty in zip((P, Q), self.penalties(n_columns), strict=True):
             out = factors
             if penalty.center.size:
-                out = np.empty((len(factors), n_columns), factors.dtype)
+                out = empty_aligned((len(factors), n_columns), factors.dtype)
                 out[...] = penalty.center[:, :n_columns]
                 out[:, : factors.shape[1]] += factors
             moved.append(out)

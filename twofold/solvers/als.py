@@ -1,5 +1,7 @@
 """Alternating least squares with exact or approximate half-steps."""
 
+import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -8,8 +10,9 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_whole
 from twofold._common.warn import warn
+from twofold._kernels.mapped import arrays_in
 from twofold._kernels.threads import check_n_threads
-from twofold.exceptions import ConvergenceWarning
+from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import evaluate_point, gramian
@@ -95,6 +98,15 @@ class ALS(Solver):
         one. Between the half-steps of an epoch without extrapolation, P T^-1' and Q T replace P and
         Q, with the T for which the penalty is least and the product the same. This is left out with
         ``nonnegative=True`` and with centers of `L2`.
+    array_folder : str or None, default None
+        An existing folder on a disk. With it, arrays of 1 MB or more with a row for each row or
+        column of the data are in files of this folder, so that they may exceed the memory, with
+        the same result. The system writes pages of them to the disk when memory is short, and
+        removes a file when its array is freed or the process ends. The factors of the solution are
+        such arrays, too. During the epochs the files need up to
+        2 n_rows + 3 n_cols + 2 max(n_rows, n_cols) times ``n_factors`` numbers (rounded up to a
+        multiple of 8), and more with ``evaluate_every`` > 1, a callback, a checkpoint, biases and
+        centers. The entries and about 100 bytes for each row and column stay in memory.
 
     Raises
     ------
@@ -134,6 +146,7 @@ class ALS(Solver):
     row_solver: Literal["auto", "direct", "cg"] = "auto"
     cg_steps: int = 2
     acceleration: Literal["nesterov"] | None = "nesterov"
+    array_folder: str | None = None
 
     supports: ClassVar[Support] = Support(losses=(SquaredLoss,), regularizers=(L2,))
 
@@ -144,6 +157,13 @@ class ALS(Solver):
         check_whole(self.cg_steps, "cg_steps", 1)
         if self.acceleration is not None:
             check_choice(self.acceleration, "acceleration", ("nesterov",))
+        folder = self.array_folder
+        if folder is not None and not (isinstance(folder, str) and os.path.isdir(folder)):
+            raise InvalidInputError(f"array_folder is {folder!r}: give an existing folder, as text")
+
+    def array_memory(self) -> AbstractContextManager[None]:
+        """Return the context in which large arrays are in files of ``array_folder``."""
+        return arrays_in(self.array_folder)
 
     def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
         """Return the problem in which equal rows and columns are merged."""
@@ -179,6 +199,7 @@ class ALS(Solver):
         new = _evaluated(problem, new, threads)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
+            del new, start  # which are as large as those of the repeated epoch
             new, start = self._epoch(problem, point, point.cols, excess, state)
             new = _evaluated(problem, new, threads)
         gain = _total(point) - _total(new)

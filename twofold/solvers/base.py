@@ -21,6 +21,7 @@ import hashlib
 import inspect
 import os
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_real, check_whole, seed_of
 from twofold._common.warn import warn
+from twofold._kernels.aligned import aligned_copy
 from twofold._kernels.threads import check_n_threads
 from twofold.data.csr import as_csr
 from twofold.exceptions import (
@@ -182,6 +184,10 @@ class Solver(ABC):
         """
         return None
 
+    def array_memory(self) -> AbstractContextManager[None]:
+        """Return the context in which a run makes its arrays; by default it has no effect."""
+        return nullcontext()
+
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the workspace that `step` needs."""
         return state
@@ -287,11 +293,31 @@ class Solver(ABC):
         """
         self.validate(objective)
         check_choice(on_interrupt, "on_interrupt", ("raise", "keep"))
+        with self.array_memory():
+            solution = self._solution(
+                objective, matrix, init, callback, weights, checkpoint, on_interrupt
+            )
+        if solution.status is Status.DIVERGED:
+            warn(solution.message, DivergenceWarning)
+        return solution
+
+    def _solution(
+        self,
+        objective: Objective,
+        matrix: Any,
+        init: Init,
+        callback: Callback | None,
+        weights: Any,
+        checkpoint: str | os.PathLike[str] | None,
+        on_interrupt: OnInterrupt,
+    ) -> Solution:
+        """Return the result of `solve` for checked hyper-parameters."""
         original = Problem.of(objective, matrix, weights)
         _warn_of_ignored_values(objective, matrix)
         fingerprint = self._fingerprint(original)
         note, seconds = "", 0.0
         history: list[Record] = []
+        factors = None
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
             factors = self._checked_factors(original, init)
             problem = self.working_problem(original, init)
@@ -301,21 +327,20 @@ class Solver(ABC):
                 note = "The run started from the factors of another problem or solver."
                 init = (init.row_factors, init.col_factors)
             (problem, state), seconds = timed(self._initial_state, original, init)
-        del original  # which has the entries of a merged problem once more
         run = Run(
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
-        solution = run.run()
-        if solution.status is Status.DIVERGED:
-            warn(solution.message, DivergenceWarning)
-        return solution
+        # The run releases the initial factors after the first epoch. The original problem has the
+        # entries of a merged one once more.
+        del original, state, factors
+        return run.run()
 
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""
         irrelevant = {
             "max_epochs", "tol", "patience", "rng", "n_threads", "init", "init_scale",
-            "evaluate_every", "progress",
+            "evaluate_every", "progress", "array_folder",
         }  # fmt: skip
         parameters = {
             one.name: getattr(self, one.name) for one in fields(self) if one.name not in irrelevant
@@ -333,7 +358,7 @@ class Solver(ABC):
         else:
             P, Q = self._checked_factors(problem, init)
         if problem.objective.nonnegative:
-            P, Q = np.abs(P), np.abs(Q)
+            P, Q = np.abs(P, out=P), np.abs(Q, out=Q)  # They are not the caller's.
         point = Point.of(P, Q)
         if init is None:
             point = without_empty_rows(problem, point)
@@ -350,7 +375,10 @@ class Solver(ABC):
         if found is None:
             problem = original
             found = random_factors(problem, self.n_factors, self.init_scale, seed)
-        P, Q = (factors.astype(self.dtype, copy=False) for factors in found)
+        P, Q = (
+            factors if factors.dtype == self.dtype else aligned_copy(factors, self.dtype)
+            for factors in found
+        )
         return problem, (P, Q)
 
     def _resumed_state(
@@ -385,6 +413,6 @@ class Solver(ABC):
                 "they must be equal"
             )
         with np.errstate(over="ignore"):
-            P, Q = (np.array(factors, dtype=self.dtype, order="C") for factors in (P, Q))
+            P, Q = (aligned_copy(factors, self.dtype) for factors in (P, Q))
         problem.check_factors(P, Q, f"in {self.dtype}, initial ")
         return P, Q

@@ -117,7 +117,8 @@ class CenteredSystem:
             product = gramian(padded, threads)[:k, :k]
         system = ColumnSystem.prepare(
             objective,
-            padded[:, free],
+            _columns_of(padded, free),
+            n_factors=free.size,
             n_threads=threads,
             buffers=buffers,
             product=np.ascontiguousarray(product[np.ix_(free, free)]),
@@ -161,13 +162,15 @@ class CenteredSystem:
             )  # fmt: skip
         free, without_entries = self.free, self.rows_without_entries(side, center, threads)
         if start is not None:
-            start = padded_factors((start - without_entries)[:, free])
+            start = _columns_of(start, free, without_entries)
         report = self.system.solve(
             self._offset(side, without_entries, threads), start, way=way, cg_steps=cg_steps,
             excess=excess, n_threads=threads, buffers=buffers,
         )  # fmt: skip
         out = without_entries
-        out[:, free] += report.row_factors[:, : free.size]
+        for low in range(0, side.n, _BLOCK):
+            block = slice(low, low + _BLOCK)
+            out[block, free] += report.row_factors[block, : free.size]
         return replace(report, row_factors=out)
 
     def rows_without_entries(self, side: Side, center: Array, threads: int) -> Array:
@@ -227,3 +230,15 @@ class CenteredSystem:
         if entries.missing_weight:
             offset *= 1.0 - side.excluded / (entries.weights if entries.weights.size else 1.0)
         return side.with_targets((entries.targets if entries.targets.size else 1.0) - offset)
+
+
+def _columns_of(factors: Array, chosen: NDArray[np.int64], less: Array | None = None) -> Array:
+    """Return some columns of factors, of which others may be subtracted, padded."""
+    width = max(chosen.size + -chosen.size % 8, 8)
+    out = empty_aligned((len(factors), width), factors.dtype)
+    out[:, chosen.size :] = 0.0
+    for low in range(0, len(factors), _BLOCK):
+        block = slice(low, low + _BLOCK)
+        part = factors[block] if less is None else factors[block] - less[block]
+        out[block, : chosen.size] = part[:, chosen]
+    return out

@@ -68,11 +68,15 @@ class Buffers:
         self.plans: dict[tuple[Any, ...], tuple[Rows, tuple[Tasks, Tasks]]] = {}
 
     def get(self, name: str, shape: tuple[int, int], dtype: Any) -> Array:
-        """Return an array with arbitrary contents; equal arguments return the same array."""
-        key = (name, shape, np.dtype(dtype))
-        if key not in self._arrays:
+        """Return an array with arbitrary contents, which is valid until the next equal name.
+
+        Arrays of one name, dtype and number of columns share the memory of the longest one.
+        """
+        key = (name, shape[1], np.dtype(dtype))
+        if key not in self._arrays or len(self._arrays[key]) < shape[0]:
+            self._arrays.pop(key, None)  # before the new array exists
             self._arrays[key] = empty_aligned(shape, dtype)
-        return self._arrays[key]
+        return self._arrays[key][: shape[0]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,7 +339,7 @@ class ColumnSystem:
         """The same system in float64."""
         if self.col_factors.dtype == np.float64:
             return self
-        Q = self.col_factors.astype(np.float64)
+        Q = aligned_copy(self.col_factors, np.float64)
         rotated = Q
         if self.vectors.size:
             rotated = empty_aligned(Q.shape, np.float64)
@@ -358,9 +362,11 @@ class ColumnSystem:
         side, dtype = call.side, self.col_factors.dtype
         width, rotates = self.col_factors.shape[1], self.vectors.size > 0
         is_well_conditioned = self.is_accurate(side.scale[listed])
-        in_place = not rotates and report.row_factors.dtype == dtype
+        is_own_dtype = report.row_factors.dtype == dtype
+        # The initial guess, its solution and the solution in the original coordinates are computed
+        # in the same array, row by row.
         solved = report.row_factors
-        if not in_place:
+        if not is_own_dtype:
             solved = call.buffers.get("solved", (side.n, width), dtype)
         kernel_report = Report(report.status, report.route, report.error)
         report.status[listed] = rows.UNSUITABLE
@@ -377,7 +383,7 @@ class ColumnSystem:
                 side.entries, self._columns(np.empty(0)), solved, kernel_report,
             )  # fmt: skip
         is_unsolved = report.status[listed] != rows.SOLVED
-        if not in_place:
+        if rotates or not is_own_dtype:
             self._rotate_back(listed[~is_unsolved], call, solved, report)
         unsolved: Rows = listed[is_unsolved]
         return unsolved
@@ -419,8 +425,8 @@ class ColumnSystem:
         min_ridge, lengths = self._lengths
         run(
             cg.solve_by_cg, tasks.bounds.size - 1, threads, tasks, side.entries,
-            self._columns(lengths), min_ridge, self._initial_guess(tasks.rows, call), n_steps,
-            tolerance, call.excess, solved, report,
+            self._columns(lengths), min_ridge, self._initial_guess(tasks.rows, call, solved),
+            n_steps, tolerance, call.excess, solved, report,
         )  # fmt: skip
 
     @cached_property
@@ -444,19 +450,23 @@ class ColumnSystem:
         )  # fmt: skip
         return min_ridge, lengths
 
-    def _initial_guess(self, listed: Rows, call: "_Call") -> Array:
-        """Return the initial guess in the coordinates and dtype of the rotated factors."""
-        width, dtype = self.col_factors.shape[1], self.col_factors.dtype
-        shape = (call.side.n, width)
+    def _initial_guess(self, listed: Rows, call: "_Call", solved: Array) -> Array:
+        """Return the initial guess in the coordinates and dtype of the rotated factors.
+
+        Unless it is ``start`` itself, it is written to ``solved``, whose rows are solved later.
+        """
+        dtype, counts = solved.dtype, call.side.counts
         if call.start is None:
-            return np.zeros(shape, dtype)
+            solved[...] = 0.0
+            return solved
         start = call.start.astype(dtype, copy=False)
         if not self.vectors.size:
             return start
-        rotated = call.buffers.get("start", shape, dtype)
-        selected = listed if listed.size <= call.side.n // 2 else np.empty(0, np.int64)
-        multiplied(start, self.vectors.astype(dtype), rotated, call.threads, selected)
-        return rotated
+        selected = listed if listed.size <= counts.size // 2 else np.empty(0, np.int64)
+        multiplied(start, self.vectors.astype(dtype), solved, call.threads, selected)
+        if not selected.size and not counts.all():
+            solved[counts == 0] = 0.0
+        return solved
 
     def _rotate_back(self, listed: Rows, call: "_Call", solved: Array, report: RowReport) -> None:
         """Write the solved rows to the report in the original coordinates."""

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels.aligned import empty_aligned
 from twofold.objective import Point, Problem
 from twofold.objective.side import Margin, Side, select_entries
 
@@ -144,7 +145,14 @@ class MergedProblem(Problem):
         """Return the factors of all rows and columns."""
         P, Q = super().original_factors(point)
         rows, cols = self.groups
-        return P.take(rows.group, axis=0), Q.take(cols.group, axis=0)
+        return _repeated(P, rows), _repeated(Q, cols)
+
+
+def _repeated(factors: Array, groups: Groups) -> Array:
+    """Return the factors of the group of each row."""
+    out = empty_aligned((groups.group.size, factors.shape[1]), factors.dtype)
+    # Other modes fill a temporary copy first.
+    return factors.take(groups.group, axis=0, out=out, mode="clip")
 
 
 def _is_short(side: Side) -> NDArray[np.bool_]:

@@ -32,9 +32,10 @@ _NOISE = 1e-3  # size of the factors beyond the rank of the data, relative to th
 def random_factors(problem: Problem, n_factors: int, scale: float, seed: int) -> Factors:
     """Return normally distributed factors with standard deviation scale / sqrt(n_factors)."""
     generator, width = random_stream(seed, 0), np.float32(scale / math.sqrt(n_factors))
-    P, Q = (
-        generator.standard_normal((n, n_factors), dtype=np.float32) * width for n in problem.shape
-    )
+    P, Q = (empty_aligned((n, n_factors), np.float32) for n in problem.shape)
+    for factors in (P, Q):
+        generator.standard_normal(dtype=np.float32, out=factors)
+        factors *= width
     return P, Q
 
 
@@ -170,6 +171,7 @@ def _decomposition(
     k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
     singular = np.sqrt(squares[:k])
     turned = whitening @ rotation[:, :k]
+    del X
     P = _times(rows, turned * np.sqrt(singular), threads)
     Q = _times(cols, turned / np.sqrt(singular), threads)
     return _widened(P, k, n_factors, generator), _widened(Q, k, n_factors, generator)
@@ -219,7 +221,7 @@ def _times(X: Array, T: Array, threads: int) -> Array:
 def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Generator) -> Array:
     """Return the first k columns, and small random ones up to ``n_factors``."""
     if k == n_factors:
-        return np.ascontiguousarray(factors[:, :k])
+        return factors if factors.shape[1] == k else aligned_copy(factors[:, :k], factors.dtype)
     kept = factors[:, :k]
     noise = generator.standard_normal((len(factors), n_factors - k), dtype=np.float32)
     size = np.sqrt(np.mean(kept * kept, dtype=np.float64))

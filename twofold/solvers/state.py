@@ -1,6 +1,6 @@
 """`State`: the state of a solver between two epochs."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -113,7 +113,7 @@ def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:
     """Return the fields of a memory as a dict of arrays."""
     if memory is None:
         return {}
-    return {name: np.asarray(value) for name, value in asdict(memory).items()}
+    return {one.name: np.asarray(getattr(memory, one.name)) for one in fields(memory)}
 
 
 def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -139,5 +139,9 @@ def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
                 f"but this problem needs {like.shape} and {like.dtype}: start from its factors "
                 "instead, init=(row_factors, col_factors)"
             )
-        values[name] = array.copy() if array.ndim else array.item()
+        values[name] = _copy(array) if array.ndim else array.item()
     return replace(template, **values) if values else template
+
+
+def _copy(array: NDArray[Any]) -> NDArray[Any]:
+    return aligned_copy(array, array.dtype) if array.ndim == 2 else array.copy()

@@ -1,0 +1,194 @@
+"""ALS with its arrays in files gives the bits of ordinary memory, and leaves nothing behind."""
+
+import errno
+import gc
+import os
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L2, Objective
+from twofold._kernels import aligned, mapped
+from twofold.exceptions import InvalidInputError
+from twofold.objective import Problem
+from twofold.solvers import ALS, Solution
+from twofold.solvers.merged import MergedProblem
+
+N_ROWS, N_COLS = 60, 90
+OBJECTIVES = {
+    "implicit": Objective(regularizer=L2(0.1), unobserved_weight=0.1),
+    "explicit": Objective(regularizer=L2(0.3), data="targets"),
+    "missing": Objective(regularizer=L2(0.1), unobserved_weight=0.1, unobserved="missing"),
+    "biases": Objective(
+        regularizer=L2(0.2), data="targets", biases=True, unobserved_weight=0.1,
+        unobserved="missing",
+    ),
+    "centers": Objective(
+        regularizer=L2(0.2, row_center=np.full((N_ROWS, 5), 0.2)), unobserved_weight=0.1
+    ),
+    "nonnegative": Objective(regularizer=L2(0.1), unobserved_weight=0.1, nonnegative=True),
+    "unpenalised": Objective(regularizer=L2(1e-9), unobserved_weight=1e-6),
+}  # fmt: skip
+
+
+def matrix(seed=0):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 6, (N_ROWS, N_COLS)) * (rng.random((N_ROWS, N_COLS)) < 0.2)
+    dense[3] = dense[:, 5] = 0  # without entries
+    return sparse.csr_array(dense.astype(float))
+
+
+def ones_of(objective, R):
+    return R if objective.data == "targets" else (R > 0).astype(float)
+
+
+def is_mapped(array):
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, memoryview | mapped.mmap)
+
+
+def assert_equal(found, expected):
+    for name in ("row_factors", "col_factors"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    for name, array in expected.memory.items():
+        assert np.array_equal(found.memory[name], array)
+    assert [record.total for record in found.history] == [one.total for one in expected.history]
+    assert found.fingerprint == expected.fingerprint
+
+
+@pytest.fixture
+def all_mapped(monkeypatch):
+    """Place arrays of every size in files."""
+    monkeypatch.setattr(mapped, "_LEAST_BYTES", 1)
+
+
+@pytest.mark.parametrize("row_solver", ["auto", "direct", "cg"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_bits_are_those_of_ordinary_memory(name, row_solver, tmp_path, all_mapped):
+    objective = OBJECTIVES[name]
+    R = ones_of(objective, matrix())
+    for dtype, init in (("float32", "spectral"), ("float64", "random")):
+        solver = ALS(
+            n_factors=5, max_epochs=4, rng=0, row_solver=row_solver, dtype=dtype, init=init
+        )
+        found = replace(solver, array_folder=str(tmp_path)).solve(objective, R)
+        assert is_mapped(found.row_factors)
+        assert is_mapped(found.memory["previous"])
+        expected = solver.solve(objective, R)
+        assert not is_mapped(expected.row_factors)
+        assert_equal(found, expected)
+
+
+def test_merged_problems(tmp_path, all_mapped):
+    objective = OBJECTIVES["implicit"]
+    R = sparse.hstack([sparse.csr_array(np.eye(N_ROWS)[:, np.repeat(range(9), 9)]), matrix() > 0])
+    assert isinstance(MergedProblem.reduced(Problem.of(objective, R)), MergedProblem)
+    solver = ALS(n_factors=8, max_epochs=5, rng=0)
+    found = replace(solver, array_folder=str(tmp_path)).solve(objective, R)
+    assert is_mapped(found.col_factors)
+    assert_equal(found, solver.solve(objective, R))
+
+
+@pytest.mark.parametrize("folders", [(True, False), (False, True), (True, True)])
+def test_resuming(folders, tmp_path, all_mapped):
+    objective, R = OBJECTIVES["implicit"], matrix() > 0
+    solver = ALS(n_factors=8, max_epochs=6, rng=0)
+    first, second = (
+        replace(solver, array_folder=str(tmp_path) if is_in_folder else None)
+        for is_in_folder in folders
+    )
+    part = replace(first, max_epochs=3).solve(objective, R, checkpoint=tmp_path / "checkpoint")
+    whole = solver.solve(objective, R)
+    for init in (part, Solution.load(tmp_path / "checkpoint")):
+        assert_equal(second.solve(objective, R, init), whole)
+
+
+def test_small_arrays_stay_in_memory(tmp_path):
+    solution = ALS(n_factors=8, max_epochs=1, rng=0, array_folder=str(tmp_path)).solve(
+        OBJECTIVES["implicit"], matrix() > 0
+    )
+    assert not is_mapped(solution.row_factors)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ZeroDivisionError])
+def test_no_file_is_left(error, tmp_path, all_mapped):
+    open_files = len(os.listdir("/proc/self/fd"))
+
+    def callback(epoch, solution):
+        assert str(tmp_path) in Path("/proc/self/maps").read_text()
+        assert not list(tmp_path.iterdir())  # Files without a name do not outlast the process.
+        if epoch == 2 and error is not None:
+            raise error
+
+    solver = ALS(n_factors=8, max_epochs=3, rng=0, array_folder=str(tmp_path))
+    objective, R = OBJECTIVES["implicit"], matrix() > 0
+    if error is None:
+        solver.solve(objective, R, callback=callback)
+    else:
+        with pytest.raises(error):
+            solver.solve(objective, R, callback=callback)
+    gc.collect()
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    assert len(os.listdir("/proc/self/fd")) == open_files
+    assert not is_mapped(aligned.empty_aligned((100, 8), np.float32))  # The context has ended.
+
+
+def test_size_of_the_files(tmp_path, monkeypatch):
+    """No more than the formula of the documentation is in files during the epochs."""
+    sizes, peak = {}, [0]
+    width = 8 * np.dtype(np.float32).itemsize
+
+    def counted(n_bytes):
+        memory = new_memory(n_bytes)
+        if memory is not None:
+            sizes[id(memory)] = n_bytes
+            weakref.finalize(memory, sizes.pop, id(memory))
+            peak[0] = max(peak[0], sum(sizes.values()))
+        return memory
+
+    new_memory = mapped.mapped_memory
+    monkeypatch.setattr(aligned, "mapped_memory", counted)
+    monkeypatch.setattr(mapped, "_LEAST_BYTES", min(N_ROWS, N_COLS) * width)
+    solver = ALS(n_factors=8, max_epochs=12, rng=0, array_folder=str(tmp_path))
+
+    def callback(epoch, solution):
+        if epoch == 0:
+            peak[0] = 0
+
+    solver.solve(OBJECTIVES["implicit"], matrix() > 0, callback=callback)
+    n_rows_of_files = 2 * N_ROWS + 3 * N_COLS + 2 * max(N_ROWS, N_COLS)
+    assert peak[0] == width * n_rows_of_files
+
+
+@pytest.mark.parametrize("folder", ["missing", 7, "file"])
+def test_a_wrong_folder(folder, tmp_path):
+    (tmp_path / "file").touch()
+    given = folder if folder == 7 else str(tmp_path / folder)
+    with pytest.raises(InvalidInputError, match=r"array_folder is .*give an existing folder"):
+        ALS(array_folder=given).solve(Objective(), matrix() > 0)
+
+
+def test_a_full_disk(tmp_path, all_mapped, monkeypatch):
+    def no_space(descriptor, offset, n_bytes):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_space, raising=False)
+    solver = ALS(n_factors=8, max_epochs=1, rng=0, array_folder=str(tmp_path))
+    with pytest.raises(InvalidInputError, match=r"cannot hold an array of .*No space left"):
+        solver.solve(OBJECTIVES["implicit"], matrix() > 0)
+
+
+def test_systems_that_cannot_reserve_blocks(tmp_path, all_mapped, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    with mapped.arrays_in(str(tmp_path)):
+        array = aligned.empty_aligned((40_000, 8), np.float64)
+    assert is_mapped(array)
+    assert aligned.address(array) % aligned.LINE == 0
+    array[...] = 1.0
+    assert array.sum() == array.size
