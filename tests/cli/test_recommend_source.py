@@ -181,9 +181,6 @@ def test_a_table_of_something_else_is_noticed_before_the_fit(twofold, into, play
     write_sql(playlists.pairings, "sqlite:///out.db", "recommendations")
     monkeypatch.setattr(FactorModel, "fit", None)
     into().failed("'recommendations' exists", "drop it, or give another name")
-    (Path("kept")).write_text("pid,tid\n")
-    monkeypatch.setattr("twofold.cli.recommend_source.written_run", lambda *_: ("a", 1))
-    into("--model", "kept").failed("'kept' is a CSV file")
 
 
 def test_a_file_of_pairs_is_a_source(twofold, playlists):

@@ -11,7 +11,7 @@ from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.recommend import write_table
 from twofold.cli.search_options import SearchOptions
-from twofold.cli.sources import Reading, check_is_model, database_url
+from twofold.cli.sources import Reading, check_overwrites_model, database_url
 from twofold.cli.train import show_training, trained, training_json
 from twofold.cli.tune import run_search, search_json, show_best
 from twofold.model import FactorModel
@@ -73,6 +73,7 @@ def recommend_source(
         )
     if model is not None:
         check_folder(model)
+        check_overwrites_model(model)
     strategy = options.make_strategy(solver, objective)
     is_search = bool(options.grid) or options.early_stopping is not None
     _check_search(options, is_search, score, validation)
@@ -128,7 +129,6 @@ def _unfinished(
     """Return the model of a file if a table has a part of its recommendations."""
     if written is None or not path.exists():
         return None
-    check_is_model(path)
     model = FactorModel.load(path)
     known = names.look_up(model.col_ids) or None
     run = Run(model, top, known, columns_of(known), BLOCK)
