@@ -129,13 +129,41 @@ def test_a_repeat_after_an_interrupt_completes_the_table(into, blocks, monkeypat
         patched.setattr(FactorModel, "fit", None)  # it is not trained again
         values = json.loads(into(*words, "--json").out)
     assert "search" not in values
+    assert not values["trained"]
     assert len(blocks) == 4
     model = FactorModel.load("kept")
     assert lines_of("out.db") == expected(model, 2)
     assert Path("kept").read_bytes() == kept
     values = json.loads(into(*words, "--json", "--rng", 1).out)  # the next night
     assert "search" in values
+    assert values["trained"]
     assert lines_of("out.db") == expected(FactorModel.load("kept"), 2) != expected(model, 2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--ratio", 3),
+        ("--unobserved-weight", 0.1, "--biases"),
+        ("--solver", "sgd", "--preset", "notebook"),
+    ],
+)
+def test_a_repeat_without_a_search_says_that_it_reads_the_model(into, blocks, given):
+    words = ("--top", 2, "--model", "kept", *given)
+    assert into(*words).code == 130
+    kept = Path("kept").read_bytes()
+    lines = into(*words).out.splitlines()
+    assert lines[0] == "The model is read from kept, because its table is incomplete."
+    assert len(lines) == 2
+    assert Path("kept").read_bytes() == kept
+
+
+@pytest.mark.parametrize("other", [("--rng", 1), ("--ratio", 3), ("--solver", "gd")])
+def test_a_repeat_with_another_solver_or_objective_trains_again(into, blocks, other):
+    assert into("--top", 2, "--model", "kept").code == 130
+    values = json.loads(into("--top", 2, "--model", "kept", *other, "--json").out)
+    assert values["trained"]
+    assert lines_of("out.db") == expected(FactorModel.load("kept"), 2)
 
 
 def test_a_repeat_with_another_length_or_without_a_file_trains_again(into, blocks):
@@ -175,6 +203,9 @@ def test_a_model_or_a_source_is_found_among_the_words(twofold, url, playlists):
     twofold("recommend", "none.twofold", "--row", 1).failed("no file 'none.twofold'")
     FactorModel(solver=ALS(n_factors=2, rng=0)).fit(playlists.pairings).save("m.db")
     assert twofold("recommend", "--row", 4, "--top=2", "m.db").out.count("\n") == 3
+    assert twofold("recommend", "--row", 4, "--top=2", "--", "m.db").out.count("\n") == 3
+    words = ("--into", "out.db", "--top", 1, *QUICK, "--", url)
+    assert twofold("recommend", *words).code == 0
 
 
 def test_a_table_of_something_else_is_noticed_before_the_fit(twofold, into, playlists, monkeypatch):
