@@ -55,7 +55,7 @@ def test_one_command_is_fit_and_recommend(twofold, into, url):
 
 
 def test_the_table_of_the_source_and_that_of_the_lists(twofold, playlists):
-    """All in one database, as somebody has it who never leaves SQL."""
+    """Source, names and lists in one database."""
     write_sql(playlists.pairings, "sqlite:///music.db", "likes", "user", "song")
     write_names(
         {track: TrackName(f"song {track}") for track in range(1, 151)}, "sqlite:///music.db"

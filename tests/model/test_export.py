@@ -152,9 +152,9 @@ def test_recommendations(url, model, pairings, monkeypatch):
     write_recommendations(similar, url, "near", "tid", "other", place="nth", score="cosine")
     assert rows_of(url, "select tid, nth, other, cosine from near") == lines_of(similar)
     assert read_sql(url, "near", "tid", "other", "cosine").n_pairs == 2
-    told = model.recommend_rows(["t1"], n=2)
-    write_recommendations(told, url, "told", row="tid", col="pid")
-    assert rows_of(url, "select tid, place, pid, score from told") == lines_of(told)
+    rows_of_track = model.recommend_rows(["t1"], n=2)
+    write_recommendations(rows_of_track, url, "of_track", row="tid", col="pid")
+    assert rows_of(url, "select tid, place, pid, score from of_track") == lines_of(rows_of_track)
     nothing = model.recommend([], n=2)
     write_recommendations(nothing, url, if_exists="replace")
     assert rows_of(url, query) == []
@@ -339,7 +339,7 @@ class Interrupted:
         return self.model.recommend(rows, n)
 
 
-def test_a_run_goes_on_where_it_was_interrupted(url_to_resume, model, pairings, monkeypatch):
+def test_a_run_continues_where_it_was_interrupted(url_to_resume, model, pairings, monkeypatch):
     url = url_to_resume
     monkeypatch.setattr("twofold.model.export.BLOCK", 2)
     n_blocks = -(-len(model.row_ids) // 2)

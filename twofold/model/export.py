@@ -202,12 +202,13 @@ def write_recommendations(
     schema
         As for `write_factors`.
     if_exists : {"error", "replace", "append", "resume"}, default "error"
-        As for `write_factors`; the parts of a folder are replaced together. With "resume" a run for
-        all rows of a model that was interrupted goes on at the next call with the same model and
-        arguments. Every block of rows of a table has its own transaction, and the table
-        ``<table>_progress`` contains the run and the number of its finished rows; a part of a
-        folder contains its run. A complete run writes nothing, and a run of another model starts
-        from the first row. Its rows are visible before the run is complete.
+        As for `write_factors`. With "replace" the old parts of a folder are deleted first. With
+        "resume" a run for all rows of a model that was interrupted continues at the next call with
+        the same model and arguments; changed `names` are not noticed. Every block of rows of a
+        table has its own transaction, and the table ``<table>_progress`` contains the run and the
+        number of its finished rows; a part of a folder contains its run. A complete run writes
+        nothing, and a run of another model starts from the first row. Its rows are visible before
+        the run is complete.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs of `write_recommendations`: a model, block by block, which go on after an interrupt.
+"""Runs of `write_recommendations`: a model, block by block, continued after an interrupt.
 
 The finished blocks are those of a table of progress in a database, or the files of a folder.
 """
@@ -85,7 +85,8 @@ class Run:
     n : int
         Number of recommendations for each row.
     names : mapping of column id to TrackName, optional
-        As for `write_recommendations`.
+        As for `write_recommendations`. A continued run does not notice changed names, because
+        `key` has only whether there are names.
     columns : mapping of str to str
         The result of `columns_of`.
     block : int
@@ -275,8 +276,8 @@ def _written_run(connection: sa.Connection, table: sa.Table) -> tuple[str, int] 
         return None
     if progress is None:
         raise InvalidInputError(
-            f"table {table.name!r} exists, but is not of a run that can go on: drop it, or give "
-            "another name"
+            f"table {table.name!r} exists, but is not of a run that can continue: drop it, or "
+            "give another name"
         )
     found = connection.execute(sa.select(progress)).first()
     return None if found is None else (str(found.run), int(found.n_rows))
