@@ -55,7 +55,7 @@ def test_one_command_is_fit_and_recommend(twofold, into, url):
 
 
 def test_the_table_of_the_source_and_that_of_the_lists(twofold, playlists):
-    """All in one database, as somebody has it who never leaves SQL."""
+    """Source, names and lists in one database."""
     write_sql(playlists.pairings, "sqlite:///music.db", "likes", "user", "song")
     write_names(
         {track: TrackName(f"song {track}") for track in range(1, 151)}, "sqlite:///music.db"
@@ -129,13 +129,41 @@ def test_a_repeat_after_an_interrupt_completes_the_table(into, blocks, monkeypat
         patched.setattr(FactorModel, "fit", None)  # it is not trained again
         values = json.loads(into(*words, "--json").out)
     assert "search" not in values
+    assert not values["trained"]
     assert len(blocks) == 4
     model = FactorModel.load("kept")
     assert lines_of("out.db") == expected(model, 2)
     assert Path("kept").read_bytes() == kept
     values = json.loads(into(*words, "--json", "--rng", 1).out)  # the next night
     assert "search" in values
+    assert values["trained"]
     assert lines_of("out.db") == expected(FactorModel.load("kept"), 2) != expected(model, 2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--ratio", 3),
+        ("--unobserved-weight", 0.1, "--biases"),
+        ("--solver", "sgd", "--preset", "notebook"),
+    ],
+)
+def test_a_repeat_without_a_search_says_that_it_reads_the_model(into, blocks, given):
+    words = ("--top", 2, "--model", "kept", *given)
+    assert into(*words).code == 130
+    kept = Path("kept").read_bytes()
+    lines = into(*words).out.splitlines()
+    assert lines[0] == "The model is read from kept, because its table is incomplete."
+    assert len(lines) == 2
+    assert Path("kept").read_bytes() == kept
+
+
+@pytest.mark.parametrize("other", [("--rng", 1), ("--ratio", 3), ("--solver", "gd")])
+def test_a_repeat_with_another_solver_or_objective_trains_again(into, blocks, other):
+    assert into("--top", 2, "--model", "kept").code == 130
+    values = json.loads(into("--top", 2, "--model", "kept", *other, "--json").out)
+    assert values["trained"]
+    assert lines_of("out.db") == expected(FactorModel.load("kept"), 2)
 
 
 def test_a_repeat_with_another_length_or_without_a_file_trains_again(into, blocks):
@@ -175,15 +203,15 @@ def test_a_model_or_a_source_is_found_among_the_words(twofold, url, playlists):
     twofold("recommend", "none.twofold", "--row", 1).failed("no file 'none.twofold'")
     FactorModel(solver=ALS(n_factors=2, rng=0)).fit(playlists.pairings).save("m.db")
     assert twofold("recommend", "--row", 4, "--top=2", "m.db").out.count("\n") == 3
+    assert twofold("recommend", "--row", 4, "--top=2", "--", "m.db").out.count("\n") == 3
+    words = ("--into", "out.db", "--top", 1, *QUICK, "--", url)
+    assert twofold("recommend", *words).code == 0
 
 
 def test_a_table_of_something_else_is_noticed_before_the_fit(twofold, into, playlists, monkeypatch):
     write_sql(playlists.pairings, "sqlite:///out.db", "recommendations")
     monkeypatch.setattr(FactorModel, "fit", None)
     into().failed("'recommendations' exists", "drop it, or give another name")
-    (Path("kept")).write_text("pid,tid\n")
-    monkeypatch.setattr("twofold.cli.recommend_source.written_run", lambda *_: ("a", 1))
-    into("--model", "kept").failed("'kept' is a CSV file")
 
 
 def test_a_file_of_pairs_is_a_source(twofold, playlists):

@@ -15,6 +15,7 @@ from twofold.cli.sources import read_source, reader_options
 from twofold.data import Pairings
 from twofold.exceptions import TwofoldError
 from twofold.io import read_sql, write_mtx, write_sql
+from twofold.model import FactorModel
 
 OPTIONS = reader_options()
 QUICK = ("--n-factors", 2, "--max-epochs", 1, "--quiet")
@@ -180,6 +181,36 @@ def test_what_is_no_model_is_called_what_it_is(folder, twofold):
         twofold("fold-in", model, "r.csv").failed(words)
         twofold("evaluate", model, "r.csv").failed(words)
         twofold("fit", "r.csv", "--resume", model).failed(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "pairs.csv", "--output"),
+        ("fit", "pairs.csv", "--checkpoint"),
+        ("tune", "pairs.csv", "--grid", "n-factors=2", "--output"),
+        ("recommend", "pairs.csv", "--into", "o.db", "--model"),
+    ],
+)
+def test_a_model_overwrites_only_a_model(words, twofold, monkeypatch):
+    Path("pairs.csv").write_text(TEXT)
+    write("pairs.npz")
+    Path("unknown").write_bytes(b"a\0b")
+    with monkeypatch.context() as patched:
+        patched.setattr(FactorModel, "fit", None)
+        for name in ("pairs.csv", "pairs.npz", "unknown"):
+            before = Path(name).read_bytes()
+            twofold(*words, name).failed(f"'{name}' exists, but is not a file", "another file")
+            assert Path(name).read_bytes() == before
+    Path("empty").touch()
+    for _ in range(2):
+        assert twofold("fit", "pairs.csv", "--n-factors", 1, "--quiet", "-o", "empty").code == 0
+
+
+def test_the_demo_overwrites_only_a_model(twofold):
+    Path("demo.twofold").write_text("a,b\n")
+    twofold("demo", "--folder", ".").failed("'demo.twofold' exists")
+    assert not Path("demo.db").exists()
 
 
 def test_a_table_of_held_out_pairs_needs_a_database(twofold):

@@ -152,9 +152,9 @@ def test_recommendations(url, model, pairings, monkeypatch):
     write_recommendations(similar, url, "near", "tid", "other", place="nth", score="cosine")
     assert rows_of(url, "select tid, nth, other, cosine from near") == lines_of(similar)
     assert read_sql(url, "near", "tid", "other", "cosine").n_pairs == 2
-    told = model.recommend_rows(["t1"], n=2)
-    write_recommendations(told, url, "told", row="tid", col="pid")
-    assert rows_of(url, "select tid, place, pid, score from told") == lines_of(told)
+    rows_of_track = model.recommend_rows(["t1"], n=2)
+    write_recommendations(rows_of_track, url, "of_track", row="tid", col="pid")
+    assert rows_of(url, "select tid, place, pid, score from of_track") == lines_of(rows_of_track)
     nothing = model.recommend([], n=2)
     write_recommendations(nothing, url, if_exists="replace")
     assert rows_of(url, query) == []
@@ -339,7 +339,7 @@ class Interrupted:
         return self.model.recommend(rows, n)
 
 
-def test_a_run_goes_on_where_it_was_interrupted(url_to_resume, model, pairings, monkeypatch):
+def test_a_run_continues_where_it_was_interrupted(url_to_resume, model, pairings, monkeypatch):
     url = url_to_resume
     monkeypatch.setattr("twofold.model.export.BLOCK", 2)
     n_blocks = -(-len(model.row_ids) // 2)
@@ -415,6 +415,32 @@ def test_another_write_ends_a_run(resumed):
     write_recommendations(model.recommend([0], 2), url, if_exists="replace")
     with pytest.raises(InvalidInputError, match="exists"):
         write_recommendations(model, url, n=2, if_exists="resume")
+
+
+@pytest.mark.parametrize("if_exists", ["replace", "resume", "error", "append"])
+def test_a_table_of_something_else_named_progress_stays(url_to_resume, model, if_exists):
+    url, engine = url_to_resume, sa.create_engine(url_to_resume)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE lists_progress (run INTEGER, lesson INTEGER)"))
+        connection.execute(sa.text("INSERT INTO lists_progress VALUES (1, 2)"))
+    engine.dispose()
+    if if_exists in ("replace", "resume"):
+        for _ in range(2):
+            with pytest.raises(InvalidInputError, match="'lists_progress' exists, but is not of"):
+                write_recommendations(model, url, "lists", if_exists=if_exists)
+            with pytest.raises(DatabaseReadError):
+                read_sql(url, "lists")
+    else:
+        write_recommendations(model, url, "lists", if_exists=if_exists)
+    assert rows_of(url, "SELECT * FROM lists_progress") == [(1, 2)]
+
+
+@pytest.mark.parametrize("if_exists", ["replace", "append"])
+def test_the_progress_of_a_run_is_dropped_with_another_write(resumed, if_exists):
+    model, url = resumed
+    write_recommendations(model.recommend([0], 2), url, if_exists=if_exists)
+    with pytest.raises(DatabaseReadError):
+        read_sql(url, "recommendations_progress", "run", "n_rows")
 
 
 def test_a_run_without_its_table_starts_again(resumed):

@@ -1,4 +1,4 @@
-"""Recommendations for all rows as a folder of Parquet files, which go on after an interrupt."""
+"""Recommendations for all rows as a folder of Parquet files, continued after an interrupt."""
 
 from pathlib import Path
 

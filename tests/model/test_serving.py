@@ -78,7 +78,8 @@ def test_prepared_columns_are_in_the_file_and_shared(tmp_path, monkeypatch):
     assert set(own) == {f"system.{name}" for name in ("gram", "spectrum", "vectors", "rotated")}
     new, expected = pairings_of(7, 1), list(model.recommend(pairings_of(7, 1), 5))
     older = {name: array for name, array in arrays.items() if name not in own}
-    write_file(tmp_path / "older", "model", 1, older, meta)  # such files stay readable
+    # A file with "text_row_ids" is readable without the prepared columns.
+    write_file(tmp_path / "older", "model", 1, older, meta)
     assert list(FactorModel.load(tmp_path / "older").recommend(new, 5)) == expected
     monkeypatch.setattr("twofold.solvers.column_system.ColumnSystem.prepare", None)
     for mmap in (True, False):

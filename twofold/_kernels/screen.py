@@ -133,7 +133,7 @@ def _quantise_column(values, codes, col, share, screen):
 def _largest(values):
     """Return max |values|, of which there are a multiple of four."""
     one = two = three = four = 0.0
-    for f in range(0, values.size, 4):  # so that the comparisons do not wait for each other
+    for f in range(0, values.size, 4):  # four independent chains of comparisons
         one, two = max(one, abs(values[f])), max(two, abs(values[f + 1]))
         three, four = max(three, abs(values[f + 2])), max(four, abs(values[f + 3]))
     return max(max(one, two), max(three, four))

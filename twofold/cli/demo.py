@@ -11,7 +11,7 @@ from twofold.cli.output import (
     solution_json,
     stop_on_interrupt,
 )
-from twofold.cli.sources import database_url
+from twofold.cli.sources import check_overwrites_model, database_url
 from twofold.data import Pairings
 from twofold.datasets import PlaylistData, make_playlists
 from twofold.evaluation import POPULAR, evaluate
@@ -51,6 +51,8 @@ def demo(
     n_threads : int, optional
         Number of threads; by default all available ones.
     """
+    path, saved = folder / "demo.db", folder / "demo.twofold"
+    check_overwrites_model(saved)
     data, pairings = _make_data(folder, playlists, tracks, rng, report)
     parts = split_rows(pairings, validation=0.0, test=0.2, rng=rng)
     report.show(
@@ -66,7 +68,6 @@ def demo(
     report.show("\n".join(history_lines(model.solution)))
     report.show(EXPLAIN)
     scores = _complete_playlists(data, parts.test, model, rng, report)
-    path, saved = folder / "demo.db", folder / "demo.twofold"
     model.save(saved)
     report.show(f"5. The model is in {saved}. Try:")
     report.show(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")

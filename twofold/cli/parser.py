@@ -315,6 +315,8 @@ class Command:
         """Return the first word that is neither an option nor the value of one."""
         words = iter(self._words)
         for word in words:
+            if word == "--":
+                return next(words, None)
             if not word.startswith("-"):
                 return word
             if "=" not in word and word not in self._parser.switches:

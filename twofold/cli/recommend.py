@@ -20,6 +20,8 @@ __all__ = ["explain", "recommend", "similar", "submit", "write_table"]
 
 IfExists = Literal["replace", "resume"]
 
+_ENDINGS = f"; a file for some playlists ends in {join_words(LISTS, 'or')}"
+
 
 def recommend(
     model: FactorModel,
@@ -78,7 +80,7 @@ def recommend(
         )
     is_folder = output is not None and _is_folder(output)
     if is_folder:
-        _check_all_playlists(f"--output {output}", for_some)
+        _check_all_playlists(f"--output {output}", for_some, _ENDINGS)
     if output is not None and (is_folder or not (report.json or any(for_some.values()))):
         _write_file(model, names, report, top, output, "resume" if is_folder else "replace")
         return
@@ -120,12 +122,12 @@ def _is_folder(output: Path) -> bool:
     return False
 
 
-def _check_all_playlists(flag: str, others: Mapping[str, Any]) -> None:
+def _check_all_playlists(flag: str, others: Mapping[str, Any], advice: str = "") -> None:
     excluded = [other for other, value in others.items() if value is not None]
     if excluded:
         raise OptionError(
             f"{excluded[0]} and {flag}: leave one of them out, because the recommendations for all "
-            "playlists of the model are written"
+            f"playlists of the model are written{advice}"
         )
 
 

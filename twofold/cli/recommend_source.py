@@ -11,7 +11,7 @@ from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.recommend import write_table
 from twofold.cli.search_options import SearchOptions
-from twofold.cli.sources import Reading, check_is_model, database_url
+from twofold.cli.sources import Reading, check_overwrites_model, database_url
 from twofold.cli.train import show_training, trained, training_json
 from twofold.cli.tune import run_search, search_json, show_best
 from twofold.model import FactorModel
@@ -45,7 +45,8 @@ def recommend_source(
     on the validation playlists, and the model is trained with them on all playlists.
 
     With --model FILE the same command continues after an interrupt while the table was written, and
-    does not train again. Once the table is complete, the command trains a new model.
+    neither reads SOURCE nor trains again. It trains a new model once the table is complete, or if
+    the solver or the objective is another one.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def recommend_source(
         Number of tracks to recommend for each playlist.
     model : Path, optional
         File to write the model to. If the table has a part of its recommendations, the model is
-        read from the file instead of trained, and the table is completed.
+        read from the file instead of trained, and the table is completed. An existing file is
+        overwritten only if it is a model.
     score : str, optional
         What ranks the trials of a search, by default ndcg@20: a metric such as recall@20, rmse or
         mae, total or loss.
@@ -73,15 +75,20 @@ def recommend_source(
         )
     if model is not None:
         check_folder(model)
+        check_overwrites_model(model)
     strategy = options.make_strategy(solver, objective)
     is_search = bool(options.grid) or options.early_stopping is not None
     _check_search(options, is_search, score, validation)
     if isinstance(objective, Objective):
         solver.validate(objective)
     written = written_run(database_url(into, create=True), into_table)
-    found = None if model is None else _unfinished(written, model, names, top)
+    fitted_as = None if is_search else (solver, objective)
+    found = None if model is None else _unfinished(written, model, names, top, fitted_as)
     values: dict[str, Any] = {"model": None if model is None else str(model)}
-    if found is None:
+    values["trained"] = found is None
+    if found is not None:
+        report.show(f"The model is read from {model}, because its table is incomplete.")
+    else:
         pairings = read(progress=report.progress)
         shown = replace(solver, progress=report.progress)
         fit = partial(FactorModel(objective, shown).fit, pairings)
@@ -123,13 +130,26 @@ def _check_search(
 
 
 def _unfinished(
-    written: tuple[str, int] | None, path: Path, names: Names, top: int
+    written: tuple[str, int] | None,
+    path: Path,
+    names: Names,
+    top: int,
+    fitted_as: tuple[Solver, Objective | Balanced] | None,
 ) -> FactorModel | None:
-    """Return the model of a file if a table has a part of its recommendations."""
+    """Return the model of a file if a table has a part of its recommendations.
+
+    It must have the solver and the objective, if they are given.
+    """
     if written is None or not path.exists():
         return None
-    check_is_model(path)
     model = FactorModel.load(path)
     known = names.look_up(model.col_ids) or None
     run = Run(model, top, known, columns_of(known), BLOCK)
-    return model if written[0] == run.key and written[1] < run.n_rows else None
+    if written[0] != run.key or written[1] >= run.n_rows:
+        return None
+    if fitted_as is None:
+        return model
+    solver, objective = fitted_as
+    solver = replace(solver, progress=model.solver.progress)
+    objective = objective.for_data(model.pairings.matrix, model.pairings.weights)
+    return model if (solver, objective) == (model.solver, model.objective) else None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 __all__ = [
-    "SOURCE_HELP", "Reading", "check_is_model", "database_of", "database_url", "is_source",
-    "read_source", "reader_options",
+    "SOURCE_HELP", "Reading", "check_is_model", "check_overwrites_model", "database_of",
+    "database_url", "is_source", "read_source", "reader_options",
 ]  # fmt: skip
 
 SOURCE_HELP = (
@@ -169,6 +169,15 @@ def check_is_model(path: Path) -> None:
     kind = _kind_by_content(path)
     if kind not in (None, _MODEL):
         raise InvalidInputError(f"{str(path)!r} is {kind}, not a file that `twofold fit` wrote")
+
+
+def check_overwrites_model(path: Path) -> None:
+    """Raise if a file to write a model to exists with other content."""
+    if path.is_file() and path.stat().st_size and _kind_by_content(path) != _MODEL:
+        raise InvalidInputError(
+            f"{str(path)!r} exists, but is not a file that `twofold fit` wrote: delete it, or give "
+            "another file for the model"
+        )
 
 
 def _kind_by_content(path: Path) -> str | None:

@@ -15,7 +15,7 @@ from twofold.cli.output import (
     solution_json,
     stop_on_interrupt,
 )
-from twofold.cli.sources import Reading, check_is_model
+from twofold.cli.sources import Reading, check_is_model, check_overwrites_model
 from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.model import FactorModel
 from twofold.model.description import describe
@@ -57,6 +57,8 @@ def fit(
         solver.validate(objective)
     for path in filter(None, (output, checkpoint, plot)):
         check_folder(path)
+    for path in filter(None, (output, checkpoint)):
+        check_overwrites_model(path)
     if plot is not None:
         check_picture(plot)
     init = None

@@ -7,7 +7,7 @@ from twofold._common.figures import check_picture
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.search_options import SearchOptions
-from twofold.cli.sources import Reading, database_url
+from twofold.cli.sources import Reading, check_overwrites_model, database_url
 from twofold.cli.train import trained
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
@@ -64,6 +64,8 @@ def tune(
     strategy = options.make_strategy(solver, objective)
     for path in filter(None, (output, plot)):
         check_folder(path)
+    if output is not None:
+        check_overwrites_model(output)
     if plot is not None:
         check_picture(plot)
     place = None if storage is None else database_url(storage, create=True)

@@ -27,7 +27,7 @@ from twofold.model.runs import (
     Run,
     columns_of,
     lines_of,
-    progress_table,
+    own_progress,
     resume_table,
     write_folder,
 )
@@ -202,12 +202,13 @@ def write_recommendations(
     schema
         As for `write_factors`.
     if_exists : {"error", "replace", "append", "resume"}, default "error"
-        As for `write_factors`; the parts of a folder are replaced together. With "resume" a run for
-        all rows of a model that was interrupted goes on at the next call with the same model and
-        arguments. Every block of rows of a table has its own transaction, and the table
-        ``<table>_progress`` contains the run and the number of its finished rows; a part of a
-        folder contains its run. A complete run writes nothing, and a run of another model starts
-        from the first row. Its rows are visible before the run is complete.
+        As for `write_factors`. With "replace" the old parts of a folder are deleted first. With
+        "resume" a run for all rows of a model that was interrupted continues at the next call with
+        the same model and arguments; changed `names` are not noticed. Every block of rows of a
+        table has its own transaction, and the table ``<table>_progress`` contains the run and the
+        number of its finished rows; a part of a folder contains its run. A complete run writes
+        nothing, and a run of another model starts from the first row. Its rows are visible before
+        the run is complete.
 
     Raises
     ------
@@ -216,7 +217,8 @@ def write_recommendations(
     InvalidInputError
         If neither a ranking nor a fitted model is given, the table or file exists and `if_exists`
         is ``"error"``, the file cannot be written, "resume" is given for a file, a ranking or a
-        table that it did not write, or a folder has other files.
+        table that it did not write, a folder has other files, or a table ``<table>_progress`` is
+        not of a run and `if_exists` is "replace" or "resume".
 
     Examples
     --------
@@ -265,8 +267,10 @@ def write_recommendations(
         resume_table(cast(Source, target), wanted, cast(Run, run))
         return
     with transaction(cast(Source, target)) as connection:  # a path would be a file
+        progress = own_progress(connection, wanted, if_exists)
         made = prepare_table(connection, wanted, if_exists)
-        progress_table(wanted).drop(connection, checkfirst=True)  # its rows are no longer the table
+        if progress is not None:
+            progress.drop(connection)  # the table is no longer that of its run
         for block in blocks:
             insert_columns(connection, made, block)
 

@@ -1,4 +1,4 @@
-"""Runs of `write_recommendations`: a model, block by block, which go on after an interrupt.
+"""Runs of `write_recommendations`: a model, block by block, continued after an interrupt.
 
 The finished blocks are those of a table of progress in a database, or the files of a folder.
 """
@@ -18,6 +18,7 @@ from twofold._common.cached import cached_property
 from twofold._common.checks import check_names
 from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
+from twofold.io import connect
 from twofold.io.connect import Source, connected
 from twofold.io.names import TrackName
 from twofold.io.sql_write import (
@@ -31,8 +32,7 @@ from twofold.io.sql_write import (
 from twofold.model.list_files import Columns, write_parquet
 
 __all__ = [
-    "Run", "columns_of", "lines_of", "progress_table", "resume_table", "write_folder",
-    "written_run",
+    "Run", "columns_of", "lines_of", "own_progress", "resume_table", "write_folder", "written_run",
 ]  # fmt: skip
 
 Names = Mapping[Any, TrackName]
@@ -85,7 +85,8 @@ class Run:
     n : int
         Number of recommendations for each row.
     names : mapping of column id to TrackName, optional
-        As for `write_recommendations`.
+        As for `write_recommendations`. A continued run does not notice changed names, because
+        `key` has only whether there are names.
     columns : mapping of str to str
         The result of `columns_of`.
     block : int
@@ -196,7 +197,7 @@ def _parts(folder: Path) -> dict[Path, bytes]:
 def resume_table(target: Source, table: sa.Table, run: Run) -> None:
     """Write the rows of a run that a table does not have, each block in its own transaction."""
     check_lasting(target)
-    progress = progress_table(table)
+    progress = _progress_table(table)
     with transaction(target) as connection:
         found = _written_run(connection, table)
         n_done = found[1] if found is not None and found[0] == run.key else 0
@@ -213,7 +214,7 @@ def resume_table(target: Source, table: sa.Table, run: Run) -> None:
             connection.execute(sa.update(progress).values(n_rows=done))
 
 
-def progress_table(table: sa.Table) -> sa.Table:
+def _progress_table(table: sa.Table) -> sa.Table:
     """Return the table with the key of a run and its number of finished rows."""
     return sa.Table(
         f"{table.name}_progress",
@@ -221,6 +222,27 @@ def progress_table(table: sa.Table) -> sa.Table:
         sa.Column("run", sa.Unicode(64), nullable=False),
         sa.Column("n_rows", sa.BigInteger(), nullable=False),
         schema=table.schema,
+    )
+
+
+def own_progress(connection: sa.Connection, table: sa.Table, if_exists: str) -> sa.Table | None:
+    """Return the table of progress if there is one of a run.
+
+    Raises
+    ------
+    InvalidInputError
+        If a table of that name is not of a run and `if_exists` is "replace" or "resume".
+    """
+    progress = _progress_table(table)
+    if not sa.inspect(connection).has_table(progress.name, schema=progress.schema):
+        return None
+    if {*connect.columns_of(connection, progress.name, progress.schema)} == {*progress.c.keys()}:
+        return progress
+    if if_exists in ("error", "append"):
+        return None
+    raise InvalidInputError(
+        f"table {progress.name!r} exists, but is not of a run: give another name for the "
+        "recommendations"
     )
 
 
@@ -237,7 +259,8 @@ def written_run(target: Source, table: str) -> tuple[str, int] | None:
     DatabaseReadError
         If the database cannot be reached.
     InvalidInputError
-        If the database is in memory, the table is not of a run, or its name is not a text.
+        If the database is in memory, the table or that of its progress is not of a run, or its name
+        is not a text.
     """
     check_names({"table": table}, {})
     check_lasting(target)
@@ -248,14 +271,13 @@ def written_run(target: Source, table: str) -> tuple[str, int] | None:
 
 
 def _written_run(connection: sa.Connection, table: sa.Table) -> tuple[str, int] | None:
-    progress = progress_table(table)
-    has_table, has_progress = (
-        sa.inspect(connection).has_table(one.name, schema=one.schema) for one in (table, progress)
-    )
-    if has_table and not has_progress:
+    progress = own_progress(connection, table, "resume")
+    if not sa.inspect(connection).has_table(table.name, schema=table.schema):
+        return None
+    if progress is None:
         raise InvalidInputError(
-            f"table {table.name!r} exists, but is not of a run that can go on: drop it, or give "
-            "another name"
+            f"table {table.name!r} exists, but is not of a run that can continue: drop it, or "
+            "give another name"
         )
-    found = connection.execute(sa.select(progress)).first() if has_table else None
+    found = connection.execute(sa.select(progress)).first()
     return None if found is None else (str(found.run), int(found.n_rows))

@@ -1,4 +1,4 @@
-"""What a model file for serving has: the columns with their counts, prepared for requests."""
+"""The members of a model file for serving: the columns with their counts, prepared for requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
