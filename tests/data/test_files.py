@@ -255,3 +255,9 @@ def test_ctrl_c_at_any_moment_is_a_keyboard_interrupt(tmp_path):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert len(list(tmp_path.iterdir())) <= 1
+
+
+def test_equal_contents_are_equal_bytes_at_any_time(tmp_path):
+    write_file(tmp_path / "one", "test", 1, {"a": np.arange(3)}, {"b": 1})
+    with zipfile.ZipFile(tmp_path / "one") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}

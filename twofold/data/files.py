@@ -56,7 +56,7 @@ def write_file(
         for name, array in _without_texts(arrays).items():
             entries[name] = _write_array(file, archive, name, array)
         header = {"kind": kind, "version": version, "meta": dict(meta), "arrays": entries}
-        archive.writestr(_HEADER, json.dumps(header))
+        archive.writestr(zipfile.ZipInfo(_HEADER), json.dumps(header))  # dated 1980
         archive.close()
 
 
