@@ -126,7 +126,7 @@ def test_no_file_is_left(error, tmp_path, all_mapped):
         if epoch == 2 and error is not None:
             raise error
 
-    solver = ALS(n_factors=8, max_epochs=3, rng=0, array_folder=str(tmp_path))
+    solver = ALS(n_factors=8, max_epochs=3, rng=0, n_threads=1, array_folder=str(tmp_path))
     objective, R = OBJECTIVES["implicit"], matrix() > 0
     if error is None:
         solver.solve(objective, R, callback=callback)
