@@ -15,7 +15,8 @@ from twofold.exceptions import TwofoldError
 from twofold.objective import Problem
 from twofold.objective.point import padded_factors
 from twofold.solvers import ALS, Solution, Status, acceleration
-from twofold.solvers.acceleration import Extrapolation, balanced
+from twofold.solvers.acceleration import Extrapolation
+from twofold.solvers.operations import Operations
 from twofold.testing import reference
 
 N_ROWS, N_COLS, K = 25, 18, 4
@@ -53,6 +54,10 @@ def data(objective, seed=0, n_entries=130):
         b_u, b_i = (rng.normal(size=(n, 1)) for n in (N_ROWS, N_COLS))
         P, Q = np.hstack([P, b_u, np.ones_like(b_u)]), np.hstack([Q, np.ones_like(b_i), b_i])
     return sparse.csr_array((values, col, indptr), shape=(N_ROWS, N_COLS)), (P, Q)
+
+
+def balanced(problem, P, Q, k, n_threads):
+    return acceleration.balanced(Operations(problem, P.shape[1], n_threads), P, Q, k)
 
 
 def weighted_grams(problem, P, Q):
@@ -203,12 +208,20 @@ def columns(seed=0, dtype="float64", shape=(200, 8)):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
+def operations(n_threads=1):
+    """Return the operations of a problem with as many columns."""
+    matrix = sparse.csr_array(np.ones((2, len(columns()))))
+    return Operations(Problem.of(Objective(), matrix), 8, n_threads)
+
+
 def test_momentum_is_that_of_nesterov():
     run, t = Extrapolation(columns()), 0.0
     for _ in range(10):
         next_t = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t * t))
         assert run.momentum == pytest.approx(max((t - 1.0) / next_t, 0.0), abs=1e-15)
-        run = run.advanced(columns(1), columns(1), columns(1), 0.0, 1)  # no step, so no restart
+        run = run.advanced(
+            operations(), columns(1), columns(1), columns(1), 0.0
+        )  # no step, so no restart
         t = next_t
         assert run.t == pytest.approx(t)
     assert run.momentum > 0.7
@@ -220,13 +233,13 @@ def test_extrapolated_columns(n_threads, dtype):
     cols, previous = columns(0, dtype), columns(1, dtype)
     run = Extrapolation(previous, 3.0)
     assert run.momentum > 0.5
-    found = run.extrapolated(cols, n_threads)
+    found = run.extrapolated(operations(n_threads), cols)
     expected = cols + run.momentum * (cols.astype(float) - previous)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=8 * np.finfo(dtype).eps)
-    assert found.tobytes() == run.extrapolated(cols, 1).tobytes()
+    assert found.tobytes() == run.extrapolated(operations(), cols).tobytes()
     for t in (0.0, 1.0):
-        assert Extrapolation(previous, t).extrapolated(cols, n_threads) is cols
+        assert Extrapolation(previous, t).extrapolated(operations(n_threads), cols) is cols
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -238,18 +251,20 @@ def test_restart_after_a_step_against_the_direction(n_threads, dtype):
     beyond, short = ((new + sign * 0.1 * step).astype(dtype) for sign in (1.0, -1.0))
     for start, is_turning in ((beyond, True), (short, False)):
         assert (np.sum((start.astype(float) - new) * step) > 0.0) == is_turning
-        after = run.advanced(start, cols, new, 0.01, n_threads)
+        after = run.advanced(operations(n_threads), start, cols, new, 0.01)
         assert after.t == (1.0 if is_turning else pytest.approx(0.5 * (1.0 + np.sqrt(37.0))))
         assert after.previous is cols
         # An epoch without momentum has no direction.
-        assert replace(run, t=1.0).advanced(start, cols, new, 0.01, 1).t == pytest.approx(GOLDEN)
+        assert replace(run, t=1.0).advanced(
+            operations(), start, cols, new, 0.01
+        ).t == pytest.approx(GOLDEN)
 
 
 @pytest.mark.parametrize(("decrease", "is_calm"), [(0.5, False), (0.101, False), (0.099, True)])
 def test_no_momentum_after_a_large_decrease(decrease, is_calm):
     cols = columns()
     for t in (0.0, 1.0, 3.0):
-        after = Extrapolation(columns(1), t).advanced(cols, cols, cols, decrease, 1)
+        after = Extrapolation(columns(1), t).advanced(operations(), cols, cols, cols, decrease)
         assert after.t == (pytest.approx(0.5 * (1 + np.sqrt(1 + 4 * t * t))) if is_calm else 1.0)
 
 
@@ -315,9 +330,10 @@ def states(objective, seed, epochs=40, **options):
     one = plain_als(n_factors=K, max_epochs=1, dtype="float64")
     for before, after in pairwise(seen):
         run = Extrapolation(before.memory["previous"], float(before.memory["t"]))
-        Y = run.extrapolated(padded_factors(before.col_factors), 1)
+        width = before.col_factors.shape[1]
+        in_run = Operations(Problem.of(objective, matrix), width)
+        Y = run.extrapolated(in_run, padded_factors(before.col_factors))
         if run.momentum:
-            width = before.col_factors.shape[1]
             trial = one.solve(objective, matrix, (before.row_factors, Y[:, :width]))
             yield before, after, trial, Y[:, :width]
 

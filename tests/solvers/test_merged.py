@@ -12,10 +12,10 @@ from twofold import L2, Objective
 from twofold._kernels import rows
 from twofold.exceptions import SingularRowError
 from twofold.objective import Point, Problem
-from twofold.solvers import ALS
+from twofold.solvers import ALS, start
 from twofold.solvers.column_system import ColumnSystem, RowReport
 from twofold.solvers.merged import Groups, MergedProblem
-from twofold.solvers.start import spectral_factors
+from twofold.solvers.operations import Operations
 
 OBJECTIVES = [
     Objective(
@@ -28,6 +28,13 @@ OBJECTIVES = [
         ("weights", 0.5, 0.2, "missing", False), ("weights", 1.0, 0.1, "all", True),
     )
 ]  # fmt: skip
+
+
+def spectral_factors(problem, n_factors, seed, n_threads=None):
+    """Return the initial factors without the padding, or None."""
+    operations = Operations(problem, n_factors, n_threads)
+    found = start.spectral_factors(operations, n_factors, seed)
+    return found and tuple(factors[:, :n_factors] for factors in found)
 
 
 def matrix_with_equal_lines(seed=0, n_rows=40, n_cols=60):

@@ -11,8 +11,8 @@ from twofold import L2, Objective
 from twofold.objective import Problem
 from twofold.objective.evaluation import product_sums, sketched_product, sparse_product
 from twofold.objective.point import padded_factors
-from twofold.solvers import ALS, GD, SGD, Status
-from twofold.solvers.start import spectral_factors
+from twofold.solvers import ALS, GD, SGD, Status, start
+from twofold.solvers.operations import Operations
 from twofold.testing import reference
 
 N_ROWS, N_COLS, RANK = 30, 22, 3
@@ -25,6 +25,13 @@ OBJECTIVES = [
     )
 ]  # fmt: skip
 SOLVERS = [ALS, GD, SGD]
+
+
+def spectral_factors(problem, n_factors, seed, n_threads=None):
+    """Return the initial factors without the padding, or None."""
+    operations = Operations(problem, n_factors, n_threads)
+    found = start.spectral_factors(operations, n_factors, seed)
+    return found and tuple(factors[:, :n_factors] for factors in found)
 
 
 def matrix_of_rank(objective, seed=0):
@@ -390,7 +397,7 @@ def test_sums_of_products(objective, n_threads):
     side = Problem.of(objective, matrix, weights).rows
     rng = np.random.default_rng(3)
     P, Q = (padded_factors(rng.normal(size=(n, 3))) for n in matrix.shape)
-    found = product_sums(side, P, Q, n_threads)
+    found = product_sums(side, P, Q, n_threads).sum(axis=0)
     expected = sums_of_products(objective, matrix, P, Q, weights)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 

@@ -18,18 +18,18 @@ _AHEAD = 16  # prefetch distance in entries
 
 
 @kernel
-def gramian(counter, n_tasks, factors, weights, partial):
-    """Set partial[task] to F' diag(weights) F of one of ``n_tasks`` ranges of rows, in float64.
+def gramian(counter, n_tasks, bounds, factors, weights, partial):
+    """Set partial[task] to F' diag(weights) F of the rows of a task, in float64.
 
     Without weights it is F'F.
     """
-    n, k = factors.shape
+    k = factors.shape[1]
     kp = padded(k)
     panel = np.zeros((GRAM_ROWS, padded_leading_dim(kp)))
     task = next_task(counter)
     while task < n_tasks:
-        start, stop = n * task // n_tasks, n * (task + 1) // n_tasks
-        for low in range(start, stop, GRAM_ROWS):
+        stop = bounds[task + 1]
+        for low in range(bounds[task], stop, GRAM_ROWS):
             m = min(GRAM_ROWS, stop - low)
             for e in range(m):
                 root = np.sqrt(weights[low + e]) if weights.size else 1.0
@@ -124,15 +124,15 @@ def extrapolate(counter, n_tasks, new, old, momentum, out):
 
 
 @kernel
-def turning(counter, n_tasks, start, old, new, weights, sums):
-    """Set sums[task] to <start - new, new - old> of `PRODUCT_ROWS` rows, in float64.
+def turning(counter, n_tasks, bounds, start, old, new, weights, sums):
+    """Set sums[task] to <start - new, new - old> of the rows of a task, in float64.
 
     The rows are multiplied by the weights, if there are any.
     """
     task = next_task(counter)
     while task < n_tasks:
         total = 0.0
-        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, new.shape[0])):
+        for u in range(bounds[task], bounds[task + 1]):
             product = 0.0
             for f in range(new.shape[1]):
                 move = np.float64(new[u, f] - old[u, f])

@@ -109,6 +109,13 @@ def restore_system(fitted: "Fitted", arrays: Mapping[str, NDArray[Any]]) -> None
     ):
         raise ValueError("the arrays of its system do not fit together")
     system = ColumnSystem(
-        fitted.objective, factors, k, gram, spectrum, vectors, padded_factors(rotated)
+        fitted.objective,
+        factors,
+        k,
+        gram,
+        spectrum,
+        vectors,
+        padded_factors(rotated),
+        n_cols=len(factors),
     )
     vars(fitted)["system"] = CenteredSystem(system, factors, gram, np.arange(k))

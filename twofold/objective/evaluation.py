@@ -1,5 +1,6 @@
 """Value and gradient of an objective at a point, computed in one pass over the stored entries."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 
 from twofold._kernels import evaluate, formulas, products
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
-from twofold._kernels.arguments import Penalties, Step
+from twofold._kernels.arguments import LossCall, Penalties, PenaltyCall, Step
 from twofold._kernels.threads import check_n_threads, run
 from twofold.objective.point import ObjectiveValue, Point
-from twofold.objective.side import Side
+from twofold.objective.side import Margin, Side
+from twofold.objective.terms import Terms
 
 if TYPE_CHECKING:
     from twofold.objective.problem import Problem
@@ -21,12 +23,17 @@ __all__ = [
     "evaluate_point",
     "gradient_of_batch",
     "gramian",
+    "gramian_of_parts",
+    "gramian_parts",
     "multiplied",
+    "penalty_sums",
     "predictions",
     "product_sums",
     "sketched_product",
     "sparse_product",
     "value_and_gradient",
+    "value_sums",
+    "with_value",
 ]
 
 Array = NDArray[Any]
@@ -43,20 +50,35 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
     the number of threads.
     """
     threads = check_n_threads(n_threads)
-    rows, cols = problem.rows, problem.col_margin
     penalties = problem.penalties(point.n_factors)
-    sums, col_sums = _new_sums(rows.bounds), _new_sums(cols.bounds)
+    sums = value_sums(
+        problem.rows, problem.loss_call, penalties.rows, point.rows, point.cols, threads
+    )
+    col_sums = penalty_sums(problem.col_margin, penalties.cols, point.cols, threads)
+    return with_value(problem.objective, point, _grams(problem, point, threads), sums, col_sums)
+
+
+def value_sums(
+    side: Side, loss: LossCall, penalty: PenaltyCall, own: Array, other: Array, threads: int
+) -> Array:
+    """Return the sums of the tasks of rows, shape (n_tasks, 3); see `evaluate`."""
+    sums = _new_sums(side.bounds)
     run(
-        evaluate.value_rows, len(sums), threads, rows.bounds, rows.entries, problem.loss_call,
-        penalties.rows, point.rows, point.cols, rows.multiplicity, sums,
+        evaluate.value_rows, len(sums), threads, side.bounds, side.entries, loss, penalty, own,
+        other, side.multiplicity, sums,
     )  # fmt: skip
-    if cols.scale.any():
+    return sums
+
+
+def penalty_sums(margin: Margin, penalty: PenaltyCall, factors: Array, threads: int) -> Array:
+    """Return the sums of the tasks of columns, shape (n_tasks, 3), which have the penalty only."""
+    sums = _new_sums(margin.bounds)
+    if margin.scale.any():
         run(
-            evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.penalty_weights,
-            penalties.cols, point.cols, col_sums,
+            evaluate.penalty_rows, len(sums), threads, margin.bounds, margin.penalty_weights,
+            penalty, factors, sums,
         )  # fmt: skip
-    grams = _grams(problem, point, threads)
-    return _with_value(point, _value(problem, grams, sums, col_sums), grams)
+    return sums
 
 
 def value_and_gradient(
@@ -90,7 +112,7 @@ def value_and_gradient(
         evaluate.gradient_by_slopes, len(col_sums), threads, cols.bounds, cols.entries,
         problem.column_order, slopes, col_step, Q, P, col_sums, dQ,
     )  # fmt: skip
-    return _with_value(point, _value(problem, grams, sums, col_sums), grams), dP, dQ
+    return with_value(problem.objective, point, grams, sums, col_sums), dP, dQ
 
 
 def gradient_of_batch(
@@ -117,7 +139,9 @@ def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
     if not problem.objective.unobserved_weight:
         return []
     return [
-        gramian(factors, threads, margin.multiplicity) if known is None else known
+        gramian(factors, threads, margin.multiplicity, margin.coarse_bounds(point.cols.shape[1]))
+        if known is None
+        else known
         for factors, known, margin in zip(
             (point.rows, point.cols), point.gramians, (problem.rows, problem.col_margin),
             strict=True,
@@ -125,7 +149,16 @@ def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
     ]  # fmt: skip
 
 
-def _with_value(point: Point, value: ObjectiveValue, grams: list[Array]) -> Point:
+def with_value(
+    objective: Terms, point: Point, grams: list[Array], sums: Array, col_sums: Array
+) -> Point:
+    """Return the point with its value, from the sums of all tasks and the Gramians if a0 > 0."""
+    unobserved = 0.0
+    if grams:
+        product = float(np.sum(grams[0] * grams[1]))
+        unobserved = objective.unobserved_weight * product - _ordered_sum(sums[:, 1])
+    penalty = _ordered_sum(sums[:, 2]) + _ordered_sum(col_sums[:, 2])
+    value = ObjectiveValue(_ordered_sum(sums[:, 0]), unobserved, penalty)
     gramians = (grams[0], grams[1]) if grams else (None, None)
     return replace(point, value=value, gramians=gramians)
 
@@ -171,15 +204,6 @@ def _new_sums(bounds: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.zeros((bounds.size - 1, 3))
 
 
-def _value(problem: "Problem", grams: list[Array], sums: Array, col_sums: Array) -> ObjectiveValue:
-    unobserved = 0.0
-    if grams:
-        product = float(np.sum(grams[0] * grams[1]))
-        unobserved = problem.objective.unobserved_weight * product - _ordered_sum(sums[:, 1])
-    penalty = _ordered_sum(sums[:, 2]) + _ordered_sum(col_sums[:, 2])
-    return ObjectiveValue(_ordered_sum(sums[:, 0]), unobserved, penalty)
-
-
 def _ordered_sum(values: Array) -> float:
     return float(sum(values.tolist()))
 
@@ -193,17 +217,17 @@ def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[n
 
 
 def product_sums(side: Side, own: Array, other: Array, threads: int) -> NDArray[np.float64]:
-    """Return the sums of w r x, w x^2, a x and a x^2 over the entries, with x = p_u . q_i.
+    """Return the sums of w r x, w x^2, a x and a x^2 over the entries of each task.
 
-    The weight of an entry in the unobserved term that is excluded from it is a. The result is
-    bitwise independent of the number of threads.
+    Here x is p_u . q_i, and a the weight in the unobserved term that an entry excludes from it.
+    The result, of shape (n_tasks, 4), is bitwise independent of the number of threads.
     """
     sums = np.zeros((side.bounds.size - 1, 4))
     run(
         evaluate.product_sums, len(sums), threads, side.bounds, side.entries, own, other,
         side.multiplicity, sums,
     )  # fmt: skip
-    return np.asarray(sums.sum(axis=0))
+    return sums
 
 
 def sparse_product(side: Side, scales: tuple[Array, Array], X: Array, threads: int) -> Array:
@@ -232,22 +256,44 @@ def sketched_product(
 
 
 def gramian(
-    factors: Array, threads: int, weights: NDArray[np.float64] = _NO_WEIGHTS
+    factors: Array,
+    threads: int,
+    weights: NDArray[np.float64] = _NO_WEIGHTS,
+    bounds: NDArray[np.int64] = _ALL_ROWS,
 ) -> NDArray[np.float64]:
     """Return F' diag(weights) F, by default F'F, in float64.
 
-    It is bitwise independent of the number of threads.
+    It is bitwise independent of the number of threads. ``bounds`` are those of its tasks,
+    `Margin.coarse_bounds`, by default of equal numbers of rows.
     """
+    return gramian_of_parts(gramian_parts(factors, threads, weights, bounds))
+
+
+def gramian_parts(
+    factors: Array,
+    threads: int,
+    weights: NDArray[np.float64] = _NO_WEIGHTS,
+    bounds: NDArray[np.int64] = _ALL_ROWS,
+) -> NDArray[np.float64]:
+    """Return the `gramian` of each task, its upper triangle only; shape (n_tasks, k, k)."""
     n, k = factors.shape
-    n_tasks = max(1, min(n // 4096, (1 << 24) // (k * k), 64))
+    if not bounds.size:
+        n_tasks = max(1, min(n // 4096, (1 << 24) // (k * k), 64))
+        bounds = np.arange(n_tasks + 1) * n // n_tasks
+    n_tasks = bounds.size - 1
     # With a large power of two as leading dimension, the rows would map to few cache sets.
     partial = np.zeros((n_tasks, k, k + (8 if k % 16 == 0 else 16)))
-    run(products.gramian, n_tasks, threads, factors, weights, partial)
-    total = np.zeros((k, k))
-    for part in partial:
-        total += part[:k, :k]
-    np.copyto(total, total.T, where=_below_diagonal(k))
-    return total
+    run(products.gramian, n_tasks, threads, bounds, factors, weights, partial)
+    return partial[:, :, :k]
+
+
+def gramian_of_parts(parts: Iterable[Array]) -> NDArray[np.float64]:
+    """Return the Gramian whose parts are given, added in order."""
+    total: Any = 0.0
+    for part in parts:
+        total = total + part
+    np.copyto(total, total.T, where=_below_diagonal(len(total)))
+    return np.asarray(total)
 
 
 @cache

@@ -10,13 +10,30 @@ from numpy.typing import NDArray
 from twofold._common.cached import cached_property
 from twofold._kernels.arguments import Entries
 
-__all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]
+__all__ = ["CHUNK", "Margin", "Part", "Side", "balanced_bounds", "task_stride"]
 
 CHUNK = 1 << 15
 """Entries in one task of a reduction; changing it changes the rounding of results."""
 
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The tasks of a part of the rows of a problem, which are some of those of all rows.
+
+    Parameters
+    ----------
+    bounds : ndarray of int64, shape (n_tasks_of_part + 1,)
+        Their bounds, from 0 to the number of rows of the part.
+    n_tasks : int
+        Number of tasks of all rows.
+    """
+
+    bounds: NDArray[np.int64]
+    n_tasks: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +52,16 @@ class Margin:
         Number of rows of the data that each row stands for; see `MergedProblem`.
     positions : ndarray of int64, shape (n,), or (0,) if they are 0, 1, 2, ...
         Position in the data of the first of these rows.
+    part : Part, optional
+        The tasks of these rows, if they are a part of the rows of a problem.
     """
 
     counts: NDArray[np.int64]
     summed_weights: NDArray[np.float64]
     scale: NDArray[np.float64]
     multiplicity: NDArray[np.float64] = field(default_factory=lambda: _EMPTY, kw_only=True)
-    positions: NDArray[np.int64] = field(
-        default_factory=lambda: _EMPTY.astype(np.int64), kw_only=True
-    )
+    positions: NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS, kw_only=True)
+    part: "Part | None" = field(default=None, kw_only=True)
 
     @property
     def n(self) -> int:
@@ -80,7 +98,14 @@ class Margin:
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
         """Bounds of fixed ranges of rows of similar cost, the tasks of reductions."""
+        if self.part is not None:
+            return self.part.bounds
         return balanced_bounds(self.counts + 8, CHUNK)
+
+    def coarse_bounds(self, width: int) -> NDArray[np.int64]:
+        """Return bounds of fewer tasks, for sums of matrices of shape (width, width)."""
+        n_tasks = self.bounds.size - 1 if self.part is None else self.part.n_tasks
+        return np.append(self.bounds[: -1 : task_stride(n_tasks, width)], self.bounds[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +138,16 @@ def select_entries(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
     parts = (entries.targets, entries.weights, entries.excluded)
     targets, weights, excluded = (part[chosen] if part.size else part for part in parts)
     return entries._replace(targets=targets, weights=weights, excluded=excluded)
+
+
+def task_stride(n_tasks: int, width: int) -> int:
+    """Return how many tasks of a reduction are one for sums of matrices of shape (width, width).
+
+    It is a power of two, with which at most 128 MB of matrices are left, and 128 of them where
+    there are fewer than 8192 tasks.
+    """
+    most = min(max(128, n_tasks // 64), 1024, max((1 << 24) // (width * width), 1))
+    return 1 << (-(-n_tasks // most) - 1).bit_length() if n_tasks > most else 1
 
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:

@@ -6,16 +6,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._kernels import products
-from twofold._kernels.aligned import aligned_copy, empty_aligned
-from twofold._kernels.threads import run, with_one_blas_thread
-from twofold.objective import Problem
-from twofold.objective.evaluation import gramian, multiplied
+from twofold._kernels.threads import with_one_blas_thread
+from twofold.solvers.operations import AXES, Operations
 
 __all__ = ["Extrapolation", "balanced"]
 
 Array = NDArray[Any]
-_NO_MULTIPLICITY = np.empty(0)
+Factors = Any  # of one side: see `Operations`
 _CALM = 0.1  # relative decrease of an epoch, above which the next one is not extrapolated
 _LEAST_SCALE = 1e-9  # of a transform, so that the factors stay in the range of their dtype
 _NULL = 1e-5  # ridge of the Gramians of `balanced`, relative to the mean of their eigenvalues
@@ -32,7 +29,7 @@ class Extrapolation:
 
     Parameters
     ----------
-    previous : ndarray, shape (n_cols, width)
+    previous : factors, shape (n_cols, width)
         The columns before the last epoch.
     t : float
         The sequence t. It starts at 0, which makes two plain epochs.
@@ -43,7 +40,7 @@ class Extrapolation:
     tensor decomposition", 2020, arXiv 1810.05846, algorithm 2 with gradient restarts.
     """
 
-    previous: Array
+    previous: Factors
     t: float = 0.0
 
     @property
@@ -51,41 +48,35 @@ class Extrapolation:
         """Beta, >= 0."""
         return max((self.t - 1.0) / _next(self.t), 0.0)
 
-    def extrapolated(self, cols: Array, threads: int) -> Array:
+    def extrapolated(self, operations: Operations, cols: Factors) -> Factors:
         """Return Y, which is ``cols`` itself without momentum."""
         if not self.momentum:
             return cols
-        out = empty_aligned(cols.shape, cols.dtype)
-        beta = cols.dtype.type(self.momentum)
-        run(products.extrapolate, _n_tasks(cols), threads, cols, self.previous, beta, out)
-        return out
+        return operations.extrapolated(cols, self.previous, self.momentum)
 
     def advanced(
         self,
-        start: Array,
-        cols: Array,
-        new: Array,
+        operations: Operations,
+        start: Factors,
+        cols: Factors,
+        new: Factors,
         decrease: float,
-        threads: int,
-        multiplicity: Array = _NO_MULTIPLICITY,
     ) -> Self:
         """Return the memory after an epoch from ``start`` to ``new``.
 
         Parameters
         ----------
-        start : ndarray, shape (n_cols, width)
+        operations : Operations
+            Those of the problem.
+        start : factors, shape (n_cols, width)
             Y.
-        cols, new : ndarray, shape (n_cols, width)
+        cols, new : factors, shape (n_cols, width)
             Q before and after the epoch.
         decrease : float
             Decrease of the objective, relative to its value.
-        threads : int
-            The result is bitwise independent of it.
-        multiplicity : ndarray, shape (n_cols,), optional
-            That of the columns, by which they are weighted in the product above.
         """
-        t, factors = _next(self.t), (start, cols, new)
-        if decrease > _CALM or (self.momentum and _turning(*factors, multiplicity, threads) > 0.0):
+        t = _next(self.t)
+        if decrease > _CALM or (self.momentum and operations.turning(start, cols, new) > 0.0):
             t = 1.0
         return replace(self, previous=cols, t=t)
 
@@ -94,20 +85,9 @@ def _next(t: float) -> float:
     return 0.5 * (1.0 + float(np.sqrt(1.0 + 4.0 * t * t)))
 
 
-def _n_tasks(factors: Array) -> int:
-    return -(-len(factors) // products.PRODUCT_ROWS)
-
-
-def _turning(start: Array, cols: Array, new: Array, multiplicity: Array, threads: int) -> float:
-    """Return <Y - Q_new, Q_new - Q>."""
-    sums = np.zeros(_n_tasks(new))
-    run(products.turning, sums.size, threads, start, cols, new, multiplicity, sums)
-    return float(np.sum(sums))
-
-
 def balanced(
-    problem: Problem, P: Array, Q: Array, n_factors: int, threads: int
-) -> tuple[Array, Array]:
+    operations: Operations, P: Factors, Q: Factors, n_factors: int
+) -> tuple[Factors, Factors]:
     """Return factors with the same product and the least L2 penalty.
 
     For any invertible T, P T^-1' and Q T have the product P Q'. Their penalty is least if their
@@ -121,35 +101,31 @@ def balanced(
 
     Parameters
     ----------
-    problem : Problem
-        With the regulariser L2.
-    P, Q : ndarray, shape (n_rows, width) and (n_cols, width)
-        Padded factors.
+    operations : Operations
+        Those of a problem with the regulariser L2.
+    P, Q : factors, shape (n_rows, width) and (n_cols, width)
+        Padded.
     n_factors : int
         Number of columns without those of the biases.
-    threads : int
-        The result is bitwise independent of it.
 
     Returns
     -------
-    tuple of ndarray
-        New arrays, or P and Q themselves without a penalty.
+    tuple of factors
+        New ones, or P and Q themselves without a penalty.
     """
     k = n_factors
     grams = [
-        gramian(factors, threads, margin.penalty_weights)
-        for factors, margin in ((P, problem.rows), (Q, problem.col_margin))
+        operations.gramian(axis, factors, by_penalty=True)
+        for axis, factors in zip(AXES, (P, Q), strict=True)
     ]
     transforms = with_one_blas_thread(_transforms, *(gram[:k, :k] for gram in grams))
     if transforms is None:
         return P, Q
     turned = []
-    for factors, transform in zip((P, Q), transforms, strict=True):
-        whole = np.identity(factors.shape[1])
+    for axis, factors, transform in zip(AXES, (P, Q), transforms, strict=True):
+        whole = np.identity(factors.shape[1], factors.dtype)
         whole[:k, :k] = transform
-        out = empty_aligned(factors.shape, factors.dtype)
-        multiplied(factors, aligned_copy(whole, factors.dtype), out, threads)
-        turned.append(out)
+        turned.append(operations.times(axis, factors, whole))
     return turned[0], turned[1]
 
 

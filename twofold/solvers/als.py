@@ -5,28 +5,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from twofold._common.checks import check_choice, check_whole
 from twofold._common.warn import warn
 from twofold._kernels.mapped import arrays_in
-from twofold._kernels.threads import check_n_threads
 from twofold.exceptions import ConvergenceWarning, InvalidInputError
 from twofold.objective import L2, Objective, Point, Problem, SquaredLoss
-from twofold.objective.biases import Axis
-from twofold.objective.evaluation import evaluate_point, gramian
+from twofold.objective.terms import Terms
 from twofold.solvers.acceleration import Extrapolation, balanced
 from twofold.solvers.base import Solver, Support
-from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.column_system import Buffers
+from twofold.solvers.blocks import RowOptions
 from twofold.solvers.merged import MergedProblem
+from twofold.solvers.operations import Operations
 from twofold.solvers.result import Solution
 from twofold.solvers.state import State
 
 __all__ = ["ALS"]
 
-Array = NDArray[Any]
+Factors = Any  # of one side: see `Operations`
 _EXCESS = 0.02  # share of the last decrease of the objective that inexact rows may lose
 _FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
 
@@ -35,18 +30,12 @@ _FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for
 class ALSMemory:
     """State of ALS that is needed to continue a run; see `Extrapolation`."""
 
-    previous: Array
+    previous: Factors
     t: float
     gain: float
     """Decrease of the objective in the last epoch."""
     is_merged: bool
     """Whether the columns are those of a `MergedProblem`."""
-
-
-class _RunBuffers(Buffers):
-    """The working memory of a run, which warns once."""
-
-    has_warned = False
 
 
 @dataclass(kw_only=True)
@@ -181,55 +170,68 @@ class ALS(Solver):
         return ALSMemory(previous, 0.0, 0.0, isinstance(problem, MergedProblem))
 
     def prepare(self, problem: Problem, state: State) -> State:
-        """Return the state with the working memory of the half-steps."""
-        return state.at(state.point, workspace=_RunBuffers())
+        """Return the state with the operations on its factors."""
+        operations = Operations(problem, state.point.n_factors, self.n_threads)
+        return state.at(state.point, workspace=operations)
 
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
-        threads, needs_value = check_n_threads(self.n_threads), self._needs_value
-        point = state.point
+        operations: Operations = state.workspace
+        point, needs_value = state.point, self._needs_value
         if needs_value and point.value is None:
-            point = _evaluated(problem, point, threads)
+            point = operations.evaluated(point)
         run = Extrapolation(state.memory.previous, state.memory.t)
-        excess = self._excess(problem, point, state)
-        start = run.extrapolated(point.cols, threads)
-        new, start = self._epoch(problem, point, start, excess, state)
+        options = self._row_options(operations, point, state)
+        start = run.extrapolated(operations, point.cols)
+        new, start = self._epoch(operations, point, start, options, state.epoch)
         if not needs_value:
             return state.at(new)
-        new = _evaluated(problem, new, threads)
+        new = operations.evaluated(new)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
             del new, start  # which are as large as those of the repeated epoch
-            new, start = self._epoch(problem, point, point.cols, excess, state)
-            new = _evaluated(problem, new, threads)
+            new, start = self._epoch(operations, point, point.cols, options, state.epoch)
+            new = operations.evaluated(new)
         gain = _total(point) - _total(new)
         if not self.acceleration:
             return state.at(new, memory=replace(state.memory, gain=gain))
         cols = point.cols if run.momentum else start
-        run = run.advanced(
-            start, cols, new.cols, gain / max(abs(_total(new)), 1e-300), threads,
-            problem.col_margin.multiplicity,
-        )  # fmt: skip
+        decrease = gain / max(abs(_total(new)), 1e-300)
+        run = run.advanced(operations, start, cols, new.cols, decrease)
         memory = replace(state.memory, previous=run.previous, t=run.t, gain=gain)
         return state.at(new, memory=memory)
 
     def _epoch(
-        self, problem: Problem, point: Point, start: Array, excess: float, state: State
-    ) -> tuple[Point, Array]:
+        self,
+        operations: Operations,
+        point: Point,
+        start: Factors,
+        options: RowOptions,
+        epoch: int,
+    ) -> tuple[Point, Factors]:
         """Return the point after both half-steps from the columns ``start``, and these columns.
 
         The factors are balanced between the half-steps unless the start is extrapolated, or the
         coordinates of the factors have a meaning.
         """
-        threads, k = check_n_threads(self.n_threads), point.n_factors
-        known = point.gramians[1] if start is point.cols else None
-        rows = self._half_step(problem, "row", (start, known), point.rows, excess, state)
-        if self.acceleration and start is point.cols and _turns_freely(problem):
-            rows, start = balanced(problem, rows, start, self.n_factors, threads)
+        k, is_plain = point.n_factors, start is point.cols
+        known = point.gramians[1] if is_plain else None
+        rows, first, n_rows = operations.solved("row", start, point.rows, known, options)
+        if self.acceleration and is_plain and _turns_freely(operations.objective):
+            rows, start = balanced(operations, rows, start, self.n_factors)
         product = None
-        if problem.objective.unobserved_weight:
-            product = gramian(rows, threads, problem.rows.multiplicity)
-        cols = self._half_step(problem, "col", (rows, product), start, excess, state)
+        if operations.objective.unobserved_weight:
+            product = operations.gramian("row", rows)
+        cols, first_col, n_cols = operations.solved("col", rows, start, product, options)
+        if (n_rows or n_cols) and not operations.has_warned:
+            operations.has_warned = True
+            row, n = (f"row {first}", n_rows) if n_rows else (f"col {first_col}", n_cols)
+            warn(
+                f"in epoch {epoch + 1}, {row} and {n - 1} others did not converge, so their "
+                "factors are approximate: increase the regularizer's weight (later epochs do not "
+                "warn)",
+                ConvergenceWarning,
+            )
         return Point(rows, cols, k, gramians=(product, None)), start
 
     @property
@@ -237,65 +239,13 @@ class ALS(Solver):
         """Whether an epoch uses the value of the objective."""
         return bool(self.acceleration) or self.row_solver == "auto"
 
-    def _excess(self, problem: Problem, point: Point, state: State) -> float:
-        """Return the excess of the objective that is allowed for each row; 0 for exact rows."""
-        if self.row_solver != "auto":
-            return 0.0
-        gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
-        n = problem.rows.n_original + problem.col_margin.n_original
-        return max(_EXCESS * gain / max(n, 1), 0.0)
-
-    def _half_step(
-        self,
-        problem: Problem,
-        axis: Axis,
-        fixed: tuple[Array, Array | None],
-        start: Array,
-        excess: float,
-        state: State,
-    ) -> Array:
-        """Return the solved factors of a side for the fixed other side and its Gramian."""
-        buffers: _RunBuffers = state.workspace
-        k = state.point.n_factors
-        side = problem.rows if axis == "row" else problem.cols
-        other = problem.col_margin if axis == "row" else problem.rows
-        penalties = problem.penalties(k)
-        system = CenteredSystem.prepare(
-            problem.objective,
-            fixed[0],
-            axis,
-            n_factors=k,
-            n_threads=self.n_threads,
-            buffers=buffers,
-            product=fixed[1],
-            multiplicity=other.multiplicity,
-        )
-        report = system.solve(
-            side,
-            (penalties.rows if axis == "row" else penalties.cols).center,
-            start,
-            way=self.row_solver,
-            cg_steps=self.cg_steps + (state.epoch == 0),
-            excess=excess,
-            n_threads=self.n_threads,
-            buffers=buffers,
-        )
-        report.check(side, axis)
-        if report.unsettled.size and not buffers.has_warned:
-            buffers.has_warned = True
-            first, n = side.position(report.unsettled[0]), side.n_of(report.unsettled)
-            warn(
-                f"in epoch {state.epoch + 1}, {axis} {first} and {n - 1} others did not converge, "
-                "so their factors are approximate: increase the regularizer's weight (later epochs "
-                "do not warn)",
-                ConvergenceWarning,
-            )
-        return report.row_factors
-
-
-def _evaluated(problem: Problem, point: Point, threads: int) -> Point:
-    with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
-        return evaluate_point(problem, point, threads)
+    def _row_options(self, operations: Operations, point: Point, state: State) -> RowOptions:
+        """Return how rows are solved; the excess is that of each row, and 0 for exact rows."""
+        excess = 0.0
+        if self.row_solver == "auto":
+            gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
+            excess = max(_EXCESS * gain / max(operations.n_original, 1), 0.0)
+        return RowOptions(self.row_solver, self.cg_steps + (state.epoch == 0), excess)
 
 
 def _total(point: Point) -> float:
@@ -303,6 +253,6 @@ def _total(point: Point) -> float:
     return point.value.total
 
 
-def _turns_freely(problem: Problem) -> bool:
+def _turns_freely(objective: Terms) -> bool:
     """Whether the objective is the same in other coordinates of the factors."""
-    return not (problem.objective.nonnegative or problem.objective.has_centers)
+    return not (objective.nonnegative or objective.has_centers)

@@ -41,6 +41,7 @@ from twofold.exceptions import (
 )
 from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
+from twofold.solvers.operations import Operations
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.start import random_factors, spectral_factors
 from twofold.solvers.state import State, restored_memory, without_empty_rows
@@ -371,12 +372,17 @@ class Solver(ABC):
         problem, found = original, None
         if self.init == "spectral" and not original.objective.has_centers:
             problem = self.working_problem(original, None)
-            found = spectral_factors(problem, self.n_factors, seed, self.n_threads)
+            n_columns = self.n_factors + original.objective.n_bias_columns
+            operations = Operations(problem, n_columns, self.n_threads)
+            found = spectral_factors(operations, self.n_factors, seed)
         if found is None:
             problem = original
             found = random_factors(problem, self.n_factors, self.init_scale, seed)
+        k = self.n_factors
         P, Q = (
-            factors if factors.dtype == self.dtype else aligned_copy(factors, self.dtype)
+            factors
+            if factors.dtype == self.dtype and factors.shape[1] == k
+            else aligned_copy(factors[:, :k], self.dtype)
             for factors in found
         )
         return problem, (P, Q)

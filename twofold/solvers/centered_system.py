@@ -78,6 +78,7 @@ class CenteredSystem:
         buffers: Buffers | None = None,
         product: NDArray[np.float64] | None = None,
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
+        n_cols: int = 0,
     ) -> Self:
         """Prepare factors.
 
@@ -99,6 +100,8 @@ class CenteredSystem:
             F'F of the padded factors, if it is known.
         multiplicity : ndarray of float64, shape (n,), optional
             As for `ColumnSystem.prepare`, for objectives without biases.
+        n_cols : int, optional
+            As for `ColumnSystem.prepare`.
         """
         threads, k = check_n_threads(n_threads), n_factors or factors.shape[1]
         if product is not None:
@@ -106,7 +109,7 @@ class CenteredSystem:
         if not objective.biases:
             system = ColumnSystem.prepare(
                 objective, factors, n_factors=k, n_threads=threads, buffers=buffers,
-                product=product, multiplicity=multiplicity,
+                product=product, multiplicity=multiplicity, n_cols=n_cols,
             )  # fmt: skip
             return cls(system, system.col_factors, system.gram, np.arange(k))
         padded = padded_factors(factors)
@@ -122,6 +125,7 @@ class CenteredSystem:
             n_threads=threads,
             buffers=buffers,
             product=np.ascontiguousarray(product[np.ix_(free, free)]),
+            n_cols=n_cols,
         )
         return cls(system, padded, objective.unobserved_weight * product, free)
 

@@ -177,6 +177,8 @@ class ColumnSystem:
     multiplicity : ndarray of float64, shape (n_cols,) or (0,)
         Number of equal columns that each column stands for, by default 1. The sums over all columns
         contain it; the weights of the entries of the rows must contain it, too.
+    n_cols : int
+        Number of columns of the data, if ``col_factors`` has only those that the rows refer to.
 
     Examples
     --------
@@ -199,6 +201,7 @@ class ColumnSystem:
     vectors: NDArray[np.float64]
     rotated: Array
     multiplicity: NDArray[np.float64] = field(default_factory=lambda: _NO_MULTIPLICITY)
+    n_cols: int = 0
 
     @classmethod
     def prepare(
@@ -211,6 +214,7 @@ class ColumnSystem:
         buffers: Buffers | None = None,
         product: NDArray[np.float64] | None = None,
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
+        n_cols: int = 0,
     ) -> Self:
         """Prepare column factors.
 
@@ -230,6 +234,8 @@ class ColumnSystem:
             Q'Q, weighted by the multiplicity, if it is known.
         multiplicity : ndarray of float64, shape (n_cols,), optional
             Default: 1 for all columns.
+        n_cols : int, optional
+            Number of columns of the data; default: that of ``col_factors``, by multiplicity.
 
         Raises
         ------
@@ -258,7 +264,8 @@ class ColumnSystem:
             vectors[:k, :k] = eigenvectors
             rotated = (buffers or Buffers()).get("rotated", Q.shape, Q.dtype)
             multiplied(Q, vectors, rotated, threads)
-        return cls(objective, Q, k, gram, spectrum, vectors, rotated, multiplicity)
+        n_cols = n_cols or int(multiplicity.sum() if multiplicity.size else len(Q))
+        return cls(objective, Q, k, gram, spectrum, vectors, rotated, multiplicity, n_cols)
 
     def solve(
         self,
@@ -440,8 +447,7 @@ class ColumnSystem:
         min_ridge = 1.0
         if self.vectors.size:
             regularizer = objective.regularizer
-            n_original = self.multiplicity.sum() if self.multiplicity.size else n_cols
-            scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * n_original)
+            scale = regularizer.scale(np.zeros(1), objective.unobserved_weight * self.n_cols)
             min_ridge = float(regularizer.weight * scale[0])
         lengths = np.empty(n_cols)
         run(

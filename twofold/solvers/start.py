@@ -1,35 +1,31 @@
 """Initial factors of a run: random ones, or the leading singular vectors of the data."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._kernels.aligned import aligned_copy, empty_aligned
-from twofold._kernels.threads import check_n_threads, with_one_blas_thread
+from twofold._kernels.aligned import empty_aligned
+from twofold._kernels.threads import with_one_blas_thread
 from twofold.objective import Problem
-from twofold.objective.evaluation import (
-    gramian,
-    multiplied,
-    product_sums,
-    sketched_product,
-    sparse_product,
-)
-from twofold.objective.point import padded_factors
-from twofold.objective.side import Side
+from twofold.objective.biases import Axis
+from twofold.solvers import blocks
+from twofold.solvers.operations import AXES, Operations, other_axis
 from twofold.solvers.state import random_stream
 
 __all__ = ["random_factors", "spectral_factors"]
 
 Array = NDArray[Any]
-Factors = tuple[Array, Array]
+Factors = Any  # of one side: see `Operations`
 _OVERSAMPLING = 8
 _NOISE = 1e-3  # size of the factors beyond the rank of the data, relative to the others
 
 
-def random_factors(problem: Problem, n_factors: int, scale: float, seed: int) -> Factors:
+def random_factors(
+    problem: Problem, n_factors: int, scale: float, seed: int
+) -> tuple[Array, Array]:
     """Return normally distributed factors with standard deviation scale / sqrt(n_factors)."""
     generator, width = random_stream(seed, 0), np.float32(scale / math.sqrt(n_factors))
     P, Q = (empty_aligned((n, n_factors), np.float32) for n in problem.shape)
@@ -40,8 +36,8 @@ def random_factors(problem: Problem, n_factors: int, scale: float, seed: int) ->
 
 
 def spectral_factors(
-    problem: Problem, n_factors: int, seed: int, n_threads: int | None = None
-) -> Factors | None:
+    operations: Operations, n_factors: int, seed: int
+) -> tuple[Factors, Factors] | None:
     """Return factors from a truncated singular value decomposition of the data.
 
     With B the sparse matrix of the entries w r (or w (r - mu) with biases), and D_row and D_col the
@@ -61,108 +57,119 @@ def spectral_factors(
 
     Parameters
     ----------
-    problem : Problem
-        The objective and the data.
+    operations : Operations
+        Those of the problem.
     n_factors : int
         Number of columns of the factors.
     seed : int
         Of the random numbers.
-    n_threads : int, optional
-        Default: all. The result is bitwise independent of it.
 
     Returns
     -------
-    tuple of ndarray of float32, shape (n_rows, n_factors) and (n_cols, n_factors), or None
-        None if B has no entry other than 0, or the factors are beyond the range of float32.
+    tuple of factors in float32, or None
+        Padded P and Q, shape (n_rows, width) and (n_cols, width). None if B has no entry other than
+        0, or the factors are beyond the range of float32.
     """
-    threads = check_n_threads(n_threads)
-    sides = [problem.rows, problem.cols]
-    if problem.mean:
-        sides = [
-            side.with_targets(
-                (side.entries.targets if side.entries.targets.size else np.ones(problem.n_entries))
-                - problem.mean
-            )
-            for side in sides
-        ]
-    largest = _largest_entry(sides[0])
-    with np.errstate(over="ignore"):
-        unit = np.float64(1.0) / largest if largest else np.inf
-    if not unit < np.inf:
+    matrix = _StartMatrix.of(operations)
+    if matrix is None:
         return None
-    roots = [_fourth_root(side.summed_weights) for side in sides]
-    inverse = [np.sqrt(unit) / root for root in roots]
-
-    def product(axis: int, X: Array) -> Array:
-        """Return D^-1/4 B D^-1/4 X for axis 0, or the product with its transpose for axis 1."""
-        return sparse_product(sides[axis], (inverse[axis], inverse[1 - axis]), X, threads)
-
-    def sketch(axis: int, generator: np.random.Generator, width: int) -> Array:
-        """Return the product with a sparse random matrix of ``width`` columns."""
-        filled = np.flatnonzero(sides[1 - axis].counts)
-        # As evenly as possible, so that up to ``width`` vectors have a column of their own.
-        buckets = np.zeros(sides[1 - axis].n, np.int32)
-        buckets[filled] = generator.permutation(filled.size) % width
-        signs = np.where(generator.random(buckets.size, np.float32) < 0.5, -1.0, 1.0)
-        scales = (inverse[axis], inverse[1 - axis] * signs)
-        return sketched_product(sides[axis], scales, buckets, width, threads)
-
-    def gram(axis: int, X: Array) -> Array:
-        """Return X'X for vectors of the rows, axis 0, or of the columns, axis 1."""
-        return gramian(X, threads, sides[axis].multiplicity)
-
     generator = random_stream(seed, 3)
     with np.errstate(all="ignore"):  # An overflow is detected at the end.
-        found = _decomposition(product, sketch, gram, problem.shape, n_factors, generator, threads)
+        found = _decomposition(matrix, n_factors, generator)
         if found is None:
             return None
-        P, Q = found
-        for factors, root in zip((P, Q), roots, strict=True):
-            factors *= root[:, np.newaxis].astype(np.float32)
-        scale = _scale(problem, sides[0], P, Q, threads)
+        sides = {
+            axis: operations.each(blocks.rescaled, axis, part, top=matrix.tops[axis], number=1.0)
+            for axis, part in zip(AXES, found, strict=True)
+        }
+        scale = _scale(operations, sides)
         if not 0.0 < scale < np.inf:
             return None
         # The roots are relative to the largest ones.
-        row_top, col_top = (side.summed_weights.max() for side in sides)
-        ratio = (row_top / col_top) ** 0.25
-        P *= np.float32(np.sqrt(scale * ratio))
-        Q *= np.float32(np.sqrt(scale / ratio))
-        valid = [np.isfinite(factors.sum()) and factors.any() for factors in (P, Q)]
-    return (P, Q) if all(valid) else None
+        ratio = (matrix.tops["row"] / matrix.tops["col"]) ** 0.25
+        numbers = {"row": np.sqrt(scale * ratio), "col": np.sqrt(scale / ratio)}
+        for axis in AXES:
+            sides[axis] = operations.each(
+                blocks.rescaled, axis, sides[axis], top=0.0, number=numbers[axis]
+            )
+            checks = operations.gathered(blocks.is_usable, axis, sides[axis])
+            if not all(finite for finite, _ in checks) or not any(some for _, some in checks):
+                return None
+    return sides["row"], sides["col"]
+
+
+@dataclass(frozen=True, eq=False)
+class _StartMatrix:
+    """M = D_row^-1/4 B D_col^-1/4, by products with it."""
+
+    operations: Operations
+    tops: dict[Axis, float]
+    """The largest sums of weights of rows and of columns."""
+    sides: dict[Axis, Any]
+    """`StartSide` of each block."""
+
+    @classmethod
+    def of(cls, operations: Operations) -> Self | None:
+        """Return M, or None if B has no entry other than 0."""
+        mean = operations.mean
+        found = {axis: operations.gathered(blocks.largest, axis, mean=mean) for axis in AXES}
+        entry = max(number for number, _ in found["row"])
+        with np.errstate(over="ignore"):
+            unit = np.float64(1.0) / entry if entry else np.inf
+        if not unit < np.inf:
+            return None
+        tops = {axis: max(top for _, top in found[axis]) for axis in AXES}
+        sides = {
+            axis: operations.each(blocks.start_side, axis, mean=mean, unit=unit, tops=tops)
+            for axis in AXES
+        }
+        return cls(operations, tops, sides)
+
+    def product(self, axis: Axis, X: Factors) -> Factors:
+        """Return M X for the rows, or M' X for the columns."""
+        routed = self.operations.routed(axis, X)
+        return self.operations.each(blocks.sparse_times, axis, self.sides[axis], routed)
+
+    def sketch(self, axis: Axis, generator: np.random.Generator, width: int) -> Factors:
+        """Return the product with a sparse random matrix of ``width`` columns."""
+        other = other_axis(axis)
+        has_entries = np.concatenate(self.operations.gathered(blocks.has_entries, other))
+        filled = np.flatnonzero(has_entries)
+        # As evenly as possible, so that up to ``width`` vectors have a column of their own.
+        codes = np.ones((has_entries.size, 1), np.int32)
+        codes[filled, 0] += generator.permutation(filled.size) % width
+        codes[generator.random(codes.size, np.float32) < 0.5] *= -1
+        routed = self.operations.routed(axis, self.operations.placed(other, codes.__getitem__))
+        return self.operations.each(blocks.sketched, axis, self.sides[axis], routed, width=width)
 
 
 def _decomposition(
-    product: Callable[[int, Array], Array],
-    sketch: Callable[[int, np.random.Generator, int], Array],
-    gram: Callable[[int, Array], Array],
-    shape: tuple[int, int],
-    n_factors: int,
-    generator: np.random.Generator,
-    threads: int,
-) -> Factors | None:
-    """Return U S^1/2 and V S^1/2 of a matrix M, with small random columns up to ``n_factors``.
+    matrix: _StartMatrix, n_factors: int, generator: np.random.Generator
+) -> tuple[Factors, Factors] | None:
+    """Return U S^1/2 and V S^1/2 of M, with small random columns up to ``n_factors``.
 
-    ``product(0, X)`` is M X, and ``product(1, X)`` is M' X; ``sketch`` returns the same for random
-    vectors X, and ``gram(axis, X)`` is X'X. The result is None if M is 0.
+    The result is None if M is 0.
     """
-    n_rows, n_cols = shape
+    operations = matrix.operations
     width = n_factors + _OVERSAMPLING + -n_factors % 8
-    short = int(n_rows > n_cols)  # the side with fewer vectors, which are made orthonormal
-    X = np.empty(0)
-    for axis in (1, 0, 1) if short == 0 else (0, 1, 0, 1):
-        X = product(axis, X) if X.size else sketch(axis, generator, width)
+    # The side with fewer vectors, which are made orthonormal.
+    short: Axis = "col" if operations.sizes["row"] > operations.sizes["col"] else "row"
+    turns: tuple[Axis, ...] = ("row", "col", "row", "col")
+    X = None
+    for axis in turns if short == "col" else turns[1:]:
+        X = matrix.sketch(axis, generator, width) if X is None else matrix.product(axis, X)
         if axis == short:
-            whitening = _whitening(gram(axis, X))
+            whitening = _whitening(operations.gramian(axis, X))
             if not whitening.size:
                 return None
-            X = _times(X, whitening, threads)
-    rows = product(0, X)
-    cols = product(1, rows)
+            X = _times(operations, axis, X, whitening)
+    rows = matrix.product("row", X)
+    cols = matrix.product("col", rows)
     # With rows W orthonormal, cols W = V S: the Gramians yield W and the rotation to V.
-    whitening = _whitening(gram(0, rows))
+    whitening = _whitening(operations.gramian("row", rows))
     if not whitening.size:
         return None
-    projected = whitening.T @ gram(1, cols) @ whitening
+    projected = whitening.T @ operations.gramian("col", cols) @ whitening
     if not np.isfinite(projected).all():
         return None
     squares, rotation = _eigen(projected)
@@ -172,26 +179,14 @@ def _decomposition(
     singular = np.sqrt(squares[:k])
     turned = whitening @ rotation[:, :k]
     del X
-    P = _times(rows, turned * np.sqrt(singular), threads)
-    Q = _times(cols, turned / np.sqrt(singular), threads)
-    return _widened(P, k, n_factors, generator), _widened(Q, k, n_factors, generator)
-
-
-def _largest_entry(side: Side) -> float:
-    """Return the largest |w r|, by which B is divided to be in the range of float32."""
-    targets, weights = side.entries.targets, side.entries.weights
-    with np.errstate(over="ignore"):
-        products = targets * weights if targets.size and weights.size else targets
-    if not targets.size:
-        products = weights if weights.size else np.ones(min(side.entries.indices.size, 1))
-    return float(np.abs(products).max(initial=0.0))
-
-
-def _fourth_root(summed_weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return n_u^1/4 relative to the largest one, at least 1e-5, and 1 for rows without entries."""
-    largest = summed_weights.max(initial=0.0) or 1.0
-    positive = np.where(summed_weights > 0.0, summed_weights, largest)
-    return np.asarray(np.maximum(positive / largest, 1e-20) ** 0.25)
+    P = _times(operations, "row", rows, turned * np.sqrt(singular))
+    Q = _times(operations, "col", cols, turned / np.sqrt(singular))
+    if k < n_factors:
+        P, Q = (
+            _widened(operations, axis, factors, k, n_factors, generator)
+            for axis, factors in zip(AXES, (P, Q), strict=True)
+        )
+    return P, Q
 
 
 def _eigen(G: Array) -> tuple[Array, Array]:
@@ -209,36 +204,45 @@ def _whitening(G: Array) -> Array:
     return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
 
 
-def _times(X: Array, T: Array, threads: int) -> Array:
+def _times(operations: Operations, axis: Axis, X: Factors, T: Array) -> Factors:
     """Return X T in float32, padded to a multiple of 8 columns."""
-    padded = np.zeros((X.shape[1], T.shape[1] + -T.shape[1] % 8))
-    padded[:, : T.shape[1]] = T
-    out = empty_aligned((X.shape[0], padded.shape[1]), np.float32)
-    multiplied(X, aligned_copy(padded, np.float32), out, threads)
-    return out
+    padded = np.zeros((len(T) + -len(T) % 8, T.shape[1] + -T.shape[1] % 8), np.float32)
+    padded[: len(T), : T.shape[1]] = T
+    return operations.times(axis, X, padded)
 
 
-def _widened(factors: Array, k: int, n_factors: int, generator: np.random.Generator) -> Array:
+def _widened(
+    operations: Operations,
+    axis: Axis,
+    factors: Factors,
+    k: int,
+    n_factors: int,
+    generator: np.random.Generator,
+) -> Factors:
     """Return the first k columns, and small random ones up to ``n_factors``."""
-    if k == n_factors:
-        return factors if factors.shape[1] == k else aligned_copy(factors[:, :k], factors.dtype)
-    kept = factors[:, :k]
-    noise = generator.standard_normal((len(factors), n_factors - k), dtype=np.float32)
-    size = np.sqrt(np.mean(kept * kept, dtype=np.float64))
-    return np.hstack([kept, noise * np.float32(_NOISE * size)])
+    squares = np.concatenate(operations.gathered(blocks.square_sums, axis, factors))
+    size = np.sqrt(squares.sum() / (operations.sizes[axis] * k))
+
+    def noise(rows: slice) -> Array:
+        shape = rows.stop - rows.start, n_factors - k
+        return generator.standard_normal(shape, dtype=np.float32) * np.float32(_NOISE * size)
+
+    drawn = operations.placed(axis, noise)
+    return operations.each(blocks.widened, axis, factors, drawn, n_kept=k)
 
 
-def _scale(problem: Problem, rows: Side, P: Array, Q: Array, threads: int) -> float:
+def _scale(operations: Operations, sides: dict[Axis, Factors]) -> float:
     """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
-    P, Q = padded_factors(P), padded_factors(Q)
-    explained, squares, excluded, excluded_squares = product_sums(rows, P, Q, threads)
-    a0, mean = problem.objective.unobserved_weight, problem.mean
+    P, Q = sides["row"], sides["col"]
+    sums = operations.gathered(blocks.start_sums, "row", P, operations.routed("row", Q))
+    explained, squares, excluded, excluded_squares = np.concatenate(sums).sum(axis=0)
+    a0, mean = operations.objective.unobserved_weight, operations.mean
     if a0:  # The predictions of cells in U are mu + c x.
-        explained -= a0 * mean * float(np.sum(P.sum(axis=0) * Q.sum(axis=0), dtype=np.float64))
-        grams = [
-            gramian(factors, threads, side.multiplicity)
-            for factors, side in ((P, rows), (Q, problem.cols))
-        ]
+        if mean:
+            sums = [operations.gathered(blocks.column_sums, axis, sides[axis]) for axis in AXES]
+            own, other = (np.concatenate(parts).sum(axis=0) for parts in sums)
+            explained -= a0 * mean * float(np.sum(own * other))
+        grams = [operations.gramian(axis, sides[axis]) for axis in AXES]
         squares += a0 * float(np.sum(grams[0] * grams[1]))
     explained += mean * excluded
     squares -= excluded_squares

@@ -1,0 +1,139 @@
+"""`Operations`: what the spectral start and the steps of ALS do with the factors of a problem.
+
+They are written in terms of five methods, `each`, `gathered`, `routed`, `placed` and `collected`,
+which say where blocks and factors are. In this class both sides are one block in this process, and
+factors are arrays; the class for a cluster has other versions of the five.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._kernels.threads import check_n_threads
+from twofold.objective import Point, Problem
+from twofold.objective.biases import Axis
+from twofold.objective.evaluation import evaluate_point, gramian_of_parts
+from twofold.objective.terms import Terms
+from twofold.solvers import blocks
+from twofold.solvers.blocks import Block, RowOptions
+
+__all__ = ["AXES", "Operations", "other_axis"]
+
+Array = NDArray[Any]
+Factors = Any
+"""Factors of one side: an array, padded with zeros to a multiple of 8 columns, or its parts."""
+AXES: tuple[Axis, Axis] = ("row", "col")
+
+
+def other_axis(axis: Axis) -> Axis:
+    """Return the other side."""
+    return "col" if axis == "row" else "row"
+
+
+class Operations:
+    """Operations on the factors of a problem in this process.
+
+    Parameters
+    ----------
+    problem : Problem
+        The objective and the data.
+    n_columns : int
+        Number of columns of the factors, with those of biases and without the padding.
+    n_threads : int, optional
+        Default: all. Results are bitwise independent of it.
+    """
+
+    def __init__(self, problem: Problem, n_columns: int, n_threads: int | None = None) -> None:
+        self.problem, self.n_columns = problem, n_columns
+        self.threads = check_n_threads(n_threads)
+        self.blocks = Block.both(problem, n_columns)
+        self.sizes = {axis: block.side.n for axis, block in self.blocks.items()}
+        self.n_original = sum(block.side.n_original for block in self.blocks.values())
+        self.mean = problem.mean
+        self.has_warned = False
+
+    @property
+    def objective(self) -> Terms:
+        """The objective."""
+        return self.problem.objective
+
+    # Where blocks and factors are
+
+    def each(self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any) -> Any:
+        """Return ``function(block, *factors, **others)``, which has a row for each of the block.
+
+        ``factors`` are those of the same side, or have been `routed` to it.
+        """
+        return function(self.blocks[axis], *factors, **others, threads=self.threads)
+
+    def gathered(
+        self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any
+    ) -> list[Any]:
+        """Return the same for each block, in order, as values in this process."""
+        return [self.each(function, axis, *factors, **others)]
+
+    def routed(self, axis: Axis, factors: Factors) -> Factors:
+        """Return those factors of the other side that the blocks of this side refer to."""
+        return factors
+
+    def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Factors:
+        """Return factors whose ranges of rows are made in order by ``make``."""
+        return make(slice(0, self.blocks[axis].side.n))
+
+    def collected(self, factors: Factors) -> Array:
+        """Return factors as one array."""
+        return np.asarray(factors)
+
+    # Operations
+
+    def evaluated(self, point: Point) -> Point:
+        """Return the point with its value and, if a0 > 0, the Gramians."""
+        with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
+            return evaluate_point(self.problem, point, self.threads)
+
+    def gramian(
+        self, axis: Axis, factors: Factors, *, by_penalty: bool = False
+    ) -> NDArray[np.float64]:
+        """Return F' W F with the multiplicities or, by request, the weights of the penalty as W."""
+        parts = self.gathered(blocks.gramian_sums, axis, factors, by_penalty=by_penalty)
+        return gramian_of_parts(matrix for part in parts for matrix in part)
+
+    def solved(
+        self,
+        axis: Axis,
+        other: Factors,
+        start: Factors,
+        product: NDArray[np.float64] | None,
+        options: RowOptions,
+    ) -> tuple[Factors, int, int]:
+        """Solve a side for fixed factors of the other one, whose Gramian is known.
+
+        Returns
+        -------
+        tuple
+            The factors, the position of the first row that did not converge, and their number.
+        """
+        if product is None and self.objective.unobserved_weight:
+            product = self.gramian(other_axis(axis), other)
+        reports = self.each(
+            blocks.solved, axis, self.routed(axis, other), start, product=product,
+            n_columns=self.n_columns, options=options,
+        )  # fmt: skip
+        unsettled = [one for one in self.gathered(blocks.unsettled, axis, reports) if one[1]]
+        first, n = unsettled[0][0] if unsettled else 0, sum(one[1] for one in unsettled)
+        return self.each(blocks.factors_of, axis, reports), first, n
+
+    def times(self, axis: Axis, factors: Factors, B: Array) -> Factors:
+        """Return F B in the dtype of B."""
+        return self.each(blocks.times, axis, factors, B=B)
+
+    def extrapolated(self, new: Factors, old: Factors, momentum: float) -> Factors:
+        """Return Q + beta (Q - Q_previous) for columns."""
+        return self.each(blocks.extrapolated, "col", new, old, momentum=momentum)
+
+    def turning(self, start: Factors, old: Factors, new: Factors) -> float:
+        """Return <Y - Q_new, Q_new - Q> for columns."""
+        sums = self.gathered(blocks.turning_sums, "col", start, old, new)
+        return float(np.sum(np.concatenate(sums)))
