@@ -101,8 +101,7 @@ class Cluster:
             _, handle = self._sent.get(id(shared), (None, None))
             if handle is None or handle.status != "finished":
                 try:
-                    # A list, because the items of a list or dict are scattered one by one.
-                    (handle,) = self.client.scatter([shared], broadcast=True, hash=False)
+                    (handle,) = self.client.scatter([_Packed(shared)], broadcast=True, hash=False)
                 except TimeoutError as error:
                     raise ClusterError(
                         f"the cluster of {self.client.scheduler.address} has no workers: start "
@@ -118,7 +117,7 @@ class _Attempt:
     def __init__(
         self, cluster: Cluster, function: Callable[..., Any], shared: Any, arguments: Any
     ) -> None:
-        self.cluster, self.shared, self.call = cluster, shared, (function, arguments)
+        self.cluster, self.shared, self.call = cluster, shared, (function, _Packed(arguments))
         self.promise: Future[Any] = Future()
         self.promise.add_done_callback(self._cancel)
         self.n_attempts = 0
@@ -128,7 +127,7 @@ class _Attempt:
         handle, client = self.cluster.sent(self.shared), self.cluster.client
         function, arguments = self.call
         key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
-        self.future = client.submit(_on_worker, function, handle, *arguments, key=key)
+        self.future = client.submit(_on_worker, function, handle, arguments, key=key)
         self.future.add_done_callback(self._end)
 
     def _end(self, future: Any) -> None:
@@ -173,13 +172,35 @@ class _Attempt:
             self.future.cancel()
 
 
-def _on_worker(function: Callable[..., Any], shared: Any, *arguments: Any) -> Any:
+class _Packed:
+    """An object whose arrays are pickled with it, so that the copies have memory of their own.
+
+    Dask places them at any position of a buffer, and numba compiles kernels again for arrays that
+    are not aligned.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from distributed.protocol.pickle import dumps
+
+        return _unpacked, (dumps(self.content),)
+
+
+def _unpacked(pickled: bytes) -> _Packed:
+    from distributed.protocol.pickle import loads
+
+    return _Packed(loads(pickled))
+
+
+def _on_worker(function: Callable[..., Any], shared: _Packed, arguments: _Packed) -> Any:
     """Call a function with all threads of the worker, which runs no other one meanwhile."""
     from distributed import get_worker
 
     worker = get_worker()
     with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(worker.state.nthreads):
-        return function(shared, *arguments)
+        return function(shared.content, *arguments.content)
 
 
 def _checked(client: Any) -> Any:
