@@ -23,6 +23,7 @@ MODULES = [
     "twofold.metrics.statistics",
     "twofold.splits",
     "twofold.tuning",
+    "twofold.distributed",
     "twofold.datasets",
     "twofold.testing",
     "twofold.testing.reference",

@@ -1,5 +1,6 @@
 from . import data as data
 from . import datasets as datasets
+from . import distributed as distributed
 from . import io as io
 from . import metrics as metrics
 from . import model as model

@@ -7,6 +7,7 @@ import traceback
 
 __all__ = [
     "CheckpointWarning",
+    "ClusterError",
     "ConvergenceWarning",
     "DatabaseReadError",
     "DivergenceWarning",
@@ -71,6 +72,10 @@ class FileFormatError(TwofoldError, ValueError):
 
 class DatabaseReadError(TwofoldError, ValueError):
     """A database, table or column that cannot be reached or read."""
+
+
+class ClusterError(TwofoldError, RuntimeError):
+    """A cluster that cannot be reached, has no workers, or whose workers end."""
 
 
 class DivergenceWarning(UserWarning):

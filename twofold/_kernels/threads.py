@@ -8,8 +8,10 @@ of a pool join it, so a call never waits for another one.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +26,27 @@ from twofold.exceptions import InvalidInputError
 T = TypeVar("T")
 _compiled: set[tuple[Any, ...]] = set()
 _blas_limit = threading.RLock()  # held while BLAS is limited; a fork waits for it
+_most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
+
+
+def available_threads() -> int:
+    """Return how many threads CPU affinity, the container's quota and `at_most_threads` allow."""
+    limit = _most_threads.get()
+    return _threads_of_process() if limit is None else min(limit, _threads_of_process())
+
+
+@contextmanager
+def at_most_threads(limit: int) -> Iterator[None]:
+    """Limit the threads of every call in this context to ``limit``, whatever its ``n_threads``."""
+    token = _most_threads.set(limit)
+    try:
+        yield
+    finally:
+        _most_threads.reset(token)
 
 
 @cache
-def available_threads() -> int:
-    """Return how many threads CPU affinity and the container's quota allow, at least 1."""
+def _threads_of_process() -> int:
     limit = int(numba.config.NUMBA_NUM_THREADS)
     if hasattr(os, "sched_getaffinity"):
         limit = min(limit, len(os.sched_getaffinity(0)))
@@ -87,7 +105,8 @@ def with_one_blas_thread(function: Callable[..., T], *arguments: Any) -> T:
     dedicated thread makes all these calls: they never overlap, and an interrupt of the calling
     thread cannot leave the limit in place. A limit that another library sets meanwhile is kept.
     """
-    call = _submit(_blas_caller(), _call_with_one_blas_thread, function, arguments)
+    limited = copy_context().run  # within the `at_most_threads` of the caller
+    call = _submit(_blas_caller(), limited, _call_with_one_blas_thread, function, arguments)
     if call is None:
         return _call_with_one_blas_thread(function, arguments)
     try:
@@ -128,7 +147,7 @@ def _blas_libraries() -> list[Any]:
 
 @cache
 def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, available_threads() - 1), "twofold")
+    return ThreadPoolExecutor(max(1, _threads_of_process() - 1), "twofold")
 
 
 @cache
