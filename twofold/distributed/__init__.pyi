@@ -1,1 +1,3 @@
+from .als import DaskALS as DaskALS
+
 from .engine import Cluster as Cluster

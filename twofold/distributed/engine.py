@@ -6,20 +6,24 @@ The other modules give it functions and arguments. An adapter to another engine 
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from twofold._kernels.threads import at_most_threads
+import numpy as np
+
+from twofold._kernels.aligned import aligned_copy
+from twofold._kernels.threads import at_most_threads, available_threads
 from twofold.exceptions import ClusterError, InvalidInputError
 
-__all__ = ["Cluster", "connected"]
+__all__ = ["Cluster", "LostError", "connected"]
 
 _IN_FLIGHT = 4  # tasks for each worker that are submitted before their results are used
 _MOST_ATTEMPTS = 3  # of a task whose shared object is lost with all workers that have it
 _CONNECT_SECONDS = 10
+_WORKER_SECONDS = 30
 _busy: dict[str, threading.Lock] = {}  # by the address of the worker
 
 
@@ -109,6 +113,98 @@ class Cluster:
                     ) from error
                 self._sent[id(shared)] = shared, handle
             return handle
+
+    # What stays on the workers
+
+    def addresses(self) -> list[str]:
+        """Return the addresses of the workers, in alphabetical order.
+
+        Raises
+        ------
+        ClusterError
+            If there is no worker within half a minute.
+        """
+        from distributed import TimeoutError
+
+        try:
+            self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"the cluster of {self.client.scheduler.address} has no workers: start some, for "
+                "instance by cluster.scale(2) or the command dask worker"
+            ) from error
+        return sorted(self.client.nthreads())
+
+    def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
+        """Send objects to a worker, where they stay while their handles exist."""
+        packed = [one if isinstance(one, np.ndarray) else _Packed(one) for one in objects]
+        with _lost_is_reported():
+            handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
+        return handles
+
+    def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
+        """Compute ``function(*objects, threads=threads, **others)``; return its handle.
+
+        It runs on the worker ``home`` while there is one, and its result stays there.
+        """
+        key = f"{function.__name__}-{uuid4()}"
+        return self.client.submit(
+            _on_home, function, others, *handles, key=key, workers=[home],
+            allow_other_workers=True,
+        )  # fmt: skip
+
+    def values(self, handles: Sequence[Any]) -> list[Any]:
+        """Return the objects of handles.
+
+        Raises
+        ------
+        LostError
+            If they, or what they are computed from, were lost with a worker.
+        """
+        with _lost_is_reported():
+            return [_unwrapped(one) for one in self.client.gather(list(handles))]
+
+
+class LostError(ClusterError):
+    """Something that workers had is lost, and can be made again."""
+
+
+@contextmanager
+def _lost_is_reported() -> Iterator[None]:
+    from distributed import CancelledError, KilledWorker
+
+    try:
+        yield
+    except CancelledError as error:
+        raise LostError("the cluster lost data with a worker that ended") from error
+    except KilledWorker as error:
+        raise ClusterError(
+            "all workers that were given one task ended, perhaps because it needs more memory than "
+            "they have: their logs say more"
+        ) from error
+
+
+def _unwrapped(value: Any) -> Any:
+    return value.content if isinstance(value, _Packed) else value
+
+
+def _on_home(function: Callable[..., Any], others: dict[str, Any], *values: Any) -> Any:
+    """Call a function with all threads of the worker, which runs no other one meanwhile."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    threads = worker.state.nthreads
+    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(threads):
+        result = function(*map(_owned, values), threads=available_threads(), **others)
+    return result if isinstance(result, np.ndarray) else _Packed(result)
+
+
+def _owned(value: Any) -> Any:
+    """Return an object that kernels can use: arrays from another worker may be read-only."""
+    value = _unwrapped(value)
+    if isinstance(value, np.ndarray) and not (value.flags.writeable and value.flags.aligned):
+        return aligned_copy(value, value.dtype) if value.ndim == 2 else value.copy()
+    return value
 
 
 class _Attempt:

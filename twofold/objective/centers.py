@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.cached import cached_property
+from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold.exceptions import InvalidInputError
 from twofold.objective.biases import N_BIAS_COLUMNS, BiasColumns
 from twofold.objective.point import padded_factors
 
-__all__ = ["Centers", "padded_center"]
+__all__ = ["Centers", "around_center", "at_center_where_empty", "padded_center"]
 
 Array = NDArray[Any]
 
@@ -76,6 +77,29 @@ class Centers:
 
     def __repr__(self) -> str:
         return f"<{self.values.shape[0]} x {self.values.shape[1]} centers, hash {self._hash}>"
+
+
+def around_center(factors: Array, center: Array, n_columns: int) -> Array:
+    """Return factors without the columns of biases plus the center of a `PenaltyCall`.
+
+    They are returned as they are if it is 0, and else with ``n_columns`` columns.
+    """
+    if not center.size:
+        return factors
+    out = empty_aligned((len(factors), n_columns), factors.dtype)
+    out[...] = center[:, :n_columns]
+    out[:, : factors.shape[1]] += factors
+    return out
+
+
+def at_center_where_empty(factors: Array, counts: NDArray[np.int64], center: Array) -> Array:
+    """Return padded factors with the center of the penalty for rows without entries."""
+    empty = counts == 0
+    if not empty.any():
+        return factors
+    out = aligned_copy(factors, factors.dtype)
+    out[empty] = 0.0 if not center.size else np.broadcast_to(center, factors.shape)[empty]
+    return out
 
 
 def padded_center(centers: Centers | None, columns: BiasColumns | None, bias: float) -> Array:

@@ -1,6 +1,7 @@
 """`Problem`: an objective with a matrix that is validated and converted for the kernels."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,13 +11,12 @@ from scipy import sparse
 
 from twofold._common.cached import cached_property
 from twofold._kernels import evaluate, formulas
-from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.biases import Axis, BiasColumns
-from twofold.objective.centers import Centers, padded_center
+from twofold.objective.centers import Centers, around_center, padded_center
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side, select_entries
@@ -125,6 +125,32 @@ class Problem:
         """Return the factors of this problem's rows and columns, the inverse of the above."""
         return P, Q
 
+    def evaluated(self, point: Point, n_threads: int | None = None) -> Point:
+        """Return the point with its value; see `evaluate_point`."""
+        return evaluate_point(self, point, n_threads)
+
+    def is_finite(self, point: Point) -> bool:
+        """Return whether all factors are finite."""
+        # A finite sum implies finite terms and is faster to compute than np.isfinite.
+        return all(np.isfinite(a.sum()) or np.isfinite(a).all() for a in (point.rows, point.cols))
+
+    def limit(
+        self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None
+    ) -> float:
+        """Return ten times the objective at the start, ``first``, and at the centers.
+
+        A run that exceeds it has diverged.
+        """
+        at_zero = self.value(*self.origin(n_factors, dtype), n_threads=n_threads).total
+        if first == at_zero == 0.0:
+            return math.inf  # No scale to compare with, for example without entries.
+        entries = self.rows.entries
+        targets = entries.targets if entries.targets.size else np.ones(self.n_entries)
+        weights = entries.weights if entries.weights.size else 1.0
+        with np.errstate(over="ignore"):
+            rounding = 1e-6 * float(np.sum(weights * targets * targets))
+        return max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
+
     @property
     def n_entries(self) -> int:
         """Number of stored entries with a weight > 0."""
@@ -199,12 +225,7 @@ class Problem:
         n_columns = P.shape[1] + self.objective.n_bias_columns
         moved = []
         for factors, penalty in zip((P, Q), self.penalties(n_columns), strict=True):
-            out = factors
-            if penalty.center.size:
-                out = empty_aligned((len(factors), n_columns), factors.dtype)
-                out[...] = penalty.center[:, :n_columns]
-                out[:, : factors.shape[1]] += factors
-            moved.append(out)
+            moved.append(around_center(factors, penalty.center, n_columns))
         return moved[0], moved[1]
 
     def origin(self, n_factors: int, dtype: Any) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._kernels.arguments import Entries
 
 __all__ = ["CHUNK", "Margin", "Part", "Side", "balanced_bounds", "task_stride"]
@@ -62,6 +62,10 @@ class Margin:
     multiplicity: NDArray[np.float64] = field(default_factory=lambda: _EMPTY, kw_only=True)
     positions: NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS, kw_only=True)
     part: "Part | None" = field(default=None, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed on request."""
+        return state_of(self)
 
     @property
     def n(self) -> int:

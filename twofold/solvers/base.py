@@ -313,8 +313,7 @@ class Solver(ABC):
         on_interrupt: OnInterrupt,
     ) -> Solution:
         """Return the result of `solve` for checked hyper-parameters."""
-        original = Problem.of(objective, matrix, weights)
-        _warn_of_ignored_values(objective, matrix)
+        original = self._problem(objective, matrix, weights)
         fingerprint = self._fingerprint(original)
         note, seconds = "", 0.0
         history: list[Record] = []
@@ -336,6 +335,12 @@ class Solver(ABC):
         # entries of a merged one once more.
         del original, state, factors
         return run.run()
+
+    def _problem(self, objective: Objective, matrix: Any, weights: Any) -> Problem:
+        """Return the problem of the arguments of `solve`."""
+        problem = Problem.of(objective, matrix, weights)
+        _warn_of_ignored_values(objective, matrix)
+        return problem
 
     def _fingerprint(self, problem: Problem) -> str:
         """Return a hash of the problem and of the parameters that affect an epoch."""

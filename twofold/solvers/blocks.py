@@ -14,19 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.cached import state_of
-from twofold._kernels import products
+from twofold._kernels import formulas, products
 from twofold._kernels.aligned import aligned_copy, empty_aligned
-from twofold._kernels.arguments import PenaltyCall
+from twofold._kernels.arguments import LossCall, PenaltyCall
 from twofold._kernels.threads import run
 from twofold.objective import Problem
 from twofold.objective.biases import Axis
+from twofold.objective.centers import around_center, at_center_where_empty
 from twofold.objective.evaluation import (
     gramian_parts,
     multiplied,
+    penalty_sums,
     product_sums,
     sketched_product,
     sparse_product,
+    value_sums,
 )
+from twofold.objective.point import padded_factors
 from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
@@ -36,6 +40,7 @@ __all__ = [
     "Block",
     "RowOptions",
     "StartSide",
+    "cols_value",
     "column_sums",
     "extrapolated",
     "factors_of",
@@ -44,10 +49,12 @@ __all__ = [
     "is_usable",
     "largest",
     "rescaled",
+    "rows_value",
     "sketched",
     "solved",
     "sparse_times",
     "square_sums",
+    "start_factors",
     "start_side",
     "start_sums",
     "times",
@@ -206,7 +213,21 @@ def turning_sums(block: Block, start: Array, old: Array, new: Array, threads: in
     return sums
 
 
-# The spectral start
+# The objective
+
+
+def rows_value(block: Block, own: Array, other: Array, threads: int) -> Array:
+    """Return the sums of the tasks of rows, with the squared loss; see `value_sums`."""
+    loss = LossCall(formulas.SQUARED, 0.0, 0, 0)
+    return value_sums(block.side, loss, block.penalty, own, other, threads)
+
+
+def cols_value(block: Block, factors: Array, threads: int) -> Array:
+    """Return the sums of the tasks of columns; see `penalty_sums`."""
+    return penalty_sums(block.side, block.penalty, factors, threads)
+
+
+# The initial factors
 
 
 class StartSide(NamedTuple):
@@ -271,6 +292,26 @@ def sketched(block: Block, start: StartSide, codes: Array, width: int, threads: 
     own, other = start.scales
     signs, buckets = np.sign(codes[:, 0]), (np.abs(codes[:, 0]) - 1).astype(np.int32)
     return sketched_product(start.side, (own, other * signs), buckets, width, threads)
+
+
+def start_factors(
+    block: Block, factors: Array, n_factors: int, n_columns: int, dtype: Any, is_drawn: bool,
+    threads: int,
+) -> Array:  # fmt: skip
+    """Return initial factors as `Solver.solve` starts from them, padded.
+
+    If they were drawn, and not given, they are those around the centers, and the rows without
+    entries are at their centers.
+    """
+    out = aligned_copy(factors[:, : n_factors if is_drawn else n_columns], dtype)
+    if is_drawn:
+        out = around_center(out, block.penalty.center, n_columns)
+    if block.objective.nonnegative:
+        np.abs(out, out=out)
+    out = padded_factors(out)
+    if is_drawn:
+        out = at_center_where_empty(out, block.side.counts, block.penalty.center)
+    return out
 
 
 def has_entries(block: Block, threads: int) -> NDArray[np.bool_]:

@@ -17,8 +17,7 @@ from twofold._kernels.jit import compile_seconds
 from twofold._kernels.threads import check_n_threads
 from twofold._kernels.vectors.matrix import vector_bits
 from twofold.exceptions import CheckpointWarning, InvalidInputError
-from twofold.objective import Point, Problem
-from twofold.objective.evaluation import evaluate_point
+from twofold.objective import Problem
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.state import State, memory_arrays
 
@@ -169,37 +168,23 @@ class Run:
         point = self.state.point
         if point.value is None:
             with np.errstate(all="ignore"):  # Overflow is detected by `is_finite`.
-                point = evaluate_point(self.problem, point, self.solver.n_threads)
+                point = self.problem.evaluated(point, self.solver.n_threads)
             self.state = replace(self.state, point=point)
         assert point.value is not None
         return point.value.total
 
     def is_finite(self) -> bool:
         """Return whether the objective and all factors are finite."""
-        point = self.state.point
         with np.errstate(all="ignore"):
-            # A finite sum implies finite terms and is faster to compute than np.isfinite.
-            return bool(np.isfinite(self.evaluate())) and all(
-                np.isfinite(a.sum()) or np.isfinite(a).all() for a in (point.rows, point.cols)
-            )
+            is_finite = bool(np.isfinite(self.evaluate()))
+            return is_finite and self.problem.is_finite(self.state.point)
 
     def exceeds_limit(self, total: float) -> bool:
-        """Return whether the objective is ten times that of the start and of the centers."""
-        first = self.history[0].total
+        """Return whether the objective has increased so much that the run has diverged."""
+        first, solver = self.history[0].total, self.solver
         if total <= first:
             return False
-        origin = Point.of(*self.problem.origin(self.solver.n_factors, self.solver.dtype))
-        value = evaluate_point(self.problem, origin, self.solver.n_threads).value
-        assert value is not None
-        at_zero = value.total
-        if first == at_zero == 0.0:
-            return False  # No scale to compare with, for example without entries.
-        entries = self.problem.rows.entries
-        targets = entries.targets if entries.targets.size else np.ones(self.problem.n_entries)
-        weights = entries.weights if entries.weights.size else 1.0
-        with np.errstate(over="ignore"):
-            rounding = 1e-6 * float(np.sum(weights * targets * targets))
-        return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
+        return total > self.problem.limit(first, solver.n_factors, solver.dtype, solver.n_threads)
 
     def record(self) -> None:
         """Append the state to the history."""

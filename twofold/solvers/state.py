@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Point, Problem
+from twofold.objective.centers import at_center_where_empty
 
 __all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "without_empty_rows"]
 
@@ -92,21 +93,10 @@ def without_empty_rows(problem: Problem, point: Point) -> Point:
     It is zero, apart from biases and centers, and the solution of these rows, apart from biases and
     centers with a0 > 0.
     """
-    moved = []
-    for factors, side, penalty in zip(
-        (point.rows, point.cols),
-        (problem.rows, problem.col_margin),
-        problem.penalties(point.n_factors),
-        strict=True,
-    ):
-        empty, center = side.counts == 0, penalty.center
-        if empty.any():
-            factors = aligned_copy(factors, factors.dtype)
-            factors[empty] = (
-                0.0 if not center.size else np.broadcast_to(center, factors.shape)[empty]
-            )
-        moved.append(factors)
-    return replace(point, rows=moved[0], cols=moved[1], value=None, gramians=(None, None))
+    penalties = problem.penalties(point.n_factors)
+    rows = at_center_where_empty(point.rows, problem.rows.counts, penalties.rows.center)
+    cols = at_center_where_empty(point.cols, problem.col_margin.counts, penalties.cols.center)
+    return replace(point, rows=rows, cols=cols, value=None, gramians=(None, None))
 
 
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,205 @@
+"""`ClusterOperations`: the operations of ALS with the blocks and factors on the workers of Dask.
+
+Each block of rows, and of columns, is on one worker, and so are its factors. To solve a block, its
+worker gets those rows of the other factor that the entries refer to, and nothing else: the lists of
+these rows are made once. Sums come back for each of the fixed tasks and are added in order, so that
+every result has the same bits as on one machine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._kernels.aligned import empty_aligned
+from twofold.distributed.blocks import block_of, divided
+from twofold.distributed.engine import Cluster
+from twofold.objective import Point, Problem
+from twofold.objective.biases import Axis
+from twofold.objective.evaluation import with_value
+from twofold.objective.terms import Terms
+from twofold.solvers import blocks
+from twofold.solvers.operations import AXES, Operations, other_axis
+
+__all__ = ["ClusterOperations", "Parts"]
+
+Array = NDArray[Any]
+
+
+@dataclass(eq=False)
+class Parts:
+    """Something with a row for each row of a side, of which each block has its part.
+
+    Parameters
+    ----------
+    operations : ClusterOperations
+    axis : {"row", "col"}
+    handles : list of distributed.Future
+        The part of each block.
+    """
+
+    operations: "ClusterOperations"
+    axis: Axis
+    handles: list[Any]
+    routes: dict[Axis, "Parts"] = field(default_factory=dict)
+    """What was already routed to the other side."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of factors, with the padding."""
+        return self.operations.sizes[self.axis], self.operations.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of factors."""
+        return self.operations.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the factors as an array of this process."""
+        whole = self.operations.collected(self)
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+class ClusterOperations(Operations):
+    """Operations on factors whose parts are on the workers.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The workers.
+    problem : Problem
+        The problem, in this process.
+    n_columns : int
+        As for `Operations`.
+    dtype : dtype
+        That of the factors of a run.
+    n_blocks : int
+        Number of blocks of each side, as far as there are tasks for them.
+    width : int
+        The largest number of columns of factors, with those of the start.
+    """
+
+    def __init__(
+        self, cluster: Cluster, problem: Problem, n_columns: int, dtype: Any, n_blocks: int,
+        width: int,
+    ) -> None:  # fmt: skip
+        self.cluster, self.n_columns, self.dtype = cluster, n_columns, np.dtype(dtype)
+        self.terms, self.mean, self.has_warned = problem.objective, problem.mean, False
+        self.width = n_columns + -n_columns % 8
+        margins = {"row": problem.rows, "col": problem.cols}
+        self.sizes = {axis: margins[axis].n for axis in AXES}
+        self.n_original = sum(margins[axis].n_original for axis in AXES)
+        self.divisions = {axis: divided(margins[axis], n_blocks, width) for axis in AXES}
+        self._place_blocks(problem)
+
+    def _place_blocks(self, problem: Problem) -> None:
+        """Send the blocks to the workers, and the routes to the workers with the other blocks."""
+        penalties = dict(zip(AXES, problem.penalties(self.n_columns), strict=True))
+        addresses = self.cluster.addresses()
+        self.homes = {
+            axis: [addresses[n % len(addresses)] for n in range(self.divisions[axis].n_blocks)]
+            for axis in AXES
+        }
+        self.handles: dict[Axis, list[Any]] = {axis: [] for axis in AXES}
+        self.routes: dict[Axis, list[list[Any]]] = {axis: [] for axis in AXES}
+        for axis in AXES:
+            tables = []
+            for number, home in enumerate(self.homes[axis]):
+                block, routes = block_of(problem, axis, penalties[axis], self.divisions, number)
+                self.handles[axis] += self.cluster.placed([block], home)
+                tables.append(routes)
+            by_source = zip(*tables, strict=True)
+            sources = self.homes[other_axis(axis)]
+            placed = [
+                self.cluster.placed(list(routes), source)
+                for routes, source in zip(by_source, sources, strict=True)
+            ]
+            self.routes[axis] = [list(routes) for routes in zip(*placed, strict=True)]
+
+    @property
+    def objective(self) -> Terms:
+        """The objective."""
+        return self.terms
+
+    def each(self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any) -> Parts:
+        """Return ``function(block, *factors, **others)`` of each block, on its worker."""
+        handles = [
+            self.cluster.call(
+                function, self.handles[axis][n], *(one.handles[n] for one in factors),
+                home=self.homes[axis][n], **others,
+            )
+            for n in range(self.divisions[axis].n_blocks)
+        ]  # fmt: skip
+        return Parts(self, axis, handles)
+
+    def gathered(
+        self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any
+    ) -> list[Any]:
+        """Return the same as values in this process."""
+        return self.cluster.values(self.each(function, axis, *factors, **others).handles)
+
+    def routed(self, axis: Axis, factors: Parts) -> Parts:
+        """Return those factors of the other side that each block refers to, on its worker."""
+        if axis not in factors.routes:
+            handles = []
+            for home, tables in zip(self.homes[axis], self.routes[axis], strict=True):
+                pieces = [
+                    self.cluster.call(_rows, handle, table, home=source)
+                    for handle, table, source in zip(
+                        factors.handles, tables, self.homes[other_axis(axis)], strict=True
+                    )
+                ]
+                handles.append(self.cluster.call(_joined, *pieces, home=home))
+            factors.routes[axis] = Parts(self, axis, handles)
+        return factors.routes[axis]
+
+    def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Parts:
+        """Return factors whose ranges of rows are made in order, and sent to the workers."""
+        rows = self.divisions[axis].rows
+        handles = []
+        for n, home in enumerate(self.homes[axis]):
+            handles += self.cluster.placed([make(slice(int(rows[n]), int(rows[n + 1])))], home)
+        return Parts(self, axis, handles)
+
+    def collected(self, factors: Parts) -> Array:
+        """Return factors as one array of this process, without the padding."""
+        rows = self.divisions[factors.axis].rows
+        out = empty_aligned((int(rows[-1]), self.n_columns), self.dtype)
+        for n, handle in enumerate(factors.handles):
+            (part,) = self.cluster.values([handle])
+            out[rows[n] : rows[n + 1]] = part[:, : self.n_columns]
+        return out
+
+    def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
+        """Return Q + beta (Q - Q_previous), also of what was routed to the rows."""
+        result = super().extrapolated(new, old, momentum)
+        moved = self.routed("row", new), self.routed("row", old)
+        result.routes["row"] = self.each(blocks.extrapolated, "row", *moved, momentum=momentum)
+        return result
+
+    def evaluated(self, point: Point) -> Point:
+        """Return the point with its value and, if a0 > 0, the Gramians."""
+        grams = []
+        if self.terms.unobserved_weight:
+            grams = [
+                self.gramian(axis, factors) if known is None else known
+                for axis, factors, known in zip(
+                    AXES, (point.rows, point.cols), point.gramians, strict=True
+                )
+            ]
+        routed: Any = self.routed("row", point.cols)
+        sums = self.gathered(blocks.rows_value, "row", point.rows, routed)
+        col_sums = self.gathered(blocks.cols_value, "col", point.cols)
+        return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
+
+
+def _rows(factors: Array, rows: Array, threads: int) -> Array:
+    return factors[rows]
+
+
+def _joined(*pieces: Array, threads: int) -> Array:
+    """Return the pieces in one array that is aligned."""
+    out = empty_aligned((sum(map(len, pieces)), pieces[0].shape[1]), pieces[0].dtype)
+    return np.concatenate(pieces, out=out)
