@@ -1,3 +1,2 @@
 from .als import DaskALS as DaskALS
-
 from .engine import Cluster as Cluster

@@ -143,6 +143,7 @@ class DaskALS(ALS):
         checkpoint: str | os.PathLike[str] | None,
         on_interrupt: OnInterrupt,
     ) -> Solution:
+        problem: Any
         fingerprint, note, seconds = self._fingerprint(original), "", 0.0
         history: list[Record] = []
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
@@ -195,13 +196,14 @@ class DaskALS(ALS):
         if found is None:
             problem = self._placed(cluster, original)
             found = self._drawn(problem.operations, seed)
-        rows, cols = (
+        both: Any = (
             problem.operations.each(
                 blocks.start_factors, axis, factors, n_factors=self.n_factors,
                 n_columns=problem.operations.n_columns, dtype=self.dtype, is_drawn=init is None,
             )
             for axis, factors in zip(AXES, found, strict=True)
         )  # fmt: skip
+        rows, cols = both
         point = Point(rows, cols, problem.operations.n_columns)
         return problem, State(point, 0, seed, self.new_memory(problem, point))
 

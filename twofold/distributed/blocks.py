@@ -86,7 +86,8 @@ def _rows_of(side: Side, rows: slice, own: Division, number: int, positions: Arr
     tasks = own.tasks[number : number + 2]
     bounds = side.bounds[tasks[0] : tasks[1] + 1] - rows.start
     indptr = side.entries.indptr[rows.start : rows.stop + 1]
-    entries: Entries = select_entries(side.entries, slice(indptr[0], indptr[-1]))
+    chosen: Any = slice(indptr[0], indptr[-1])
+    entries: Entries = select_entries(side.entries, chosen)
     scale = side.scale[rows]
     global_positions = side.positions[rows]
     if not global_positions.size:

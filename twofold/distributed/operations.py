@@ -18,7 +18,7 @@ from twofold.distributed.blocks import block_of, divided
 from twofold.distributed.engine import Cluster
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis
-from twofold.objective.evaluation import with_value
+from twofold.objective.evaluation import gramian_of_parts, with_value
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.operations import AXES, Operations, other_axis
@@ -52,7 +52,7 @@ class Parts:
         return self.operations.sizes[self.axis], self.operations.width
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """Dtype of factors."""
         return self.operations.dtype
 
@@ -134,11 +134,10 @@ class ClusterOperations(Operations):
         ]  # fmt: skip
         return Parts(self, axis, handles)
 
-    def gathered(
-        self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any
-    ) -> list[Any]:
-        """Return the same as values in this process."""
-        return self.cluster.values(self.each(function, axis, *factors, **others).handles)
+    def values(self, *results: Parts) -> list[list[Any]]:
+        """Return results of `each`, with one value for each block, in this process."""
+        found = iter(self.cluster.values([one for part in results for one in part.handles]))
+        return [[next(found) for _ in part.handles] for part in results]
 
     def routed(self, axis: Axis, factors: Parts) -> Parts:
         """Return those factors of the other side that each block refers to, on its worker."""
@@ -174,24 +173,27 @@ class ClusterOperations(Operations):
 
     def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
         """Return Q + beta (Q - Q_previous), also of what was routed to the rows."""
-        result = super().extrapolated(new, old, momentum)
+        result: Parts = super().extrapolated(new, old, momentum)
         moved = self.routed("row", new), self.routed("row", old)
         result.routes["row"] = self.each(blocks.extrapolated, "row", *moved, momentum=momentum)
         return result
 
     def evaluated(self, point: Point) -> Point:
         """Return the point with its value and, if a0 > 0, the Gramians."""
-        grams = []
-        if self.terms.unobserved_weight:
-            grams = [
-                self.gramian(axis, factors) if known is None else known
-                for axis, factors, known in zip(
-                    AXES, (point.rows, point.cols), point.gramians, strict=True
-                )
-            ]
-        routed: Any = self.routed("row", point.cols)
-        sums = self.gathered(blocks.rows_value, "row", point.rows, routed)
-        col_sums = self.gathered(blocks.cols_value, "col", point.cols)
+        rows: Any = point.rows
+        cols: Any = point.cols
+        wanted = [
+            self.each(blocks.rows_value, "row", rows, self.routed("row", cols)),
+            self.each(blocks.cols_value, "col", cols),
+        ]
+        grams: list[Any] = list(point.gramians) if self.terms.unobserved_weight else []
+        unknown = [n for n, gram in enumerate(grams) if gram is None]
+        for n in unknown:
+            factors = (rows, cols)[n]
+            wanted.append(self.each(blocks.gramian_sums, AXES[n], factors, by_penalty=False))
+        sums, col_sums, *found = self.values(*wanted)
+        for n, parts in zip(unknown, found, strict=True):
+            grams[n] = gramian_of_parts(matrix for part in parts for matrix in part)
         return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
 
 

@@ -114,10 +114,7 @@ def balanced(
         New ones, or P and Q themselves without a penalty.
     """
     k = n_factors
-    grams = [
-        operations.gramian(axis, factors, by_penalty=True)
-        for axis, factors in zip(AXES, (P, Q), strict=True)
-    ]
+    grams = operations.gramians({"row": P, "col": Q}, by_penalty=True)
     transforms = with_one_blas_thread(_transforms, *(gram[:k, :k] for gram in grams))
     if transforms is None:
         return P, Q

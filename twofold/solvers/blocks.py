@@ -52,6 +52,7 @@ __all__ = [
     "rows_value",
     "sketched",
     "solved",
+    "solved_factors",
     "sparse_times",
     "square_sums",
     "start_factors",
@@ -167,6 +168,11 @@ def solved(
         )  # fmt: skip
     report.check(block.side, block.axis)
     return report
+
+
+def solved_factors(*arguments: Any, **options: Any) -> Array:
+    """Return the rows of `solved`, without the report."""
+    return solved(*arguments, **options).row_factors
 
 
 def unsettled(block: Block, report: RowReport, threads: int) -> tuple[int, int]:
@@ -344,9 +350,9 @@ def rescaled(block: Block, factors: Array, top: float, number: float, threads: i
     return out
 
 
-def start_sums(block: Block, own: Array, other: Array, threads: int) -> Array:
-    """Return `product_sums` of the rows."""
-    return product_sums(block.side, own, other, threads)
+def start_sums(block: Block, start: StartSide, own: Array, other: Array, threads: int) -> Array:
+    """Return `product_sums` of the rows, whose targets are those without the mean."""
+    return product_sums(start.side, own, other, threads)
 
 
 def column_sums(block: Block, factors: Array, threads: int) -> Array:

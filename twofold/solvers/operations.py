@@ -1,11 +1,11 @@
 """`Operations`: what the spectral start and the steps of ALS do with the factors of a problem.
 
-They are written in terms of five methods, `each`, `gathered`, `routed`, `placed` and `collected`,
+They are written in terms of five methods, `each`, `values`, `routed`, `placed` and `collected`,
 which say where blocks and factors are. In this class both sides are one block in this process, and
 factors are arrays; the class for a cluster has other versions of the five.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,9 @@ class Operations:
         """
         return function(self.blocks[axis], *factors, **others, threads=self.threads)
 
-    def gathered(
-        self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any
-    ) -> list[Any]:
-        """Return the same for each block, in order, as values in this process."""
-        return [self.each(function, axis, *factors, **others)]
+    def values(self, *results: Any) -> list[list[Any]]:
+        """Return results of `each`, with one value for each block, in this process."""
+        return [[result] for result in results]
 
     def routed(self, axis: Axis, factors: Factors) -> Factors:
         """Return those factors of the other side that the blocks of this side refer to."""
@@ -88,17 +86,33 @@ class Operations:
 
     # Operations
 
+    def gathered(
+        self, function: Callable[..., Any], axis: Axis, *factors: Any, **others: Any
+    ) -> list[Any]:
+        """Return the result of `each` as one value for each block, in order."""
+        (values,) = self.values(self.each(function, axis, *factors, **others))
+        return values
+
     def evaluated(self, point: Point) -> Point:
         """Return the point with its value and, if a0 > 0, the Gramians."""
         with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
             return evaluate_point(self.problem, point, self.threads)
 
-    def gramian(
-        self, axis: Axis, factors: Factors, *, by_penalty: bool = False
-    ) -> NDArray[np.float64]:
-        """Return F' W F with the multiplicities or, by request, the weights of the penalty as W."""
-        parts = self.gathered(blocks.gramian_sums, axis, factors, by_penalty=by_penalty)
-        return gramian_of_parts(matrix for part in parts for matrix in part)
+    def gramians(
+        self, factors: Mapping[Axis, Factors], *, by_penalty: bool = False
+    ) -> list[NDArray[np.float64]]:
+        """Return F' W F of sides; W has the multiplicities, or the weights of the penalty."""
+        sums = self.values(
+            *(
+                self.each(blocks.gramian_sums, axis, one, by_penalty=by_penalty)
+                for axis, one in factors.items()
+            )
+        )
+        return [gramian_of_parts(matrix for part in parts for matrix in part) for parts in sums]
+
+    def gramian(self, axis: Axis, factors: Factors) -> NDArray[np.float64]:
+        """Return F' W F of one side, with the multiplicities as W."""
+        return self.gramians({axis: factors})[0]
 
     def solved(
         self,
@@ -117,13 +131,17 @@ class Operations:
         """
         if product is None and self.objective.unobserved_weight:
             product = self.gramian(other_axis(axis), other)
-        reports = self.each(
-            blocks.solved, axis, self.routed(axis, other), start, product=product,
-            n_columns=self.n_columns, options=options,
+        may_be_unsettled = self.objective.nonnegative
+        solved = self.each(
+            blocks.solved if may_be_unsettled else blocks.solved_factors,
+            axis, self.routed(axis, other), start, product=product, n_columns=self.n_columns,
+            options=options,
         )  # fmt: skip
-        unsettled = [one for one in self.gathered(blocks.unsettled, axis, reports) if one[1]]
+        if not may_be_unsettled:
+            return solved, 0, 0
+        unsettled = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
         first, n = unsettled[0][0] if unsettled else 0, sum(one[1] for one in unsettled)
-        return self.each(blocks.factors_of, axis, reports), first, n
+        return self.each(blocks.factors_of, axis, solved), first, n
 
     def times(self, axis: Axis, factors: Factors, B: Array) -> Factors:
         """Return F B in the dtype of B."""

@@ -82,7 +82,7 @@ def spectral_factors(
             axis: operations.each(blocks.rescaled, axis, part, top=matrix.tops[axis], number=1.0)
             for axis, part in zip(AXES, found, strict=True)
         }
-        scale = _scale(operations, sides)
+        scale = _scale(matrix, sides)
         if not 0.0 < scale < np.inf:
             return None
         # The roots are relative to the largest ones.
@@ -231,10 +231,10 @@ def _widened(
     return operations.each(blocks.widened, axis, factors, drawn, n_kept=k)
 
 
-def _scale(operations: Operations, sides: dict[Axis, Factors]) -> float:
+def _scale(matrix: _StartMatrix, sides: dict[Axis, Factors]) -> float:
     """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
-    P, Q = sides["row"], sides["col"]
-    sums = operations.gathered(blocks.start_sums, "row", P, operations.routed("row", Q))
+    operations, routed = matrix.operations, matrix.operations.routed("row", sides["col"])
+    parts = operations.gathered(blocks.start_sums, "row", matrix.sides["row"], sides["row"], routed)
     explained, squares, excluded, excluded_squares = np.concatenate(sums).sum(axis=0)
     a0, mean = operations.objective.unobserved_weight, operations.mean
     if a0:  # The predictions of cells in U are mu + c x.
@@ -242,7 +242,7 @@ def _scale(operations: Operations, sides: dict[Axis, Factors]) -> float:
             sums = [operations.gathered(blocks.column_sums, axis, sides[axis]) for axis in AXES]
             own, other = (np.concatenate(parts).sum(axis=0) for parts in sums)
             explained -= a0 * mean * float(np.sum(own * other))
-        grams = [operations.gramian(axis, sides[axis]) for axis in AXES]
+        grams = operations.gramians(sides)
         squares += a0 * float(np.sum(grams[0] * grams[1]))
     explained += mean * excluded
     squares -= excluded_squares
