@@ -235,7 +235,7 @@ def _scale(matrix: _StartMatrix, sides: dict[Axis, Factors]) -> float:
     """Return the c that minimises the squared loss and the unobserved term along c P Q'."""
     operations, routed = matrix.operations, matrix.operations.routed("row", sides["col"])
     parts = operations.gathered(blocks.start_sums, "row", matrix.sides["row"], sides["row"], routed)
-    explained, squares, excluded, excluded_squares = np.concatenate(sums).sum(axis=0)
+    explained, squares, excluded, excluded_squares = np.concatenate(parts).sum(axis=0)
     a0, mean = operations.objective.unobserved_weight, operations.mean
     if a0:  # The predictions of cells in U are mu + c x.
         if mean:
