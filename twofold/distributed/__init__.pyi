@@ -1,1 +1,2 @@
 from .engine import Cluster as Cluster
+from .fold import fold_in as fold_in
