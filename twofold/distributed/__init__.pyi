@@ -1,2 +1,3 @@
 from .engine import Cluster as Cluster
 from .fold import fold_in as fold_in
+from .recommend import write_recommendations as write_recommendations
