@@ -9,14 +9,19 @@ distributed = pytest.importorskip("distributed", reason='needs pip install "twof
 def cluster():
     """A cluster of two processes with a thread each, for the session."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
     ) as started:
         yield started
 
 
-@pytest.fixture
-def client(cluster):
-    """The current client of the cluster."""
+@pytest.fixture(scope="session")
+def session_client(cluster):
     with distributed.Client(cluster) as connected:
-        connected.wait_for_workers(2)
         yield connected
+
+
+@pytest.fixture
+def client(session_client):
+    """The current client of the cluster, with both workers."""
+    session_client.wait_for_workers(2, timeout=30)
+    return session_client

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import distributed
 import pytest
 
 from twofold._kernels.threads import available_threads
@@ -62,7 +63,7 @@ import distributed, test_engine
 from twofold.distributed import Cluster
 
 if __name__ == "__main__":
-    options = {"processes": False, "dashboard_address": None}
+    options = {"processes": False, "dashboard_address": ":0"}
     with distributed.Client(n_workers=1, threads_per_worker=2, **options) as client:
         promises = [Cluster().submit(test_engine.spent, None, 0.05) for _ in range(4)]
         spans = sorted(promise.result()[1:] for promise in promises)
@@ -98,12 +99,19 @@ def test_errors_of_a_task_are_raised_as_they_are(client):
         Cluster().submit(wrong, None).result()
 
 
-def test_without_a_client_there_is_a_clear_error(client):
-    client.close()
+def test_a_client_that_cannot_be_used_is_a_clear_error(cluster):
+    other = distributed.Client(cluster, set_as_default=False)
+    other.close()
     with pytest.raises(ClusterError, match="closed: make a new one"):
-        Cluster(client)
+        Cluster(other)
     with pytest.raises(InvalidInputError, match="client is a str"):
         Cluster("tcp://127.0.0.1:8786")
+
+
+def test_an_address_of_a_scheduler_gives_a_client(cluster):
+    with connected(cluster.scheduler_address) as found:
+        assert Cluster(found).submit(added, [1], 2).result() == 3
+    assert found.status == "closed"
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:1", "what://x:1"])

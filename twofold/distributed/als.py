@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import seed_of
-from twofold.distributed.engine import Cluster, LostError
 from twofold.distributed.operations import ClusterOperations
+from twofold.distributed.residents import Homes, LostError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.terms import Terms
@@ -122,7 +122,7 @@ class DaskALS(ALS):
         on_interrupt: OnInterrupt,
     ) -> Solution:
         """Return the result of `solve`, begun again where data were lost."""
-        cluster, original = Cluster(), self._problem(objective, matrix, weights)
+        cluster, original = Homes(), self._problem(objective, matrix, weights)
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
         for attempt in range(_MOST_ATTEMPTS):
@@ -136,7 +136,7 @@ class DaskALS(ALS):
 
     def _attempt(
         self,
-        cluster: Cluster,
+        cluster: Homes,
         original: Problem,
         init: Init,
         callback: Callback | None,
@@ -160,6 +160,11 @@ class DaskALS(ALS):
         )  # fmt: skip
         return run.run()
 
+    def _fingerprint(self, problem: Problem) -> str:
+        """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
+        alike = ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})
+        return alike._fingerprint(problem)
+
     def prepare(self, problem: Any, state: State) -> State:
         """Return the state with the operations on its factors."""
         return state.at(state.point, workspace=problem.operations)
@@ -170,16 +175,16 @@ class DaskALS(ALS):
         previous: Any = point.cols if self.acceleration else np.empty((0, point.cols.shape[1]))
         return ALSMemory(previous, 0.0, 0.0, is_merged)
 
-    def _placed(self, cluster: Cluster, problem: Problem) -> ClusterProblem:
+    def _placed(self, cluster: Homes, problem: Problem) -> ClusterProblem:
         """Return the problem with its entries on the workers."""
         n_columns = self.n_factors + problem.objective.n_bias_columns
         width = n_columns + 16  # of the vectors of the spectral start
-        n_blocks = len(cluster.addresses())
+        n_blocks = number_of_blocks(cluster, problem, width)
         operations = ClusterOperations(cluster, problem, n_columns, self.dtype, n_blocks, width)
         return ClusterProblem(problem, operations)
 
     def _started(
-        self, cluster: Cluster, original: Problem, init: Any
+        self, cluster: Homes, original: Problem, init: Any
     ) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
         seed, found = seed_of(self.rng), None
@@ -219,7 +224,7 @@ class DaskALS(ALS):
         return operations.placed("row", make), operations.placed("col", make)
 
     def _continued(
-        self, cluster: Cluster, original: Problem, init: Solution
+        self, cluster: Homes, original: Problem, init: Solution
     ) -> tuple[ClusterProblem, State]:
         """Return the problem and the state of a solution of the same problem."""
         problem = self._placed(cluster, self.working_problem(original, init))
@@ -239,6 +244,19 @@ class DaskALS(ALS):
             gain=init.memory["gain"].item(),
         )
         return problem, State(point, init.n_epochs, init.seed, memory)
+
+
+def number_of_blocks(cluster: Homes, problem: Problem, width: int) -> int:
+    """Return how many blocks each side is divided into.
+
+    It is one for each worker, and more where the entries of a block of rows and of columns, with
+    four times the factors of both sides, would take more than a quarter of the memory of a worker.
+    """
+    limits = cluster.memory_limits()
+    parts = (problem.rows.entries.indices, *problem.rows.entries[2:5])
+    n_bytes = 2 * sum(part.nbytes for part in parts) + 16 * width * sum(problem.shape)
+    per_worker = -(-4 * n_bytes // (min(limits) * len(limits))) if min(limits) else 1
+    return len(limits) * max(1, int(per_worker))
 
 
 class _Once:

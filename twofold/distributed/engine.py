@@ -4,26 +4,22 @@ The other modules give it functions and arguments. An adapter to another engine 
 `Cluster`.
 """
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
-from twofold._kernels.aligned import aligned_copy
-from twofold._kernels.threads import at_most_threads, available_threads
+from twofold._kernels.threads import at_most_threads
 from twofold.exceptions import ClusterError, InvalidInputError
 
-__all__ = ["Cluster", "LostError", "connected"]
+__all__ = ["Cluster", "Task", "connected"]
 
 _IN_FLIGHT = 4  # tasks for each worker that are submitted before their results are used
 _MOST_ATTEMPTS = 3  # of a task whose shared object is lost with all workers that have it
 _CONNECT_SECONDS = 10
-_WORKER_SECONDS = 30
 _busy: dict[str, threading.Lock] = {}  # by the address of the worker
 
 
@@ -51,14 +47,13 @@ class Cluster:
     def __init__(self, client: Any = None) -> None:
         self.client = _checked(client)
         self._sent: dict[int, tuple[Any, Any]] = {}  # with the object, so that its id stays its own
-        self._lock = threading.Lock()
 
     @property
     def n_workers(self) -> int:
         """Number of workers at the moment."""
         return len(self.client.nthreads())
 
-    def submit(self, function: Callable[..., Any], shared: Any, /, *arguments: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], shared: Any, /, *arguments: Any) -> "Task":
         """Compute ``function(shared, *arguments)`` on a worker.
 
         Parameters
@@ -72,11 +67,9 @@ class Cluster:
 
         Returns
         -------
-        concurrent.futures.Future
+        Task
         """
-        attempt = _Attempt(self, function, shared, arguments)
-        attempt.start()
-        return attempt.promise
+        return Task(self, function, shared, arguments)
 
     def each(
         self, function: Callable[..., Any], shared: Any, tasks: Iterable[tuple[Any, ...]]
@@ -85,209 +78,134 @@ class Cluster:
 
         The tasks are taken as the workers need them, so that the memory is that of a few.
         """
-        promises: deque[Future[Any]] = deque()
+        begun: deque[Task] = deque()
         try:
             for task in tasks:
-                while len(promises) >= _IN_FLIGHT * max(self.n_workers, 1):
-                    yield promises.popleft().result()
-                promises.append(self.submit(function, shared, *task))
-            while promises:
-                yield promises.popleft().result()
+                while len(begun) >= _IN_FLIGHT * max(self.n_workers, 1):
+                    yield begun.popleft().result()
+                begun.append(self.submit(function, shared, *task))
+            while begun:
+                yield begun.popleft().result()
         finally:
-            for promise in promises:
-                promise.cancel()
+            for left in begun:
+                left.cancel()
+
+    def finished(self, tasks: "Iterable[Task]") -> "list[Task]":
+        """Wait until a task has a result or an error; return all that have."""
+        from distributed import CancelledError, wait
+
+        tasks = list(tasks)
+        while True:
+            with suppress(CancelledError):
+                wait([task.future for task in tasks], return_when="FIRST_COMPLETED")
+            found = [task for task in tasks if task.future.status in ("finished", "error")]
+            if found:
+                return found
+            for task in tasks:
+                if task.future.status != "pending":
+                    task.begin_again()
 
     def sent(self, shared: Any) -> Any:
         """Return the object on the workers, sent to all of them if it is not there."""
         from distributed import TimeoutError
 
-        with self._lock:
-            _, handle = self._sent.get(id(shared), (None, None))
-            if handle is None or handle.status != "finished":
-                try:
-                    (handle,) = self.client.scatter([_Packed(shared)], broadcast=True, hash=False)
-                except TimeoutError as error:
-                    raise ClusterError(
-                        f"the cluster of {self.client.scheduler.address} has no workers: start "
-                        "some, for instance by cluster.scale(2) or the command dask worker"
-                    ) from error
-                self._sent[id(shared)] = shared, handle
-            return handle
-
-    # What stays on the workers
-
-    def addresses(self) -> list[str]:
-        """Return the addresses of the workers, in alphabetical order.
-
-        Raises
-        ------
-        ClusterError
-            If there is no worker within half a minute.
-        """
-        from distributed import TimeoutError
-
-        try:
-            self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"the cluster of {self.client.scheduler.address} has no workers: start some, for "
-                "instance by cluster.scale(2) or the command dask worker"
-            ) from error
-        return sorted(self.client.nthreads())
-
-    def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
-        """Send objects to a worker, where they stay while their handles exist."""
-        packed = [one if isinstance(one, np.ndarray) else _Packed(one) for one in objects]
-        with _lost_is_reported():
-            handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
-        return handles
-
-    def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
-        """Compute ``function(*objects, threads=threads, **others)``; return its handle.
-
-        It runs on the worker ``home`` while there is one, and its result stays there.
-        """
-        key = f"{function.__name__}-{uuid4()}"
-        return self.client.submit(
-            _on_home, function, others, *handles, key=key, workers=[home],
-            allow_other_workers=True,
-        )  # fmt: skip
-
-    def values(self, handles: Sequence[Any]) -> list[Any]:
-        """Return the objects of handles.
-
-        Raises
-        ------
-        LostError
-            If they, or what they are computed from, were lost with a worker.
-        """
-        with _lost_is_reported():
-            return [_unwrapped(one) for one in self.client.gather(list(handles))]
+        _, handle = self._sent.get(id(shared), (None, None))
+        if handle is None or handle.status != "finished":
+            try:
+                (handle,) = self.client.scatter([_Packed(shared)], broadcast=True, hash=False)
+            except TimeoutError as error:
+                raise ClusterError(
+                    f"the cluster of {self.client.scheduler.address} has no workers: start some, "
+                    "for instance by cluster.scale(2) or the command dask worker"
+                ) from error
+            self._sent[id(shared)] = shared, handle
+        return handle
 
 
-class LostError(ClusterError):
-    """Something that workers had is lost, and can be made again."""
+class Task:
+    """A task of a cluster, begun again if the object that it shares with others is lost.
 
-
-@contextmanager
-def _lost_is_reported() -> Iterator[None]:
-    from distributed import CancelledError, KilledWorker
-
-    try:
-        yield
-    except CancelledError as error:
-        raise LostError("the cluster lost data with a worker that ended") from error
-    except KilledWorker as error:
-        raise ClusterError(
-            "all workers that were given one task ended, perhaps because it needs more memory than "
-            "they have: their logs say more"
-        ) from error
-
-
-def _unwrapped(value: Any) -> Any:
-    return value.content if isinstance(value, _Packed) else value
-
-
-def _on_home(function: Callable[..., Any], others: dict[str, Any], *values: Any) -> Any:
-    """Call a function with all threads of the worker, which runs no other one meanwhile."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    threads = worker.state.nthreads
-    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(threads):
-        result = function(*map(_owned, values), threads=available_threads(), **others)
-    return result if isinstance(result, np.ndarray) else _Packed(result)
-
-
-def _owned(value: Any) -> Any:
-    """Return an object that kernels can use: arrays from another worker may be read-only."""
-    value = _unwrapped(value)
-    if isinstance(value, np.ndarray) and not (value.flags.writeable and value.flags.aligned):
-        return aligned_copy(value, value.dtype) if value.ndim == 2 else value.copy()
-    return value
-
-
-class _Attempt:
-    """A task, begun again if the object that it shares with others is lost."""
+    Parameters
+    ----------
+    cluster : Cluster
+        The cluster.
+    function, shared, arguments
+        As for `Cluster.submit`.
+    """
 
     def __init__(
         self, cluster: Cluster, function: Callable[..., Any], shared: Any, arguments: Any
     ) -> None:
-        self.cluster, self.shared, self.call = cluster, shared, (function, _Packed(arguments))
-        self.promise: Future[Any] = Future()
-        self.promise.add_done_callback(self._cancel)
+        self.cluster, self.shared = cluster, shared
+        self.function, self.arguments = function, _Packed(arguments)
         self.n_attempts = 0
+        self._begin()
 
-    def start(self) -> None:
+    def _begin(self) -> None:
         self.n_attempts += 1
         handle, client = self.cluster.sent(self.shared), self.cluster.client
-        function, arguments = self.call
-        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
-        self.future = client.submit(_on_worker, function, handle, arguments, key=key)
-        self.future.add_done_callback(self._end)
+        key = f"{self.function.__name__}-{uuid4()}"  # the name that the dashboard shows
+        self.future = client.submit(_on_worker, self.function, handle, self.arguments, key=key)
 
-    def _end(self, future: Any) -> None:
-        """Pass the result on; called by a thread of Dask."""
-        is_lost = future.status not in ("finished", "error")
-        if is_lost and not self.promise.cancelled() and self._begins_again():
-            return
-        if not self.promise.set_running_or_notify_cancel():
-            return
-        try:
-            self.promise.set_result(future.result())
-        except BaseException as error:
-            self.promise.set_exception(self._explained(error))
-
-    def _begins_again(self) -> bool:
-        if self.n_attempts == _MOST_ATTEMPTS or self.cluster.client.status != "running":
-            return False
-        try:
-            self.start()
-        except Exception:
-            return False  # the client is closing: the result is that the future is cancelled
-        return True
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """Return an error of the cluster in one sentence, and others as they are."""
-        from distributed import CancelledError, KilledWorker
-
-        if not isinstance(error, CancelledError | KilledWorker):
-            return error
-        if isinstance(error, CancelledError) and self.n_attempts < _MOST_ATTEMPTS:
-            return ClusterError(
+    def begin_again(self) -> None:
+        """Begin a task again that was lost; ClusterError if this cannot help."""
+        if self.cluster.client.status != "running":
+            raise ClusterError(
                 "the cluster lost a task, because the client was closed or the scheduler ended: "
                 "repeat the call with a new client"
             )
-        return ClusterError(
-            "all workers that were given one task ended, perhaps because it needs more memory than "
-            "they have: their logs say more"
-        )
+        if self.n_attempts == _MOST_ATTEMPTS:
+            raise _ended()
+        self._begin()
 
-    def _cancel(self, promise: Future[Any]) -> None:
-        if promise.cancelled():
-            self.future.cancel()
+    def result(self) -> Any:
+        """Wait for the result; raise the error of the function as it is."""
+        from distributed import CancelledError, KilledWorker
+
+        while True:
+            try:
+                return self.future.result()
+            except KilledWorker as error:
+                raise _ended() from error
+            except CancelledError:
+                self.begin_again()
+
+    def cancel(self) -> None:
+        """Cancel the task if it has not begun."""
+        self.future.cancel()
+
+
+def _ended() -> ClusterError:
+    return ClusterError(
+        "all workers that were given one task ended, perhaps because it needs more memory than "
+        "they have: their logs say more"
+    )
 
 
 class _Packed:
     """An object whose arrays are pickled with it, so that the copies have memory of their own.
 
     Dask places them at any position of a buffer, and numba compiles kernels again for arrays that
-    are not aligned.
+    are not aligned. The object is made in the first task that uses it, which raises the errors.
     """
 
-    def __init__(self, content: Any) -> None:
-        self.content = content
+    def __init__(self, content: Any, pickled: bytes | None = None) -> None:
+        self._content, self._pickled = content, pickled
+
+    @property
+    def content(self) -> Any:
+        """The object."""
+        if self._pickled is not None:
+            from distributed.protocol.pickle import loads
+
+            self._content, self._pickled = loads(self._pickled), None
+        return self._content
 
     def __reduce__(self) -> tuple[Any, ...]:
         from distributed.protocol.pickle import dumps
 
-        return _unpacked, (dumps(self.content),)
-
-
-def _unpacked(pickled: bytes) -> _Packed:
-    from distributed.protocol.pickle import loads
-
-    return _Packed(loads(pickled))
+        pickled = self._pickled
+        return _Packed, (None, dumps(self._content) if pickled is None else pickled)
 
 
 def _on_worker(function: Callable[..., Any], shared: _Packed, arguments: _Packed) -> Any:
@@ -330,14 +248,24 @@ def connected(address: str) -> Iterator[Any]:
     """
     distributed = _import()
     try:
-        client = distributed.Client(address, set_as_default=False, timeout=_CONNECT_SECONDS)
+        # A client that fails closes itself later, in any thread, and can block other clients then.
+        asyncio.run(_reach(address))
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError(
             f"there is no scheduler of Dask at {address!r}: give its address as it prints it, such "
             "as tcp://host:8786"
         ) from error
-    with client:
+    with distributed.Client(address, set_as_default=False) as client:
         yield client
+
+
+async def _reach(address: str) -> None:
+    """Open and close a connection."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    options = Security().get_connection_args("client")
+    await (await connect(address, timeout=_CONNECT_SECONDS, **options)).close()
 
 
 def _import() -> Any:

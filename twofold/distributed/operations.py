@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
 from twofold.distributed.blocks import block_of, divided
-from twofold.distributed.engine import Cluster
+from twofold.distributed.residents import Homes
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import gramian_of_parts, with_value
@@ -67,7 +67,7 @@ class ClusterOperations(Operations):
 
     Parameters
     ----------
-    cluster : Cluster
+    cluster : Homes
         The workers.
     problem : Problem
         The problem, in this process.
@@ -82,7 +82,7 @@ class ClusterOperations(Operations):
     """
 
     def __init__(
-        self, cluster: Cluster, problem: Problem, n_columns: int, dtype: Any, n_blocks: int,
+        self, cluster: Homes, problem: Problem, n_columns: int, dtype: Any, n_blocks: int,
         width: int,
     ) -> None:  # fmt: skip
         self.cluster, self.n_columns, self.dtype = cluster, n_columns, np.dtype(dtype)

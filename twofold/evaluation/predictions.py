@@ -1,19 +1,24 @@
 """Predicted values of the held-out pairs, and their errors."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.each import Each, serially
 from twofold.data.pairings import Pairings
 from twofold.evaluation.result import Counts
-from twofold.evaluation.task import Task
+from twofold.evaluation.task import GivenRows, Task
 from twofold.exceptions import InvalidInputError
 from twofold.metrics.names import ErrorMetric
 from twofold.objective import Objective
+from twofold.objective.side import balanced_bounds
 
 __all__ = ["MEAN", "MeanValue", "Predictor", "check_predictors", "judged_predictions"]
+
+_PAIRS = 1 << 18  # of a block, if workers share them
 
 MEAN = "mean value"
 """Name of the baseline of predictions."""
@@ -72,17 +77,42 @@ def check_predictors(models: Mapping[str, Any]) -> None:
 
 
 def judged_predictions(
-    model: Predictor, task: Task, metrics: Sequence[ErrorMetric]
+    model: Predictor, task: Task, metrics: Sequence[ErrorMetric], each: Each = serially
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]], Counts]:
     """Return the scores, the values of rows and the counts of one model."""
     pairs = task.pairs
-    predicted = model.predict(pairs, task.rows if isinstance(task.rows, Pairings) else None)
+    predicted = _predicted(model, task, each)
     values = _targets(model, pairs.matrix.data)
     scores = {metric.name: metric.value(predicted, values) for metric in metrics}
     per_row = {
         metric.name: metric.per_row(predicted, values, pairs.matrix.indptr) for metric in metrics
     }
     return scores, per_row, task.counts(n_unanswered=0)
+
+
+def _predicted(model: Predictor, task: Task, each: Each) -> NDArray[np.float64]:
+    """Return the predictions of the held-out pairs."""
+    pairs, seen = task.pairs, task.rows if isinstance(task.rows, Pairings) else None
+    if each is serially:
+        return model.predict(pairs, seen)
+    work = sum(np.diff(part.matrix.indptr) for part in (pairs, seen) if part is not None)
+    bounds = balanced_bounds(work, _PAIRS)
+    rows = (np.arange(low, high) for low, high in pairwise(bounds))
+    blocks = (
+        (GivenRows.of(pairs, block), None if seen is None else GivenRows.of(seen, block))
+        for block in rows
+    )
+    shared = (model, pairs.col_ids, None if seen is None else seen.col_ids)
+    return np.concatenate([*each(_predicted_block, shared, blocks)])
+
+
+def _predicted_block(
+    shared: tuple[Predictor, NDArray[Any], Any], pairs: GivenRows, seen: GivenRows | None
+) -> NDArray[np.float64]:
+    model, col_ids, seen_ids = shared
+    given: Any = None if seen is None else seen.over(seen_ids)
+    wanted: Any = pairs.over(col_ids)
+    return model.predict(wanted, given)
 
 
 def _targets(model: Any, values: ArrayLike) -> NDArray[np.float64]:

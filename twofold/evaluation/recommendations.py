@@ -5,10 +5,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
+from twofold._common.each import Each, serially
 from twofold.data.pairings import Pairings
 from twofold.evaluation.result import Counts
-from twofold.evaluation.task import Task
+from twofold.evaluation.task import GivenRows, Task
 from twofold.exceptions import InvalidInputError
 from twofold.metrics.judged import judge
 from twofold.metrics.names import Metric, RowTally
@@ -20,6 +22,7 @@ from twofold.solvers import Solution
 __all__ = ["POPULAR", "Recommender", "TrainedRows", "judged_lists"]
 
 _PLACES = 1 << 20  # of the lists of a batch
+_SCORES, _MIN_ROWS = 1 << 26, 256  # predictions and least rows of a batch, if workers share them
 POPULAR = "most popular"
 """Name of the baseline of recommendations."""
 
@@ -36,7 +39,7 @@ class Recommender(Protocol):
 
 
 def judged_lists(
-    model: Recommender, task: Task, metrics: Sequence[Metric]
+    model: Recommender, task: Task, metrics: Sequence[Metric], each: Each = serially
 ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]], Counts]:
     """Return the scores, the values of rows and the counts of one model."""
     trained, n_relevant = model.pairings, task.n_relevant
@@ -47,14 +50,15 @@ def judged_lists(
     }  # fmt: skip
     tallies = [metric.given(**facts).start() for metric in metrics]
     n_unanswered, order = 0, _order(metrics, n_relevant)
-    for batch, n in _batches(metrics, n_relevant, order):
-        given = task.rows
-        rows = given.take_rows(batch) if isinstance(given, Pairings) else given[batch]
-        ranking = model.recommend(rows, n)
-        n_unanswered += int(np.count_nonzero(~ranking.mask.any(axis=1)))
-        table = judge(ranking.positions, task.relevant[batch], n_relevant=n_relevant[batch])
-        for tally in tallies:
-            tally.add(table)
+    most_rows = order.size if each is serially else max(_MIN_ROWS, _SCORES // trained.shape[1])
+    batches = (
+        (GivenRows.of(task.rows, batch), task.relevant[batch], n_relevant[batch], n)
+        for batch, n in _batches(metrics, n_relevant, order, most_rows)
+    )
+    for n_empty, parts in each(_judged_batch, (model, metrics), batches):
+        n_unanswered += n_empty
+        for tally, part in zip(tallies, parts, strict=True):
+            tally.add_part(part)
     per_row = {
         metric.name: tally.per_row()[np.argsort(order)]
         for metric, tally in zip(metrics, tallies, strict=True)
@@ -62,6 +66,21 @@ def judged_lists(
     }
     scores = {metric.name: tally.value() for metric, tally in zip(metrics, tallies, strict=True)}
     return scores, per_row, task.counts(n_unanswered)
+
+
+def _judged_batch(
+    shared: tuple[Recommender, Sequence[Metric]],
+    rows: GivenRows,
+    relevant: sparse.csr_array,
+    n_relevant: NDArray[np.int64],
+    n: int,
+) -> tuple[int, list[NDArray[Any]]]:
+    """Return the number of rows without a recommendation, and the parts of the tallies."""
+    model, metrics = shared
+    ranking = model.recommend(rows.over(model.pairings.col_ids), n)
+    n_empty = int(np.count_nonzero(~ranking.mask.any(axis=1)))
+    table = judge(ranking.positions, relevant, n_relevant=n_relevant)
+    return n_empty, [metric.part(table) for metric in metrics]
 
 
 def _order(metrics: Sequence[Metric], n_relevant: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -76,13 +95,16 @@ def _order(metrics: Sequence[Metric], n_relevant: NDArray[np.int64]) -> NDArray[
 
 
 def _batches(
-    metrics: Sequence[Metric], n_relevant: NDArray[np.int64], order: NDArray[np.int64]
+    metrics: Sequence[Metric],
+    n_relevant: NDArray[np.int64],
+    order: NDArray[np.int64],
+    most_rows: int,
 ) -> Iterator[tuple[NDArray[np.int64], int]]:
     """Yield rows and the length of their lists, with a bounded number of places in all lists."""
     start = 0
     while start < order.size:
         n = max(metric.list_length(n_relevant[order[start]]) for metric in metrics)
-        batch = order[start : start + max(1, _PLACES // n)]
+        batch = order[start : start + max(1, min(_PLACES // n, most_rows))]
         yield batch, n
         start += batch.size
 

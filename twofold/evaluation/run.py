@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from twofold._common.checks import check_choice, check_whole
+from twofold._common.each import Each, serially
 from twofold.data.pairings import Pairings
 from twofold.evaluation.predictions import (
     MEAN,
@@ -25,7 +26,7 @@ from twofold.solvers import Solution
 from twofold.splits import PairSplit
 from twofold.splits.parts import canonical
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "evaluated"]
 
 Model = Recommender | Predictor | Solution
 
@@ -128,6 +129,23 @@ def evaluate(
     >>> {name: round(scores["rmse"], 1) for name, scores in judged.scores.items()}
     {'model': 1.1, 'mean value': 1.6}
     """
+    return evaluated(
+        models, split, metrics, k, rows=rows, unknown=unknown, baseline=baseline, each=serially
+    )
+
+
+def evaluated(
+    models: Model | Mapping[str, Model],
+    split: PairSplit,
+    metrics: Sequence[str],
+    k: int,
+    *,
+    rows: Literal["fold-in", "trained"],
+    unknown: Literal["miss", "leave-out"],
+    baseline: bool,
+    each: Each,
+) -> Evaluation:
+    """Return the result of `evaluate`, whose batches of rows are tasks of ``each``."""
     check_choice(rows, "rows", ("fold-in", "trained"))
     check_choice(unknown, "unknown", ("miss", "leave-out"))
     check_whole(k, "k", 1)
@@ -159,14 +177,16 @@ def evaluate(
     for name, model in judged_models.items():
         task = Task.of(model.pairings, seen, heldout, rows == "trained", unknown == "miss")
         if task.n_given_heldout and not (baseline and name == baseline_name):
-            warnings.warn(_leak(task, name, rows, bool(errors)), LeakWarning, stacklevel=2)
+            warnings.warn(_leak(task, name, rows, bool(errors)), LeakWarning, stacklevel=3)
         if not task.n_relevant.any():
             raise InvalidInputError(
                 f'with unknown="leave-out" no row is scored for {name!r}, which has no held-out '
                 'column of a row with a known one: use unknown="miss"'
             )
         judged[name] = (
-            judged_predictions(model, task, errors) if errors else judged_lists(model, task, chosen)
+            judged_predictions(model, task, errors, each)
+            if errors
+            else judged_lists(model, task, chosen, each)
         )
     return Evaluation(
         seen.row_ids,

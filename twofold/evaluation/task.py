@@ -8,11 +8,44 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold.data.csr import with_data
-from twofold.data.pairings import Pairings, aligned_entries
+from twofold.data.pairings import Pairings, aligned_entries, entries_of_rows
 from twofold.data.vocabulary import Vocabulary
 from twofold.evaluation.result import Counts
 
-__all__ = ["Task"]
+__all__ = ["GivenRows", "Task"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """Some rows that a model is given, without the ids of the columns.
+
+    Parameters
+    ----------
+    ids : ndarray
+        Ids of the rows.
+    matrix : csr_array, optional
+        The pairs of new rows; None for trained rows.
+    weights : ndarray, optional
+        The weights of the pairs.
+    """
+
+    ids: NDArray[Any]
+    matrix: sparse.csr_array | None = None
+    weights: NDArray[Any] | None = None
+
+    @classmethod
+    def of(cls, rows: Pairings | NDArray[Any], positions: NDArray[np.int64]) -> "GivenRows":
+        """Return the rows at some positions."""
+        if not isinstance(rows, Pairings):
+            return cls(rows[positions])
+        entries = entries_of_rows(rows, positions)
+        return cls(rows.row_ids[positions], entries.matrix, entries.beside.get("weights"))
+
+    def over(self, col_ids: NDArray[Any]) -> Pairings | NDArray[Any]:
+        """Return new rows with the ids of their columns, or the ids of trained rows."""
+        if self.matrix is None:
+            return self.ids
+        return Pairings(self.matrix, self.ids, col_ids, weights=self.weights)
 
 
 @dataclass(frozen=True, eq=False)

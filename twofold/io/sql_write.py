@@ -241,11 +241,7 @@ def describe_table(
 
 def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) -> sa.Table:
     """Create the table or apply `if_exists`."""
-    exists = sa.inspect(connection).has_table(table.name, schema=table.schema)
-    if exists and if_exists == "error":
-        raise InvalidInputError(
-            f'table {table.name!r} exists: use if_exists="replace" or "append", or another name'
-        )
+    exists = check_absent(connection, table, if_exists)
     if exists and if_exists == "append":
         there = columns_of(connection, table.name, table.schema)
         for column in table.columns:
@@ -259,6 +255,16 @@ def prepare_table(connection: Connection, table: sa.Table, if_exists: IfExists) 
         )
     table.create(connection)
     return table
+
+
+def check_absent(connection: Connection, table: sa.Table, if_exists: str) -> bool:
+    """Return whether the table exists; raise if it does and `if_exists` is "error"."""
+    exists = sa.inspect(connection).has_table(table.name, schema=table.schema)
+    if exists and if_exists == "error":
+        raise InvalidInputError(
+            f'table {table.name!r} exists: use if_exists="replace" or "append", or another name'
+        )
+    return exists
 
 
 def _compare_exactly(table: sa.Table, collation: str) -> None:

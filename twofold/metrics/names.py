@@ -65,6 +65,9 @@ class Tally(Protocol):
     def add(self, judged: Judged) -> None:
         """Add the rows of a judged table."""
 
+    def add_part(self, part: NDArray[Any]) -> None:
+        """Add rows by the result of `Metric.part` for their judged table."""
+
     def value(self) -> float:
         """Return the score of all rows that were added."""
 
@@ -138,6 +141,10 @@ class Metric:
         """Return a tally without rows: add judged tables to it, then read its value."""
         raise NotImplementedError
 
+    def part(self, judged: Judged) -> NDArray[Any]:
+        """Return what a tally needs of a judged table: the values of rows, or counts of columns."""
+        raise NotImplementedError
+
     def _checked_facts(self) -> Mapping[str, Any]:
         missing = [name for name in self.needs if name not in self._facts]
         if missing:
@@ -177,6 +184,10 @@ class RowMetric(Metric):
         self._checked_facts()
         return RowTally(self)
 
+    def part(self, judged: Judged) -> PerRow:
+        """Return the value of each row, as `per_row` does."""
+        return self.per_row(judged)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableMetric(Metric):
@@ -206,6 +217,10 @@ class TableMetric(Metric):
         """Return a tally without rows: add judged tables to it, then read its value."""
         self._checked_facts()
         return TableTally(self)
+
+    def part(self, judged: Judged) -> NDArray[np.int64]:
+        """Return how many rows have each column among their first k recommendations."""
+        return judged.counts_within(self.k or 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -284,7 +299,11 @@ class RowTally:
 
     def add(self, judged: Judged) -> None:
         """Add the rows of a judged table."""
-        self._parts.append(self.metric.per_row(judged))
+        self.add_part(self.metric.part(judged))
+
+    def add_part(self, part: NDArray[Any]) -> None:
+        """Add rows by the result of `Metric.part` for their judged table."""
+        self._parts.append(part)
 
     def per_row(self) -> PerRow:
         """Return the values of all rows in the order in which they were added."""
@@ -310,8 +329,11 @@ class TableTally:
 
     def add(self, judged: Judged) -> None:
         """Add the rows of a judged table."""
-        counts = judged.counts_within(self.metric.k or 1)
-        self._counts = counts if self._counts is None else self._counts + counts
+        self.add_part(self.metric.part(judged))
+
+    def add_part(self, part: NDArray[Any]) -> None:
+        """Add rows by the result of `Metric.part` for their judged table."""
+        self._counts = part if self._counts is None else self._counts + part
 
     def value(self) -> float:
         """Return the score of all rows that were added."""

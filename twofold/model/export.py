@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from twofold._common.checks import check_choice, check_names, check_whole
+from twofold._common.each import Each, serially
 from twofold.exceptions import InvalidInputError
 from twofold.io.connect import Source
 from twofold.io.names import TrackName
@@ -28,12 +30,13 @@ from twofold.model.runs import (
     columns_of,
     lines_of,
     own_progress,
-    resume_table,
+    write_blocks,
     write_folder,
 )
 
-__all__ = ["BLOCK", "folder_of", "write_factors", "write_recommendations"]
+__all__ = ["BLOCK", "Writing", "folder_of", "write_factors", "write_recommendations"]
 
+_LISTS = (".csv", ".csv.gz", ".parquet")  # endings of files
 BLOCK = 20_000  # rows of a model that are ranked or written together
 
 
@@ -228,28 +231,120 @@ def write_recommendations(
     >>> write_recommendations(ranking, "lists.csv.gz", names=names)  # doctest: +SKIP
     >>> write_recommendations(model, "lists/", if_exists="resume")  # doctest: +SKIP
     """
-    check_choice(if_exists, "if_exists", ("error", "replace", "append", "resume"))
-    check_names(
-        {"table": table, "row": row, "col": col, "place": place, "score": score}, {"schema": schema}
-    )
-    check_whole(n, "n", 1)
-    columns = columns_of(names, row, place, col, score)
-    run = _run_of(recommendations, n, names, columns)
-    folder = folder_of(target)
-    if run is None and (folder is not None or if_exists == "resume"):
-        what = 'if_exists="resume"' if folder is None else f"the folder {str(folder)!r}"
-        raise InvalidInputError(f"{what} is for a model, of which all rows are ranked")
-    if folder is not None and run is not None:
-        write_folder(folder, run, if_exists)
-        return
-    file = _file_of(target, if_exists, (".csv", ".csv.gz", ".parquet"))
-    rankings = [recommendations] if run is None else run.rankings()
-    blocks = (lines_of(ranking, names) for ranking in rankings)
-    if file is not None:
-        write = write_parquet if file.suffix.lower() == ".parquet" else write_csv
-        write(file, ({columns[key]: part for key, part in block.items()} for block in blocks))
-        return
-    col_ids = recommendations.col_ids if run else recommendations.col_ids[recommendations.mask]
+    Writing.of(
+        recommendations, target, table, row, col, place=place, score=score, n=n, names=names,
+        schema=schema, if_exists=if_exists,
+    ).write()  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """The checked arguments of `write_recommendations`.
+
+    Parameters
+    ----------
+    recommendations, target, names, schema, if_exists
+        As for `write_recommendations`.
+    table : str
+        Name of the table.
+    columns : mapping of str to str
+        The result of `columns_of`.
+    run : Run, optional
+        That of a model; None for a ranking.
+    """
+
+    recommendations: Any
+    target: Any
+    table: str
+    columns: Mapping[str, str]
+    names: Mapping[Any, TrackName] | None
+    schema: str | None
+    if_exists: IfExists | Literal["resume"]
+    run: Run | None
+
+    @classmethod
+    def of(
+        cls,
+        recommendations: Any,
+        target: Any,
+        table: str = "recommendations",
+        row: str = "pid",
+        col: str = "tid",
+        *,
+        place: str = "place",
+        score: str = "score",
+        n: int = 10,
+        names: Mapping[Any, TrackName] | None = None,
+        schema: str | None = None,
+        if_exists: IfExists | Literal["resume"] = "error",
+    ) -> Self:
+        """Check the arguments of `write_recommendations`."""
+        check_choice(if_exists, "if_exists", ("error", "replace", "append", "resume"))
+        named = {"table": table, "row": row, "col": col, "place": place, "score": score}
+        check_names(named, {"schema": schema})
+        check_whole(n, "n", 1)
+        columns = columns_of(names, row, place, col, score)
+        run = _run_of(recommendations, n, names, columns)
+        return cls(recommendations, target, table, columns, names, schema, if_exists, run)
+
+    def write(self) -> None:
+        """Write a ranking or a run in this process."""
+        run, if_exists, folder = self.run, self.if_exists, folder_of(self.target)
+        if run is None and (folder is not None or if_exists == "resume"):
+            what = 'if_exists="resume"' if folder is None else f"the folder {str(folder)!r}"
+            raise InvalidInputError(f"{what} is for a model, of which all rows are ranked")
+        if run is not None and (folder is not None or if_exists == "resume"):
+            self.write_by(serially)
+            return
+        file = _file_of(self.target, if_exists, _LISTS)
+        rankings = [self.recommendations] if run is None else run.rankings()
+        blocks = (lines_of(ranking, self.names) for ranking in rankings)
+        if file is not None:
+            write = write_parquet if file.suffix.lower() == ".parquet" else write_csv
+            named = self.columns.items()
+            write(file, ({name: block[key] for key, name in named} for block in blocks))
+            return
+        wanted = self._described_table()
+        with transaction(self.target) as connection:
+            progress = own_progress(connection, wanted, if_exists)
+            made = prepare_table(connection, wanted, cast(IfExists, if_exists))
+            if progress is not None:
+                progress.drop(connection)  # the table is no longer that of its run
+            for block in blocks:
+                insert_columns(connection, made, block)
+
+    def write_by(self, each: Each) -> None:
+        """Write a run to a folder or a table, every block by a task of its own.
+
+        Raises
+        ------
+        InvalidInputError
+            If the target is a file, or the table is to be added to.
+        """
+        run, if_exists, folder = cast(Run, self.run), self.if_exists, folder_of(self.target)
+        if folder is not None:
+            write_folder(folder, run, if_exists, each)
+            return
+        file = _file_of(self.target, if_exists, _LISTS)
+        if file is not None or if_exists == "append":
+            what = 'if_exists="append"' if file is None else f"the file {str(file)!r}"
+            raise InvalidInputError(
+                f"{what} is for one process: give a folder, or a database with "
+                'if_exists="replace" or "resume"'
+            )
+        write_blocks(self.target, self._described_table(), run, if_exists, each)
+
+    def _described_table(self) -> sa.Table:
+        return _table_of(self.recommendations, self.columns, self.table, self.schema)
+
+
+def _table_of(
+    recommendations: Any, columns: Mapping[str, str], table: str, schema: str | None
+) -> sa.Table:
+    """Describe the table of a ranking, or of the run of a model."""
+    col_ids = recommendations.col_ids
+    if hasattr(recommendations, "mask"):
+        col_ids = col_ids[recommendations.mask]
     kinds = {"row": id_type(recommendations.row_ids), "place": sa.Integer(),
              "col": id_type(col_ids), "score": sa.Double()}  # fmt: skip
     described = [
@@ -262,17 +357,7 @@ def write_recommendations(
         )
         for key, name in columns.items()
     ]
-    wanted = sa.Table(table, sa.MetaData(), *described, schema=schema)
-    if if_exists == "resume":
-        resume_table(cast(Source, target), wanted, cast(Run, run))
-        return
-    with transaction(cast(Source, target)) as connection:  # a path would be a file
-        progress = own_progress(connection, wanted, if_exists)
-        made = prepare_table(connection, wanted, if_exists)
-        if progress is not None:
-            progress.drop(connection)  # the table is no longer that of its run
-        for block in blocks:
-            insert_columns(connection, made, block)
+    return sa.Table(table, sa.MetaData(), *described, schema=schema)
 
 
 def _run_of(

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
-from twofold._common.cached import cached_property
+from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_names
+from twofold._common.each import Each, serially
 from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io import connect
 from twofold.io.connect import Source, connected
 from twofold.io.names import TrackName
 from twofold.io.sql_write import (
+    check_absent,
     check_different,
     check_lasting,
     insert_columns,
@@ -32,7 +35,7 @@ from twofold.io.sql_write import (
 from twofold.model.list_files import Columns, write_parquet
 
 __all__ = [
-    "Run", "columns_of", "lines_of", "own_progress", "resume_table", "write_folder", "written_run",
+    "Run", "columns_of", "lines_of", "own_progress", "write_blocks", "write_folder", "written_run",
 ]  # fmt: skip
 
 Names = Mapping[Any, TrackName]
@@ -99,6 +102,10 @@ class Run:
     columns: Mapping[str, str]
     block: int
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed on request."""
+        return state_of(self)
+
     @property
     def n_rows(self) -> int:
         """Number of rows."""
@@ -118,25 +125,28 @@ class Run:
             digest.update(contiguous)
         return digest.hexdigest()
 
-    def rankings(self, start: int = 0) -> Iterator[Any]:
-        """Yield the rankings of the blocks from a row on, at least one."""
-        for first in range(start, max(self.n_rows, start + 1), self.block):
-            yield self.ranking(first)
+    def starts(self) -> range:
+        """Return the first rows of the blocks, at least one."""
+        return range(0, max(self.n_rows, 1), self.block)
 
-    def ranking(self, first: int) -> Any:
-        """Return the ranking of a block."""
+    def rankings(self) -> Iterator[Any]:
+        """Yield the rankings of the blocks."""
+        for first in self.starts():
+            yield self.ranking(first, first + self.block)
+
+    def ranking(self, first: int, stop: int) -> Any:
+        """Return the ranking of some rows."""
         n = min(self.n, max(len(self.model.col_ids), 1))  # there are no more to be written
-        return self.model.recommend(self.model.row_ids[first : first + self.block], n)
+        return self.model.recommend(self.model.row_ids[first:stop], n)
 
 
-def write_folder(folder: Path, run: Run, if_exists: str) -> None:
+def write_folder(folder: Path, run: Run, if_exists: str, each: Each = serially) -> None:
     """Write a Parquet file for each block that the folder does not have of the same run."""
     import_pyarrow()
     if if_exists == "append":
         raise InvalidInputError(
             f'{str(folder)!r} is a folder: use if_exists="resume" or "replace", or another folder'
         )
-    key = f"{run.key} {run.block}"
     with _usable(folder):
         found = _parts(folder)
     if found and if_exists == "error":
@@ -144,8 +154,9 @@ def write_folder(folder: Path, run: Run, if_exists: str) -> None:
             f'{str(folder)!r} has parts of recommendations: use if_exists="resume" or "replace", '
             "or another folder"
         )
-    starts = range(0, max(run.n_rows, 1), run.block)
-    wanted = {folder / f"part-{number:05}.parquet": first for number, first in enumerate(starts)}
+    (key,) = each(_key_of, run, [()])
+    key = f"{key} {run.block}"
+    wanted = {folder / f"part-{i:05}.parquet": first for i, first in enumerate(run.starts())}
     done = {
         part
         for part, own in found.items()
@@ -156,11 +167,19 @@ def write_folder(folder: Path, run: Run, if_exists: str) -> None:
         # Files of a killed process, with which polars does not read the folder, and other runs.
         for path in {*folder.glob(".part-*.parquet.*.tmp"), *found} - done:
             path.unlink()
-    for part, first in wanted.items():
-        if part not in done:
-            lines = lines_of(run.ranking(first), run.names)
-            block = {name: lines[column] for column, name in run.columns.items()}
-            write_parquet(part, [block], {_RUN: key})
+    tasks = ((part, first, key) for part, first in wanted.items() if part not in done)
+    for _ in each(_write_part, run, tasks):
+        pass
+
+
+def _key_of(run: Run) -> str:
+    return run.key
+
+
+def _write_part(run: Run, part: Path, first: int, key: str) -> None:
+    lines = lines_of(run.ranking(first, first + run.block), run.names)
+    block = {name: lines[column] for column, name in run.columns.items()}
+    write_parquet(part, [block], {_RUN: key})
 
 
 @contextmanager
@@ -194,33 +213,70 @@ def _parts(folder: Path) -> dict[Path, bytes]:
     return found
 
 
-def resume_table(target: Source, table: sa.Table, run: Run) -> None:
-    """Write the rows of a run that a table does not have, each block in its own transaction."""
+def write_blocks(
+    target: Source, table: sa.Table, run: Run, if_exists: str, each: Each = serially
+) -> None:
+    """Write the rows of a run that a table does not have, each block in its own transaction.
+
+    With ``if_exists="replace"`` all rows are written, and with "error" there must be no table.
+    """
     check_lasting(target)
     progress = _progress_table(table)
+    (key,) = each(_key_of, run, [()])
     with transaction(target) as connection:
-        found = _written_run(connection, table)
-        n_done = found[1] if found is not None and found[0] == run.key else 0
-        if not n_done:
+        done: list[tuple[int, int]] = []
+        if if_exists == "resume":
+            found = _written_run(connection, table)
+            done = found[1] if found is not None and found[0] == key else []
+        else:
+            own_progress(connection, table, "replace")
+            check_absent(connection, table, if_exists)
+        if not done:
             # The progress first: MySQL keeps tables that are made in a transaction that fails.
             for one in (progress, table):
                 prepare_table(connection, one, "replace")
-            connection.execute(sa.insert(progress), {"run": run.key, "n_rows": 0})
-    for first in range(n_done, run.n_rows, run.block):
-        lines = lines_of(run.ranking(first), run.names)
-        with transaction(target) as connection:
-            insert_columns(connection, table, lines)
-            done = min(first + run.block, run.n_rows)
-            connection.execute(sa.update(progress).values(n_rows=done))
+    tasks = (
+        (target, table, key, first, min(first + run.block, stop))
+        for begin, stop in _gaps(done, run.n_rows)
+        for first in range(begin, stop, run.block)
+    )
+    for _ in each(_write_block, run, tasks):
+        pass
+
+
+def _gaps(done: list[tuple[int, int]], n_rows: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges between finished ones."""
+    begin = 0
+    for first, n in sorted([*done, (n_rows, 0)]):
+        if first > begin:
+            yield begin, first
+        begin = max(begin, first + n)
+
+
+def _write_block(
+    run: Run, target: Source, table: sa.Table, key: str, first: int, stop: int
+) -> None:
+    """Insert the lines of some rows, unless it has been done."""
+    lines = lines_of(run.ranking(first, stop), run.names)
+    progress = _progress_table(table)
+    row = {"first_row": first, "n_rows": stop - first, "run": key}
+    with transaction(target) as connection:
+        try:
+            with connection.begin_nested():
+                connection.execute(sa.insert(progress), row)
+        except IntegrityError:
+            return  # by a task of the same run, whose worker or client was lost
+        insert_columns(connection, table, lines)
 
 
 def _progress_table(table: sa.Table) -> sa.Table:
-    """Return the table with the key of a run and its number of finished rows."""
+    """Return the table of the finished blocks of rows, with the key of their run."""
     return sa.Table(
         f"{table.name}_progress",
         sa.MetaData(),
-        sa.Column("run", sa.Unicode(64), nullable=False),
+        sa.Column("first_row", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("n_rows", sa.BigInteger(), nullable=False),
+        sa.Column("run", sa.Unicode(64), nullable=False),
         schema=table.schema,
     )
 
@@ -252,7 +308,7 @@ def written_run(target: Source, table: str) -> tuple[str, int] | None:
     Returns
     -------
     tuple of str and int, or None
-        None if there is no table.
+        None if there is no table, or no block of it is finished.
 
     Raises
     ------
@@ -267,10 +323,14 @@ def written_run(target: Source, table: str) -> tuple[str, int] | None:
     if new_file(target) is not None:
         return None
     with connected(target, create=True) as connection:
-        return _written_run(connection, sa.Table(table, sa.MetaData()))
+        found = _written_run(connection, sa.Table(table, sa.MetaData()))
+    return None if found is None else (found[0], sum(n for _, n in found[1]))
 
 
-def _written_run(connection: sa.Connection, table: sa.Table) -> tuple[str, int] | None:
+def _written_run(
+    connection: sa.Connection, table: sa.Table
+) -> tuple[str, list[tuple[int, int]]] | None:
+    """Return the key of the run in a table, and the first row and the number of each block."""
     progress = own_progress(connection, table, "resume")
     if not sa.inspect(connection).has_table(table.name, schema=table.schema):
         return None
@@ -279,5 +339,7 @@ def _written_run(connection: sa.Connection, table: sa.Table) -> tuple[str, int] 
             f"table {table.name!r} exists, but is not of a run that can continue: drop it, or "
             "give another name"
         )
-    found = connection.execute(sa.select(progress)).first()
-    return None if found is None else (str(found.run), int(found.n_rows))
+    blocks = connection.execute(sa.select(progress)).all()
+    if not blocks:
+        return None
+    return str(blocks[0].run), [(int(block.first_row), int(block.n_rows)) for block in blocks]

@@ -18,7 +18,10 @@ from twofold.objective.problem import check_factors
 from twofold.solvers.als import ALS
 from twofold.solvers.centered_system import CenteredSystem
 
-__all__ = ["fold_in", "fold_rows_in", "penalty_of_new"]
+__all__ = [
+    "fold_in", "fold_rows_in", "penalty_of_new", "prepare_columns", "solve_new_rows",
+    "warn_of_unsettled",
+]  # fmt: skip
 
 _MAX_STEPS = 5000
 _ACCURACY = 1e-9
@@ -96,11 +99,30 @@ def fold_in(
     """
     check_n_threads(n_threads)
     check_choice(axis, "axis", ("row", "col"))
+    problem = Problem.of(objective, matrix, weights)
+    system = prepare_columns(objective, col_factors, problem.shape, axis, n_threads)
+    penalty = penalty_of_new(problem, system.n_factors, center, axis)
+    return fold_rows_in(system, problem, penalty, n_threads)
+
+
+def prepare_columns(
+    objective: Objective,
+    col_factors: ArrayLike,
+    shape: tuple[int, int],
+    axis: Axis = "row",
+    n_threads: int | None = None,
+) -> CenteredSystem:
+    """Check the fixed factors of `fold_in` and prepare them for matrices of a shape.
+
+    Raises
+    ------
+    InvalidInputError
+        If the factors do not fit the shape or the objective, or are not finite.
+    """
     Q = np.asarray(col_factors)
     if Q.ndim != 2 or Q.dtype.kind not in "fiu":
         raise InvalidInputError("col_factors must be a 2-d array of numbers, (cols, factors)")
-    problem = Problem.of(objective, matrix, weights)
-    n_rows, n_cols = problem.shape
+    n_rows, n_cols = shape
     if n_cols != Q.shape[0]:
         swapped = ": are rows and columns swapped?" if n_rows == Q.shape[0] else ""
         raise InvalidInputError(
@@ -112,9 +134,7 @@ def fold_in(
     if objective.biases:
         _check_biases(objective, Q, axis)
     Q = Q.astype(np.float32 if Q.dtype == np.float32 else np.float64, copy=False)
-    system = CenteredSystem.prepare(objective, Q, axis, n_threads=n_threads)
-    penalty = penalty_of_new(problem, Q.shape[1], center, axis)
-    return fold_rows_in(system, problem, penalty, n_threads)
+    return CenteredSystem.prepare(objective, Q, axis, n_threads=n_threads)
 
 
 def _check_biases(objective: Objective, factors: NDArray[Any], axis: Axis) -> None:
@@ -195,19 +215,29 @@ def fold_rows_in(
     ConvergenceWarning
         At the first, tenth, hundredth, ... call for a system with rows that do not converge.
     """
-    objective = problem.objective
-    if ALS.supports.missing(objective):
+    factors, unsettled = solve_new_rows(system, problem, penalty, n_threads)
+    if unsettled.size:
+        warn_of_unsettled(unsettled, next(system.unsettled_calls))
+    return factors
+
+
+def solve_new_rows(
+    system: CenteredSystem,
+    problem: Problem,
+    penalty: PenaltyCall,
+    n_threads: int | None = None,
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the rows of `fold_rows_in`, and the indices of those that did not converge."""
+    if ALS.supports.missing(problem.objective):
         factors, unsettled = _minimise_rows(problem, system, penalty, n_threads)
     else:
         report = system.solve(problem.rows, penalty.center, n_threads=n_threads)
         report.check(problem.rows)
         factors, unsettled = report.row_factors[:, : system.n_factors], report.unsettled
-    if unsettled.size:
-        _warn_of_unsettled(unsettled, next(system.unsettled_calls))
-    return np.ascontiguousarray(factors, dtype=system.col_factors.dtype)
+    return np.ascontiguousarray(factors, dtype=system.col_factors.dtype), unsettled
 
 
-def _warn_of_unsettled(unsettled: NDArray[np.int64], number: int) -> None:
+def warn_of_unsettled(unsettled: NDArray[np.int64], number: int = 1) -> None:
     """Warn at the calls 1, 10, 100, ... with such rows, because a model may serve many requests."""
     if 10 ** (len(str(number)) - 1) != number:
         return

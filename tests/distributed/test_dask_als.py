@@ -1,0 +1,194 @@
+"""`DaskALS` has the bits of `ALS`, whatever the workers do."""
+
+import os
+import signal
+import threading
+
+import distributed
+import numpy as np
+import pytest
+from scipy import sparse
+
+from twofold import L2, FactorModel, Objective
+from twofold.data import Pairings
+from twofold.distributed import DaskALS
+from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
+from twofold.objective import side
+from twofold.solvers import ALS, Solution, Status
+
+N_ROWS, N_COLS = 301, 190
+CENTERS = [np.random.default_rng(n).normal(size=(n, 5)) for n in (N_ROWS, N_COLS)]
+RUNS = {
+    "default": (Objective(regularizer=L2(1.0), unobserved_weight=0.1), {}),
+    "observed": (Objective(regularizer=L2(0.3, 1.0), data="targets"), {"row_solver": "direct"}),
+    "missing": (
+        Objective(
+            regularizer=L2(0.1, 0.5), data="weights", unobserved_weight=0.2, unobserved="missing"
+        ),
+        {"n_factors": 8, "dtype": "float64"},
+    ),
+    "plain": (
+        Objective(regularizer=L2(1.0), unobserved_weight=0.1),
+        {"acceleration": None, "row_solver": "cg", "init": "random"},
+    ),
+    "biases": (
+        Objective(regularizer=L2(0.5), data="targets", biases=True, unobserved_weight=0.1), {}
+    ),
+    "centers": (Objective(regularizer=L2(0.5, 0.0, *CENTERS), data="targets"), {}),
+    "nonnegative": (
+        Objective(regularizer=L2(0.5), nonnegative=True, unobserved_weight=0.3),
+        {"max_epochs": 3},
+    ),
+    "high rank": (Objective(regularizer=L2(0.5), unobserved_weight=0.3), {"n_factors": 200}),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_tasks(monkeypatch):
+    """Many tasks for small data, so that there are several blocks."""
+    monkeypatch.setattr(side, "CHUNK", 256)
+
+
+def data(seed=0, density=0.06):
+    rng = np.random.default_rng(seed)
+    matrix = sparse.random_array((N_ROWS, N_COLS), density=density, rng=rng, format="csr")
+    matrix.data = np.ceil(5.0 * matrix.data)
+    matrix.data[: matrix.indptr[3]] = 1.0
+    empty = matrix.tolil()
+    empty[7], empty[:, 11] = 0.0, 0.0
+    return empty.tocsr()
+
+
+def assert_same(found, expected):
+    """Compare all that a run returns but the seconds."""
+    assert [(one.epoch, one.loss, one.unobserved, one.penalty) for one in found.history] == [
+        (one.epoch, one.loss, one.unobserved, one.penalty) for one in expected.history
+    ]
+    for name in ("row_factors", "col_factors"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert one.tobytes() == other.tobytes(), name
+    assert (found.status, found.message) == (expected.status, expected.message)
+    assert found.fingerprint == expected.fingerprint
+    assert found.seed == expected.seed
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_bits_are_those_of_als(client, name):
+    objective, options = RUNS[name]
+    options = {"n_factors": 5, "max_epochs": 6, "rng": 0} | options
+    matrix = data()
+    assert_same(
+        DaskALS(**options).solve(objective, matrix), ALS(**options).solve(objective, matrix)
+    )
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3, 7])
+def test_bits_do_not_depend_on_the_number_of_blocks(client, n_blocks, monkeypatch):
+    objective, options = RUNS["default"]
+    monkeypatch.setattr("twofold.distributed.als.number_of_blocks", lambda *_: n_blocks)
+    options = {"n_factors": 12, "max_epochs": 8, "rng": 1}
+    matrix = data(1)
+    assert_same(
+        DaskALS(**options).solve(objective, matrix), ALS(**options).solve(objective, matrix)
+    )
+
+
+def test_equal_columns_are_merged_as_on_one_machine(client):
+    rng = np.random.default_rng(0)
+    matrix = sparse.csr_array(np.repeat(data().toarray()[:, :60], 3, axis=1))
+    matrix = sparse.csr_array(matrix[rng.permutation(N_ROWS)])
+    objective, options = RUNS["default"][0], {"n_factors": 5, "max_epochs": 5, "rng": 0}
+    expected = ALS(**options).solve(objective, matrix)
+    assert expected.memory["is_merged"]
+    assert_same(DaskALS(**options).solve(objective, matrix), expected)
+
+
+def test_given_factors_weights_callback_and_tol(client):
+    matrix, rng = data(), np.random.default_rng(2)
+    init = rng.normal(size=(N_ROWS, 5)), rng.normal(size=(N_COLS, 5))
+    weights = rng.uniform(0.5, 2.0, matrix.nnz)
+    results = []
+    for solver in (ALS, DaskALS):
+        epochs = []
+
+        def callback(epoch, so_far, epochs=epochs):
+            epochs.append((epoch, so_far.row_factors.tobytes(), so_far.objective_value))
+            return epoch == 30
+
+        solution = solver(n_factors=5, max_epochs=60, tol=1e-3, rng=0).solve(
+            RUNS["default"][0], matrix, init, callback, weights=weights
+        )
+        results.append((solution, epochs))
+    (expected, expected_epochs), (found, epochs) = results
+    assert_same(found, expected)
+    assert epochs == expected_epochs
+    assert found.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize(("first", "second"), [(ALS, DaskALS), (DaskALS, ALS), (DaskALS, DaskALS)])
+def test_a_checkpoint_is_continued_by_either(client, first, second, tmp_path):
+    objective, matrix = RUNS["default"][0], data()
+    path = tmp_path / "run.npz"
+    options = {"n_factors": 5, "rng": 0}
+    first(max_epochs=4, **options).solve(objective, matrix, checkpoint=path)
+    solution = second(max_epochs=9, **options).solve(objective, matrix, Solution.load(path))
+    assert_same(solution, ALS(max_epochs=9, **options).solve(objective, matrix))
+
+
+def test_model(client):
+    pairings = Pairings(data())
+    models = [
+        FactorModel(solver=solver(n_factors=5, max_epochs=3, rng=0)).fit(pairings)
+        for solver in (ALS, DaskALS)
+    ]
+    found, expected = (model.row_factors.tobytes() for model in models)
+    assert found == expected
+
+
+def test_singular_row_is_reported_by_its_position(client):
+    matrix = data()
+    with pytest.raises(SingularRowError) as expected:
+        ALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
+    with pytest.raises(SingularRowError) as found:
+        DaskALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
+    assert str(found.value).split()[:2] == str(expected.value).split()[:2]
+
+
+def test_errors_of_arguments_are_those_of_als(client):
+    with pytest.raises(InvalidInputError, match="n_factors is 0"):
+        DaskALS(n_factors=0).solve(Objective(), data())
+    with pytest.raises(InvalidInputError, match="initial factors have rank 2"):
+        DaskALS(n_factors=3).solve(
+            Objective(), data(), (np.ones((N_ROWS, 2)), np.ones((N_COLS, 2)))
+        )
+
+
+def test_without_a_client():
+    with pytest.raises(ClusterError, match="no Dask client"):
+        DaskALS(n_factors=3).solve(Objective(), data())
+
+
+@pytest.mark.parametrize("with_checkpoint", [False, True])
+def test_a_worker_that_ends_does_not_change_the_result(with_checkpoint, tmp_path):
+    objective, options = RUNS["default"][0], {"n_factors": 5, "max_epochs": 8, "rng": 0}
+    matrix = data()
+    expected = ALS(**options).solve(objective, matrix)
+    seen = []
+    cluster = distributed.LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=60
+    )
+    with cluster, distributed.Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+
+        def callback(epoch, so_far):
+            seen.append(epoch)
+            if epoch == 3:
+                threading.Timer(0.05, os.kill, (pids[1], signal.SIGKILL)).start()
+
+        found = DaskALS(**options).solve(
+            objective, matrix, callback=callback,
+            checkpoint=tmp_path / "run.npz" if with_checkpoint else None,
+        )  # fmt: skip
+    assert_same(found, expected)
+    assert seen == list(range(9))

@@ -1,0 +1,122 @@
+"""`Homes`: a cluster whose workers keep objects between tasks."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from twofold._kernels.aligned import aligned_copy
+from twofold._kernels.threads import at_most_threads, available_threads
+from twofold.distributed.engine import Cluster, _busy, _ended, _Packed
+from twofold.exceptions import ClusterError
+
+__all__ = ["Homes", "LostError"]
+
+_WORKER_SECONDS = 30  # to wait for a worker
+
+
+class LostError(ClusterError):
+    """Something that workers had is lost, and can be made again."""
+
+
+class Homes(Cluster):
+    """A cluster whose workers keep objects while the client has their handles.
+
+    What was on a worker that ended is lost, and with it what is computed from it.
+    """
+
+    def addresses(self) -> list[str]:
+        """Return the addresses of the workers, in alphabetical order.
+
+        Raises
+        ------
+        ClusterError
+            If there is no worker within half a minute, or the client is not connected.
+        """
+        from distributed import TimeoutError
+
+        if self.client.status != "running":
+            raise ClusterError(
+                "the client lost its scheduler: make a new one, and continue from the checkpoint"
+            )
+        try:
+            self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"the cluster of {self.client.scheduler.address} has no workers: start some, for "
+                "instance by cluster.scale(2) or the command dask worker"
+            ) from error
+        return sorted(self.client.nthreads())
+
+    def memory_limits(self) -> list[int]:
+        """Return the bytes of memory that each worker may use; 0 if that is not limited."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        return [int(one["memory_limit"] or 0) for one in workers.values()]
+
+    def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
+        """Send objects to a worker; return their handles."""
+        packed = [one if isinstance(one, np.ndarray) else _Packed(one) for one in objects]
+        with _losses():
+            handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
+        return handles
+
+    def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
+        """Compute ``function(*objects, threads=threads, **others)``; return its handle.
+
+        It runs on the worker ``home`` while there is one, and its result stays there.
+        """
+        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
+        return self.client.submit(
+            _on_home, function, others, *handles, key=key, workers=[home],
+            allow_other_workers=True,
+        )  # fmt: skip
+
+    def values(self, handles: Sequence[Any]) -> list[Any]:
+        """Return the objects of handles.
+
+        Raises
+        ------
+        LostError
+            If they, or what they are computed from, were lost with a worker.
+        """
+        with _losses():
+            return [_unpacked(one) for one in self.client.gather(list(handles))]
+
+
+@contextmanager
+def _losses() -> Iterator[None]:
+    """Raise `LostError` for what Dask raises where data are lost."""
+    from distributed import CancelledError, KilledWorker, TimeoutError
+
+    try:
+        yield
+    except (CancelledError, TimeoutError) as error:
+        raise LostError("the cluster lost data with a worker that ended") from error
+    except KilledWorker as error:
+        raise _ended() from error
+
+
+def _unpacked(value: Any) -> Any:
+    return value.content if isinstance(value, _Packed) else value
+
+
+def _on_home(function: Callable[..., Any], others: dict[str, Any], *values: Any) -> Any:
+    """Call a function with all threads of the worker, which runs no other one meanwhile."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    threads = worker.state.nthreads
+    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(threads):
+        result = function(*map(_owned, values), threads=available_threads(), **others)
+    return result if isinstance(result, np.ndarray) else _Packed(result)
+
+
+def _owned(value: Any) -> Any:
+    """Return an object that kernels can use: arrays from another worker may be read-only."""
+    value = _unpacked(value)
+    if isinstance(value, np.ndarray) and not (value.flags.writeable and value.flags.aligned):
+        return aligned_copy(value, value.dtype) if value.ndim == 2 else value.copy()
+    return value
