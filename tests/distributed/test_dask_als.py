@@ -12,7 +12,7 @@ from scipy import sparse
 from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import DaskALS
-from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
+from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.objective import side
 from twofold.solvers import ALS, Solution, Status
 
@@ -83,11 +83,11 @@ def test_bits_are_those_of_als(client, name):
     )
 
 
-@pytest.mark.parametrize("n_blocks", [1, 3, 7])
+@pytest.mark.parametrize("n_blocks", [1, 5])
 def test_bits_do_not_depend_on_the_number_of_blocks(client, n_blocks, monkeypatch):
     objective, options = RUNS["default"]
     monkeypatch.setattr("twofold.distributed.als.number_of_blocks", lambda *_: n_blocks)
-    options = {"n_factors": 12, "max_epochs": 8, "rng": 1}
+    options = {"n_factors": 12, "max_epochs": 5, "rng": 1}
     matrix = data(1)
     assert_same(
         DaskALS(**options).solve(objective, matrix), ALS(**options).solve(objective, matrix)
@@ -96,7 +96,7 @@ def test_bits_do_not_depend_on_the_number_of_blocks(client, n_blocks, monkeypatc
 
 def test_equal_columns_are_merged_as_on_one_machine(client):
     rng = np.random.default_rng(0)
-    matrix = sparse.csr_array(np.repeat(data().toarray()[:, :60], 3, axis=1))
+    matrix = sparse.csr_array(np.repeat(data(density=0.02).toarray()[:, :60], 3, axis=1))
     matrix = sparse.csr_array(matrix[rng.permutation(N_ROWS)])
     objective, options = RUNS["default"][0], {"n_factors": 5, "max_epochs": 5, "rng": 0}
     expected = ALS(**options).solve(objective, matrix)
@@ -104,7 +104,7 @@ def test_equal_columns_are_merged_as_on_one_machine(client):
     assert_same(DaskALS(**options).solve(objective, matrix), expected)
 
 
-def test_given_factors_weights_callback_and_tol(client):
+def test_given_factors_weights_and_a_callback(client):
     matrix, rng = data(), np.random.default_rng(2)
     init = rng.normal(size=(N_ROWS, 5)), rng.normal(size=(N_COLS, 5))
     weights = rng.uniform(0.5, 2.0, matrix.nnz)
@@ -114,16 +114,16 @@ def test_given_factors_weights_callback_and_tol(client):
 
         def callback(epoch, so_far, epochs=epochs):
             epochs.append((epoch, so_far.row_factors.tobytes(), so_far.objective_value))
-            return epoch == 30
+            return epoch == 5
 
-        solution = solver(n_factors=5, max_epochs=60, tol=1e-3, rng=0).solve(
+        solution = solver(n_factors=5, max_epochs=9, tol=1e-9, rng=0).solve(
             RUNS["default"][0], matrix, init, callback, weights=weights
         )
         results.append((solution, epochs))
     (expected, expected_epochs), (found, epochs) = results
     assert_same(found, expected)
     assert epochs == expected_epochs
-    assert found.status is Status.CONVERGED
+    assert found.status is Status.STOPPED
 
 
 @pytest.mark.parametrize(("first", "second"), [(ALS, DaskALS), (DaskALS, ALS), (DaskALS, DaskALS)])
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_continued_by_either(client, first, second, tmp_path):
 
 
 def test_model(client):
-    pairings = Pairings(data())
+    pairings = Pairings(data(), np.arange(N_ROWS), np.arange(N_COLS))
     models = [
         FactorModel(solver=solver(n_factors=5, max_epochs=3, rng=0)).fit(pairings)
         for solver in (ALS, DaskALS)
@@ -162,11 +162,6 @@ def test_errors_of_arguments_are_those_of_als(client):
         DaskALS(n_factors=3).solve(
             Objective(), data(), (np.ones((N_ROWS, 2)), np.ones((N_COLS, 2)))
         )
-
-
-def test_without_a_client():
-    with pytest.raises(ClusterError, match="no Dask client"):
-        DaskALS(n_factors=3).solve(Objective(), data())
 
 
 @pytest.mark.parametrize("with_checkpoint", [False, True])

@@ -163,12 +163,12 @@ class ClusterOperations(Operations):
         return Parts(self, axis, handles)
 
     def collected(self, factors: Parts) -> Array:
-        """Return factors as one array of this process, without the padding."""
+        """Return factors as one array of this process."""
         rows = self.divisions[factors.axis].rows
-        out = empty_aligned((int(rows[-1]), self.n_columns), self.dtype)
+        out = empty_aligned(factors.shape, self.dtype)
         for n, handle in enumerate(factors.handles):
             (part,) = self.cluster.values([handle])
-            out[rows[n] : rows[n + 1]] = part[:, : self.n_columns]
+            out[rows[n] : rows[n + 1]] = part
         return out
 
     def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
