@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.checks import seed_of
-from twofold.distributed.operations import ClusterOperations
+from twofold.distributed.operations import ClusterOperations, Layout
 from twofold.distributed.residents import Homes, LostError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
@@ -180,7 +180,8 @@ class DaskALS(ALS):
         n_columns = self.n_factors + problem.objective.n_bias_columns
         width = n_columns + 16  # of the vectors of the spectral start
         n_blocks = number_of_blocks(cluster, problem, width)
-        operations = ClusterOperations(cluster, problem, n_columns, self.dtype, n_blocks, width)
+        layout = Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
+        operations = ClusterOperations(cluster, layout, n_columns, self.dtype)
         return ClusterProblem(problem, operations)
 
     def _started(

@@ -1,18 +1,30 @@
-"""Division of a problem into blocks of rows and blocks of columns for the workers."""
+"""Sides of a problem in parts, from which the workers make their blocks."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._kernels.arguments import Entries, PenaltyCall
-from twofold.objective import Problem
+from twofold._kernels.arguments import PenaltyCall
 from twofold.objective.biases import Axis
 from twofold.objective.side import Margin, Part, Side, select_entries
+from twofold.objective.terms import Terms
 from twofold.solvers.blocks import Block
 
-__all__ = ["Division", "block_of", "divided"]
+__all__ = [
+    "Division",
+    "Referring",
+    "block_of",
+    "divided",
+    "joined",
+    "numbers_of",
+    "part_of",
+    "penalty_of",
+    "referring",
+    "route_of",
+]
 
 Array = NDArray[Any]
 
@@ -23,19 +35,34 @@ class Division:
 
     Parameters
     ----------
+    bounds : ndarray of int64
+        Those of the tasks of all rows; see `Margin.bounds`.
     tasks : ndarray of int64, shape (n_blocks + 1,)
-        The first task of each block; see `Margin.bounds`.
-    rows : ndarray of int64, shape (n_blocks + 1,)
-        The first row of each block.
+        The first task of each block.
     """
 
+    bounds: NDArray[np.int64]
     tasks: NDArray[np.int64]
-    rows: NDArray[np.int64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The first row of each block, and the number of rows; shape (n_blocks + 1,)."""
+        return self.bounds[self.tasks]
 
     @property
     def n_blocks(self) -> int:
         """Number of blocks."""
-        return self.rows.size - 1
+        return self.tasks.size - 1
+
+    def slices(self) -> list[slice]:
+        """Return the rows of each block."""
+        return [slice(low, high) for low, high in pairwise(self.rows.tolist())]
+
+    def part(self, number: int) -> Part:
+        """Return the tasks of a block."""
+        first, last = self.tasks[number : number + 2]
+        own = self.bounds[first : last + 1]
+        return Part(own - own[0], self.bounds.size - 1)
 
 
 def divided(margin: Margin, n_blocks: int, width: int) -> Division:
@@ -47,75 +74,117 @@ def divided(margin: Margin, n_blocks: int, width: int) -> Division:
     allowed = np.searchsorted(margin.bounds, margin.coarse_bounds(width))
     n_chosen = min(n_blocks, allowed.size - 1)
     ends = np.round(np.linspace(0, allowed.size - 1, n_chosen + 1)).astype(np.int64)
-    tasks = allowed[ends]
-    return Division(tasks, margin.bounds[tasks])
+    return Division(margin.bounds, allowed[ends])
 
 
-def block_of(
-    problem: Problem, axis: Axis, penalty: PenaltyCall, divisions: dict[Axis, Division], number: int
-) -> tuple[Block, list[NDArray[np.int32]]]:
-    """Return a block, and the rows of each block of the other side that its entries refer to.
-
-    The latter are positions in the blocks of the other side.
-    """
-    sides: dict[Axis, Side] = {"row": problem.rows, "col": problem.cols}
-    side, other = sides[axis], sides["col" if axis == "row" else "row"]
-    own, across = divisions[axis], divisions["col" if axis == "row" else "row"]
-    low, high = own.rows[number : number + 2]
-    first, last = side.entries.indptr[[low, high]]
-    referred, positions = _compact(side.entries.indices[first:last], other.n)
-    block = Block(
-        problem.objective,
-        axis,
-        _rows_of(side, slice(low, high), own, number, positions),
-        _penalty_of(penalty, slice(low, high)),
-        _part(other.multiplicity, referred),
-        other.summed_weights[referred],
-        other.n_original,
-    )
-    ends = np.searchsorted(referred, across.rows)
-    routes = [
-        (referred[ends[n] : ends[n + 1]] - across.rows[n]).astype(np.int32)
-        for n in range(across.n_blocks)
-    ]
-    return block, routes
-
-
-def _rows_of(side: Side, rows: slice, own: Division, number: int, positions: Array) -> Side:
-    """Return the rows of a block with the given columns of their entries."""
-    tasks = own.tasks[number : number + 2]
-    bounds = side.bounds[tasks[0] : tasks[1] + 1] - rows.start
+def part_of(side: Side, rows: slice) -> Side:
+    """Return some consecutive rows of a side."""
     indptr = side.entries.indptr[rows.start : rows.stop + 1]
     chosen: Any = slice(indptr[0], indptr[-1])
-    entries: Entries = select_entries(side.entries, chosen)
     scale = side.scale[rows]
-    global_positions = side.positions[rows]
-    if not global_positions.size:
-        global_positions = np.arange(rows.start, rows.stop)
+    entries = select_entries(side.entries, chosen)._replace(
+        indptr=indptr - indptr[0], indices=side.entries.indices[chosen], scale=scale
+    )
     return replace(
         side,
         counts=side.counts[rows],
         summed_weights=side.summed_weights[rows],
         scale=scale,
-        multiplicity=_part(side.multiplicity, rows),
-        positions=global_positions,
-        part=Part(bounds, side.bounds.size - 1),
-        entries=entries._replace(indptr=indptr - indptr[0], indices=positions, scale=scale),
+        multiplicity=side.multiplicity[rows] if side.multiplicity.size else side.multiplicity,
+        positions=side.positions[rows] if side.positions.size else np.arange(rows.start, rows.stop),
+        entries=entries,
     )
 
 
-def _compact(indices: Array, n: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the distinct indices, ascending, and the position of each index among them."""
-    is_referred = np.zeros(n, np.bool_)
+def joined(sides: list[Side]) -> Side:
+    """Return the rows of sides, one after the other."""
+    first = sides[0]
+    if len(sides) == 1:
+        return first
+
+    def all_of(name: str) -> Array:
+        return np.concatenate([getattr(side, name) for side in sides])
+
+    def entries_of(name: str) -> Array:
+        return np.concatenate([getattr(side.entries, name) for side in sides])
+
+    counts, scale = all_of("counts"), all_of("scale")
+    entries = first.entries._replace(
+        indptr=np.concatenate([[0], np.cumsum(counts)]),
+        indices=entries_of("indices"),
+        targets=entries_of("targets"),
+        weights=entries_of("weights"),
+        excluded=entries_of("excluded"),
+        scale=scale,
+    )
+    return replace(
+        first,
+        counts=counts,
+        summed_weights=all_of("summed_weights"),
+        scale=scale,
+        multiplicity=all_of("multiplicity"),
+        positions=all_of("positions"),
+        entries=entries,
+    )
+
+
+class Referring(NamedTuple):
+    """Rows with the rows of the other side that their entries refer to."""
+
+    side: Side
+    """The rows; the indices of their entries are positions among those that are referred to."""
+    routes: list[NDArray[np.int32]]
+    """The latter, for each block of the other side, as positions in it."""
+
+
+def referring(side: Side, across: NDArray[np.int64], threads: int) -> Referring:
+    """Return the rows of a block; ``across`` has the first row of each block of the other side."""
+    indices = side.entries.indices
+    is_referred = np.zeros(across[-1], np.bool_)
     is_referred[indices] = True
     positions = np.cumsum(is_referred, dtype=np.int32) - np.int32(1)
-    return np.flatnonzero(is_referred), positions[indices]
+    referred = np.flatnonzero(is_referred)
+    ends = np.searchsorted(referred, across)
+    routes = [
+        (referred[ends[n] : ends[n + 1]] - across[n]).astype(np.int32)
+        for n in range(across.size - 1)
+    ]
+    compact = side.entries._replace(indices=positions[indices])
+    return Referring(replace(side, entries=compact), routes)
 
 
-def _part(values: Array, rows: Any) -> Array:
-    return values[rows] if values.size else values
+def route_of(own: Referring, number: int, threads: int) -> NDArray[np.int32]:
+    """Return the rows of a block of the other side that are referred to."""
+    return own.routes[number]
 
 
-def _penalty_of(penalty: PenaltyCall, rows: slice) -> PenaltyCall:
+def numbers_of(side: Side, threads: int) -> NDArray[np.float64]:
+    """Return the summed weight and the multiplicity, if there is one, of each row, as columns."""
+    numbers = [side.summed_weights]
+    if side.multiplicity.size:
+        numbers.append(side.multiplicity)
+    return np.stack(numbers, axis=1)
+
+
+def block_of(
+    own: Referring,
+    numbers: NDArray[np.float64],
+    objective: Terms,
+    axis: Axis,
+    part: Part,
+    penalty: PenaltyCall,
+    n_other: int,
+    threads: int,
+) -> Block:
+    """Return the block of some rows, with the `numbers_of` the rows that they refer to."""
+    multiplicity = np.ascontiguousarray(numbers[:, 1]) if numbers.shape[1] > 1 else np.empty(0)
+    return Block(
+        objective, axis, replace(own.side, part=part), penalty, multiplicity,
+        np.ascontiguousarray(numbers[:, 0]), n_other,
+    )  # fmt: skip
+
+
+def penalty_of(penalty: PenaltyCall, rows: slice) -> PenaltyCall:
+    """Return the penalty of some rows."""
     is_common = len(penalty.center) <= 1
     return penalty if is_common else penalty._replace(center=penalty.center[rows])

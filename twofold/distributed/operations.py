@@ -8,22 +8,33 @@ every result has the same bits as on one machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
-from twofold.distributed.blocks import block_of, divided
+from twofold._kernels.arguments import PenaltyCall
+from twofold.distributed.blocks import (
+    Division,
+    block_of,
+    divided,
+    numbers_of,
+    part_of,
+    penalty_of,
+    referring,
+    route_of,
+)
 from twofold.distributed.residents import Homes
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import gramian_of_parts, with_value
+from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.operations import AXES, Operations, other_axis
 
-__all__ = ["ClusterOperations", "Parts"]
+__all__ = ["ClusterOperations", "Layout", "Parts"]
 
 Array = NDArray[Any]
 
@@ -62,6 +73,66 @@ class Parts:
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A problem on the workers: the rows and columns of its blocks, with their entries.
+
+    Parameters
+    ----------
+    objective : Terms
+    mean : float
+        See `Problem.mean`.
+    divisions : dict of axis to Division
+    homes : dict of axis to list of str
+        The address of the worker of each block.
+    sides : dict of axis to list of distributed.Future
+        The `Side` of each block, whose indices are positions in the whole problem.
+    penalties : dict of axis to list of PenaltyCall
+        The penalty of each block.
+    n_original : dict of axis to int
+        Number of rows, and of columns, of the data.
+    """
+
+    objective: Terms
+    mean: float
+    divisions: dict[Axis, Division]
+    homes: dict[Axis, list[str]]
+    sides: dict[Axis, list[Any]]
+    penalties: dict[Axis, list[PenaltyCall]]
+    n_original: dict[Axis, int]
+
+    @classmethod
+    def of_problem(
+        cls, cluster: Homes, problem: Problem, n_columns: int, n_blocks: int, width: int
+    ) -> Self:
+        """Send a problem of this process to the workers, in ``n_blocks`` blocks of each side.
+
+        The largest number of columns of factors is ``width``.
+        """
+        sides: dict[Axis, Side] = {"row": problem.rows, "col": problem.cols}
+        penalties = dict(zip(AXES, problem.penalties(n_columns), strict=True))
+        divisions = {axis: divided(sides[axis], n_blocks, width) for axis in AXES}
+        homes = {axis: cluster.homes(divisions[axis].n_blocks) for axis in AXES}
+        return cls(
+            problem.objective,
+            problem.mean,
+            divisions,
+            homes,
+            {
+                axis: [
+                    cluster.placed([part_of(sides[axis], rows)], home)[0]
+                    for rows, home in zip(divisions[axis].slices(), homes[axis], strict=True)
+                ]
+                for axis in AXES
+            },
+            {
+                axis: [penalty_of(penalties[axis], rows) for rows in divisions[axis].slices()]
+                for axis in AXES
+            },
+            {axis: sides[axis].n_original for axis in AXES},
+        )
+
+
 class ClusterOperations(Operations):
     """Operations on factors whose parts are on the workers.
 
@@ -69,54 +140,56 @@ class ClusterOperations(Operations):
     ----------
     cluster : Homes
         The workers.
-    problem : Problem
-        The problem, in this process.
+    layout : Layout
+        The problem.
     n_columns : int
         As for `Operations`.
     dtype : dtype
         That of the factors of a run.
-    n_blocks : int
-        Number of blocks of each side, as far as there are tasks for them.
-    width : int
-        The largest number of columns of factors, with those of the start.
     """
 
-    def __init__(
-        self, cluster: Homes, problem: Problem, n_columns: int, dtype: Any, n_blocks: int,
-        width: int,
-    ) -> None:  # fmt: skip
+    def __init__(self, cluster: Homes, layout: Layout, n_columns: int, dtype: Any) -> None:
         self.cluster, self.n_columns, self.dtype = cluster, n_columns, np.dtype(dtype)
-        self.terms, self.mean, self.has_warned = problem.objective, problem.mean, False
+        self.terms, self.mean, self.has_warned = layout.objective, layout.mean, False
         self.width = n_columns + -n_columns % 8
-        margins = {"row": problem.rows, "col": problem.cols}
-        self.sizes = {axis: margins[axis].n for axis in AXES}
-        self.n_original = sum(margins[axis].n_original for axis in AXES)
-        self.divisions = {axis: divided(margins[axis], n_blocks, width) for axis in AXES}
-        self._place_blocks(problem)
+        self.divisions, self.homes = layout.divisions, layout.homes
+        self.sizes = {axis: int(self.divisions[axis].rows[-1]) for axis in AXES}
+        self.n_original = sum(layout.n_original.values())
+        self.routes: dict[Axis, list[list[Any]]] = {}
+        self.handles: dict[Axis, list[Any]] = {}
+        self._make_blocks(layout)
 
-    def _place_blocks(self, problem: Problem) -> None:
-        """Send the blocks to the workers, and the routes to the workers with the other blocks."""
-        penalties = dict(zip(AXES, problem.penalties(self.n_columns), strict=True))
-        addresses = self.cluster.addresses()
-        self.homes = {
-            axis: [addresses[n % len(addresses)] for n in range(self.divisions[axis].n_blocks)]
-            for axis in AXES
-        }
-        self.handles: dict[Axis, list[Any]] = {axis: [] for axis in AXES}
-        self.routes: dict[Axis, list[list[Any]]] = {axis: [] for axis in AXES}
+    def _make_blocks(self, layout: Layout) -> None:
+        """Make the routes and the blocks on the workers."""
+        own: dict[Axis, list[Any]] = {}
         for axis in AXES:
-            tables = []
-            for number, home in enumerate(self.homes[axis]):
-                block, routes = block_of(problem, axis, penalties[axis], self.divisions, number)
-                self.handles[axis] += self.cluster.placed([block], home)
-                tables.append(routes)
-            by_source = zip(*tables, strict=True)
-            sources = self.homes[other_axis(axis)]
-            placed = [
-                self.cluster.placed(list(routes), source)
-                for routes, source in zip(by_source, sources, strict=True)
+            across = self.divisions[other_axis(axis)].rows
+            own[axis] = [
+                self.cluster.call(referring, side, home=home, across=across)
+                for side, home in zip(layout.sides[axis], self.homes[axis], strict=True)
             ]
-            self.routes[axis] = [list(routes) for routes in zip(*placed, strict=True)]
+            self.routes[axis] = [
+                [
+                    self.cluster.call(route_of, one, home=source, number=number)
+                    for number, source in enumerate(self.homes[other_axis(axis)])
+                ]
+                for one in own[axis]
+            ]
+        for axis in AXES:
+            other = other_axis(axis)
+            numbers = [
+                self.cluster.call(numbers_of, side, home=home)
+                for side, home in zip(layout.sides[other], self.homes[other], strict=True)
+            ]
+            routed = self.routed(axis, Parts(self, other, numbers))
+            self.handles[axis] = [
+                self.cluster.call(
+                    block_of, own[axis][n], routed.handles[n], home=home, axis=axis,
+                    objective=self.terms, part=self.divisions[axis].part(n),
+                    penalty=layout.penalties[axis][n], n_other=layout.n_original[other],
+                )
+                for n, home in enumerate(self.homes[axis])
+            ]  # fmt: skip
 
     @property
     def objective(self) -> Terms:

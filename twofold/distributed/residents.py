@@ -51,6 +51,11 @@ class Homes(Cluster):
             ) from error
         return sorted(self.client.nthreads())
 
+    def homes(self, n: int) -> list[str]:
+        """Return the addresses of workers for n objects, the same number for each worker."""
+        addresses = self.addresses()
+        return [addresses[number % len(addresses)] for number in range(n)]
+
     def memory_limits(self) -> list[int]:
         """Return the bytes of memory that each worker may use; 0 if that is not limited."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
