@@ -2,4 +2,5 @@ from .als import DaskALS as DaskALS
 from .engine import Cluster as Cluster
 from .fold import fold_in as fold_in
 from .judge import evaluate as evaluate
+from .pairs import ClusterPairings as ClusterPairings
 from .recommend import write_recommendations as write_recommendations

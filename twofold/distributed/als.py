@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from twofold._common.checks import seed_of
-from twofold.distributed.operations import ClusterOperations, Layout
+from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
+from twofold.distributed.pairs import ClusterPairings
 from twofold.distributed.residents import Homes, LostError
+from twofold.exceptions import InvalidInputError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.terms import Terms
@@ -122,45 +125,60 @@ class DaskALS(ALS):
         on_interrupt: OnInterrupt,
     ) -> Solution:
         """Return the result of `solve`, begun again where data were lost."""
-        cluster, original = Homes(), self._problem(objective, matrix, weights)
+        cluster, data = Homes(), self._data(objective, matrix, weights)
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
+        saved: Solution | None = None
         for attempt in range(_MOST_ATTEMPTS):
             try:
-                return fixed._attempt(cluster, original, init, once, checkpoint, on_interrupt)
+                return fixed._attempt(cluster, data, (init, saved), once, checkpoint, on_interrupt)
             except LostError:
                 if attempt == _MOST_ATTEMPTS - 1:
                     raise
-                init = _last(checkpoint, fixed._fingerprint(original), init)
+                if checkpoint is not None and os.path.exists(checkpoint):
+                    saved = Solution.load(checkpoint)
         raise AssertionError
 
     def _attempt(
         self,
         cluster: Homes,
-        original: Problem,
-        init: Init,
+        data: "_Data",
+        starts: tuple[Init, Solution | None],
         callback: Callback | None,
         checkpoint: str | os.PathLike[str] | None,
         on_interrupt: OnInterrupt,
     ) -> Solution:
+        """Run once, from the second of ``starts`` if it is a solution of this problem."""
         problem: Any
-        fingerprint, note, seconds = self._fingerprint(original), "", 0.0
-        history: list[Record] = []
+        note, seconds, history = "", 0.0, list[Record]()
+        data.read(self, cluster)
+        fingerprint = self._fingerprint(data)
+        init, saved = starts
+        if saved is not None and saved.fingerprint == fingerprint:
+            init = saved
         if isinstance(init, Solution) and init.fingerprint == fingerprint:
-            problem, state = self._continued(cluster, original, init)
+            problem, state = self._continued(cluster, data, init)
             history = [record for record in init.history if record.epoch <= init.n_epochs]
         else:
             if isinstance(init, Solution):
                 note = "The run started from the factors of another problem or solver."
                 init = (init.row_factors, init.col_factors)
-            (problem, state), seconds = timed(self._started, cluster, original, init)
+            (problem, state), seconds = timed(self._started, cluster, data, init)
         run = Run(
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
         return run.run()
 
-    def _fingerprint(self, problem: Problem) -> str:
+    def _data(self, objective: Objective, matrix: Any, weights: Any) -> "_Data":
+        """Return the data of the arguments of `solve`."""
+        if not isinstance(matrix, ClusterPairings):
+            return _Data(self._problem(objective, matrix, weights))
+        if weights is not None:
+            raise InvalidInputError("ClusterPairings have their own weights: leave out weights=")
+        return _PairsData(objective, matrix)
+
+    def _fingerprint(self, problem: Any) -> str:
         """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
         alike = ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})
         return alike._fingerprint(problem)
@@ -175,32 +193,21 @@ class DaskALS(ALS):
         previous: Any = point.cols if self.acceleration else np.empty((0, point.cols.shape[1]))
         return ALSMemory(previous, 0.0, 0.0, is_merged)
 
-    def _placed(self, cluster: Homes, problem: Problem) -> ClusterProblem:
-        """Return the problem with its entries on the workers."""
-        n_columns = self.n_factors + problem.objective.n_bias_columns
-        width = n_columns + 16  # of the vectors of the spectral start
-        n_blocks = number_of_blocks(cluster, problem, width)
-        layout = Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
-        operations = ClusterOperations(cluster, layout, n_columns, self.dtype)
-        return ClusterProblem(problem, operations)
-
-    def _started(
-        self, cluster: Homes, original: Problem, init: Any
-    ) -> tuple[ClusterProblem, State]:
+    def _started(self, cluster: Homes, data: "_Data", init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
-        seed, found = seed_of(self.rng), None
+        original, seed, found = data.original, seed_of(self.rng), None
         if init is not None:
-            problem = self._placed(cluster, original)
+            problem = data.placed(self, cluster, original)
             P, Q = self._checked_factors(original, init)
             found = tuple(
                 problem.operations.placed(axis, factors.__getitem__)
                 for axis, factors in zip(AXES, (P, Q), strict=True)
             )
         elif self.init == "spectral" and not original.objective.has_centers:
-            problem = self._placed(cluster, self.working_problem(original, None))
+            problem = data.placed(self, cluster, self.working_problem(original, None))
             found = spectral_factors(problem.operations, self.n_factors, seed)
         if found is None:
-            problem = self._placed(cluster, original)
+            problem = data.placed(self, cluster, original)
             found = self._drawn(problem.operations, seed)
         both: Any = (
             problem.operations.each(
@@ -225,11 +232,11 @@ class DaskALS(ALS):
         return operations.placed("row", make), operations.placed("col", make)
 
     def _continued(
-        self, cluster: Homes, original: Problem, init: Solution
+        self, cluster: Homes, data: "_Data", init: Solution
     ) -> tuple[ClusterProblem, State]:
         """Return the problem and the state of a solution of the same problem."""
-        problem = self._placed(cluster, self.working_problem(original, init))
-        P, Q = problem.original.restricted(*self._checked_factors(original, init))
+        problem = data.placed(self, cluster, self.working_problem(data.original, init))
+        P, Q = problem.original.restricted(*self._checked_factors(data.original, init))
 
         def placed(axis: Axis, factors: Array) -> Any:
             own = Point.of(factors, factors).rows
@@ -247,17 +254,61 @@ class DaskALS(ALS):
         return problem, State(point, init.n_epochs, init.seed, memory)
 
 
-def number_of_blocks(cluster: Homes, problem: Problem, width: int) -> int:
-    """Return how many blocks each side is divided into.
+class _Data:
+    """The problem of a run, whose entries are in this process."""
 
-    It is one for each worker, and more where the entries of a block of rows and of columns, with
-    four times the factors of both sides, would take more than a quarter of the memory of a worker.
-    """
-    limits = cluster.memory_limits()
-    parts = (problem.rows.entries.indices, *problem.rows.entries[2:5])
-    n_bytes = 2 * sum(part.nbytes for part in parts) + 16 * width * sum(problem.shape)
-    per_worker = -(-4 * n_bytes // (min(limits) * len(limits))) if min(limits) else 1
-    return len(limits) * max(1, int(per_worker))
+    def __init__(self, original: Problem) -> None:
+        self.original = original
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the objective and the entries."""
+        return self.original.fingerprint
+
+    def read(self, solver: DaskALS, cluster: Homes) -> None:
+        """Read the entries, if they are not in this process."""
+
+    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
+        """Return the problem, or one with merged rows, on the workers."""
+        entries = problem.rows.entries
+        n_bytes = sum(part.nbytes for part in (entries.indices, *entries[2:5]))
+        n_blocks = number_of_blocks(cluster, n_bytes, problem.shape, width)
+        return Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
+
+    def placed(self, solver: DaskALS, cluster: Homes, problem: Problem) -> ClusterProblem:
+        """Return the problem, or one with merged rows, with the operations on it."""
+        n_columns, width = _sizes(solver, problem.objective)
+        layout = self.layout(cluster, problem, n_columns, width)
+        operations = ClusterOperations(cluster, layout, n_columns, solver.dtype)
+        return ClusterProblem(problem, operations)
+
+
+class _PairsData(_Data):
+    """The problem of a run, whose entries the workers read."""
+
+    def __init__(self, objective: Objective, pairs: ClusterPairings) -> None:
+        self.objective, self.pairs = objective, pairs
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the objective and the entries."""
+        return self.made.fingerprint
+
+    def read(self, solver: DaskALS, cluster: Homes) -> None:
+        """Read the entries."""
+        sizes = _sizes(solver, self.objective)
+        self.made = self.pairs.layout(cluster, self.objective, *sizes)
+        self.original = Problem.of(self.objective, sparse.csr_array(self.pairs.shape))
+
+    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
+        """Return the problem on the workers."""
+        return self.made.layout
+
+
+def _sizes(solver: DaskALS, objective: Terms) -> tuple[int, int]:
+    """Return the number of columns of factors, and of the vectors of the spectral start."""
+    n_columns = solver.n_factors + objective.n_bias_columns
+    return n_columns, n_columns + 16
 
 
 class _Once:
@@ -271,11 +322,3 @@ class _Once:
             return False
         self.last = epoch
         return self.callback(epoch, so_far)
-
-
-def _last(checkpoint: Any, fingerprint: str, init: Init) -> Init:
-    """Return the last checkpoint of a run, or its initial factors if there is none."""
-    if checkpoint is None or not os.path.exists(checkpoint):
-        return init
-    saved = Solution.load(checkpoint)
-    return saved if saved.fingerprint == fingerprint else init

@@ -34,7 +34,7 @@ from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.operations import AXES, Operations, other_axis
 
-__all__ = ["ClusterOperations", "Layout", "Parts"]
+__all__ = ["ClusterOperations", "Layout", "Parts", "number_of_blocks"]
 
 Array = NDArray[Any]
 
@@ -131,6 +131,18 @@ class Layout:
             },
             {axis: sides[axis].n_original for axis in AXES},
         )
+
+
+def number_of_blocks(cluster: Homes, n_bytes: int, shape: tuple[int, int], width: int) -> int:
+    """Return how many blocks each side is divided into.
+
+    It is one for each worker, and more where the entries of both sides, of ``n_bytes`` each, and
+    four times the factors would take more than a quarter of the memory of the workers.
+    """
+    limits = cluster.memory_limits()
+    needed = 2 * n_bytes + 16 * width * sum(shape)
+    available = min(limits) * len(limits) // 4
+    return len(limits) * max(1, -(-needed // available) if available else 1)
 
 
 class ClusterOperations(Operations):

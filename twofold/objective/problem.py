@@ -22,7 +22,7 @@ from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side, select_entries
 from twofold.objective.terms import Terms
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "side_of"]
 
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
@@ -115,7 +115,7 @@ class Problem:
             float(objective.missing_weight), _EMPTY,
         )  # fmt: skip
         shape = (int(shape[0]), int(shape[1]))
-        return cls(objective, shape, _side(objective, entries, shape[1]))
+        return cls(objective, shape, side_of(objective, entries, shape[1]))
 
     def original_factors(self, point: Point) -> tuple[Array, Array]:
         """Return the factors P and Q of a point, one row for each row and column of the data."""
@@ -164,7 +164,7 @@ class Problem:
             indptr=by_col.indptr.astype(np.int64),
             indices=by_col.indices.astype(np.int32, copy=False),
         )
-        return _side(self.objective, entries, self.shape[0])
+        return side_of(self.objective, entries, self.shape[0])
 
     @cached_property
     def col_margin(self) -> Margin:
@@ -437,7 +437,8 @@ def _excluded(missing_weight: float, indptr: Array, indices: Array) -> Array:
     return np.where(repeats, 0.0, missing_weight) if repeats.any() else _EMPTY
 
 
-def _side(objective: Terms, entries: Entries, width: int) -> Side:
+def side_of(objective: Terms, entries: Entries, width: int) -> Side:
+    """Return the rows of entries over ``width`` columns, or the columns over as many rows."""
     counts = entries.indptr[1:] - entries.indptr[:-1]
     summed = counts.astype(np.float64)
     if entries.weights.size:

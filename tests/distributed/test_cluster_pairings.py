@@ -1,0 +1,135 @@
+"""Pairings that the workers read give the bits of the same pairings in one process."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twofold import L2, Objective
+from twofold.data import Pairings
+from twofold.distributed import ClusterPairings, DaskALS
+from twofold.exceptions import InvalidInputError
+from twofold.io import read_parquet, read_sql, write_sql
+from twofold.objective import side
+from twofold.solvers import ALS, Solution
+
+OPTIONS = {"n_factors": 6, "max_epochs": 4, "rng": 0}
+PLAIN = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+
+
+@pytest.fixture(autouse=True)
+def small_tasks(monkeypatch):
+    """Many tasks for small data, so that there are several blocks."""
+    monkeypatch.setattr(side, "CHUNK", 256)
+
+
+def frame(n=6000, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = pd.DataFrame(
+        {"pid": rng.integers(1000, 1300, n), "tid": (200 * rng.random(n) ** 2).astype(np.int64)}
+    ).drop_duplicates()
+    pairs["times"] = rng.integers(1, 5, len(pairs)).astype(float)
+    return pairs
+
+
+def parts(folder, pairs, n=3, **options):
+    readers = []
+    for number in range(n):
+        path = folder / f"part-{number}.parquet"
+        pairs.iloc[number::n].to_parquet(path)
+        readers.append(partial(read_parquet, path, row="pid", col="tid", **options))
+    return readers
+
+
+def assert_equal(found, expected):
+    assert [one.total for one in found.history] == [one.total for one in expected.history]
+    assert found.row_factors.tobytes() == expected.row_factors.tobytes()
+    assert found.col_factors.tobytes() == expected.col_factors.tobytes()
+
+
+@pytest.mark.parametrize("n_blocks", [2, 3])
+def test_parquet_in_parts(client, tmp_path, monkeypatch, n_blocks):
+    monkeypatch.setattr("twofold.distributed.pairs.number_of_blocks", lambda *_: n_blocks)
+    pairs = frame()
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    cluster_pairings = ClusterPairings(parts(tmp_path, pairs))
+    found = DaskALS(**OPTIONS).solve(PLAIN, cluster_pairings)
+    assert cluster_pairings.row_ids.tolist() == whole.row_ids.tolist()
+    assert cluster_pairings.col_ids.tolist() == whole.col_ids.tolist()
+    assert cluster_pairings.shape == whole.shape
+    assert_equal(found, ALS(**OPTIONS).solve(PLAIN, whole.matrix))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"), [("targets", "value"), ("weights", "value"), ("ones", "weight")]
+)
+def test_values_and_weights(client, tmp_path, data, kind):
+    pairs = frame(seed=1)
+    objective = Objective(
+        regularizer=L2(0.1, 0.5), data=data, unobserved_weight=0.2, unobserved="missing"
+    )
+    readers = parts(tmp_path, pairs, 4, **{kind: "times"})
+    whole = Pairings.from_frame(pairs, row="pid", col="tid", **{kind: "times"})
+    expected = ALS(**OPTIONS).solve(objective, whole.matrix, weights=whole.weights)
+    assert_equal(DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers)), expected)
+
+
+def test_ranges_of_a_database_and_a_checkpoint(client, tmp_path):
+    pairs, url = frame(seed=2), f"sqlite:///{tmp_path / 'pairs.db'}"
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    write_sql(whole, url)
+    queries = [
+        f"SELECT pid, tid FROM pairings WHERE pid >= {low} AND pid < {low + 100}"
+        for low in range(1000, 1300, 100)
+    ]
+    readers = [partial(read_sql, url, query=query) for query in queries]
+    path = tmp_path / "run.npz"
+    DaskALS(**OPTIONS | {"max_epochs": 2}).solve(PLAIN, ClusterPairings(readers), checkpoint=path)
+    found = DaskALS(**OPTIONS).solve(PLAIN, ClusterPairings(readers), Solution.load(path))
+    assert_equal(found, ALS(**OPTIONS).solve(PLAIN, whole.matrix))
+    assert found.n_epochs == 4
+
+
+@pytest.mark.parametrize("duplicates", ["keep-one", "count"])
+def test_a_pair_of_several_parts(client, tmp_path, duplicates):
+    pairs = frame(seed=3)
+    repeated = pd.concat([pairs, pairs.iloc[::5]])
+    objective = Objective(regularizer=L2(0.5), data="weights", unobserved_weight=0.3)
+    readers = parts(tmp_path, repeated, 3, duplicates=duplicates)
+    whole = Pairings.from_frame(repeated, row="pid", col="tid", duplicates=duplicates)
+    found = DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers, duplicates))
+    assert_equal(found, ALS(**OPTIONS).solve(objective, whole.matrix))
+
+
+def test_text_ids(client, tmp_path):
+    pairs = frame(seed=4).astype({"tid": str})
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    cluster_pairings = ClusterPairings(parts(tmp_path, pairs))
+    found = DaskALS(**OPTIONS).solve(PLAIN, cluster_pairings)
+    assert cluster_pairings.col_ids.tolist() == whole.col_ids.tolist()
+    assert_equal(found, ALS(**OPTIONS).solve(PLAIN, whole.matrix))
+
+
+def not_pairings():
+    return 3
+
+
+def test_wrong_inputs(client, tmp_path):
+    with pytest.raises(InvalidInputError, match="readers must be functions"):
+        ClusterPairings([])
+    with pytest.raises(InvalidInputError, match="a reader returned a int"):
+        DaskALS(n_factors=2).solve(PLAIN, ClusterPairings([not_pairings]))
+    readers = parts(tmp_path, frame(100))
+    with pytest.raises(InvalidInputError, match="without mean="):
+        DaskALS(n_factors=2).solve(Objective(biases=True), ClusterPairings(readers))
+    with pytest.raises(InvalidInputError, match="leave out weights="):
+        DaskALS(n_factors=2).solve(PLAIN, ClusterPairings(readers), weights=np.ones(3))
+    texts = frame(100).astype({"tid": str})
+    (tmp_path / "texts").mkdir()
+    mixed = readers[:1] + parts(tmp_path / "texts", texts)[1:]
+    with pytest.raises(InvalidInputError, match='give id_type="text"'):
+        DaskALS(n_factors=2).solve(PLAIN, ClusterPairings(mixed))
+    missing = partial(read_parquet, tmp_path / "missing.parquet", row="pid", col="tid")
+    with pytest.raises(InvalidInputError, match=r"missing\.parquet"):
+        DaskALS(n_factors=2).solve(PLAIN, ClusterPairings([missing]))
