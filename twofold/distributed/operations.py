@@ -239,6 +239,17 @@ class ClusterOperations(Operations):
             factors.routes[axis] = Parts(self, axis, handles)
         return factors.routes[axis]
 
+    def rows_moved(self, axis: Axis) -> int:
+        """Return how many factors of the other side go to another worker when they are `routed`."""
+        sources = self.homes[other_axis(axis)]
+        sizes = [
+            self.cluster.call(_size, table, home=source)
+            for home, tables in zip(self.homes[axis], self.routes[axis], strict=True)
+            for table, source in zip(tables, sources, strict=True)
+            if source != home
+        ]
+        return sum(self.cluster.values(sizes))
+
     def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Parts:
         """Return factors whose ranges of rows are made in order, and sent to the workers."""
         rows = self.divisions[axis].rows
@@ -280,6 +291,10 @@ class ClusterOperations(Operations):
         for n, parts in zip(unknown, found, strict=True):
             grams[n] = gramian_of_parts(matrix for part in parts for matrix in part)
         return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
+
+
+def _size(rows: Array, threads: int) -> int:
+    return rows.size
 
 
 def _rows(factors: Array, rows: Array, threads: int) -> Array:
