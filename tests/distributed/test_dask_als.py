@@ -136,14 +136,18 @@ def test_a_checkpoint_is_continued_by_either(client, first, second, tmp_path):
     assert_same(solution, ALS(max_epochs=9, **options).solve(objective, matrix))
 
 
-def test_model(client):
+def test_model(client, tmp_path):
     pairings = Pairings(data(), np.arange(N_ROWS), np.arange(N_COLS))
     models = [
         FactorModel(solver=solver(n_factors=5, max_epochs=3, rng=0)).fit(pairings)
         for solver in (ALS, DaskALS)
     ]
-    found, expected = (model.row_factors.tobytes() for model in models)
-    assert found == expected
+    expected, found = models
+    assert found.row_factors.tobytes() == expected.row_factors.tobytes()
+    found.save(tmp_path / "model.twofold")
+    restored = FactorModel.load(tmp_path / "model.twofold")
+    assert restored.solver == expected.solver
+    assert restored.solution.solver == "DaskALS"
 
 
 def test_singular_row_is_reported_by_its_position(client):

@@ -180,8 +180,11 @@ class DaskALS(ALS):
 
     def _fingerprint(self, problem: Any) -> str:
         """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
-        alike = ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})
-        return alike._fingerprint(problem)
+        return self.on_one_machine()._fingerprint(problem)
+
+    def on_one_machine(self) -> ALS:
+        """Return the same `ALS`."""
+        return ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})
 
     def prepare(self, problem: Any, state: State) -> State:
         """Return the state with the operations on its factors."""

@@ -25,7 +25,10 @@ def write_model(
     """Write a model; see `FactorModel.save`."""
     objective, solution = fitted.objective, fitted.solution
     arrays: dict[str, NDArray[Any]] = {"col_factors": solution.col_factors}
-    meta: dict[str, Any] = {"solver": describe(solver), "solution": solution.to_meta()}
+    meta: dict[str, Any] = {
+        "solver": describe(solver.on_one_machine()),
+        "solution": solution.to_meta(),
+    }
     if serving:
         meta["text_row_ids"] = fitted.has_text_rows
         arrays |= ServedColumns.to_arrays(

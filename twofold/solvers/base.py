@@ -185,6 +185,13 @@ class Solver(ABC):
         """
         return None
 
+    def on_one_machine(self) -> "Solver":
+        """Return the solver that has the same result in one process, by default this one.
+
+        Model files have it, so that they are read without a cluster.
+        """
+        return self
+
     def array_memory(self) -> AbstractContextManager[None]:
         """Return the context in which a run makes its arrays; by default it has no effect."""
         return nullcontext()
