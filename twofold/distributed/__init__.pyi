@@ -2,3 +2,4 @@ from .engine import Cluster as Cluster
 from .fold import fold_in as fold_in
 from .judge import evaluate as evaluate
 from .recommend import write_recommendations as write_recommendations
+from .tune import search as search
