@@ -101,7 +101,7 @@ class Cluster:
 
         tasks = list(tasks)
         while True:
-            with suppress(CancelledError):
+            with suppress(CancelledError), self.client.as_current():
                 wait([task.future for task in tasks], return_when="FIRST_COMPLETED")
             found = [task for task in tasks if task.has_ended()]
             if found:
@@ -250,7 +250,7 @@ def _checked(client: Any) -> Any:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect to the scheduler at an address, within the context.
+    """Connect to the scheduler at an address within the context, which gets the client.
 
     Raises
     ------

@@ -159,15 +159,7 @@ def evaluated(
             f"models are {list(named)}: give at least one, and none with the name of the baseline, "
             f"{baseline_name!r}"
         )
-    judged_models: dict[str, Any]
-    if errors:
-        check_predictors(named)
-        judged_models = dict(named)
-    else:
-        judged_models = {
-            name: TrainedRows(model, split.seen) if isinstance(model, Solution) else model
-            for name, model in named.items()
-        }
+    judged_models = _judged_models(named, split, bool(errors))
     if baseline:
         first = next(iter(judged_models.values()))
         judged_models[baseline_name] = (
@@ -196,6 +188,17 @@ def evaluated(
         {name: counts for name, (_, _, counts) in judged.items()},
         "predictions" if errors else "recommendations",
     )
+
+
+def _judged_models(named: Mapping[str, Any], split: PairSplit, predicted: bool) -> dict[str, Any]:
+    """Return the models by name, those of solutions with their rows."""
+    if predicted:
+        check_predictors(named)
+        return dict(named)
+    return {
+        name: TrainedRows(model, split.seen) if isinstance(model, Solution) else model
+        for name, model in named.items()
+    }
 
 
 def _leak(task: Task, name: str, rows: str, predicted: bool) -> str:
