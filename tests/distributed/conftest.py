@@ -25,4 +25,5 @@ def client(session_client):
     """The current client of the cluster, with both workers."""
     session_client.cluster.scale(2)  # one that took long to start again has been dropped
     session_client.wait_for_workers(2, timeout=30)
-    return session_client
+    with session_client.as_current():
+        yield session_client
