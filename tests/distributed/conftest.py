@@ -2,15 +2,20 @@ import logging
 
 import pytest
 
+dask = pytest.importorskip("dask", reason='needs pip install "twofold[distributed]"')
 distributed = pytest.importorskip("distributed", reason='needs pip install "twofold[distributed]"')
 
 
 @pytest.fixture(scope="session")
 def cluster():
     """A cluster of two processes with a thread each, for the session."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-    ) as started:
+    # On a busy machine a worker that was killed takes long to start again, and is dropped then.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as started,
+    ):
         yield started
 
 
@@ -23,5 +28,6 @@ def session_client(cluster):
 @pytest.fixture
 def client(session_client):
     """The current client of the cluster, with both workers."""
-    session_client.wait_for_workers(2, timeout=30)
-    return session_client
+    session_client.wait_for_workers(2, timeout=60)
+    with session_client.as_current():
+        yield session_client

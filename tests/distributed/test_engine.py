@@ -89,7 +89,8 @@ def test_a_shared_object_is_sent_again_if_all_workers_end(client):
     assert cluster.submit(added, shared, 1).result() == 8
 
 
-def test_a_task_that_ends_every_worker_is_an_error(client):
+def test_a_task_that_ends_every_worker_is_an_error(client, monkeypatch):
+    monkeypatch.setattr("twofold.distributed.engine._MOST_ATTEMPTS", 1)
     with pytest.raises(ClusterError, match="more memory"):
         Cluster().submit(die, None).result()
 

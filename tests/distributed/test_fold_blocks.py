@@ -1,5 +1,7 @@
 """Fold-in on workers: the bits of one machine, for any blocks."""
 
+import os
+import signal
 from functools import partial
 
 import numpy as np
@@ -71,6 +73,20 @@ def test_workers_read_blocks_and_write_parts(small, client, tmp_path):
     assert np.concatenate([np.load(file) for file in files]).tobytes() == expected.tobytes()
     with pytest.raises(InvalidInputError, match="has files: give a new or empty one"):
         fold_in(objective, blocks, Q, output=tmp_path / "parts")
+
+
+def test_a_worker_that_is_killed_changes_no_bit(small, client):
+    objective, Q = OBJECTIVES["missing"], np.random.default_rng(0).normal(size=(20, 4))
+    process = next(iter(client.run(os.getpid).values()))
+
+    def blocks():
+        for row in range(small.shape[0]):
+            if row == 12:
+                os.kill(process, signal.SIGKILL)
+            yield small[row : row + 1]
+
+    expected = twofold.fold_in(objective, small, Q)
+    assert fold_in(objective, blocks(), Q).tobytes() == expected.tobytes()
 
 
 def test_errors_name_the_row_of_the_matrix_or_of_the_block(client):

@@ -443,6 +443,30 @@ def test_the_progress_of_a_run_is_dropped_with_another_write(resumed, if_exists)
         read_sql(url, "recommendations_progress", "run", "n_rows")
 
 
+def test_a_run_with_gaps_is_completed_by_blocks_of_another_size(resumed, monkeypatch):
+    """As after workers of a cluster, which finish blocks in any order, and another version."""
+    model, url = resumed
+    query = "SELECT * FROM recommendations ORDER BY pid, place"
+    whole, engine = rows_of(url, query), sa.create_engine(url)
+    monkeypatch.setattr("twofold.model.export.BLOCK", 2)
+    write_recommendations(model, url, n=2, if_exists="replace")
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE recommendations"))
+    write_recommendations(model, url, n=2, if_exists="resume")
+    with engine.begin() as connection:
+        for first in (2, 4, 8):
+            gone = f"DELETE FROM recommendations_progress WHERE first_row = {first}"
+            lines = f"DELETE FROM recommendations WHERE pid IN ({first}, {first + 1})"
+            connection.execute(sa.text(gone))
+            connection.execute(sa.text(lines))
+    engine.dispose()
+    monkeypatch.setattr("twofold.model.export.BLOCK", 3)
+    write_recommendations(model, url, n=2, if_exists="resume")
+    assert rows_of(url, query) == whole
+    done = rows_of(url, "SELECT first_row, n_rows FROM recommendations_progress ORDER BY 1")
+    assert done == [(0, 2), (2, 3), (5, 1), (6, 2), (8, 1)]
+
+
 def test_a_run_without_its_table_starts_again(resumed):
     model, url = resumed
     query = "SELECT * FROM recommendations ORDER BY pid, place"

@@ -8,12 +8,14 @@ from typing import Literal
 
 import numpy as np
 
+from twofold import distributed
 from twofold._common.atomic import replaced
 from twofold._common.checks import check_whole
 from twofold.cli.names import LISTS, Names, ranking_json, track_text
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.sources import Reading, check_is_model
+from twofold.distributed.engine import connected
 from twofold.evaluation import evaluate as judge_models
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel, FoldedRows, write_recommendations
@@ -115,6 +117,7 @@ def evaluate(
     heldout_table: str | None = None,
     hide: float = 0.2,
     rng: int = 0,
+    scheduler: str | None = None,
 ) -> None:
     """Score models: fold the playlists of SOURCE in and look for the pairs that were held out.
 
@@ -140,13 +143,22 @@ def evaluate(
         Share of each playlist's pairs to hide.
     rng : int, default 0
         Seed for choosing the hidden pairs.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as tcp://host:8786, whose workers score the models.
     """
     models = {"model": model}
     for path in beside or []:
         check_is_model(path)
         models[path.name if path.name not in models else str(path)] = FactorModel.load(path)
     split = _split(read, report, heldout_table, hide, rng)
-    judged = judge_models(models, split, metrics, k, unknown=unknown)
+    if scheduler is None:
+        judged = judge_models(models, split, metrics, k, unknown=unknown)
+    else:
+        with connected(scheduler) as client:
+            judged = distributed.evaluate(
+                models, split, metrics, k,
+                unknown=unknown, client=client, progress=report.progress,
+            )  # fmt: skip
     value = model.value(split.seen)
     ids = set(model.row_ids.tolist())
     n_trained = sum(row in ids for row in split.seen.row_ids.tolist())

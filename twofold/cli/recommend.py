@@ -6,14 +6,17 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from twofold import distributed
 from twofold._common.checks import check_whole
 from twofold.cli.names import LISTS, Names, list_lines, ranking_json, track_json, track_text
 from twofold.cli.options import OptionError, join_words
 from twofold.cli.output import Report, check_folder
 from twofold.cli.sources import Reading, database_url
 from twofold.data import Pairings
+from twofold.distributed.engine import connected
 from twofold.io import write_submission
-from twofold.model import FactorModel, write_recommendations
+from twofold.io.names import TrackName
+from twofold.model import FactorModel, Ranking, write_recommendations
 from twofold.model.export import folder_of
 
 __all__ = ["explain", "recommend", "similar", "submit", "write_table"]
@@ -35,6 +38,7 @@ def recommend(
     output: Path | None = None,
     into: str | None = None,
     into_table: str | None = None,
+    scheduler: str | None = None,
 ) -> None:
     """Recommend tracks for playlists of a model, or for a new playlist.
 
@@ -62,13 +66,16 @@ def recommend(
     into_table : str, optional
         Table for --into, by default recommendations, with the columns pid, place, tid and score,
         and name and artist if SOURCE is given.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as tcp://host:8786, whose workers recommend and write
+        with --into or a folder as --output.
     """
     check_whole(top, "top", 1)
     for_some = {"--row": row, "--track": track, "--fallback": fallback}
     if into is not None:
         _check_all_playlists("--into", for_some | {"--output": output})
         into_table = "recommendations" if into_table is None else into_table
-        write_table(model, names, report, top, into, into_table)
+        write_table(model, names, report, top, into, into_table, scheduler=scheduler)
         return
     if into_table is not None:
         raise OptionError("--into-table is the table to write: give its database by --into URL")
@@ -79,10 +86,12 @@ def recommend(
             "give --row ID, --track ID, or --output FILE or --into URL for all playlists"
         )
     is_folder = output is not None and _is_folder(output)
+    if scheduler is not None and not is_folder:
+        raise OptionError("--scheduler is for all playlists: give --into URL, or --output FOLDER")
     if is_folder:
         _check_all_playlists(f"--output {output}", for_some, _ENDINGS)
     if output is not None and (is_folder or not (report.json or any(for_some.values()))):
-        _write_file(model, names, report, top, output, "resume" if is_folder else "replace")
+        _write_file(model, names, report, top, output, is_folder, scheduler)
         return
     n_unknown = 0
     if track:
@@ -96,10 +105,7 @@ def recommend(
     if n_unknown:
         report.show(f"unknown tracks dropped: {n_unknown}")
     if row or track:
-        for (playlist, found), is_fallback in zip(ranking, ranking.fallback, strict=True):
-            note = " (the most popular tracks)" * bool(is_fallback) or ": none" * (not found)
-            report.show(f"playlist {playlist}{note}")
-            report.show_lines(list_lines(found, known))
+        _show_lists(ranking, known, report)
     if output is not None:
         write_recommendations(ranking, output, names=known or None, if_exists="replace")
         report.show(f"The recommendations for {ranking.row_ids.size:,} playlists are in {output}.")
@@ -110,6 +116,13 @@ def recommend(
             "recommendations": list(ranking_json(ranking, known)),
         }
     )
+
+
+def _show_lists(ranking: Ranking, known: Mapping[Any, TrackName], report: Report) -> None:
+    for (playlist, found), is_fallback in zip(ranking, ranking.fallback, strict=True):
+        note = " (the most popular tracks)" * bool(is_fallback) or ": none" * (not found)
+        report.show(f"playlist {playlist}{note}")
+        report.show_lines(list_lines(found, known))
 
 
 def _is_folder(output: Path) -> bool:
@@ -139,22 +152,31 @@ def write_table(
     into: str,
     table: str,
     values: Mapping[str, Any] = {},
+    scheduler: str | None = None,
 ) -> None:
     """Write the recommendations for all playlists to a table, or the rest of them."""
     target = database_url(into, create=True)
     shown = target.render_as_string() if "://" in into else into
     n_playlists = _write_all(
-        model, names, report, top, target, f"the table {table} of {shown}", "resume", table
-    )
+        model, names, report, top, target, f"the table {table} of {shown}", "resume", scheduler,
+        table,
+    )  # fmt: skip
     written = {"into": shown, "table": table, "playlists": n_playlists}
     report.show_json(written | dict(values))
 
 
 def _write_file(
-    model: FactorModel, names: Names, report: Report, top: int, output: Path, if_exists: IfExists
+    model: FactorModel,
+    names: Names,
+    report: Report,
+    top: int,
+    output: Path,
+    is_folder: bool,
+    scheduler: str | None,
 ) -> None:
     """Write the recommendations for all playlists to a file or a folder."""
-    n_playlists = _write_all(model, names, report, top, output, str(output), if_exists)
+    if_exists: IfExists = "resume" if is_folder else "replace"
+    n_playlists = _write_all(model, names, report, top, output, str(output), if_exists, scheduler)
     report.show_json({"output": str(output), "playlists": n_playlists})
 
 
@@ -166,11 +188,19 @@ def _write_all(
     target: Any,
     place: str,
     if_exists: IfExists,
+    scheduler: str | None,
     table: str = "recommendations",
 ) -> int:
     """Write the recommendations for all playlists, a block at a time; return their number."""
     known = names.look_up(model.col_ids) or None
-    write_recommendations(model, target, table, n=top, names=known, if_exists=if_exists)
+    options: Any = {"table": table, "n": top, "names": known, "if_exists": if_exists}
+    if scheduler is None:
+        write_recommendations(model, target, **options)
+    else:
+        with connected(scheduler) as client:
+            distributed.write_recommendations(
+                model, target, client=client, progress=report.progress, **options
+            )
     n_playlists: int = model.row_ids.size
     report.show(f"The recommendations for {n_playlists:,} playlists are in {place}.")
     return n_playlists

@@ -109,7 +109,7 @@ def recommend_source(
         if model is not None:
             found.save(model)
             report.show(f"The model is in {model}.")
-    write_table(found, names, report, top, into, into_table, values)
+    write_table(found, names, report, top, into, into_table, values, options.scheduler)
 
 
 def _check_search(

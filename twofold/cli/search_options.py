@@ -33,6 +33,8 @@ class SearchOptions:
         Stop a trial after so many evaluations without a better score, and take its best epoch.
     warm_start : bool, default False
         Start a trial from the factors of the last one with as many factors: needs fewer epochs.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as tcp://host:8786, whose workers run the trials.
     """
 
     grid: list[str] = field(default_factory=list)
@@ -41,6 +43,7 @@ class SearchOptions:
     n_trials: int | None = None
     early_stopping: int | None = None
     warm_start: bool = False
+    scheduler: str | None = None
 
     def make_strategy(self, solver: Solver, objective: Objective | Balanced) -> Strategy:
         """Return the strategy with the space of all grids."""

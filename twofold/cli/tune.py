@@ -1,14 +1,18 @@
 """``twofold tune``."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from twofold import distributed
 from twofold._common.figures import check_picture
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import Reading, check_overwrites_model, database_url
 from twofold.cli.train import trained
+from twofold.distributed.engine import connected
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solver
@@ -93,11 +97,17 @@ def run_search(
     **places: Any,
 ) -> SearchResult:
     """Search, and print the trials, best first."""
-    result = search(
-        solver, objective, parts.train, parts.validation, strategy,
+    searching: Any = search if options.scheduler is None else distributed.search
+    run: Callable[..., SearchResult] = partial(
+        searching, solver, objective, parts.train, parts.validation, strategy,
         patience=options.early_stopping, warm_start=options.warm_start, progress=report.progress,
         **places,
     )  # fmt: skip
+    if options.scheduler is None:
+        result = run()
+    else:
+        with connected(options.scheduler) as client:
+            result = run(client=client)
     report.show(str(result))
     return result
 

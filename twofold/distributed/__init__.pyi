@@ -4,3 +4,4 @@ from .fold import fold_in as fold_in
 from .judge import evaluate as evaluate
 from .pairs import ClusterPairings as ClusterPairings
 from .recommend import write_recommendations as write_recommendations
+from .tune import search as search

@@ -49,6 +49,11 @@ class Cluster:
         self._sent: dict[int, tuple[Any, Any]] = {}  # with the object, so that its id stays its own
 
     @property
+    def is_open(self) -> bool:
+        """Whether the client is connected."""
+        return bool(self.client.status == "running")
+
+    @property
     def n_workers(self) -> int:
         """Number of workers at the moment."""
         return len(self.client.nthreads())
@@ -96,14 +101,11 @@ class Cluster:
 
         tasks = list(tasks)
         while True:
-            with suppress(CancelledError):
+            with suppress(CancelledError), self.client.as_current():
                 wait([task.future for task in tasks], return_when="FIRST_COMPLETED")
-            found = [task for task in tasks if task.future.status in ("finished", "error")]
+            found = [task for task in tasks if task.has_ended()]
             if found:
                 return found
-            for task in tasks:
-                if task.future.status != "pending":
-                    task.begin_again()
 
     def sent(self, shared: Any) -> Any:
         """Return the object on the workers, sent to all of them if it is not there."""
@@ -149,7 +151,7 @@ class Task:
 
     def begin_again(self) -> None:
         """Begin a task again that was lost; ClusterError if this cannot help."""
-        if self.cluster.client.status != "running":
+        if not self.cluster.is_open:
             raise ClusterError(
                 "the cluster lost a task, because the client was closed or the scheduler ended: "
                 "repeat the call with a new client"
@@ -157,6 +159,15 @@ class Task:
         if self.n_attempts == _MOST_ATTEMPTS:
             raise _ended()
         self._begin()
+
+    def has_ended(self) -> bool:
+        """Return whether `result` does not wait; begin a task again that was lost."""
+        if self.future.status in ("cancelled", "lost"):
+            try:
+                self.begin_again()
+            except ClusterError:
+                return True  # `result` raises it
+        return self.future.status in ("finished", "error")
 
     def result(self) -> Any:
         """Wait for the result; raise the error of the function as it is."""
@@ -239,7 +250,7 @@ def _checked(client: Any) -> Any:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect to the scheduler at an address, within the context.
+    """Connect to the scheduler at an address within the context, which gets the client.
 
     Raises
     ------

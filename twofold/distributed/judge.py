@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from twofold._common.checks import check_whole
 from twofold._common.progress import progress_bar
 from twofold.distributed.engine import Cluster
 from twofold.distributed.models import shared_model
 from twofold.evaluation import Evaluation
-from twofold.evaluation.run import evaluated
+from twofold.evaluation.run import evaluated, metrics_of
 from twofold.splits import PairSplit
 
 __all__ = ["evaluate"]
@@ -63,6 +64,7 @@ def evaluate(
     >>> evaluate("m.twofold", split, ["recall@20"], client=client)["recall@20"]  # doctest: +SKIP
     0.41
     """
+    check_whole(k, "k", 1)
     cluster = Cluster(client)
     if isinstance(models, Mapping):
         models = {name: shared_model(model) for name, model in models.items()}
@@ -75,6 +77,6 @@ def evaluate(
                 yield result
 
         return evaluated(
-            shared_model(models), split, metrics, k,
+            shared_model(models), split, metrics_of(metrics, k),
             rows=rows, unknown=unknown, baseline=baseline, each=each,
         )  # fmt: skip

@@ -26,7 +26,7 @@ from twofold.solvers import Solution
 from twofold.splits import PairSplit
 from twofold.splits.parts import canonical
 
-__all__ = ["evaluate", "evaluated"]
+__all__ = ["evaluate", "evaluated", "metrics_of"]
 
 Model = Recommender | Predictor | Solution
 
@@ -129,16 +129,17 @@ def evaluate(
     >>> {name: round(scores["rmse"], 1) for name, scores in judged.scores.items()}
     {'model': 1.1, 'mean value': 1.6}
     """
+    check_whole(k, "k", 1)
     return evaluated(
-        models, split, metrics, k, rows=rows, unknown=unknown, baseline=baseline, each=serially
-    )
+        models, split, metrics_of(metrics, k), rows=rows, unknown=unknown, baseline=baseline,
+        each=serially,
+    )  # fmt: skip
 
 
 def evaluated(
     models: Model | Mapping[str, Model],
     split: PairSplit,
-    metrics: Sequence[str],
-    k: int,
+    chosen: Sequence[Metric],
     *,
     rows: Literal["fold-in", "trained"],
     unknown: Literal["miss", "leave-out"],
@@ -148,8 +149,6 @@ def evaluated(
     """Return the result of `evaluate`, whose batches of rows are tasks of ``each``."""
     check_choice(rows, "rows", ("fold-in", "trained"))
     check_choice(unknown, "unknown", ("miss", "leave-out"))
-    check_whole(k, "k", 1)
-    chosen = _metrics(metrics, k)
     errors = [metric for metric in chosen if isinstance(metric, ErrorMetric)]
     seen, heldout = _rows_with_heldout(split)
     named = dict(models) if isinstance(models, Mapping) else {"model": models}
@@ -159,15 +158,7 @@ def evaluated(
             f"models are {list(named)}: give at least one, and none with the name of the baseline, "
             f"{baseline_name!r}"
         )
-    judged_models: dict[str, Any]
-    if errors:
-        check_predictors(named)
-        judged_models = dict(named)
-    else:
-        judged_models = {
-            name: TrainedRows(model, split.seen) if isinstance(model, Solution) else model
-            for name, model in named.items()
-        }
+    judged_models = _judged_models(named, split, bool(errors))
     if baseline:
         first = next(iter(judged_models.values()))
         judged_models[baseline_name] = (
@@ -198,6 +189,17 @@ def evaluated(
     )
 
 
+def _judged_models(named: Mapping[str, Any], split: PairSplit, predicted: bool) -> dict[str, Any]:
+    """Return the models by name, those of solutions with their rows."""
+    if predicted:
+        check_predictors(named)
+        return dict(named)
+    return {
+        name: TrainedRows(model, split.seen) if isinstance(model, Solution) else model
+        for name, model in named.items()
+    }
+
+
 def _leak(task: Task, name: str, rows: str, predicted: bool) -> str:
     """Return the warning about held-out pairs that a model is given."""
     place = "the training pairs" if rows == "trained" else "split.seen"
@@ -210,7 +212,7 @@ def _leak(task: Task, name: str, rows: str, predicted: bool) -> str:
     )
 
 
-def _metrics(metrics: Sequence[str | Metric], k: int) -> list[Metric]:
+def metrics_of(metrics: Sequence[str | Metric], k: int) -> list[Metric]:
     """Return metrics by their names, at k if a name has no length of its own."""
     if not isinstance(metrics, Sequence) or isinstance(metrics, str | bytes) or not metrics:
         raise InvalidInputError(

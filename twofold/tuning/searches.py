@@ -9,23 +9,23 @@ import numpy as np
 from scipy import sparse
 
 from twofold._common.checks import check_whole, seed_of
-from twofold._common.progress import progress_bar
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Balanced, Objective
 from twofold.solvers import Solver
+from twofold.tuning.execution import Search
 from twofold.tuning.result import SearchResult
 from twofold.tuning.run import Runner, Trial
 from twofold.tuning.scores import Score, resolve_score
 from twofold.tuning.settings import Settings
 from twofold.tuning.space import plain_value
-from twofold.tuning.strategies import Grid, Halving, Proposal, Strategy
+from twofold.tuning.strategies import Grid, Halving, Strategy
 
 if TYPE_CHECKING:
     from twofold.io.connect import Source
     from twofold.tuning.storage import StoredStudy
 
-__all__ = ["grid_search", "search"]
+__all__ = ["grid_search", "prepare", "search"]
 
 
 def search(
@@ -126,6 +126,27 @@ def search(
     >>> result.refit().row_ids.size  # training and validation rows
     170
     """
+    prepared = prepare(
+        solver, objective, train, validation, strategy,
+        score=score, patience=patience, warm_start=warm_start, storage=storage, study=study,
+    )  # fmt: skip
+    return prepared.run(progress, callback)
+
+
+def prepare(
+    solver: Solver,
+    objective: Objective | Balanced,
+    train: Pairings | Any,
+    validation: Pairings | Any,
+    strategy: Strategy,
+    *,
+    score: str | Score = "ndcg@20",
+    patience: int | None = None,
+    warm_start: bool = False,
+    storage: "str | os.PathLike[str] | Source | None" = None,
+    study: str | None = None,
+) -> Search:
+    """Check the arguments of `search` and open the storage."""
     _check_options(strategy, patience, warm_start, storage, study)
     if storage is not None:
         _check_seed(solver)
@@ -135,26 +156,10 @@ def search(
     settings.check_names(space)
     resolved = resolve_score(score, validation)
     defaults = settings.current(space, train)
-    proposals = strategy.proposals(defaults, solver.max_epochs, resolved.cost_of)
-    n_runs = strategy.n_runs(solver.max_epochs)
+    strategy.n_runs(solver.max_epochs)  # its checks
     runner = Runner(settings, train, validation, resolved, patience, warm_start)
     stored = None if storage is None else _opened(storage, str(study), runner, strategy)
-    trials: dict[int, Trial] = {}
-    complete = False
-    try:
-        with progress_bar(total=n_runs, desc="search", unit="trial", shown=progress) as bar:
-            proposal = next(proposals, None)
-            while proposal is not None:
-                trial = _trial(proposal, runner, defaults, stored)
-                trials[trial.number] = trial
-                bar.update()
-                if callback is not None:
-                    callback(trial)
-                proposal = _following(proposals, trial)
-        complete = True
-    except KeyboardInterrupt:
-        pass  # the trials that have finished are returned, with complete=False
-    return SearchResult.ranked(trials, complete, runner)
+    return Search(strategy, runner, defaults, stored)
 
 
 def grid_search(
@@ -253,28 +258,6 @@ def _opened(
         "patience": runner.patience,
     }
     return StoredStudy.open(storage, study, description)
-
-
-def _trial(
-    proposal: Proposal, runner: Runner, defaults: dict[str, Any], stored: "StoredStudy | None"
-) -> Trial:
-    """Run a trial and store it; or return the stored one."""
-    parameters = proposal.parameters or defaults
-    found = None if stored is None else stored.find(proposal, parameters)
-    if found is not None:
-        return found
-    trial = runner.run(proposal, parameters)
-    if stored is not None:
-        stored.add(trial, runner.score.name)
-    return trial
-
-
-def _following(proposals: Any, trial: Trial) -> Proposal | None:
-    try:
-        following: Proposal = proposals.send(trial)
-    except StopIteration:
-        return None
-    return following
 
 
 def _as_pairings(train: Any, validation: Any) -> tuple[Pairings, Pairings]:

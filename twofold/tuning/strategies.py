@@ -11,6 +11,7 @@ import numpy as np
 
 from twofold._common.checks import check_whole, seed_of
 from twofold.exceptions import InvalidInputError
+from twofold.tuning.pending import PendingTrial
 from twofold.tuning.space import Dimension, Values, dimensions, list_of_values
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ class Strategy(ABC):
     @abstractmethod
     def proposals(self, defaults: dict[str, Any], max_epochs: int, cost: Cost) -> Proposals:
         """Yield proposals, the defaults first; each ``yield`` returns the finished trial.
+
+        On a cluster it may return a `PendingTrial`, whose fields wait for the trial: read them
+        late, and trials that do not depend on each other run at the same time.
 
         Parameters
         ----------
@@ -289,13 +293,16 @@ class Halving(Strategy):
         budgets, left = self.budgets(max_epochs), [*range(len(parameters))]
         for step in range(len(budgets)):
             costs: dict[int, float] = {}
+            trials: dict[int, Trial] = {}
             n_next = max(1, math.ceil((len(left) - (0 in left)) / self.factor))
             for position, number in enumerate(left):
                 kept = frozenset([*left[position:], *_best(costs, n_next)])
                 epochs = tuple(budgets[: step + 1])
                 trial = yield Proposal(number, parameters[number], epochs, kept)
-                costs[number] = cost(trial)
-            left = _best(costs, n_next)
+                trials[number] = trial
+                if not isinstance(trial, PendingTrial):
+                    costs[number] = cost(trial)
+            left = _best({number: cost(trial) for number, trial in trials.items()}, n_next)
 
     def n_runs(self, max_epochs: int) -> int:
         """Return the number of trials of all steps."""
