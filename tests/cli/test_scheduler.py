@@ -48,6 +48,13 @@ def test_commands_print_and_write_the_same(twofold, url, path, address, tmp_path
         for result in (twofold(*tune, "--json"), twofold(*tune, "--json", "--scheduler", address))
     ]
     assert found[0] == found[1]
+    models = []
+    for options in ((), ("--scheduler", address)):
+        fit = ("fit", url, "--n-factors", 4, "--max-epochs", 3, "--rng", 0)
+        assert twofold(*fit, "--output", "own.twofold", *options).err == ""
+        models.append(FactorModel.load(tmp_path / "own.twofold"))
+    assert models[0].row_factors.tobytes() == models[1].row_factors.tobytes()
+    assert models[0].solver == models[1].solver
     written = []
     for options in ((), ("--scheduler", address)):
         folder, database = f"lists{len(options)}", f"sqlite:///lists{len(options)}.db"

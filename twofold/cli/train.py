@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from twofold._common.figures import check_picture
+from twofold.cli.options import OptionError
 from twofold.cli.output import (
     EXPLAIN,
     Report,
@@ -16,11 +18,13 @@ from twofold.cli.output import (
     stop_on_interrupt,
 )
 from twofold.cli.sources import Reading, check_is_model, check_overwrites_model
+from twofold.distributed.als import DaskALS
+from twofold.distributed.engine import connected
 from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.model import FactorModel
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
-from twofold.solvers import Solution, Solver, Status
+from twofold.solvers import ALS, Solution, Solver, Status
 
 __all__ = ["fit", "show_training", "trained", "training_json"]
 
@@ -35,6 +39,7 @@ def fit(
     checkpoint: Path | None = None,
     resume: Path | None = None,
     plot: Path | None = None,
+    scheduler: str | None = None,
 ) -> None:
     """Train a model on the pairs of SOURCE and write it to a file.
 
@@ -51,7 +56,11 @@ def fit(
         Checkpoint to continue from, up to --max-epochs epochs in total.
     plot : Path, optional
         Picture of the objective over epochs and seconds to write (.png, .svg, .pdf).
+    scheduler : str, optional
+        Address of a Dask scheduler, such as tcp://host:8786, whose workers train the model (als).
     """
+    if scheduler is not None:
+        solver = _on_cluster(solver)
     model = FactorModel(objective, replace(solver, progress=report.progress))
     if isinstance(objective, Objective):
         solver.validate(objective)
@@ -66,7 +75,7 @@ def fit(
         check_is_model(resume)
         init = Solution.load(resume)
     pairings = read(progress=report.progress)
-    with stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop, nullcontext() if scheduler is None else connected(scheduler):
         trained(lambda: model.fit(pairings, init, stop, checkpoint=checkpoint))
     solution = model.solution
     model.save(output)
@@ -86,6 +95,13 @@ def fit(
         )
     files = {"model": str(output), "plot": None if plot is None else str(plot)}
     report.show_json(files | training_json(model))
+
+
+def _on_cluster(solver: Solver) -> Solver:
+    """Return the same solver for a cluster."""
+    if type(solver) is not ALS:
+        raise OptionError("--scheduler is for --solver als")
+    return DaskALS(**{one.name: getattr(solver, one.name) for one in fields(ALS)})
 
 
 def trained(fit: Callable[[], FactorModel]) -> FactorModel:

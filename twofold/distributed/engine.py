@@ -15,7 +15,7 @@ from uuid import uuid4
 from twofold._kernels.threads import at_most_threads
 from twofold.exceptions import ClusterError, InvalidInputError
 
-__all__ = ["Cluster", "Task", "connected"]
+__all__ = ["Cluster", "Packed", "Task", "all_threads", "connected", "ended_error"]
 
 _IN_FLIGHT = 4  # tasks for each worker that are submitted before their results are used
 _MOST_ATTEMPTS = 3  # of a task whose shared object is lost with all workers that have it
@@ -114,7 +114,7 @@ class Cluster:
         _, handle = self._sent.get(id(shared), (None, None))
         if handle is None or handle.status != "finished":
             try:
-                (handle,) = self.client.scatter([_Packed(shared)], broadcast=True, hash=False)
+                (handle,) = self.client.scatter([Packed(shared)], broadcast=True, hash=False)
             except TimeoutError as error:
                 raise ClusterError(
                     f"the cluster of {self.client.scheduler.address} has no workers: start some, "
@@ -139,7 +139,7 @@ class Task:
         self, cluster: Cluster, function: Callable[..., Any], shared: Any, arguments: Any
     ) -> None:
         self.cluster, self.shared = cluster, shared
-        self.function, self.arguments = function, _Packed(arguments)
+        self.function, self.arguments = function, Packed(arguments)
         self.n_attempts = 0
         self._begin()
 
@@ -157,7 +157,7 @@ class Task:
                 "repeat the call with a new client"
             )
         if self.n_attempts == _MOST_ATTEMPTS:
-            raise _ended()
+            raise ended_error()
         self._begin()
 
     def has_ended(self) -> bool:
@@ -177,7 +177,7 @@ class Task:
             try:
                 return self.future.result()
             except KilledWorker as error:
-                raise _ended() from error
+                raise ended_error() from error
             except CancelledError:
                 self.begin_again()
 
@@ -186,14 +186,15 @@ class Task:
         self.future.cancel()
 
 
-def _ended() -> ClusterError:
+def ended_error() -> ClusterError:
+    """Return the error of a task that ends every worker that gets it."""
     return ClusterError(
         "all workers that were given one task ended, perhaps because it needs more memory than "
         "they have: their logs say more"
     )
 
 
-class _Packed:
+class Packed:
     """An object whose arrays are pickled with it, so that the copies have memory of their own.
 
     Dask places them at any position of a buffer, and numba compiles kernels again for arrays that
@@ -216,16 +217,23 @@ class _Packed:
         from distributed.protocol.pickle import dumps
 
         pickled = self._pickled
-        return _Packed, (None, dumps(self._content) if pickled is None else pickled)
+        return Packed, (None, dumps(self._content) if pickled is None else pickled)
 
 
-def _on_worker(function: Callable[..., Any], shared: _Packed, arguments: _Packed) -> Any:
-    """Call a function with all threads of the worker, which runs no other one meanwhile."""
+def _on_worker(function: Callable[..., Any], shared: Packed, arguments: Packed) -> Any:
+    with all_threads():
+        return function(shared.content, *arguments.content)
+
+
+@contextmanager
+def all_threads() -> Iterator[int]:
+    """Use the threads of the worker, and no more, and run nothing else on it meanwhile."""
     from distributed import get_worker
 
     worker = get_worker()
-    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(worker.state.nthreads):
-        return function(shared.content, *arguments.content)
+    n_threads = worker.state.nthreads
+    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(n_threads):
+        yield n_threads
 
 
 def _checked(client: Any) -> Any:
@@ -250,7 +258,7 @@ def _checked(client: Any) -> Any:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Connect to the scheduler at an address within the context, which gets the client.
+    """Connect to the scheduler at an address within the context, in which the client is current.
 
     Raises
     ------
@@ -266,7 +274,7 @@ def connected(address: str) -> Iterator[Any]:
             f"there is no scheduler of Dask at {address!r}: give its address as it prints it, such "
             "as tcp://host:8786"
         ) from error
-    with distributed.Client(address, set_as_default=False) as client:
+    with distributed.Client(address, set_as_default=False) as client, client.as_current():
         yield client
 
 

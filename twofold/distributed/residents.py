@@ -1,6 +1,5 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +8,8 @@ from uuid import uuid4
 import numpy as np
 
 from twofold._kernels.aligned import aligned_copy
-from twofold._kernels.threads import at_most_threads, available_threads
-from twofold.distributed.engine import Cluster, _busy, _ended, _Packed
+from twofold._kernels.threads import available_threads
+from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error
 from twofold.exceptions import ClusterError
 
 __all__ = ["Homes", "LostError"]
@@ -63,7 +62,7 @@ class Homes(Cluster):
 
     def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
         """Send objects to a worker; return their handles."""
-        packed = [one if isinstance(one, np.ndarray) else _Packed(one) for one in objects]
+        packed = [one if isinstance(one, np.ndarray) else Packed(one) for one in objects]
         with _losses():
             handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
         return handles
@@ -101,22 +100,18 @@ def _losses() -> Iterator[None]:
     except (CancelledError, TimeoutError) as error:
         raise LostError("the cluster lost data with a worker that ended") from error
     except KilledWorker as error:
-        raise _ended() from error
+        raise ended_error() from error
 
 
 def _unpacked(value: Any) -> Any:
-    return value.content if isinstance(value, _Packed) else value
+    return value.content if isinstance(value, Packed) else value
 
 
 def _on_home(function: Callable[..., Any], others: dict[str, Any], *values: Any) -> Any:
-    """Call a function with all threads of the worker, which runs no other one meanwhile."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    threads = worker.state.nthreads
-    with _busy.setdefault(worker.address, threading.Lock()), at_most_threads(threads):
+    """Call a function with the threads of the worker."""
+    with all_threads():
         result = function(*map(_owned, values), threads=available_threads(), **others)
-    return result if isinstance(result, np.ndarray) else _Packed(result)
+    return result if isinstance(result, np.ndarray) else Packed(result)
 
 
 def _owned(value: Any) -> Any:
