@@ -3,12 +3,14 @@
     python -m benchmarks.cluster time [--pairs 5e6] [--workers 1 2 4]
     python -m benchmarks.cluster memory [--pairs 3e7] [--workers 2] [--limit 600]
     python -m benchmarks.cluster kill [--runs 20]
+    python -m benchmarks.cluster predict [--seconds-per-entry 1e-7] [--threads 8] [--gbit 10]
 
 ``time`` compares the seconds of an epoch with those of `ALS` with as many threads as there are
 processes, at most those of the machine, and the bytes that the workers received with the formula of
 docs/distributed.md. ``memory`` lets the workers, of ``--limit`` MB each, read the pairs, and prints
 the peak memory of the client. ``kill`` ends one of three workers at a random moment of each run, by
-SIGKILL, and compares the bits with those of `ALS`.
+SIGKILL, and compares the bits with those of `ALS`. ``predict`` prints the cost model of
+docs/distributed.md for larger data and clusters.
 """
 
 import argparse
@@ -186,12 +188,33 @@ def kill(arguments: argparse.Namespace) -> None:
     print(f"{n_same} of {arguments.runs} runs have the same bits; a run took {seconds:.1f} s")
 
 
+def predict(arguments: argparse.Namespace) -> None:
+    """Print the seconds of an epoch by the cost model, and the memory of a worker."""
+    for n_pairs in (1e9, 1e10, 3e10):
+        n_rows, n_cols = n_pairs / _ROW_LENGTH, n_pairs / _PER_COL
+        for n_workers in (8, 64, 256):
+            own = n_pairs / n_workers
+            solving = own * arguments.seconds_per_entry / arguments.threads
+            received = 4 * arguments.k * (min(n_rows, own) + min(n_cols, own))
+            moving = 8 * received / (1e9 * arguments.gbit)
+            memory = 8 * own + 3 * received + 4 * arguments.k * 6 * (n_rows + n_cols) / n_workers
+            print(
+                f"{n_pairs:.0e} pairs, {n_workers} workers: solving {solving:,.0f} s, receiving "
+                f"{received / 1e9:,.1f} GB in {moving:,.0f} s, memory {memory / 1e9:,.0f} GB"
+            )
+
+
 def main() -> None:
     """Run a command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"time": (time_, 5e6), "memory": (memory, 3e7), "kill": (kill, 5e5)}
+    commands = {
+        "time": (time_, 5e6),
+        "memory": (memory, 3e7),
+        "kill": (kill, 5e5),
+        "predict": (predict, 0),
+    }
     parser.add_argument("command", choices=commands)
     parser.add_argument("--pairs", type=float)
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
@@ -202,6 +225,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=600, help="MB of memory of a worker")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds-per-entry", type=float, default=1e-7, help="of one thread")
+    parser.add_argument("--threads", type=int, default=8, help="of a worker")
+    parser.add_argument("--gbit", type=float, default=10.0, help="of the network, per second")
     arguments = parser.parse_args()
     function, n_pairs = commands[arguments.command]
     arguments.pairs = arguments.pairs or n_pairs
