@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import tracemalloc
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,8 @@ OBJECTIVES = {
     "nonnegative": Objective(regularizer=L2(0.1), unobserved_weight=0.1, nonnegative=True),
     "unpenalised": Objective(regularizer=L2(1e-9), unobserved_weight=1e-6),
 }  # fmt: skip
+WEIGHTS = Objective(regularizer=L2(0.1), unobserved_weight=0.1, data="weights")
+OF_A_THREAD = 1 << 20  # bytes
 
 
 def matrix(seed=0):
@@ -164,9 +167,44 @@ def test_size_of_the_files(tmp_path, monkeypatch):
         if epoch == 0:
             peak[0] = 0
 
-    solver.solve(OBJECTIVES["implicit"], matrix() > 0, callback=callback)
+    R = matrix() > 0
+    solver.solve(OBJECTIVES["implicit"], R, callback=callback)
     n_rows_of_files = 2 * N_ROWS + 3 * N_COLS + 2 * max(N_ROWS, N_COLS)
-    assert peak[0] == width * n_rows_of_files
+    assert peak[0] == width * n_rows_of_files + 4 * R.nnz
+
+
+@pytest.mark.parametrize("is_merged", [False, True])
+@pytest.mark.parametrize("name", ["implicit", "explicit", "missing", "weights"])
+def test_ordinary_memory_of_a_run(name, is_merged, tmp_path, monkeypatch):
+    """One byte for each entry and 100 for each row and column is in memory at a time.
+
+    With one thread, because each has working memory.
+    """
+    R, objective = long_matrix(is_merged), OBJECTIVES.get(name, WEIGHTS)
+    if objective.data == "ones":
+        R.data[:] = 1.0
+    monkeypatch.setattr(mapped, "_LEAST_BYTES", 1 << 15)
+    solver = ALS(n_factors=8, max_epochs=3, rng=0, n_threads=1, array_folder=str(tmp_path))
+    solver.solve(objective, R)  # compiles
+    tracemalloc.start()
+    solution = solver.solve(objective, R)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert bool(solution.memory["is_merged"]) == is_merged
+    assert peak < R.nnz + 100 * sum(R.shape) + OF_A_THREAD
+
+
+def long_matrix(has_equal_columns):
+    """Return a matrix of 400,000 entries with 32-bit indices."""
+    rng = np.random.default_rng(0)
+    values = sparse.random_array((2_000, 4_000), density=0.05, rng=rng, data_sampler=rng.random)
+    if has_equal_columns:
+        equal = sparse.csr_array(np.eye(1, 2_000).T[:, np.zeros(2_000, int)])
+        values = sparse.hstack([values, equal])
+    R = sparse.csr_array(values)
+    R.data = 1.0 + np.floor(4.0 * R.data)
+    R.indices, R.indptr = R.indices.astype(np.int32), R.indptr.astype(np.int32)
+    return R
 
 
 @pytest.mark.parametrize("folder", ["missing", 7, "file"])

@@ -2,15 +2,16 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from twofold._common.cached import cached_property
-from twofold._kernels import evaluate, formulas
-from twofold._kernels.aligned import empty_aligned
+from twofold._kernels import entries as by_column
+from twofold._kernels import formulas
+from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
@@ -19,7 +20,7 @@ from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.centers import Centers, padded_center
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
 from twofold.objective.point import ObjectiveValue, Point
-from twofold.objective.side import Margin, Side, select_entries
+from twofold.objective.side import CHUNK, Margin, Side, balanced_bounds, empty_entries
 from twofold.objective.terms import Terms
 
 __all__ = ["Problem"]
@@ -43,6 +44,7 @@ class Problem:
 
     Examples
     --------
+    >>> from scipy import sparse
     >>> from twofold import Objective
     >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
     >>> problem.shape, problem.n_entries, problem.cols.counts
@@ -107,15 +109,13 @@ class Problem:
             indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
             targets = targets[kept] if targets.size else targets
             indices, weights = indices[kept], weights[kept]
-        # Read-only arrays are copied, because numba would recompile every kernel for them.
         entries = Entries(
-            indptr.astype(np.int64, copy=not indptr.flags.writeable),
-            indices.astype(np.int32, copy=not indices.flags.writeable),
+            _writable(indptr, np.int64), _writable(indices, np.int32),
             targets, weights, _excluded(objective.missing_weight, indptr, indices),
             float(objective.missing_weight), _EMPTY,
         )  # fmt: skip
         shape = (int(shape[0]), int(shape[1]))
-        return cls(objective, shape, _side(objective, entries, shape[1]))
+        return cls(objective, shape, _rows(objective, entries, shape[1]))
 
     def original_factors(self, point: Point) -> tuple[Array, Array]:
         """Return the factors P and Q of a point, one row for each row and column of the data."""
@@ -133,31 +133,27 @@ class Problem:
     @cached_property
     def cols(self) -> Side:
         """The entries by column."""
-        by_col = self._by_column
-        entries = select_entries(self.rows.entries, by_col.data)._replace(
-            indptr=by_col.indptr.astype(np.int64),
-            indices=by_col.indices.astype(np.int32, copy=False),
-        )
-        return _side(self.objective, entries, self.shape[0])
+        margin, own = self.col_margin, self.rows.entries
+        indptr = np.concatenate([[0], np.cumsum(margin.counts)])
+        entries = empty_entries(own, indptr)._replace(scale=margin.scale)
+        by_column.transpose(own, indptr[:-1].copy(), entries)
+        return Side(margin.counts, margin.summed_weights, margin.scale, entries)
 
     @cached_property
     def col_margin(self) -> Margin:
-        """The counts and the penalty of the columns, without converting the entries to CSC."""
+        """The counts and the penalty of the columns, without listing the entries by column."""
         counts, summed = np.zeros(self.shape[1], np.int64), np.zeros(self.shape[1])
         entries = self.rows.entries
-        evaluate.count_columns(entries.indices, entries.weights, counts, summed)
+        by_column.count_columns(entries.indices, entries.weights, counts, summed)
         return Margin(counts, summed, _scale(self.objective, summed, self.shape[0]))
 
-    @property
+    @cached_property
     def column_order(self) -> NDArray[Any]:
         """Positions of the entries of `rows`, in the order of `cols`; shape (n_entries,)."""
-        return np.asarray(self._by_column.data)
-
-    @cached_property
-    def _by_column(self) -> sparse.csc_array:
-        own, dtype = self.rows.entries, np.int32 if self.n_entries < 2**31 else np.int64
-        positions = np.arange(self.n_entries, dtype=dtype)
-        return sparse.csr_array((positions, own.indices, own.indptr), shape=self.shape).tocsc()
+        order = empty_aligned((self.n_entries,), np.int32 if self.n_entries < 2**31 else np.int64)
+        places = self.cols.entries.indptr[:-1].copy()
+        by_column.order_by_column(self.rows.entries.indices, places, order)
+        return order
 
     @cached_property
     def loss_call(self) -> LossCall:
@@ -362,6 +358,12 @@ def _sorted(
     return indptr, indices[order], values, weights
 
 
+def _writable(array: Array, dtype: Any) -> Array:
+    """Return the array in a dtype; numba would recompile every kernel for read-only arrays."""
+    is_usable = array.dtype == dtype and array.flags.writeable
+    return array if is_usable else aligned_copy(array, dtype)
+
+
 def _targets_and_weights(
     objective: Terms,
     indptr: Array,
@@ -373,7 +375,7 @@ def _targets_and_weights(
     targets = _EMPTY
     index = (indptr, indices)
     if values is not None:
-        values = values.astype(np.float64)
+        values = aligned_copy(values, np.float64)
         prefix = f'with data="{objective.data}" it must be'
         _check(np.isfinite(values), values, *index, "value", f"{prefix} a finite number")
         if objective.data == "weights":
@@ -416,13 +418,16 @@ def _excluded(missing_weight: float, indptr: Array, indices: Array) -> Array:
     return np.where(repeats, 0.0, missing_weight) if repeats.any() else _EMPTY
 
 
-def _side(objective: Terms, entries: Entries, width: int) -> Side:
+def _rows(objective: Terms, entries: Entries, n_cols: int) -> Side:
+    """Return the entries by row with their sums."""
     counts = entries.indptr[1:] - entries.indptr[:-1]
     summed = counts.astype(np.float64)
-    if entries.weights.size:
-        row = np.repeat(np.arange(counts.size), counts)
-        summed = np.bincount(row, weights=entries.weights, minlength=counts.size)
-    scale = _scale(objective, summed, width)
+    if entries.weights.size:  # in parts, which bounds the memory
+        for low, high in pairwise(balanced_bounds(counts, CHUNK)):
+            row = np.repeat(np.arange(high - low), counts[low:high])
+            weights = entries.weights[entries.indptr[low] : entries.indptr[high]]
+            summed[low:high] = np.bincount(row, weights, minlength=high - low)
+    scale = _scale(objective, summed, n_cols)
     return Side(counts, summed, scale, entries._replace(scale=scale))
 
 

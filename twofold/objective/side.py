@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.cached import cached_property
+from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import Entries
 
 __all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]
@@ -113,6 +114,19 @@ def select_entries(entries: Entries, chosen: NDArray[np.int64]) -> Entries:
     parts = (entries.targets, entries.weights, entries.excluded)
     targets, weights, excluded = (part[chosen] if part.size else part for part in parts)
     return entries._replace(targets=targets, weights=weights, excluded=excluded)
+
+
+def empty_entries(like: Entries, indptr: NDArray[np.int64]) -> Entries:
+    """Return uninitialised entries with an index pointer, and the kinds of numbers of others."""
+    n = int(indptr[-1])
+    parts = (like.targets, like.weights, like.excluded)
+    targets, weights, excluded = (
+        empty_aligned((n,), np.float64) if part.size else part for part in parts
+    )
+    return like._replace(
+        indptr=indptr, indices=empty_aligned((n,), np.int32), targets=targets, weights=weights,
+        excluded=excluded,
+    )  # fmt: skip
 
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:

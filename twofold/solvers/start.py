@@ -18,7 +18,7 @@ from twofold.objective.evaluation import (
     sparse_product,
 )
 from twofold.objective.point import padded_factors
-from twofold.objective.side import Side
+from twofold.objective.side import CHUNK, Side
 from twofold.solvers.state import random_stream
 
 __all__ = ["random_factors", "spectral_factors"]
@@ -179,12 +179,14 @@ def _decomposition(
 
 def _largest_entry(side: Side) -> float:
     """Return the largest |w r|, by which B is divided to be in the range of float32."""
-    targets, weights = side.entries.targets, side.entries.weights
-    with np.errstate(over="ignore"):
-        products = targets * weights if targets.size and weights.size else targets
-    if not targets.size:
-        products = weights if weights.size else np.ones(min(side.entries.indices.size, 1))
-    return float(np.abs(products).max(initial=0.0))
+    largest = 0.0
+    for low in range(0, side.entries.indices.size, CHUNK):  # in parts, which bounds the memory
+        product = np.ones(1)
+        for factor in (side.entries.targets, side.entries.weights):
+            with np.errstate(over="ignore"):
+                product = product * factor[low : low + CHUNK] if factor.size else product
+        largest = max(largest, float(np.abs(product).max()))
+    return largest
 
 
 def _fourth_root(summed_weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -139,9 +139,5 @@ def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
                 f"but this problem needs {like.shape} and {like.dtype}: start from its factors "
                 "instead, init=(row_factors, col_factors)"
             )
-        values[name] = _copy(array) if array.ndim else array.item()
+        values[name] = aligned_copy(array, array.dtype) if array.ndim else array.item()
     return replace(template, **values) if values else template
-
-
-def _copy(array: NDArray[Any]) -> NDArray[Any]:
-    return aligned_copy(array, array.dtype) if array.ndim == 2 else array.copy()

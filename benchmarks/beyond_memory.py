@@ -1,0 +1,116 @@
+"""One machine, more than memory: `ALS(array_folder=...)` beside ALS in memory.
+
+    python -m benchmarks.beyond_memory make pairs.npz
+    python -m benchmarks.beyond_memory fit pairs.npz
+    python -m benchmarks.beyond_memory fit pairs.npz --array-folder FOLDER [--limit 1500]
+
+``make`` writes generated playlists of the size of the Million Playlist Dataset. ``fit`` prints the
+seconds of each epoch, the bytes that it read from the disk and made the system write, and the peak
+of anonymous memory (Linux). The page cache is not in that peak; run the command in a control group
+to limit both.
+"""
+
+import argparse
+import re
+import resource
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import machine
+from twofold import L2, Objective, Pairings
+from twofold.datasets import make_playlists
+from twofold.objective import Problem
+from twofold.solvers import ALS, State
+
+_OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
+
+
+class AnonymousPeak(threading.Thread):
+    """Follows the anonymous memory of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0.0
+        self.start()
+
+    def run(self) -> None:
+        """Read the size, in MB, a hundred times a second."""
+        status = Path("/proc/self/status")
+        while True:
+            found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text())
+            self.peak = max(self.peak, int(found[1]) / 1000 if found else float("nan"))
+            time.sleep(0.01)
+
+
+def disk_bytes() -> tuple[int, int]:
+    """Return the bytes that this process has read from the disk, and those it made dirty."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    numbers = dict(line.split(": ") for line in lines)
+    return int(numbers["read_bytes"]), int(numbers["write_bytes"])
+
+
+def make(path: Path, n_playlists: int, n_tracks: int) -> None:
+    """Write generated playlists, of 66 tracks on average."""
+    pairings = make_playlists(n_playlists, n_tracks, mean_length=70.0, rng=0).pairings
+    pairings.save(path)
+    print(pairings)
+
+
+def fit(path: Path, solver: ALS) -> None:
+    """Print the figures of a fit."""
+    memory, epochs, shapes = AnonymousPeak(), [], []
+
+    def step(problem: Problem, state: State) -> State:
+        before, started = disk_bytes(), time.perf_counter()
+        new = ALS.step(solver, problem, state)
+        seconds = time.perf_counter() - started
+        moved = [after - old for after, old in zip(disk_bytes(), before, strict=True)]
+        epochs.append((seconds, *moved))
+        shapes.append(problem.shape)
+        return new
+
+    solver.step = step  # type: ignore[method-assign]
+    pairings = Pairings.open(path)
+    started = time.perf_counter()
+    solution = solver.solve(_OBJECTIVE, pairings.matrix)
+    seconds = time.perf_counter() - started
+    print(
+        f"{pairings}, solved as {shapes[0]}: {seconds:.1f} s, objective {solution.objective_value!r}"
+    )
+    print("| epoch | s | GB read | GB written |\n|---|---|---|---|")
+    for epoch, (spent, read, written) in enumerate(epochs, 1):
+        print(f"| {epoch} | {spent:.2f} | {read / 1e9:.2f} | {written / 1e9:.2f} |")
+    print(f"peak of anonymous memory {memory.peak:,.0f} MB; {machine()}")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.beyond_memory", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    option = parser.add_argument
+    option("command", choices=["make", "fit"])
+    option("pairs", type=Path, metavar="PAIRS.npz")
+    option("--playlists", type=int, default=1_000_000)
+    option("--tracks", type=int, default=2_262_292)
+    option("--array-folder", metavar="FOLDER")
+    option("--n-factors", type=int, default=64, metavar="K")
+    option("--epochs", type=int, default=2)
+    option("--threads", type=int, default=2)
+    option("--limit", type=float, metavar="MB", help="of the private memory, RLIMIT_DATA")
+    chosen = parser.parse_args()
+    if chosen.command == "make":
+        make(chosen.pairs, chosen.playlists, chosen.tracks)
+        return
+    if chosen.limit:
+        n_bytes = int(chosen.limit * 1e6)
+        resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
+    names: dict[str, Any] = {"array_folder": chosen.array_folder, "n_threads": chosen.threads}
+    fit(chosen.pairs, ALS(n_factors=chosen.n_factors, max_epochs=chosen.epochs, rng=0, **names))
+
+
+if __name__ == "__main__":
+    main()
