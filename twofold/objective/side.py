@@ -16,6 +16,8 @@ __all__ = ["CHUNK", "Margin", "Side", "balanced_bounds"]
 CHUNK = 1 << 15
 """Entries in one task of a reduction; changing it changes the rounding of results."""
 
+_BLOCK = 1 << 12  # rows whose order is free; a megabyte of 64 factors
+
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
 
@@ -71,12 +73,16 @@ class Margin:
         return self.scale * self.multiplicity if self.multiplicity.size else self.scale
 
     @cached_property
-    def longest_first(self) -> NDArray[np.int64]:
-        """Rows with entries, in descending order of the number of entries."""
+    def solve_order(self) -> NDArray[np.int64]:
+        """Rows with entries, in the order in which they are solved.
+
+        Blocks of rows ascend, so that arrays in files are read and written from begin to end. In a
+        block the longest rows are first, because rows of one length share their whitening.
+        """
         if self.n == 1:
             return np.flatnonzero(self.counts)
-        rows = np.argsort(-self.counts, kind="stable")
-        return rows[: np.count_nonzero(self.counts)].astype(np.int64, copy=False)
+        rows = np.lexsort((-self.counts, np.arange(self.n) // _BLOCK))
+        return rows[self.counts[rows] > 0].astype(np.int64, copy=False)
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:

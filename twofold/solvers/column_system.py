@@ -302,9 +302,11 @@ class ColumnSystem:
         report = RowReport(
             out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
         )
-        unsolved = side.longest_first
-        if unsolved.size < side.n or self.n_factors < out.shape[1]:
+        unsolved = side.solve_order
+        if self.n_factors < out.shape[1]:
             out[...] = 0.0
+        elif unsolved.size < side.n:
+            out[side.counts == 0] = 0.0
         if self.objective.nonnegative:
             self._solve_nonnegatively(unsolved, call, report)
             return report
@@ -395,7 +397,7 @@ class ColumnSystem:
         buffers, because a run needs them in each epoch.
         """
         counts, plans = call.side.counts, call.buffers.plans
-        if listed is not call.side.longest_first:
+        if listed is not call.side.solve_order:
             return self._new_plan(listed, call)
         way = call.way, call.excess > 0.0, call.threads
         key = id(counts), self.n_factors, self.col_factors.dtype, *way
@@ -489,7 +491,7 @@ class ColumnSystem:
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
-        """Divide the rows, longest first for load balance, into tasks of similar cost."""
+        """Divide the rows into tasks of similar cost."""
         if listed.size <= 1:
             return Tasks(listed, np.arange(listed.size + 1))
         cost = _cost(call.side.counts[listed], self.n_factors)
