@@ -5,9 +5,10 @@
     python -m benchmarks.beyond_memory fit pairs.npz --array-folder FOLDER [--limit 1500]
 
 ``make`` writes generated playlists of the size of the Million Playlist Dataset. ``fit`` prints the
-seconds of each epoch, the bytes that it read from the disk and made the system write, and the peak
-of anonymous memory (Linux). The page cache is not in that peak; run the command in a control group
-to limit both.
+seconds of each epoch, the bytes that it read from the disk and made the system write beside the
+formulas of docs/efficiency.md, and the peak of anonymous memory (Linux). The page cache is not in
+that peak. To limit both, run the command in a control group, for example by
+``systemd-run --scope -p MemoryMax=1500M``.
 """
 
 import argparse
@@ -51,6 +52,13 @@ def disk_bytes() -> tuple[int, int]:
     return int(numbers["read_bytes"]), int(numbers["write_bytes"])
 
 
+def most_traffic(problem: Problem, state: State) -> tuple[int, int]:
+    """Return the formulas of docs/efficiency.md for the bytes that an epoch reads and writes."""
+    rows, cols = state.point.rows.nbytes, state.point.cols.nbytes
+    entries = sum(part.nbytes for part in problem.rows.entries[1:5])
+    return 11 * rows + 16 * cols + 3 * entries, 5 * (rows + cols)
+
+
 def make(path: Path, n_playlists: int, n_tracks: int) -> None:
     """Write generated playlists, of 66 tracks on average."""
     pairings = make_playlists(n_playlists, n_tracks, mean_length=70.0, rng=0).pairings
@@ -60,7 +68,7 @@ def make(path: Path, n_playlists: int, n_tracks: int) -> None:
 
 def fit(path: Path, solver: ALS) -> None:
     """Print the figures of a fit."""
-    memory, epochs, shapes = AnonymousPeak(), [], []
+    memory, epochs, bounds = AnonymousPeak(), [], []
 
     def step(problem: Problem, state: State) -> State:
         before, started = disk_bytes(), time.perf_counter()
@@ -68,7 +76,7 @@ def fit(path: Path, solver: ALS) -> None:
         seconds = time.perf_counter() - started
         moved = [after - old for after, old in zip(disk_bytes(), before, strict=True)]
         epochs.append((seconds, *moved))
-        shapes.append(problem.shape)
+        bounds.append(most_traffic(problem, state))
         return new
 
     solver.step = step  # type: ignore[method-assign]

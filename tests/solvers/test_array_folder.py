@@ -107,7 +107,10 @@ def test_resuming(folders, tmp_path, all_mapped):
     )
     part = replace(first, max_epochs=3).solve(objective, R, checkpoint=tmp_path / "checkpoint")
     whole = solver.solve(objective, R)
-    for init in (part, Solution.load(tmp_path / "checkpoint")):
+    path = tmp_path / "checkpoint"
+    mapped_part = Solution.load(path, mmap=True)
+    assert is_mapped(mapped_part.row_factors)
+    for init in (part, Solution.load(path), mapped_part):
         assert_equal(second.solve(objective, R, init), whole)
 
 

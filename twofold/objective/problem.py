@@ -19,7 +19,7 @@ from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.centers import Centers, padded_center
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
-from twofold.objective.point import ObjectiveValue, Point
+from twofold.objective.point import ObjectiveValue, Point, is_finite
 from twofold.objective.side import CHUNK, Margin, Side, balanced_bounds, empty_entries
 from twofold.objective.terms import Terms
 
@@ -338,7 +338,7 @@ def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str
         raise InvalidInputError(
             f"{label} has {factors.shape[0]} rows, but the matrix has {size} {axis}s{hint}"
         )
-    if not np.isfinite(factors).all():
+    if not is_finite(factors):
         row, factor = np.argwhere(~np.isfinite(factors))[0]
         raise InvalidInputError(
             f"{label}[{row}, {factor}] is {factors[row, factor]}: factors must be finite"

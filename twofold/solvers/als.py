@@ -3,6 +3,7 @@
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = ["ALS"]
 Array = NDArray[Any]
 _EXCESS = 0.02  # share of the last decrease of the objective that inexact rows may lose
 _FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
+_PLAIN = "plain"  # name of the rows of an epoch without extrapolation in a `PartialEpoch`
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,11 @@ class ALS(Solver):
         """Return the context in which large arrays are in files of ``array_folder``."""
         return arrays_in(self.array_folder)
 
+    @property
+    def saves_partial_epochs(self) -> bool:
+        """Whether the rows of an unfinished epoch are saved: with ``array_folder``."""
+        return self.array_folder is not None
+
     def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
         """Return the problem in which equal rows and columns are merged."""
         objective = problem.objective
@@ -191,6 +198,8 @@ class ALS(Solver):
         if needs_value and point.value is None:
             point = _evaluated(problem, point, threads)
         run = Extrapolation(state.memory.previous, state.memory.t)
+        if run.momentum and state.partial is not None and state.partial.has(_PLAIN):
+            run = Extrapolation(run.previous, 1.0)  # The extrapolated epoch was rejected.
         excess = self._excess(problem, point, state)
         start = run.extrapolated(point.cols, threads)
         new, start = self._epoch(problem, point, start, excess, state)
@@ -223,7 +232,9 @@ class ALS(Solver):
         """
         threads, k = check_n_threads(self.n_threads), point.n_factors
         known = point.gramians[1] if start is point.cols else None
-        rows = self._half_step(problem, "row", (start, known), point.rows, excess, state)
+        half = partial(self._half_step, problem, "row", (start, known), point.rows, excess, state)
+        name = _PLAIN if start is point.cols else "extrapolated"
+        rows = half() if state.partial is None else state.partial.result(name, half)
         if self.acceleration and start is point.cols and _turns_freely(problem):
             rows, start = balanced(problem, rows, start, self.n_factors, threads)
         product = None

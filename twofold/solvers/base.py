@@ -188,6 +188,11 @@ class Solver(ABC):
         """Return the context in which a run makes its arrays; by default it has no effect."""
         return nullcontext()
 
+    @property
+    def saves_partial_epochs(self) -> bool:
+        """Whether `step` uses ``state.partial``, which a run with a checkpoint sets then."""
+        return False
+
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the workspace that `step` needs."""
         return state

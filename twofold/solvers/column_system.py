@@ -34,6 +34,7 @@ _NO_MULTIPLICITY = np.empty(0)
 _CG_COST = 100 + 40
 _FEW_STEPS_COST = 25 + 40  # two or three steps
 _MAX_CG_STEPS = 20
+_QR_ROWS = 1 << 16  # rows of a QR factorisation
 _FEW_ENTRIES = 8  # below this share of the columns, only the columns of the entries are converted
 
 # Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
@@ -517,14 +518,13 @@ class ColumnSystem:
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:
         """R with R'R = `gram`, shape (k, k), from the QR factorisation of Q for accuracy."""
-        k = self.n_factors
+        k, a0 = self.n_factors, self.objective.unobserved_weight
         triangle = np.zeros((k, k))
-        if self.objective.unobserved_weight:
-            weight = self.objective.unobserved_weight * (
-                self.multiplicity[:, np.newaxis] if self.multiplicity.size else 1.0
-            )
-            Q = np.sqrt(weight) * self.col_factors[:, :k].astype(np.float64)
-            R = with_one_blas_thread(_qr_triangle, Q)
+        for low in range(0, len(self.col_factors) if a0 else 0, _QR_ROWS):  # bounds the memory
+            part = slice(low, low + _QR_ROWS)
+            weight = self.multiplicity[part, np.newaxis] if self.multiplicity.size else 1.0
+            Q = np.sqrt(a0 * weight) * self.col_factors[part, :k].astype(np.float64)
+            R = with_one_blas_thread(_qr_triangle, np.vstack([triangle, Q]) if low else Q)
             triangle[: R.shape[0]] = R
         return triangle
 

@@ -19,6 +19,8 @@ from twofold._kernels.vectors.matrix import vector_bits
 from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.objective import Point, Problem
 from twofold.objective.evaluation import evaluate_point
+from twofold.objective.point import is_finite
+from twofold.solvers.partial import PartialEpoch
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.state import State, memory_arrays
 
@@ -146,9 +148,25 @@ class Run:
 
     def step(self) -> None:
         """Run one epoch."""
-        new_state = self.timed(self.solver.step, self.problem, self.state)
+        state = replace(self.state, partial=self.partial_epoch())
+        new_state = self.timed(self.solver.step, self.problem, state)
         self.check_step(new_state)
         self.state = replace(new_state, epoch=self.state.epoch + 1)
+
+    def partial_epoch(self) -> PartialEpoch | None:
+        """Return the file for what the next epoch has finished, if it starts from a checkpoint."""
+        last = self.history[-1]
+        if self.checkpoint is None or not self.solver.saves_partial_epochs:
+            return None
+        if last.epoch != self.state.epoch:
+            return None
+        key = {
+            "fingerprint": self.fingerprint,
+            "seed": self.state.seed,
+            "epoch": last.epoch,
+            "total": last.total,
+        }
+        return PartialEpoch(f"{os.fspath(self.checkpoint)}.part", key)
 
     def check_step(self, new_state: State) -> None:
         """Raise unless the step returned valid factors, because kernels do not check shapes."""
@@ -177,11 +195,9 @@ class Run:
     def is_finite(self) -> bool:
         """Return whether the objective and all factors are finite."""
         point = self.state.point
-        with np.errstate(all="ignore"):
-            # A finite sum implies finite terms and is faster to compute than np.isfinite.
-            return bool(np.isfinite(self.evaluate())) and all(
-                np.isfinite(a.sum()) or np.isfinite(a).all() for a in (point.rows, point.cols)
-            )
+        return (
+            bool(np.isfinite(self.evaluate())) and is_finite(point.rows) and is_finite(point.cols)
+        )
 
     def exceeds_limit(self, total: float) -> bool:
         """Return whether the objective is ten times that of the start and of the centers."""
@@ -226,6 +242,8 @@ class Run:
         """Write the checkpoint; after the first one, an error is a warning, not to lose the run."""
         try:
             snapshot.save(path)
+            if self.state.partial is not None:
+                self.state.partial.remove()
         except InvalidInputError as error:
             if len(self.history) == 1:
                 raise

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Point, Problem
+from twofold.solvers.partial import PartialEpoch
 
 __all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "without_empty_rows"]
 
@@ -31,6 +32,8 @@ class State:
         Further state that is needed to continue exactly; saved with a solution.
     workspace : optional
         Data that `Solver.prepare` can recompute; not saved.
+    partial : PartialEpoch, optional
+        File for what the next epoch has finished; see `Solver.saves_partial_epochs`.
     """
 
     point: Point
@@ -38,6 +41,7 @@ class State:
     seed: int
     memory: Any = None
     workspace: Any = None
+    partial: PartialEpoch | None = None
 
     @property
     def row_factors(self) -> NDArray[Any]:
