@@ -84,9 +84,7 @@ def fit(path: Path, solver: ALS) -> None:
     started = time.perf_counter()
     solution = solver.solve(_OBJECTIVE, pairings.matrix)
     seconds = time.perf_counter() - started
-    print(
-        f"{pairings}, solved as {shapes[0]}: {seconds:.1f} s, objective {solution.objective_value!r}"
-    )
+    print(f"{pairings}: {seconds:.1f} s, objective {solution.objective_value!r}")
     print("| epoch | s | GB read | GB written |\n|---|---|---|---|")
     for epoch, (spent, read, written) in enumerate(epochs, 1):
         print(f"| {epoch} | {spent:.2f} | {read / 1e9:.2f} | {written / 1e9:.2f} |")
