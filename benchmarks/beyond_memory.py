@@ -37,12 +37,12 @@ class AnonymousPeak(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Read the size, in MB, a hundred times a second."""
+        """Read the size, in MB, twenty times a second."""
         status = Path("/proc/self/status")
         while True:
             found = re.search(r"RssAnon:\s+(\d+) kB", status.read_text())
             self.peak = max(self.peak, int(found[1]) / 1000 if found else float("nan"))
-            time.sleep(0.01)
+            time.sleep(0.05)
 
 
 def disk_bytes() -> tuple[int, int]:
@@ -85,9 +85,10 @@ def fit(path: Path, solver: ALS) -> None:
     solution = solver.solve(_OBJECTIVE, pairings.matrix)
     seconds = time.perf_counter() - started
     print(f"{pairings}: {seconds:.1f} s, objective {solution.objective_value!r}")
-    print("| epoch | s | GB read | GB written |\n|---|---|---|---|")
-    for epoch, (spent, read, written) in enumerate(epochs, 1):
-        print(f"| {epoch} | {spent:.2f} | {read / 1e9:.2f} | {written / 1e9:.2f} |")
+    print("| epoch | s | GB read, at most | GB written, at most |\n|---|---|---|---|")
+    for number, ((spent, *moved), most) in enumerate(zip(epochs, bounds, strict=True), 1):
+        cells = [f"{a / 1e9:.2f}, {b / 1e9:.2f}" for a, b in zip(moved, most, strict=True)]
+        print(f"| {number} | {spent:.2f} | {' | '.join(cells)} |")
     print(f"peak of anonymous memory {memory.peak:,.0f} MB; {machine()}")
 
 
