@@ -176,14 +176,19 @@ def test_size_of_the_files(tmp_path, monkeypatch):
     assert peak[0] == width * n_rows_of_files + 4 * R.nnz
 
 
-@pytest.mark.parametrize("is_merged", [False, True])
-@pytest.mark.parametrize("name", ["implicit", "explicit", "missing", "weights"])
+@pytest.mark.parametrize(
+    ("name", "is_merged"),
+    [
+        *((name, True) for name in ("implicit", "explicit", "missing", "weights", "signed")),
+        *((name, False) for name in ("implicit", "missing", "weights", "signed", "biases")),
+    ],
+)
 def test_ordinary_memory_of_a_run(name, is_merged, tmp_path, monkeypatch):
     """One byte for each entry and 100 for each row and column is in memory at a time.
 
     With one thread, because each has working memory.
     """
-    R, objective = long_matrix(is_merged), OBJECTIVES.get(name, WEIGHTS)
+    R, objective = long_matrix(is_merged), OBJECTIVES.get(name) or replace(WEIGHTS, data=name)
     if objective.data == "ones":
         R.data[:] = 1.0
     monkeypatch.setattr(mapped, "_LEAST_BYTES", 1 << 15)

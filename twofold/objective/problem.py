@@ -182,8 +182,8 @@ class Problem:
             n_cells -= np.count_nonzero(excluded) if excluded.size else self.n_entries
         summed = explained = float(rows.summed_weights.sum())
         if entries.targets.size:
-            weights = entries.weights if entries.weights.size else 1.0
-            explained = float(np.sum(weights * entries.targets))
+            targets, weights = entries.targets, entries.weights
+            explained = float(np.sum(weights * targets if weights.size else targets))
         total = summed + objective.unobserved_weight * n_cells
         return explained / total if total else 0.0
 
@@ -217,7 +217,10 @@ class Problem:
         -------
         tuple of ndarray, shape (n_rows, k) and (n_cols, k)
         """
-        return self.around_centers(*(np.zeros((n, n_factors), dtype) for n in self.shape))
+        zeros = [empty_aligned((n, n_factors), dtype) for n in self.shape]
+        for factors in zeros:
+            factors[...] = 0.0
+        return self.around_centers(*zeros)
 
     def penalties(self, n_columns: int) -> Penalties:
         """Return the penalties of rows and columns whose factors have ``n_columns`` columns.
@@ -383,8 +386,11 @@ def _targets_and_weights(
             _check(values >= 0.0, values, *index, "value", rule)
             weights = values
         else:
-            targets = objective.targets_of(values)
-            weights = np.abs(values) if objective.data == "signed" else weights
+            if objective.data == "signed":
+                weights = np.abs(values, out=empty_aligned(values.shape, np.float64))
+            targets = values
+            for low in range(0, targets.size, CHUNK):  # in parts, which bounds the memory
+                targets[low : low + CHUNK] = objective.targets_of(targets[low : low + CHUNK])
         if targets.size:
             loss = objective.loss
             rule = f"{prefix} {loss.targets_text}, as it is a target of {type(loss).__name__}"

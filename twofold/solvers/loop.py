@@ -211,10 +211,12 @@ class Run:
         if first == at_zero == 0.0:
             return False  # No scale to compare with, for example without entries.
         entries = self.problem.rows.entries
-        targets = entries.targets if entries.targets.size else np.ones(self.problem.n_entries)
-        weights = entries.weights if entries.weights.size else 1.0
+        factors = [part for part in (entries.weights, *2 * [entries.targets]) if part.size]
         with np.errstate(over="ignore"):
-            rounding = 1e-6 * float(np.sum(weights * targets * targets))
+            squares = float(self.problem.n_entries)
+            if factors:  # without temporary arrays
+                squares = float(np.einsum(",".join("e" * len(factors)) + "->", *factors))
+            rounding = 1e-6 * squares
         return total > max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
 
     def record(self) -> None:

@@ -78,13 +78,7 @@ def spectral_factors(
     threads = check_n_threads(n_threads)
     sides = [problem.rows, problem.cols]
     if problem.mean:
-        sides = [
-            side.with_targets(
-                (side.entries.targets if side.entries.targets.size else np.ones(problem.n_entries))
-                - problem.mean
-            )
-            for side in sides
-        ]
+        sides = [_minus(problem.mean, side) for side in sides]
     largest = _largest_entry(sides[0])
     with np.errstate(over="ignore"):
         unit = np.float64(1.0) / largest if largest else np.inf
@@ -129,6 +123,13 @@ def spectral_factors(
         Q *= np.float32(np.sqrt(scale / ratio))
         valid = [np.isfinite(factors.sum()) and factors.any() for factors in (P, Q)]
     return (P, Q) if all(valid) else None
+
+
+def _minus(mean: float, side: Side) -> Side:
+    """Return the side with the mean subtracted from the targets."""
+    given = side.entries.targets if side.entries.targets.size else 1.0
+    out = empty_aligned(side.entries.indices.shape, np.float64)
+    return side.with_targets(np.subtract(given, mean, out=out))
 
 
 def _decomposition(
