@@ -3,6 +3,7 @@
     python -m benchmarks.beyond_memory make pairs.npz
     python -m benchmarks.beyond_memory fit pairs.npz
     python -m benchmarks.beyond_memory fit pairs.npz --array-folder FOLDER [--limit 1500]
+        [--checkpoint FILE]
 
 ``make`` writes generated playlists of the size of the Million Playlist Dataset. ``fit`` prints the
 seconds of each epoch, the bytes that it read from the disk and made the system write beside the
@@ -18,12 +19,13 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from benchmarks.machine import machine
 from twofold import L2, Objective, Pairings
 from twofold.datasets import make_playlists
 from twofold.objective import Problem
-from twofold.solvers import ALS, State
+from twofold.solvers import ALS, Solution, State
 
 _OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
 
@@ -66,8 +68,8 @@ def make(path: Path, n_playlists: int, n_tracks: int) -> None:
     print(pairings)
 
 
-def fit(path: Path, solver: ALS) -> None:
-    """Print the figures of a fit."""
+def fit(path: Path, solver: ALS, checkpoint: Path | None) -> None:
+    """Print the figures of a fit, which continues from the checkpoint if there is one."""
     memory, epochs, bounds = AnonymousPeak(), [], []
 
     def step(problem: Problem, state: State) -> State:
@@ -80,13 +82,16 @@ def fit(path: Path, solver: ALS) -> None:
         return new
 
     solver.step = step  # type: ignore[method-assign]
-    pairings = Pairings.open(path)
-    started = time.perf_counter()
-    solution = solver.solve(_OBJECTIVE, pairings.matrix)
+    pairings, started = Pairings.open(path), time.perf_counter()
+    is_resumed = checkpoint is not None and checkpoint.exists()
+    init = Solution.load(checkpoint, mmap=True) if is_resumed else None
+    solution = solver.solve(_OBJECTIVE, pairings.matrix, init, checkpoint=checkpoint)
     seconds = time.perf_counter() - started
-    print(f"{pairings}: {seconds:.1f} s, objective {solution.objective_value!r}")
-    print("| epoch | s | GB read, at most | GB written, at most |\n|---|---|---|---|")
-    for number, ((spent, *moved), most) in enumerate(zip(epochs, bounds, strict=True), 1):
+    digests = [f"{crc32(factors):x}" for factors in (solution.row_factors, solution.col_factors)]
+    print(f"{pairings}: {seconds:.1f} s, objective {solution.objective_value!r}, {digests}")
+    print("| epoch | s | GB read, at most | GB written, formula |\n|---|---|---|---|")
+    first = solution.n_epochs - len(epochs) + 1
+    for number, ((spent, *moved), most) in enumerate(zip(epochs, bounds, strict=True), first):
         cells = [f"{a / 1e9:.2f}, {b / 1e9:.2f}" for a, b in zip(moved, most, strict=True)]
         print(f"| {number} | {spent:.2f} | {' | '.join(cells)} |")
     print(f"peak of anonymous memory {memory.peak:,.0f} MB; {machine()}")
@@ -107,6 +112,7 @@ def main() -> None:
     option("--n-factors", type=int, default=64, metavar="K")
     option("--epochs", type=int, default=2)
     option("--threads", type=int, default=2)
+    option("--checkpoint", type=Path, metavar="FILE", help="of which a run continues")
     option("--limit", type=float, metavar="MB", help="of the private memory, RLIMIT_DATA")
     chosen = parser.parse_args()
     if chosen.command == "make":
@@ -116,7 +122,8 @@ def main() -> None:
         n_bytes = int(chosen.limit * 1e6)
         resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
     names: dict[str, Any] = {"array_folder": chosen.array_folder, "n_threads": chosen.threads}
-    fit(chosen.pairs, ALS(n_factors=chosen.n_factors, max_epochs=chosen.epochs, rng=0, **names))
+    names |= {"n_factors": chosen.n_factors, "max_epochs": chosen.epochs}
+    fit(chosen.pairs, ALS(rng=0, **names), chosen.checkpoint)
 
 
 if __name__ == "__main__":

@@ -101,14 +101,20 @@ class ALS(Solver):
         Q, with the T for which the penalty is least and the product the same. This is left out with
         ``nonnegative=True`` and with centers of `L2`.
     array_folder : str or None, default None
-        An existing folder on a disk. With it, arrays of 1 MB or more with a row for each row or
-        column of the data are in files of this folder, so that they may exceed the memory, with
-        the same result. The system writes pages of them to the disk when memory is short, and
-        removes a file when its array is freed or the process ends. The factors of the solution are
-        such arrays, too. During the epochs the files need up to
+        An existing folder on a disk. With it, arrays of 1 MB or more with numbers for each entry,
+        or a row of factors for each row or column of the data, are in files of this folder, so that
+        they may exceed the memory, with the same result. The system writes pages of them to the
+        disk when memory is short, and removes a file when its array is freed or the process ends.
+        The factors of the solution are such arrays, too. During the epochs the files need up to
         2 n_rows + 3 n_cols + 2 max(n_rows, n_cols) times ``n_factors`` numbers (rounded up to a
         multiple of 8), and more with ``evaluate_every`` > 1, a callback, a checkpoint, biases and
-        centers. The entries and about 100 bytes for each row and column stay in memory.
+        centers. They need 4 bytes for each entry, and 16 more with ``data="targets"`` or
+        ``"weights"``. About 100 bytes for each row and column, and for a moment 1 byte for each
+        entry, are in memory, and so is the matrix, unless it is mapped, as by `Pairings.open`. The
+        files are read and written in order, except for the factors of the side that is not solved:
+        the memory should hold them. With a checkpoint the rows of an unfinished epoch are saved
+        beside it, with the suffix ``.part``, so that a run that is continued with the same
+        ``checkpoint`` has lost no more than one half-step.
 
     Raises
     ------

@@ -269,7 +269,7 @@ class Solver(ABC):
             the same entries, or numbers in the order of the entries of ``matrix.tocsr()``.
         checkpoint : str or path-like, optional
             File to which the solution is saved after each evaluation. After a crash or an
-            interrupt, continue with ``init=Solution.load(checkpoint)``.
+            interrupt, continue with ``init=Solution.load(checkpoint)`` and the same file.
         on_interrupt : {"raise", "keep"}, default "raise"
             Effect of Ctrl-C during the epochs. With "keep", it ends the run instead of raising
             KeyboardInterrupt: the solution has the factors of the last epoch that has finished,
