@@ -58,7 +58,7 @@ def most_traffic(problem: Problem, state: State) -> tuple[int, int]:
     """Return the formulas of docs/efficiency.md for the bytes that an epoch reads and writes."""
     rows, cols = state.point.rows.nbytes, state.point.cols.nbytes
     entries = sum(part.nbytes for part in problem.rows.entries[1:5])
-    return 11 * rows + 16 * cols + 3 * entries, 5 * (rows + cols)
+    return 9 * rows + 14 * cols + 3 * entries, 3 * (rows + cols)
 
 
 def make(path: Path, n_playlists: int, n_tracks: int) -> None:

@@ -15,7 +15,7 @@ from scipy import sparse
 from twofold import L2, Objective
 from twofold._kernels import aligned, mapped
 from twofold.exceptions import InvalidInputError
-from twofold.objective import Problem
+from twofold.objective import Problem, side
 from twofold.solvers import ALS, Solution
 from twofold.solvers.merged import MergedProblem
 
@@ -85,6 +85,34 @@ def test_the_bits_are_those_of_ordinary_memory(name, row_solver, tmp_path, all_m
         expected = solver.solve(objective, R)
         assert not is_mapped(expected.row_factors)
         assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("row_solver", ["auto", "direct", "cg"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_bits_do_not_depend_on_the_parts(name, row_solver, monkeypatch):
+    objective = OBJECTIVES[name]
+    R = ones_of(objective, matrix(1))
+    k = 5 if name == "centers" else 8
+    solver = ALS(n_factors=k, max_epochs=4, rng=0, row_solver=row_solver)
+    expected = solver.solve(objective, R)
+    monkeypatch.setattr(side, "_BLOCK", 4)
+    for size in (8, N_ROWS - 4, 1 << 16):
+        monkeypatch.setattr(side, "_PART", size)
+        assert_equal(solver.solve(objective, R), expected)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 20])
+def test_every_row_with_entries_is_in_one_part(n_rows, monkeypatch):
+    monkeypatch.setattr(side, "_BLOCK", 4)
+    monkeypatch.setattr(side, "_PART", 8)
+    counts = np.random.default_rng(0).integers(0, 4, n_rows)
+    margin = side.Margin(counts, counts.astype(float), np.ones(n_rows))
+    parts = margin.solve_parts
+    rows = np.concatenate([listed for _, listed in parts])
+    assert sorted(rows) == np.flatnonzero(counts).tolist()
+    assert all(np.isin(listed, np.arange(n_rows)[part]).all() for part, listed in parts)
+    assert (np.diff(rows // 4) >= 0).all()
+    assert (np.diff(counts[rows])[np.diff(rows // 4) == 0] <= 0).all()
 
 
 def test_merged_problems(tmp_path, all_mapped):

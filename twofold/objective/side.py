@@ -17,6 +17,7 @@ CHUNK = 1 << 15
 """Entries in one task of a reduction; changing it changes the rounding of results."""
 
 _BLOCK = 1 << 12  # rows whose order is free; a megabyte of 64 factors
+_PART = 16 * _BLOCK  # rows that are solved together
 
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
@@ -83,6 +84,13 @@ class Margin:
             return np.flatnonzero(self.counts)
         rows = np.lexsort((-self.counts, np.arange(self.n) // _BLOCK))
         return rows[self.counts[rows] > 0].astype(np.int64, copy=False)
+
+    @cached_property
+    def solve_parts(self) -> list[tuple[slice, NDArray[np.int64]]]:
+        """Ranges of rows and the part of `solve_order` in each of them; at least one."""
+        ranges = [slice(low, low + _PART) for low in range(0, max(self.n, 1), _PART)]
+        ends = np.cumsum([np.count_nonzero(self.counts[rows]) for rows in ranges])
+        return list(zip(ranges, np.split(self.solve_order, ends[:-1]), strict=True))
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
