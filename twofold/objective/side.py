@@ -77,7 +77,7 @@ class Margin:
     def solve_order(self) -> NDArray[np.int64]:
         """Rows with entries, in the order in which they are solved.
 
-        Blocks of rows ascend, so that arrays in files are read and written from begin to end. In a
+        Blocks of rows ascend, so that arrays in files are read and written in order. Within a
         block the longest rows are first, because rows of one length share their whitening.
         """
         if self.n == 1:
@@ -88,7 +88,9 @@ class Margin:
     @cached_property
     def solve_parts(self) -> list[tuple[slice, NDArray[np.int64]]]:
         """Ranges of rows and the part of `solve_order` in each of them; at least one."""
-        ranges = [slice(low, low + _PART) for low in range(0, max(self.n, 1), _PART)]
+        if self.n <= _PART:
+            return [(slice(None), self.solve_order)]
+        ranges = [slice(low, low + _PART) for low in range(0, self.n, _PART)]
         ends = np.cumsum([np.count_nonzero(self.counts[rows]) for rows in ranges])
         return list(zip(ranges, np.split(self.solve_order, ends[:-1]), strict=True))
 
