@@ -73,11 +73,11 @@ def fit(path: Path, solver: ALS, checkpoint: Path | None) -> None:
     memory, epochs, bounds = AnonymousPeak(), [], []
 
     def step(problem: Problem, state: State) -> State:
-        before, started = disk_bytes(), time.perf_counter()
+        before, started, used = disk_bytes(), time.perf_counter(), time.process_time()
         new = ALS.step(solver, problem, state)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started, time.process_time() - used
         moved = [after - old for after, old in zip(disk_bytes(), before, strict=True)]
-        epochs.append((seconds, *moved))
+        epochs.append((*seconds, *moved))
         bounds.append(most_traffic(problem, state))
         return new
 
@@ -89,11 +89,11 @@ def fit(path: Path, solver: ALS, checkpoint: Path | None) -> None:
     seconds = time.perf_counter() - started
     digests = [f"{crc32(factors):x}" for factors in (solution.row_factors, solution.col_factors)]
     print(f"{pairings}: {seconds:.1f} s, objective {solution.objective_value!r}, {digests}")
-    print("| epoch | s | GB read, at most | GB written, formula |\n|---|---|---|---|")
+    print("| epoch | s | CPU s | GB read, at most | GB written, formula |\n|---|---|---|---|---|")
     first = solution.n_epochs - len(epochs) + 1
-    for number, ((spent, *moved), most) in enumerate(zip(epochs, bounds, strict=True), first):
+    for number, ((spent, used, *moved), most) in enumerate(zip(epochs, bounds, strict=True), first):
         cells = [f"{a / 1e9:.2f}, {b / 1e9:.2f}" for a, b in zip(moved, most, strict=True)]
-        print(f"| {number} | {spent:.2f} | {' | '.join(cells)} |")
+        print(f"| {number} | {spent:.2f} | {used:.2f} | {' | '.join(cells)} |")
     print(f"peak of anonymous memory {memory.peak:,.0f} MB; {machine()}")
 
 

@@ -34,7 +34,7 @@ def test_beyond_memory_prints_traffic_beside_the_formula(capsys, monkeypatch, tm
         monkeypatch.setattr(sys, "argv", ["beyond_memory", *arguments])
         beyond_memory.main()
     out = capsys.readouterr().out
-    assert "| epoch | s | GB read, at most | GB written, formula |" in out
+    assert "| epoch | s | CPU s | GB read, at most | GB written, formula |" in out
     assert "| 2 | " in out
     assert "peak of anonymous memory" in out
 
