@@ -9,7 +9,7 @@
 seconds of each epoch, the bytes that it read from the disk and made the system write beside the
 formulas of docs/efficiency.md, and the peak of anonymous memory (Linux). The page cache is not in
 that peak. To limit both, run the command in a control group, for example by
-``systemd-run --scope -p MemoryMax=1500M``.
+``systemd-run --scope -p MemoryMax=1500000000``.
 """
 
 import argparse
