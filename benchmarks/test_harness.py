@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import start_up
+from benchmarks import beyond_memory, start_up
 from benchmarks.compare.entries import all_entries
 from benchmarks.conftest import BeyondNoise
 
@@ -22,6 +22,21 @@ def test_start_up_prints_medians_of_new_processes(capsys, monkeypatch):
     start_up.main()
     row = f"| {Path(start_up.__file__).parents[1]} | 0.700 | 0.500 | 0.300 | 0.100 |"
     assert row in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="this system has no /proc")
+def test_beyond_memory_prints_traffic_beside_the_formula(capsys, monkeypatch, tmp_path):
+    path = str(tmp_path / "pairs.npz")
+    for arguments in (
+        ["make", path, "--playlists", "200", "--tracks", "100"],
+        ["fit", path, "--n-factors", "8", "--array-folder", str(tmp_path)],
+    ):
+        monkeypatch.setattr(sys, "argv", ["beyond_memory", *arguments])
+        beyond_memory.main()
+    out = capsys.readouterr().out
+    assert "| epoch | s | CPU s | GB read, at most | GB written, formula |" in out
+    assert "| 2 | " in out
+    assert "peak of anonymous memory" in out
 
 
 def times(q1, median, q3, rounds=5):

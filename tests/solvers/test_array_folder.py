@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import tracemalloc
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy import sparse
 from twofold import L2, Objective
 from twofold._kernels import aligned, mapped
 from twofold.exceptions import InvalidInputError
-from twofold.objective import Problem
+from twofold.objective import Problem, side
 from twofold.solvers import ALS, Solution
 from twofold.solvers.merged import MergedProblem
 
@@ -33,6 +34,8 @@ OBJECTIVES = {
     "nonnegative": Objective(regularizer=L2(0.1), unobserved_weight=0.1, nonnegative=True),
     "unpenalised": Objective(regularizer=L2(1e-9), unobserved_weight=1e-6),
 }  # fmt: skip
+WEIGHTS = Objective(regularizer=L2(0.1), unobserved_weight=0.1, data="weights")
+OF_A_THREAD = 1 << 20  # bytes
 
 
 def matrix(seed=0):
@@ -84,6 +87,34 @@ def test_the_bits_are_those_of_ordinary_memory(name, row_solver, tmp_path, all_m
         assert_equal(found, expected)
 
 
+@pytest.mark.parametrize("row_solver", ["auto", "direct", "cg"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_bits_do_not_depend_on_the_parts(name, row_solver, monkeypatch):
+    objective = OBJECTIVES[name]
+    R = ones_of(objective, matrix(1))
+    k = 5 if name == "centers" else 8
+    solver = ALS(n_factors=k, max_epochs=4, rng=0, row_solver=row_solver)
+    expected = solver.solve(objective, R)
+    monkeypatch.setattr(side, "_BLOCK", 4)
+    for size in (8, N_ROWS - 4, 1 << 16):
+        monkeypatch.setattr(side, "_PART", size)
+        assert_equal(solver.solve(objective, R), expected)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 20])
+def test_every_row_with_entries_is_in_one_part(n_rows, monkeypatch):
+    monkeypatch.setattr(side, "_BLOCK", 4)
+    monkeypatch.setattr(side, "_PART", 8)
+    counts = np.random.default_rng(0).integers(0, 4, n_rows)
+    margin = side.Margin(counts, counts.astype(float), np.ones(n_rows))
+    parts = margin.solve_parts
+    rows = np.concatenate([listed for _, listed in parts])
+    assert sorted(rows) == np.flatnonzero(counts).tolist()
+    assert all(np.isin(listed, np.arange(n_rows)[part]).all() for part, listed in parts)
+    assert (np.diff(rows // 4) >= 0).all()
+    assert (np.diff(counts[rows])[np.diff(rows // 4) == 0] <= 0).all()
+
+
 def test_merged_problems(tmp_path, all_mapped):
     objective = OBJECTIVES["implicit"]
     R = sparse.hstack([sparse.csr_array(np.eye(N_ROWS)[:, np.repeat(range(9), 9)]), matrix() > 0])
@@ -104,7 +135,10 @@ def test_resuming(folders, tmp_path, all_mapped):
     )
     part = replace(first, max_epochs=3).solve(objective, R, checkpoint=tmp_path / "checkpoint")
     whole = solver.solve(objective, R)
-    for init in (part, Solution.load(tmp_path / "checkpoint")):
+    path = tmp_path / "checkpoint"
+    mapped_part = Solution.load(path, mmap=True)
+    assert is_mapped(mapped_part.row_factors)
+    for init in (part, Solution.load(path), mapped_part):
         assert_equal(second.solve(objective, R, init), whole)
 
 
@@ -164,9 +198,49 @@ def test_size_of_the_files(tmp_path, monkeypatch):
         if epoch == 0:
             peak[0] = 0
 
-    solver.solve(OBJECTIVES["implicit"], matrix() > 0, callback=callback)
+    R = matrix() > 0
+    solver.solve(OBJECTIVES["implicit"], R, callback=callback)
     n_rows_of_files = 2 * N_ROWS + 3 * N_COLS + 2 * max(N_ROWS, N_COLS)
-    assert peak[0] == width * n_rows_of_files
+    assert peak[0] == width * n_rows_of_files + 4 * R.nnz
+
+
+@pytest.mark.parametrize(
+    ("name", "is_merged"),
+    [
+        *((name, True) for name in ("implicit", "explicit", "missing", "weights", "signed")),
+        *((name, False) for name in ("implicit", "missing", "weights", "signed", "biases")),
+    ],
+)
+def test_ordinary_memory_of_a_run(name, is_merged, tmp_path, monkeypatch):
+    """One byte for each entry and 100 for each row and column is in memory at a time.
+
+    With one thread, because each has working memory.
+    """
+    R, objective = long_matrix(is_merged), OBJECTIVES.get(name) or replace(WEIGHTS, data=name)
+    if objective.data == "ones":
+        R.data[:] = 1.0
+    monkeypatch.setattr(mapped, "_LEAST_BYTES", 1 << 15)
+    solver = ALS(n_factors=8, max_epochs=3, rng=0, n_threads=1, array_folder=str(tmp_path))
+    solver.solve(objective, R)  # compiles
+    tracemalloc.start()
+    solution = solver.solve(objective, R)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert bool(solution.memory["is_merged"]) == is_merged
+    assert peak < R.nnz + 100 * sum(R.shape) + OF_A_THREAD
+
+
+def long_matrix(has_equal_columns):
+    """Return a matrix of 400,000 entries with 32-bit indices."""
+    rng = np.random.default_rng(0)
+    values = sparse.random_array((2_000, 4_000), density=0.05, rng=rng, data_sampler=rng.random)
+    if has_equal_columns:
+        equal = sparse.csr_array(np.eye(1, 2_000).T[:, np.zeros(2_000, int)])
+        values = sparse.hstack([values, equal])
+    R = sparse.csr_array(values)
+    R.data = 1.0 + np.floor(4.0 * R.data)
+    R.indices, R.indptr = R.indices.astype(np.int32), R.indptr.astype(np.int32)
+    return R
 
 
 @pytest.mark.parametrize("folder", ["missing", 7, "file"])

@@ -31,7 +31,7 @@ from twofold import L2, LogisticLoss, Objective, fold_in
 from twofold.exceptions import InvalidInputError, SingularRowError, TwofoldError
 from twofold.objective import Problem
 from twofold.objective.point import padded_factors
-from twofold.solvers import ColumnSystem, Route
+from twofold.solvers import ColumnSystem, Route, column_system
 
 THRESHOLD, CLAIM = 30.0, 1e-5
 SIZES = [1, 2, 3, 5, 7, 10, 11, 13, 17, 50, 61, 67, 127, 131]
@@ -429,3 +429,16 @@ def test_few_rows_in_double_precision_are_solved_without_converting_all_columns(
     assert "in_double" not in vars(alone)
     np.testing.assert_array_equal(np.vstack([each.row_factors for each in one]), every.row_factors)
     np.testing.assert_array_equal(np.hstack([each.route for each in one]), every.route)
+
+
+@pytest.mark.parametrize("n_cols", [3, 16, 50])
+@pytest.mark.parametrize("is_merged", [False, True])
+def test_the_triangle_of_many_columns_is_computed_in_parts(n_cols, is_merged, monkeypatch):
+    monkeypatch.setattr(column_system, "_QR_ROWS", 16)
+    rng = np.random.default_rng(0)
+    objective = Objective(regularizer=L2(1.0), unobserved_weight=0.3)
+    options = {"multiplicity": rng.integers(1, 4, n_cols).astype(float)} if is_merged else {}
+    system = ColumnSystem.prepare(objective, rng.normal(size=(n_cols, 5)), **options)
+    R = system._triangle
+    assert (np.tril(R, -1) == 0.0).all()
+    np.testing.assert_allclose(R.T @ R, system.gram, rtol=1e-12, atol=1e-12)

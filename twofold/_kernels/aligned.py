@@ -1,5 +1,6 @@
 """Arrays aligned to cache lines, so that rows of whole cache lines never share one."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ def address(array: NDArray[Any]) -> int:
     return pointer
 
 
-def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
+def empty_aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Return an uninitialised array that is aligned to a cache line.
 
     It is in a file within `arrays_in`.
     """
-    size = shape[0] * shape[1]
+    size = math.prod(shape)
     mapped = mapped_memory(size * np.dtype(dtype).itemsize)
     if mapped is not None:  # A page is a multiple of cache lines.
         return np.frombuffer(mapped, dtype).reshape(shape)

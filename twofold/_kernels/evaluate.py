@@ -27,14 +27,6 @@ _AHEAD = 16  # prefetch distance in entries
 
 
 @kernel
-def count_columns(indices, weights, counts, summed):
-    """Add the numbers of entries and the sums of weights of each column."""
-    for e in range(indices.size):
-        counts[indices[e]] += 1
-        summed[indices[e]] += weights[e] if weights.size else 1.0
-
-
-@kernel
 def value_rows(counter, n_tasks, bounds, entries, loss, penalty, P, Q, multiplicity, sums):
     """Set ``sums`` of a side, to which each row contributes its multiplicity (default 1) times."""
     width = P.shape[1]

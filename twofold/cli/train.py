@@ -73,7 +73,7 @@ def fit(
     init = None
     if resume is not None:
         check_is_model(resume)
-        init = Solution.load(resume)
+        init = Solution.load(resume, mmap=getattr(solver, "array_folder", None) is not None)
     pairings = read(progress=report.progress)
     with stop_on_interrupt() as stop, nullcontext() if scheduler is None else connected(scheduler):
         trained(lambda: model.fit(pairings, init, stop, checkpoint=checkpoint))

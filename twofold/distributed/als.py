@@ -182,6 +182,11 @@ class DaskALS(ALS):
         """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
         return self.on_one_machine()._fingerprint(problem)
 
+    @property
+    def saves_partial_epochs(self) -> bool:
+        """Whether the rows of an unfinished epoch are saved: they are not."""
+        return False
+
     def on_one_machine(self) -> ALS:
         """Return the same `ALS`."""
         return ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})

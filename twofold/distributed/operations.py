@@ -162,7 +162,8 @@ class ClusterOperations(Operations):
 
     def __init__(self, cluster: Homes, layout: Layout, n_columns: int, dtype: Any) -> None:
         self.cluster, self.n_columns, self.dtype = cluster, n_columns, np.dtype(dtype)
-        self.terms, self.mean, self.has_warned = layout.objective, layout.mean, False
+        self.terms, self.mean = layout.objective, layout.mean
+        self.has_warned, self.unsettled = False, []
         self.width = n_columns + -n_columns % 8
         self.divisions, self.homes = layout.divisions, layout.homes
         self.sizes = {axis: int(self.divisions[axis].rows[-1]) for axis in AXES}

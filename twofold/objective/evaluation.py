@@ -210,7 +210,7 @@ def _ordered_sum(values: Array) -> float:
 
 def predictions(side: Side, own: Array, other: Array, threads: int) -> NDArray[np.float64]:
     """Return p_u . q_i of every entry of a side, whose padded factors are ``own``."""
-    out = np.empty(side.entries.indices.size)
+    out = empty_aligned(side.entries.indices.shape, np.float64)
     n_tasks = side.bounds.size - 1
     run(evaluate.predict_rows, n_tasks, threads, side.bounds, side.entries, own, other, out)
     return out

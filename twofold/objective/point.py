@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from twofold._common.cached import cached_property
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 
-__all__ = ["ObjectiveValue", "Point", "padded_factors"]
+__all__ = ["ObjectiveValue", "Point", "is_finite", "padded_factors"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,13 @@ class Point:
 
 def _unpadded(factors: NDArray[Any], k: int) -> NDArray[Any]:
     return factors if factors.shape[1] == k else aligned_copy(factors[:, :k], factors.dtype)
+
+
+def is_finite(factors: NDArray[Any]) -> bool:
+    """Return whether all elements are finite."""
+    with np.errstate(all="ignore"):
+        # A finite sum implies finite terms, and takes less time and memory than np.isfinite.
+        return bool(np.isfinite(factors.sum()) or np.isfinite(factors).all())
 
 
 def padded_factors(factors: NDArray[Any]) -> NDArray[Any]:

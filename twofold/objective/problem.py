@@ -3,14 +3,16 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from twofold._common.cached import cached_property
-from twofold._kernels import evaluate, formulas
+from twofold._kernels import entries as by_column
+from twofold._kernels import formulas
+from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
 from twofold.data.csr import as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
@@ -18,8 +20,8 @@ from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.centers import Centers, around_center, padded_center
 from twofold.objective.evaluation import evaluate_point, value_and_gradient
-from twofold.objective.point import ObjectiveValue, Point
-from twofold.objective.side import Margin, Side, select_entries
+from twofold.objective.point import ObjectiveValue, Point, is_finite
+from twofold.objective.side import CHUNK, Margin, Side, balanced_bounds, empty_entries
 from twofold.objective.terms import Terms
 
 __all__ = ["Problem", "side_of"]
@@ -43,6 +45,7 @@ class Problem:
 
     Examples
     --------
+    >>> from scipy import sparse
     >>> from twofold import Objective
     >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
     >>> problem.shape, problem.n_entries, problem.cols.counts
@@ -107,10 +110,8 @@ class Problem:
             indptr = np.concatenate([[0], np.cumsum(kept)])[indptr]
             targets = targets[kept] if targets.size else targets
             indices, weights = indices[kept], weights[kept]
-        # Read-only arrays are copied, because numba would recompile every kernel for them.
         entries = Entries(
-            indptr.astype(np.int64, copy=not indptr.flags.writeable),
-            indices.astype(np.int32, copy=not indices.flags.writeable),
+            _writable(indptr, np.int64), _writable(indices, np.int32),
             targets, weights, _excluded(objective.missing_weight, indptr, indices),
             float(objective.missing_weight), _EMPTY,
         )  # fmt: skip
@@ -131,8 +132,7 @@ class Problem:
 
     def is_finite(self, point: Point) -> bool:
         """Return whether all factors are finite."""
-        # A finite sum implies finite terms and is faster to compute than np.isfinite.
-        return all(np.isfinite(a.sum()) or np.isfinite(a).all() for a in (point.rows, point.cols))
+        return is_finite(point.rows) and is_finite(point.cols)
 
     def limit(
         self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None
@@ -145,10 +145,12 @@ class Problem:
         if first == at_zero == 0.0:
             return math.inf  # No scale to compare with, for example without entries.
         entries = self.rows.entries
-        targets = entries.targets if entries.targets.size else np.ones(self.n_entries)
-        weights = entries.weights if entries.weights.size else 1.0
+        factors = [part for part in (entries.weights, *2 * [entries.targets]) if part.size]
         with np.errstate(over="ignore"):
-            rounding = 1e-6 * float(np.sum(weights * targets * targets))
+            squares = float(self.n_entries)
+            if factors:  # without temporary arrays
+                squares = float(np.einsum(",".join("e" * len(factors)) + "->", *factors))
+            rounding = 1e-6 * squares
         return max(first, at_zero) + 9.0 * max(abs(first), abs(at_zero)) + rounding
 
     @property
@@ -159,31 +161,27 @@ class Problem:
     @cached_property
     def cols(self) -> Side:
         """The entries by column."""
-        by_col = self._by_column
-        entries = select_entries(self.rows.entries, by_col.data)._replace(
-            indptr=by_col.indptr.astype(np.int64),
-            indices=by_col.indices.astype(np.int32, copy=False),
-        )
-        return side_of(self.objective, entries, self.shape[0])
+        margin, own = self.col_margin, self.rows.entries
+        indptr = np.concatenate([[0], np.cumsum(margin.counts)])
+        entries = empty_entries(own, indptr)._replace(scale=margin.scale)
+        by_column.transpose(own, indptr[:-1].copy(), entries)
+        return Side(margin.counts, margin.summed_weights, margin.scale, entries)
 
     @cached_property
     def col_margin(self) -> Margin:
-        """The counts and the penalty of the columns, without converting the entries to CSC."""
+        """The counts and the penalty of the columns, without listing the entries by column."""
         counts, summed = np.zeros(self.shape[1], np.int64), np.zeros(self.shape[1])
         entries = self.rows.entries
-        evaluate.count_columns(entries.indices, entries.weights, counts, summed)
+        by_column.count_columns(entries.indices, entries.weights, counts, summed)
         return Margin(counts, summed, _scale(self.objective, summed, self.shape[0]))
 
-    @property
+    @cached_property
     def column_order(self) -> NDArray[Any]:
         """Positions of the entries of `rows`, in the order of `cols`; shape (n_entries,)."""
-        return np.asarray(self._by_column.data)
-
-    @cached_property
-    def _by_column(self) -> sparse.csc_array:
-        own, dtype = self.rows.entries, np.int32 if self.n_entries < 2**31 else np.int64
-        positions = np.arange(self.n_entries, dtype=dtype)
-        return sparse.csr_array((positions, own.indices, own.indptr), shape=self.shape).tocsc()
+        order = empty_aligned((self.n_entries,), np.int32 if self.n_entries < 2**31 else np.int64)
+        places = self.cols.entries.indptr[:-1].copy()
+        by_column.order_by_column(self.rows.entries.indices, places, order)
+        return order
 
     @cached_property
     def loss_call(self) -> LossCall:
@@ -212,8 +210,8 @@ class Problem:
             n_cells -= np.count_nonzero(excluded) if excluded.size else self.n_entries
         summed = explained = float(rows.summed_weights.sum())
         if entries.targets.size:
-            weights = entries.weights if entries.weights.size else 1.0
-            explained = float(np.sum(weights * entries.targets))
+            targets, weights = entries.targets, entries.weights
+            explained = float(np.sum(weights * targets if weights.size else targets))
         total = summed + objective.unobserved_weight * n_cells
         return explained / total if total else 0.0
 
@@ -242,7 +240,10 @@ class Problem:
         -------
         tuple of ndarray, shape (n_rows, k) and (n_cols, k)
         """
-        return self.around_centers(*(np.zeros((n, n_factors), dtype) for n in self.shape))
+        zeros = [empty_aligned((n, n_factors), dtype) for n in self.shape]
+        for factors in zeros:
+            factors[...] = 0.0
+        return self.around_centers(*zeros)
 
     def penalties(self, n_columns: int) -> Penalties:
         """Return the penalties of rows and columns whose factors have ``n_columns`` columns.
@@ -363,7 +364,7 @@ def check_factors(factors: Any, axis: str, size: int, other_size: int, name: str
         raise InvalidInputError(
             f"{label} has {factors.shape[0]} rows, but the matrix has {size} {axis}s{hint}"
         )
-    if not np.isfinite(factors).all():
+    if not is_finite(factors):
         row, factor = np.argwhere(~np.isfinite(factors))[0]
         raise InvalidInputError(
             f"{label}[{row}, {factor}] is {factors[row, factor]}: factors must be finite"
@@ -383,6 +384,12 @@ def _sorted(
     return indptr, indices[order], values, weights
 
 
+def _writable(array: Array, dtype: Any) -> Array:
+    """Return the array in a dtype; numba would recompile every kernel for read-only arrays."""
+    is_usable = array.dtype == dtype and array.flags.writeable
+    return array if is_usable else aligned_copy(array, dtype)
+
+
 def _targets_and_weights(
     objective: Terms,
     indptr: Array,
@@ -394,7 +401,7 @@ def _targets_and_weights(
     targets = _EMPTY
     index = (indptr, indices)
     if values is not None:
-        values = values.astype(np.float64)
+        values = aligned_copy(values, np.float64)
         prefix = f'with data="{objective.data}" it must be'
         _check(np.isfinite(values), values, *index, "value", f"{prefix} a finite number")
         if objective.data == "weights":
@@ -402,8 +409,11 @@ def _targets_and_weights(
             _check(values >= 0.0, values, *index, "value", rule)
             weights = values
         else:
-            targets = objective.targets_of(values)
-            weights = np.abs(values) if objective.data == "signed" else weights
+            if objective.data == "signed":
+                weights = np.abs(values, out=empty_aligned(values.shape, np.float64))
+            targets = values
+            for low in range(0, targets.size, CHUNK):  # in parts, which bounds the memory
+                targets[low : low + CHUNK] = objective.targets_of(targets[low : low + CHUNK])
         if targets.size:
             loss = objective.loss
             rule = f"{prefix} {loss.targets_text}, as it is a target of {type(loss).__name__}"
@@ -441,9 +451,11 @@ def side_of(objective: Terms, entries: Entries, width: int) -> Side:
     """Return the rows of entries over ``width`` columns, or the columns over as many rows."""
     counts = entries.indptr[1:] - entries.indptr[:-1]
     summed = counts.astype(np.float64)
-    if entries.weights.size:
-        row = np.repeat(np.arange(counts.size), counts)
-        summed = np.bincount(row, weights=entries.weights, minlength=counts.size)
+    if entries.weights.size:  # in parts, which bounds the memory
+        for low, high in pairwise(balanced_bounds(counts, CHUNK)):
+            row = np.repeat(np.arange(high - low), counts[low:high])
+            weights = entries.weights[entries.indptr[low] : entries.indptr[high]]
+            summed[low:high] = np.bincount(row, weights, minlength=high - low)
     scale = _scale(objective, summed, width)
     return Side(counts, summed, scale, entries._replace(scale=scale))
 

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._common.cached import cached_property, state_of
+from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import Entries
 
 __all__ = ["CHUNK", "Margin", "Part", "Side", "balanced_bounds", "task_stride"]
 
 CHUNK = 1 << 15
 """Entries in one task of a reduction; changing it changes the rounding of results."""
+
+_BLOCK = 1 << 12  # rows whose order is free; a megabyte of 64 factors
+_PART = 16 * _BLOCK  # rows that are solved together
 
 Array = NDArray[Any]
 _EMPTY = np.empty(0)
@@ -92,12 +96,25 @@ class Margin:
         return self.scale * self.multiplicity if self.multiplicity.size else self.scale
 
     @cached_property
-    def longest_first(self) -> NDArray[np.int64]:
-        """Rows with entries, in descending order of the number of entries."""
+    def solve_order(self) -> NDArray[np.int64]:
+        """Rows with entries, in the order in which they are solved.
+
+        Blocks of rows ascend, so that arrays in files are read and written in order. Within a
+        block the longest rows are first, because rows of one length share their whitening.
+        """
         if self.n == 1:
             return np.flatnonzero(self.counts)
-        rows = np.argsort(-self.counts, kind="stable")
-        return rows[: np.count_nonzero(self.counts)].astype(np.int64, copy=False)
+        rows = np.lexsort((-self.counts, np.arange(self.n) // _BLOCK))
+        return rows[self.counts[rows] > 0].astype(np.int64, copy=False)
+
+    @cached_property
+    def solve_parts(self) -> list[tuple[slice, NDArray[np.int64]]]:
+        """Ranges of rows and the part of `solve_order` in each of them; at least one."""
+        if self.n <= _PART:
+            return [(slice(None), self.solve_order)]
+        ranges = [slice(low, low + _PART) for low in range(0, self.n, _PART)]
+        ends = np.cumsum([np.count_nonzero(self.counts[rows]) for rows in ranges])
+        return list(zip(ranges, np.split(self.solve_order, ends[:-1]), strict=True))
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
@@ -152,6 +169,19 @@ def task_stride(n_tasks: int, width: int) -> int:
     """
     most = min(max(128, n_tasks // 64), 1024, max((1 << 24) // (width * width), 1))
     return 1 << (-(-n_tasks // most) - 1).bit_length() if n_tasks > most else 1
+
+
+def empty_entries(like: Entries, indptr: NDArray[np.int64]) -> Entries:
+    """Return uninitialised entries with an index pointer, and the kinds of numbers of others."""
+    n = int(indptr[-1])
+    parts = (like.targets, like.weights, like.excluded)
+    targets, weights, excluded = (
+        empty_aligned((n,), np.float64) if part.size else part for part in parts
+    )
+    return like._replace(
+        indptr=indptr, indices=empty_aligned((n,), np.int32), targets=targets, weights=weights,
+        excluded=excluded,
+    )  # fmt: skip
 
 
 def balanced_bounds(work: Array | Sequence[int], per_task: int) -> NDArray[np.int64]:

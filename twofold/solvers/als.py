@@ -3,6 +3,7 @@
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from twofold._common.checks import check_choice, check_whole
@@ -24,6 +25,7 @@ __all__ = ["ALS"]
 Factors = Any  # of one side: see `Operations`
 _EXCESS = 0.02  # share of the last decrease of the objective that inexact rows may lose
 _FIRST_GAIN = 0.1  # decrease of the first epoch, relative to the objective, for this purpose
+_PLAIN = "plain"  # name of the rows of an epoch without extrapolation in a `PartialEpoch`
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,20 @@ class ALS(Solver):
         Q, with the T for which the penalty is least and the product the same. This is left out with
         ``nonnegative=True`` and with centers of `L2`.
     array_folder : str or None, default None
-        An existing folder on a disk. With it, arrays of 1 MB or more with a row for each row or
-        column of the data are in files of this folder, so that they may exceed the memory, with
-        the same result. The system writes pages of them to the disk when memory is short, and
-        removes a file when its array is freed or the process ends. The factors of the solution are
-        such arrays, too. During the epochs the files need up to
+        An existing folder on a disk. With it, arrays of 1 MB or more with numbers for each entry,
+        or a row of factors for each row or column of the data, are in files of this folder, so that
+        they may exceed the memory, with the same result. The system writes pages of them to the
+        disk when memory is short, and removes a file when its array is freed or the process ends.
+        The factors of the solution are such arrays, too. During the epochs the files need up to
         2 n_rows + 3 n_cols + 2 max(n_rows, n_cols) times ``n_factors`` numbers (rounded up to a
         multiple of 8), and more with ``evaluate_every`` > 1, a callback, a checkpoint, biases and
-        centers. The entries and about 100 bytes for each row and column stay in memory.
+        centers. They need 4 bytes for each entry, and 16 more with ``data="targets"`` or
+        ``"weights"``. About 100 bytes for each row and column, and for a moment 1 byte for each
+        entry, are in memory, and so is the matrix, unless it is mapped, as by `Pairings.open`. The
+        files are read and written in order, except for the factors of the side that is not solved:
+        the memory should hold them. With a checkpoint the rows of an unfinished epoch are saved
+        beside it, with the suffix ``.part``, so that a run that is continued with the same
+        ``checkpoint`` has lost no more than one half-step.
 
     Raises
     ------
@@ -154,6 +162,11 @@ class ALS(Solver):
         """Return the context in which large arrays are in files of ``array_folder``."""
         return arrays_in(self.array_folder)
 
+    @property
+    def saves_partial_epochs(self) -> bool:
+        """Whether the rows of an unfinished epoch are saved: with ``array_folder``."""
+        return self.array_folder is not None
+
     def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
         """Return the problem in which equal rows and columns are merged."""
         objective = problem.objective
@@ -181,16 +194,18 @@ class ALS(Solver):
         if needs_value and point.value is None:
             point = operations.evaluated(point)
         run = Extrapolation(state.memory.previous, state.memory.t)
+        if run.momentum and state.partial is not None and state.partial.has(_PLAIN):
+            run = Extrapolation(run.previous, 1.0)  # The extrapolated epoch was rejected.
         options = self._row_options(operations, point, state)
         start = run.extrapolated(operations, point.cols)
-        new, start = self._epoch(operations, point, start, options, state.epoch)
+        new, start = self._epoch(operations, point, start, options, state)
         if not needs_value:
             return state.at(new)
         new = operations.evaluated(new)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
             del new, start  # which are as large as those of the repeated epoch
-            new, start = self._epoch(operations, point, point.cols, options, state.epoch)
+            new, start = self._epoch(operations, point, point.cols, options, state)
             new = operations.evaluated(new)
         gain = _total(point) - _total(new)
         if not self.acceleration:
@@ -207,7 +222,7 @@ class ALS(Solver):
         point: Point,
         start: Factors,
         options: RowOptions,
-        epoch: int,
+        state: State,
     ) -> tuple[Point, Factors]:
         """Return the point after both half-steps from the columns ``start``, and these columns.
 
@@ -216,20 +231,22 @@ class ALS(Solver):
         """
         k, is_plain = point.n_factors, start is point.cols
         known = point.gramians[1] if is_plain else None
-        rows, first, n_rows = operations.solved("row", start, point.rows, known, options)
+        half = partial(operations.solved, "row", start, point.rows, known, options)
+        name = _PLAIN if is_plain else "extrapolated"
+        rows = half() if state.partial is None else state.partial.result(name, half)
         if self.acceleration and is_plain and _turns_freely(operations.objective):
             rows, start = balanced(operations, rows, start, self.n_factors)
         product = None
         if operations.objective.unobserved_weight:
             product = operations.gramian("row", rows)
-        cols, first_col, n_cols = operations.solved("col", rows, start, product, options)
-        if (n_rows or n_cols) and not operations.has_warned:
+        cols = operations.solved("col", rows, start, product, options)
+        if operations.unsettled and not operations.has_warned:
             operations.has_warned = True
-            row, n = (f"row {first}", n_rows) if n_rows else (f"col {first_col}", n_cols)
+            axis, first, n = operations.unsettled[0]
             warn(
-                f"in epoch {epoch + 1}, {row} and {n - 1} others did not converge, so their "
-                "factors are approximate: increase the regularizer's weight (later epochs do not "
-                "warn)",
+                f"in epoch {state.epoch + 1}, {axis} {first} and {n - 1} others did not converge, "
+                "so their factors are approximate: increase the regularizer's weight (later epochs "
+                "do not warn)",
                 ConvergenceWarning,
             )
         return Point(rows, cols, k, gramians=(product, None)), start

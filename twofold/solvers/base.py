@@ -196,6 +196,11 @@ class Solver(ABC):
         """Return the context in which a run makes its arrays; by default it has no effect."""
         return nullcontext()
 
+    @property
+    def saves_partial_epochs(self) -> bool:
+        """Whether `step` uses ``state.partial``, which a run with a checkpoint sets then."""
+        return False
+
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the workspace that `step` needs."""
         return state
@@ -272,7 +277,7 @@ class Solver(ABC):
             the same entries, or numbers in the order of the entries of ``matrix.tocsr()``.
         checkpoint : str or path-like, optional
             File to which the solution is saved after each evaluation. After a crash or an
-            interrupt, continue with ``init=Solution.load(checkpoint)``.
+            interrupt, continue with ``init=Solution.load(checkpoint)`` and the same file.
         on_interrupt : {"raise", "keep"}, default "raise"
             Effect of Ctrl-C during the epochs. With "keep", it ends the run instead of raising
             KeyboardInterrupt: the solution has the factors of the last epoch that has finished,

@@ -31,7 +31,7 @@ from twofold.objective.evaluation import (
     value_sums,
 )
 from twofold.objective.point import padded_factors
-from twofold.objective.side import Side
+from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import Buffers, RowReport
@@ -247,14 +247,14 @@ class StartSide(NamedTuple):
 
 def largest(block: Block, mean: float, threads: int) -> tuple[float, float]:
     """Return the largest |w (r - mean)| and the largest summed weight of the rows."""
-    entries = _without_mean(block.side, mean).entries
-    targets, weights = entries.targets, entries.weights
-    with np.errstate(over="ignore"):
-        numbers = targets * weights if targets.size and weights.size else targets
-    if not targets.size:
-        numbers = weights if weights.size else np.ones(min(entries.indices.size, 1))
-    top = block.side.summed_weights.max(initial=0.0)
-    return float(np.abs(numbers).max(initial=0.0)), float(top)
+    entries, entry = _without_mean(block.side, mean).entries, 0.0
+    for low in range(0, entries.indices.size, CHUNK):  # in parts, which bounds the memory
+        product = np.ones(1)
+        for factor in (entries.targets, entries.weights):
+            with np.errstate(over="ignore"):
+                product = product * factor[low : low + CHUNK] if factor.size else product
+        entry = max(entry, float(np.abs(product).max()))
+    return entry, float(block.side.summed_weights.max(initial=0.0))
 
 
 def start_side(
@@ -273,8 +273,9 @@ def start_side(
 def _without_mean(side: Side, mean: float) -> Side:
     if not mean:
         return side
-    targets = side.entries.targets
-    return side.with_targets((targets if targets.size else np.ones(side.counts.sum())) - mean)
+    targets = side.entries.targets if side.entries.targets.size else 1.0
+    out = empty_aligned(side.entries.indices.shape, np.float64)
+    return side.with_targets(np.subtract(targets, mean, out=out))
 
 
 def _fourth_root(summed_weights: NDArray[np.float64], top: float) -> NDArray[np.float64]:

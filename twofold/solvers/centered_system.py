@@ -30,7 +30,7 @@ from twofold._kernels.threads import available_threads, check_n_threads
 from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.evaluation import gramian, multiplied, predictions
 from twofold.objective.point import padded_factors
-from twofold.objective.side import Side
+from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.column_system import Buffers, ColumnSystem, RowReport, Way
 
@@ -230,10 +230,19 @@ class CenteredSystem:
     def _offset(self, side: Side, without_entries: Array, threads: int) -> Side:
         """Return the side with the targets t."""
         entries = side.entries
-        offset = predictions(side, without_entries, self.col_factors, threads)
-        if entries.missing_weight:
-            offset *= 1.0 - side.excluded / (entries.weights if entries.weights.size else 1.0)
-        return side.with_targets((entries.targets if entries.targets.size else 1.0) - offset)
+        targets = predictions(side, without_entries, self.col_factors, threads)
+        for low in range(0, targets.size, CHUNK):  # in parts, which bounds the memory
+            part = slice(low, low + CHUNK)
+            r, w, a = (
+                numbers[part] if numbers.size else constant
+                for numbers, constant in (
+                    (entries.targets, 1.0),
+                    (entries.weights, 1.0),
+                    (entries.excluded, entries.missing_weight),
+                )
+            )
+            targets[part] = r - (1.0 - a / w) * targets[part]
+        return side.with_targets(targets)
 
 
 def _columns_of(factors: Array, chosen: NDArray[np.int64], less: Array | None = None) -> Array:

@@ -34,6 +34,7 @@ _NO_MULTIPLICITY = np.empty(0)
 _CG_COST = 100 + 40
 _FEW_STEPS_COST = 25 + 40  # two or three steps
 _MAX_CG_STEPS = 20
+_QR_ROWS = 1 << 16  # rows of a QR factorisation
 _FEW_ENTRIES = 8  # below this share of the columns, only the columns of the entries are converted
 
 # Least ratio of (smallest eigenvalue + ridge) to (largest eigenvalue + ridge) of the Gramian for
@@ -309,13 +310,18 @@ class ColumnSystem:
         report = RowReport(
             out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
         )
-        unsolved = side.longest_first
-        if unsolved.size < side.n or self.n_factors < out.shape[1]:
-            out[...] = 0.0
-        if self.objective.nonnegative:
-            self._solve_nonnegatively(unsolved, call, report)
-            return report
-        unsolved = self._solve_whitened(unsolved, call, report)
+        is_free = not self.objective.nonnegative
+        solve = self._solve_whitened if is_free else self._solve_nonnegatively
+        left: list[Rows] = []
+        # An array in a file is read and written once for all steps of the solves of a part.
+        for part, (rows_of_part, listed) in enumerate(side.solve_parts):
+            own = out[rows_of_part]
+            if self.n_factors < out.shape[1]:
+                own[...] = 0.0
+            elif listed.size < len(own):
+                own[side.counts[rows_of_part] == 0] = 0.0
+            left.append(solve(listed, replace(call, part=part), report))
+        unsolved = np.concatenate(left)
         if unsolved.size and out.dtype == np.float32:
             unsolved = self._solve_in_double(unsolved, call, report)
         if unsolved.size:
@@ -398,14 +404,14 @@ class ColumnSystem:
     def _plan(self, listed: Rows, call: "_Call") -> tuple[Tasks, Tasks]:
         """Return the tasks of conjugate gradients and of direct solves.
 
-        They depend on the numbers of entries only. Those of all rows of a side are kept with the
+        They depend on the numbers of entries only. Those of the parts of a side are kept with the
         buffers, because a run needs them in each epoch.
         """
         counts, plans = call.side.counts, call.buffers.plans
-        if listed is not call.side.longest_first:
+        if call.part is None:
             return self._new_plan(listed, call)
         way = call.way, call.excess > 0.0, call.threads
-        key = id(counts), self.n_factors, self.col_factors.dtype, *way
+        key = id(counts), call.part, self.n_factors, self.col_factors.dtype, *way
         if key not in plans:  # The counts are kept, too, so that their id is not used again.
             plans[key] = counts, self._new_plan(listed, call)
         return plans[key][1]
@@ -462,15 +468,16 @@ class ColumnSystem:
         Unless it is ``start`` itself, it is written to ``solved``, whose rows are solved later.
         """
         dtype, counts = solved.dtype, call.side.counts
+        is_whole = listed.size > counts.size // 2 and len(call.side.solve_parts) == 1
         if call.start is None:
-            solved[...] = 0.0
+            solved[... if is_whole else listed] = 0.0
             return solved
         start = call.start.astype(dtype, copy=False)
         if not self.vectors.size:
             return start
-        selected = listed if listed.size <= counts.size // 2 else np.empty(0, np.int64)
+        selected = np.empty(0, np.int64) if is_whole else listed
         multiplied(start, self.vectors.astype(dtype), solved, call.threads, selected)
-        if not selected.size and not counts.all():
+        if is_whole and not counts.all():
             solved[counts == 0] = 0.0
         return solved
 
@@ -495,14 +502,15 @@ class ColumnSystem:
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
-        """Divide the rows, longest first for load balance, into tasks of similar cost."""
+        """Divide the rows into tasks of similar cost."""
         if listed.size <= 1:
             return Tasks(listed, np.arange(listed.size + 1))
         cost = _cost(call.side.counts[listed], self.n_factors)
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
         return Tasks(listed, balanced_bounds(cost, per_task))
 
-    def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> None:
+    def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
+        """Solve rows by coordinate descent; return none, as those not solved are in the report."""
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
         tasks = self._tasks(listed, call)
         run(
@@ -510,6 +518,7 @@ class ColumnSystem:
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,
             Report(report.status, report.route, report.error),
         )  # fmt: skip
+        return listed[:0]
 
     def _solve_orthogonally(self, listed: Rows, call: "_Call", report: RowReport) -> None:
         run(
@@ -521,14 +530,13 @@ class ColumnSystem:
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:
         """R with R'R = `gram`, shape (k, k), from the QR factorisation of Q for accuracy."""
-        k = self.n_factors
+        k, a0 = self.n_factors, self.objective.unobserved_weight
         triangle = np.zeros((k, k))
-        if self.objective.unobserved_weight:
-            weight = self.objective.unobserved_weight * (
-                self.multiplicity[:, np.newaxis] if self.multiplicity.size else 1.0
-            )
-            Q = np.sqrt(weight) * self.col_factors[:, :k].astype(np.float64)
-            R = with_one_blas_thread(_qr_triangle, Q)
+        for low in range(0, len(self.col_factors) if a0 else 0, _QR_ROWS):  # bounds the memory
+            part = slice(low, low + _QR_ROWS)
+            weight = self.multiplicity[part, np.newaxis] if self.multiplicity.size else 1.0
+            Q = np.sqrt(a0 * weight) * self.col_factors[part, :k].astype(np.float64)
+            R = with_one_blas_thread(_qr_triangle, np.vstack([triangle, Q]) if low else Q)
             triangle[: R.shape[0]] = R
         return triangle
 
@@ -544,6 +552,8 @@ class _Call:
     excess: float
     threads: int
     buffers: Buffers
+    part: int | None = None
+    """Number of the part of the side that is solved; None for any other rows."""
 
 
 def _qr_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from twofold._kernels.threads import check_n_threads
 from twofold._kernels.vectors.matrix import vector_bits
 from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.objective import Problem
+from twofold.solvers.partial import PartialEpoch
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.state import State, memory_arrays
 
@@ -145,9 +146,25 @@ class Run:
 
     def step(self) -> None:
         """Run one epoch."""
-        new_state = self.timed(self.solver.step, self.problem, self.state)
+        state = replace(self.state, partial=self.partial_epoch())
+        new_state = self.timed(self.solver.step, self.problem, state)
         self.check_step(new_state)
         self.state = replace(new_state, epoch=self.state.epoch + 1)
+
+    def partial_epoch(self) -> PartialEpoch | None:
+        """Return the file for what the next epoch has finished, if it starts from a checkpoint."""
+        last = self.history[-1]
+        if self.checkpoint is None or not self.solver.saves_partial_epochs:
+            return None
+        if last.epoch != self.state.epoch:
+            return None
+        key = {
+            "fingerprint": self.fingerprint,
+            "seed": self.state.seed,
+            "epoch": last.epoch,
+            "total": last.total,
+        }
+        return PartialEpoch(f"{os.fspath(self.checkpoint)}.part", key)
 
     def check_step(self, new_state: State) -> None:
         """Raise unless the step returned valid factors, because kernels do not check shapes."""
@@ -175,9 +192,7 @@ class Run:
 
     def is_finite(self) -> bool:
         """Return whether the objective and all factors are finite."""
-        with np.errstate(all="ignore"):
-            is_finite = bool(np.isfinite(self.evaluate()))
-            return is_finite and self.problem.is_finite(self.state.point)
+        return bool(np.isfinite(self.evaluate())) and self.problem.is_finite(self.state.point)
 
     def exceeds_limit(self, total: float) -> bool:
         """Return whether the objective has increased so much that the run has diverged."""
@@ -211,6 +226,8 @@ class Run:
         """Write the checkpoint; after the first one, an error is a warning, not to lose the run."""
         try:
             snapshot.save(path)
+            if self.state.partial is not None:
+                self.state.partial.remove()
         except InvalidInputError as error:
             if len(self.history) == 1:
                 raise

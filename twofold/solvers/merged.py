@@ -6,9 +6,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels import entries
 from twofold._kernels.aligned import empty_aligned
 from twofold.objective import Point, Problem
-from twofold.objective.side import Margin, Side, select_entries
+from twofold.objective.side import Margin, Side, empty_entries
 
 __all__ = ["MergedProblem"]
 
@@ -53,13 +54,6 @@ class Groups:
         return cls(np.flatnonzero(is_first), (np.cumsum(is_first) - 1)[first_equal])
 
     @property
-    def is_first(self) -> NDArray[np.bool_]:
-        """Whether a row is the first one of its group, shape (n,)."""
-        mask = np.zeros(self.group.size, np.bool_)
-        mask[self.first] = True
-        return mask
-
-    @property
     def sizes(self) -> NDArray[np.float64]:
         """Number of rows of each group."""
         return np.bincount(self.group, minlength=self.first.size).astype(np.float64)
@@ -77,10 +71,10 @@ def _hashes(keys: list[Array]) -> NDArray[np.uint64]:
 
 def _keys(side: Side, rows: NDArray[np.int64], length: int) -> list[Array]:
     """Return the columns, targets, weights and excluded weights of rows with so many entries."""
-    entries, keys = side.entries, []
+    own, keys = side.entries, []
     for offset in range(length):
-        chosen = entries.indptr[rows] + offset
-        parts = (entries.indices, entries.targets, entries.weights, entries.excluded)
+        chosen = own.indptr[rows] + offset
+        parts = (own.indices, own.targets, own.weights, own.excluded)
         keys += [part[chosen] for part in parts if part.size]
     return keys
 
@@ -161,26 +155,23 @@ def _is_short(side: Side) -> NDArray[np.bool_]:
 
 def _merged_side(side: Side, own: Groups, other: Groups) -> Side:
     """Return the side with the first row of each group, over the first columns."""
-    entries, first = side.entries, own.first
-    is_kept = other.is_first[entries.indices] & np.repeat(own.is_first, side.counts)
-    before = np.concatenate([[0], np.cumsum(is_kept)])
-    chosen, indptr = np.flatnonzero(is_kept), before[entries.indptr[np.append(first, side.n)]]
-    indices = other.group[entries.indices[chosen]].astype(np.int32)
-    scale, selected = side.scale[first], select_entries(entries, chosen)
-    selected = selected._replace(indptr=indptr, indices=indices, scale=scale)
+    given, first, scale = side.entries, own.first, side.scale[own.first]
+    columns = (given, first, other.first, other.group)
+    counts = np.zeros(first.size, np.int64)
+    entries.count_merged(*columns, counts)
+    merged = empty_entries(given, np.concatenate([[0], np.cumsum(counts)]))
     if other.first.size < other.group.size:
-        times = other.sizes[indices]
-        weights = times * selected.weights if selected.weights.size else times
-        selected = selected._replace(weights=weights)
-        if entries.missing_weight:
-            excluded = selected.excluded if selected.excluded.size else entries.missing_weight
-            selected = selected._replace(excluded=times * excluded)
+        shape = merged.indices.shape
+        merged = merged._replace(weights=empty_aligned(shape, np.float64))
+        if given.missing_weight:
+            merged = merged._replace(excluded=empty_aligned(shape, np.float64))
+    entries.merge(*columns, other.sizes, merged)
     return replace(
         side,
-        counts=np.diff(indptr),
+        counts=counts,
         summed_weights=side.summed_weights[first],
         scale=scale,
         multiplicity=own.sizes if first.size < side.n else side.multiplicity,
         positions=first,
-        entries=selected,
+        entries=merged._replace(scale=scale),
     )

@@ -53,6 +53,7 @@ class Operations:
         self.n_original = sum(block.side.n_original for block in self.blocks.values())
         self.mean = problem.mean
         self.has_warned = False
+        self.unsettled: list[tuple[Axis, int, int]] = []
 
     @property
     def objective(self) -> Terms:
@@ -121,13 +122,10 @@ class Operations:
         start: Factors,
         product: NDArray[np.float64] | None,
         options: RowOptions,
-    ) -> tuple[Factors, int, int]:
-        """Solve a side for fixed factors of the other one, whose Gramian is known.
+    ) -> Factors:
+        """Return a side solved for fixed factors of the other one, whose Gramian is known.
 
-        Returns
-        -------
-        tuple
-            The factors, the position of the first row that did not converge, and their number.
+        Rows that did not converge are noted in `unsettled`.
         """
         if product is None and self.objective.unobserved_weight:
             product = self.gramian(other_axis(axis), other)
@@ -138,10 +136,11 @@ class Operations:
             options=options,
         )  # fmt: skip
         if not may_be_unsettled:
-            return solved, 0, 0
-        unsettled = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
-        first, n = unsettled[0][0] if unsettled else 0, sum(one[1] for one in unsettled)
-        return self.each(blocks.factors_of, axis, solved), first, n
+            return solved
+        found = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
+        if found:
+            self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
+        return self.each(blocks.factors_of, axis, solved)
 
     def times(self, axis: Axis, factors: Factors, B: Array) -> Factors:
         """Return F B in the dtype of B."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from twofold._common.checks import check_flags
 from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
@@ -194,13 +195,16 @@ class Solution:
         )  # fmt: skip
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> Self:
         """Read a solution that `save` or a checkpoint wrote.
 
         Parameters
         ----------
         path : str or path-like
             The file.
+        mmap : bool, default False
+            Map the arrays into memory, copy-on-write, instead of reading them: for factors that
+            exceed the memory, as with the ``array_folder`` of `ALS`. They are verified in any case.
 
         Returns
         -------
@@ -213,7 +217,8 @@ class Solution:
         InvalidInputError
             If it cannot be opened.
         """
-        arrays, meta = read_file(path, "solution", 1)
+        check_flags(mmap=mmap)
+        arrays, meta = read_file(path, "solution", 1, mapped=mmap)
         try:
             return cls.from_arrays(arrays, meta)
         except (KeyError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Point, Problem
 from twofold.objective.centers import at_center_where_empty
+from twofold.solvers.partial import PartialEpoch
 
 __all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "without_empty_rows"]
 
@@ -32,6 +33,8 @@ class State:
         Further state that is needed to continue exactly; saved with a solution.
     workspace : optional
         Data that `Solver.prepare` can recompute; not saved.
+    partial : PartialEpoch, optional
+        File for what the next epoch has finished; see `Solver.saves_partial_epochs`.
     """
 
     point: Point
@@ -39,6 +42,7 @@ class State:
     seed: int
     memory: Any = None
     workspace: Any = None
+    partial: PartialEpoch | None = None
 
     @property
     def row_factors(self) -> NDArray[Any]:
@@ -129,9 +133,5 @@ def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
                 f"but this problem needs {like.shape} and {like.dtype}: start from its factors "
                 "instead, init=(row_factors, col_factors)"
             )
-        values[name] = _copy(array) if array.ndim else array.item()
+        values[name] = aligned_copy(array, array.dtype) if array.ndim else array.item()
     return replace(template, **values) if values else template
-
-
-def _copy(array: NDArray[Any]) -> NDArray[Any]:
-    return aligned_copy(array, array.dtype) if array.ndim == 2 else array.copy()
