@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from twofold._kernels import evaluate, formulas, products
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 from twofold._kernels.arguments import Penalties, Step
-from twofold._kernels.threads import check_n_threads, run
+from twofold._kernels.threads import check_n_threads, run, useful_threads
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Side
 
@@ -52,8 +52,8 @@ def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = Non
     )  # fmt: skip
     if cols.scale.any():
         run(
-            evaluate.penalty_rows, len(col_sums), threads, cols.bounds, cols.penalty_weights,
-            penalties.cols, point.cols, col_sums,
+            evaluate.penalty_rows, len(col_sums), useful_threads(point.cols.size, threads),
+            cols.bounds, cols.penalty_weights, penalties.cols, point.cols, col_sums,
         )  # fmt: skip
     grams = _grams(problem, point, threads)
     return _with_value(point, _value(problem, grams, sums, col_sums), grams)
@@ -239,7 +239,9 @@ def gramian(
     It is bitwise independent of the number of threads.
     """
     n, k = factors.shape
-    n_tasks = max(1, min(n // 4096, (1 << 24) // (k * k), 64))
+    # A task takes 0.1 ms or more, and the partial sums of many tasks would take much memory.
+    few, many = min((n * k * k) >> 22, 4), min(n // 4096, (1 << 24) // (k * k), 64)
+    n_tasks = max(1, few, many)
     # With a large power of two as leading dimension, the rows would map to few cache sets.
     partial = np.zeros((n_tasks, k, k + (8 if k % 16 == 0 else 16)))
     run(products.gramian, n_tasks, threads, factors, weights, partial)

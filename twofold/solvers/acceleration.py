@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from twofold._kernels import products
 from twofold._kernels.aligned import aligned_copy, empty_aligned
-from twofold._kernels.threads import run, with_one_blas_thread
+from twofold._kernels.threads import run, useful_threads, with_one_blas_thread
 from twofold.objective import Problem
 from twofold.objective.evaluation import gramian, multiplied
 
@@ -57,6 +57,7 @@ class Extrapolation:
             return cols
         out = empty_aligned(cols.shape, cols.dtype)
         beta = cols.dtype.type(self.momentum)
+        threads = useful_threads(cols.size, threads)
         run(products.extrapolate, _n_tasks(cols), threads, cols, self.previous, beta, out)
         return out
 
@@ -100,7 +101,7 @@ def _n_tasks(factors: Array) -> int:
 
 def _turning(start: Array, cols: Array, new: Array, multiplicity: Array, threads: int) -> float:
     """Return <Y - Q_new, Q_new - Q>."""
-    sums = np.zeros(_n_tasks(new))
+    sums, threads = np.zeros(_n_tasks(new)), useful_threads(new.size, threads)
     run(products.turning, sums.size, threads, start, cols, new, multiplicity, sums)
     return float(np.sum(sums))
 
