@@ -13,12 +13,13 @@ import twofold
 from twofold import L2, Objective
 from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.solvers import ALS, Solution, partial
+from twofold.solvers.operations import Operations
 from twofold.solvers.partial import PartialEpoch
 
 OBJECTIVE = Objective(regularizer=L2(0.05))
 R = sparse.csr_array((np.random.default_rng(0).random((40, 30)) < 0.3).astype(np.float64))
 N_EPOCHS = 12  # of which one is rejected and repeated without extrapolation
-ORIGINAL = ALS._half_step
+ORIGINAL = Operations.solved
 
 
 def solver(folder, **options):
@@ -32,18 +33,18 @@ def interrupt(monkeypatch):
     """Return a function that counts the half-steps, and interrupts the one of a number."""
     calls = []
 
-    def half_step(self, *arguments):
+    def solved(self, axis, *arguments):
         if len(calls) == interrupt.at:
             raise KeyboardInterrupt
-        calls.append(arguments[1])
-        return ORIGINAL(self, *arguments)
+        calls.append(axis)
+        return ORIGINAL(self, axis, *arguments)
 
     def interrupt(at):
         calls.clear()
         interrupt.at = at
         return calls
 
-    monkeypatch.setattr(ALS, "_half_step", half_step)
+    monkeypatch.setattr(Operations, "solved", solved)
     return interrupt
 
 

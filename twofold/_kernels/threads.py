@@ -7,14 +7,15 @@ of a pool join it, so a call never waits for another one.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 import numba
 import numpy as np
@@ -24,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from twofold.exceptions import InvalidInputError
 
 T = TypeVar("T")
+_LEAST_WORK = 1 << 17  # multiply-adds of memory-bound kernels that repay the start of a thread
 _compiled: set[tuple[Any, ...]] = set()
 _blas_limit = threading.RLock()  # held while BLAS is limited; a fork waits for it
 _most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
@@ -71,6 +73,11 @@ def check_n_threads(n_threads: int | None) -> int:
     return min(int(n_threads), available_threads())
 
 
+def useful_threads(work: int, n_threads: int) -> int:
+    """Return the number of threads for a kernel with one multiply-add for each of some numbers."""
+    return max(1, min(n_threads, work // _LEAST_WORK))
+
+
 def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments: Any) -> None:
     """Call ``kernel(counter, n_tasks, *arguments)`` in up to ``n_threads`` threads.
 
@@ -86,14 +93,16 @@ def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments:
         kernel(counter, 0, *arguments)
         counter[0] = 0
         _compiled.add(types)
-    call = (kernel, counter, n_tasks, *arguments)
-    helpers = [helper for _ in range(n_helpers) if (helper := _submit(_helpers(), *call))]
+    helpers: list[_Call[object]] = []
     try:
+        for _ in range(n_helpers):
+            helpers += _submitted(_helpers, kernel, counter, n_tasks, *arguments)
         kernel(counter, n_tasks, *arguments)
     finally:  # After an interrupt, too, the helpers stop at their next task.
         counter[0] = n_tasks
-        started = [helper for helper in helpers if not helper.cancel()]
-        wait(started)
+        started = [helper for helper in helpers if not helper.withdraw()]
+        for helper in started:
+            helper.wait()
     for helper in started:
         helper.result()
 
@@ -106,24 +115,86 @@ def with_one_blas_thread(function: Callable[..., T], *arguments: Any) -> T:
     thread cannot leave the limit in place. A limit that another library sets meanwhile is kept.
     """
     limited = copy_context().run  # within the `at_most_threads` of the caller
-    call = _submit(_blas_caller(), limited, _call_with_one_blas_thread, function, arguments)
-    if call is None:
+    calls = _submitted(_blas_caller, limited, _call_with_one_blas_thread, function, arguments)
+    if not calls:
         return _call_with_one_blas_thread(function, arguments)
     try:
-        return call.result()
+        return calls[0].result()
     finally:  # After an interrupt, too, the limit is removed before this returns.
-        if not call.cancel():
-            wait([call])
+        if not calls[0].withdraw():
+            calls[0].wait()
 
 
-def _submit(
-    pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any
-) -> Future[T] | None:
-    """Submit a call; return None if the interpreter is shutting down and no thread can start."""
+class _Call(Generic[T]):
+    """A call that a thread of a pool makes, unless it is withdrawn before."""
+
+    def __init__(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+        self._function, self._arguments = function, arguments
+        self._claim, self._running = threading.Lock(), threading.Lock()
+        self._running.acquire()
+        self._value: list[T] = []
+        self._error: BaseException | None = None
+
+    def make(self) -> None:
+        """Make the call, unless it is withdrawn."""
+        if self.withdraw():
+            try:
+                self._value.append(self._function(*self._arguments))
+            except BaseException as error:
+                self._error = error
+            finally:
+                self._running.release()
+
+    def withdraw(self) -> bool:
+        """Return whether the call had not begun; no thread makes it any more."""
+        return self._claim.acquire(blocking=False)
+
+    def wait(self) -> None:
+        """Wait until a call that has begun ends."""
+        with self._running:
+            pass
+
+    def result(self) -> T:
+        """Return the value of the call, or raise its error."""
+        self.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
+
+class _Pool:
+    """Threads that make calls, in half the time of a `ThreadPoolExecutor`.
+
+    They are daemons: the caller waits for every call, so that none is left at the exit.
+    """
+
+    def __init__(self, n_threads: int, name: str) -> None:
+        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        for _ in range(n_threads):
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, call: _Call[Any]) -> None:
+        self._calls.put(call)
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            call.make()
+            del call  # and its arrays
+
+
+def _submitted(
+    pool: Callable[[], _Pool], function: Callable[..., T], *arguments: Any
+) -> list[_Call[T]]:
+    """Return the submitted call; none if the interpreter is shutting down, without threads."""
+    if sys.is_finalizing():
+        return []
+    call = _Call(function, arguments)
     try:
-        return pool.submit(function, *arguments)
+        pool().submit(call)
     except RuntimeError:
-        return None
+        return []
+    return [call]
 
 
 def _call_with_one_blas_thread(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
@@ -146,13 +217,13 @@ def _blas_libraries() -> list[Any]:
 
 
 @cache
-def _helpers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, _threads_of_process() - 1), "twofold")
+def _helpers() -> _Pool:
+    return _Pool(max(1, _threads_of_process() - 1), "twofold")
 
 
 @cache
-def _blas_caller() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, "twofold-blas")
+def _blas_caller() -> _Pool:
+    return _Pool(1, "twofold-blas")
 
 
 def _argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

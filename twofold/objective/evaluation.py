@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twofold._kernels import evaluate, formulas, products
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 from twofold._kernels.arguments import LossCall, Penalties, PenaltyCall, Step
-from twofold._kernels.threads import check_n_threads, run
+from twofold._kernels.threads import check_n_threads, run, useful_threads
 from twofold.objective.point import ObjectiveValue, Point
 from twofold.objective.side import Margin, Side
 from twofold.objective.terms import Terms
@@ -75,8 +75,8 @@ def penalty_sums(margin: Margin, penalty: PenaltyCall, factors: Array, threads: 
     sums = _new_sums(margin.bounds)
     if margin.scale.any():
         run(
-            evaluate.penalty_rows, len(sums), threads, margin.bounds, margin.penalty_weights,
-            penalty, factors, sums,
+            evaluate.penalty_rows, len(sums), useful_threads(factors.size, threads), margin.bounds,
+            margin.penalty_weights, penalty, factors, sums,
         )  # fmt: skip
     return sums
 

@@ -17,7 +17,7 @@ from twofold._common.cached import state_of
 from twofold._kernels import formulas, products
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import LossCall, PenaltyCall
-from twofold._kernels.threads import run
+from twofold._kernels.threads import run, useful_threads
 from twofold.objective import Problem
 from twofold.objective.biases import Axis
 from twofold.objective.centers import around_center, at_center_where_empty
@@ -203,7 +203,7 @@ def times(block: Block, factors: Array, B: Array, threads: int) -> Array:
 def extrapolated(block: Block, new: Array, old: Array, momentum: float, threads: int) -> Array:
     """Return Q + beta (Q - Q_previous)."""
     out = empty_aligned(new.shape, new.dtype)
-    n_tasks = -(-len(new) // products.PRODUCT_ROWS)
+    n_tasks, threads = -(-len(new) // products.PRODUCT_ROWS), useful_threads(new.size, threads)
     run(products.extrapolate, n_tasks, threads, new, old, new.dtype.type(momentum), out)
     return out
 
@@ -211,7 +211,7 @@ def extrapolated(block: Block, new: Array, old: Array, momentum: float, threads:
 def turning_sums(block: Block, start: Array, old: Array, new: Array, threads: int) -> Array:
     """Return <Y - Q_new, Q_new - Q> of each task."""
     bounds = block.side.bounds
-    sums = np.zeros(bounds.size - 1)
+    sums, threads = np.zeros(bounds.size - 1), useful_threads(new.size, threads)
     run(
         products.turning, sums.size, threads, bounds, start, old, new, block.side.multiplicity,
         sums,

@@ -15,7 +15,13 @@ from twofold._common.cached import cached_property
 from twofold._kernels import cg, direct, nonnegative, orthogonal, rows
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Columns, Report, Tasks
-from twofold._kernels.threads import available_threads, check_n_threads, run, with_one_blas_thread
+from twofold._kernels.threads import (
+    available_threads,
+    check_n_threads,
+    run,
+    useful_threads,
+    with_one_blas_thread,
+)
 from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.objective.evaluation import gramian, multiplied
 from twofold.objective.point import padded_factors
@@ -457,8 +463,9 @@ class ColumnSystem:
             min_ridge = float(regularizer.weight * scale[0])
         lengths = np.empty(n_cols)
         run(
-            cg.squared_lengths, -(-n_cols // cg.CHUNK), available_threads(), self.rotated,
-            self.spectrum, min_ridge, lengths,
+            cg.squared_lengths, -(-n_cols // cg.CHUNK),
+            useful_threads(self.rotated.size, available_threads()), self.rotated, self.spectrum,
+            min_ridge, lengths,
         )  # fmt: skip
         return min_ridge, lengths
 

@@ -169,15 +169,11 @@ def _decomposition(
     whitening = _whitening(operations.gramian("row", rows))
     if not whitening.size:
         return None
-    projected = whitening.T @ operations.gramian("col", cols) @ whitening
-    if not np.isfinite(projected).all():
-        return None
-    squares, rotation = _eigen(projected)
+    squares, turned = with_one_blas_thread(_turned, whitening, operations.gramian("col", cols))
     if not squares[0] > 0.0:
         return None
     k = min(n_factors, int(np.count_nonzero(squares > 1e-10 * squares[0])))
-    singular = np.sqrt(squares[:k])
-    turned = whitening @ rotation[:, :k]
+    singular, turned = np.sqrt(squares[:k]), turned[:, :k]
     del X
     P = _times(operations, "row", rows, turned * np.sqrt(singular))
     Q = _times(operations, "col", cols, turned / np.sqrt(singular))
@@ -189,18 +185,24 @@ def _decomposition(
     return P, Q
 
 
-def _eigen(G: Array) -> tuple[Array, Array]:
-    """Return the eigenvalues of a symmetric matrix in descending order, and the eigenvectors."""
-    eigenvalues, vectors = with_one_blas_thread(np.linalg.eigh, G)
-    return eigenvalues[::-1], vectors[:, ::-1]
+def _turned(T: Array, G: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues of T' G T in descending order, and T times the eigenvectors.
+
+    The eigenvalues are nan if the product is not finite.
+    """
+    projected = T.T @ G @ T
+    if not np.isfinite(projected).all():
+        return np.full(len(projected), np.nan), T
+    eigenvalues, vectors = np.linalg.eigh(projected)
+    return eigenvalues[::-1], T @ vectors[:, ::-1]
 
 
 def _whitening(G: Array) -> Array:
     """Return T such that X T is orthonormal for X with the Gramian G, without null directions."""
     if not np.isfinite(G).all():
         return np.empty((0, 0))
-    squares, vectors = _eigen(G)
-    kept = squares > 1e-12 * squares[0]
+    squares, vectors = with_one_blas_thread(np.linalg.eigh, G)
+    kept = np.flatnonzero(squares > 1e-12 * squares[-1])[::-1]
     return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
 
 
