@@ -12,6 +12,7 @@ from scipy import sparse
 from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import DaskALS
+from twofold.distributed.operations import ClusterOperations
 from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.objective import side
 from twofold.solvers import ALS, Solution, Status
@@ -102,6 +103,27 @@ def test_equal_columns_are_merged_as_on_one_machine(client):
     expected = ALS(**options).solve(objective, matrix)
     assert expected.memory["is_merged"]
     assert_same(DaskALS(**options).solve(objective, matrix), expected)
+
+
+def test_ill_conditioned_rows_get_the_triangle_of_all_columns(client, monkeypatch):
+    """Nearly dependent factors and weights of very different sizes need orthogonal solves."""
+    rng, used = np.random.default_rng(0), []
+    base = rng.normal(size=(N_COLS, 1))
+    init = rng.normal(size=(N_ROWS, 5)), base + 1e-9 * rng.normal(size=(N_COLS, 5))
+    matrix = data()
+    matrix.data = 10.0 ** rng.uniform(-8, 8, matrix.nnz)
+    objective = Objective(regularizer=L2(1e-12), data="weights", unobserved_weight=0.1)
+    options = {"n_factors": 5, "max_epochs": 2, "rng": 0, "dtype": "float64"}
+    original = ClusterOperations.triangle
+
+    def triangle(self, *arguments):
+        used.append(arguments[0])
+        return original(self, *arguments)
+
+    monkeypatch.setattr(ClusterOperations, "triangle", triangle)
+    expected = ALS(**options).solve(objective, matrix, init)
+    assert_same(DaskALS(**options).solve(objective, matrix, init), expected)
+    assert {*used} == {"row", "col"}
 
 
 def test_given_factors_weights_and_a_callback(client):

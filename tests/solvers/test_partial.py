@@ -131,18 +131,18 @@ import os, signal, sys
 import numpy as np
 from scipy import sparse
 from test_partial import OBJECTIVE, R, solver
-from twofold.solvers import ALS
+from twofold.solvers.operations import Operations
 
-calls, original = [], ALS._half_step
+calls, original = [], Operations.solved
 
-def half_step(self, *arguments):
-    calls.append(arguments[1])
+def solved(self, *arguments):
+    calls.append(arguments[0])
     found = original(self, *arguments)
     if len(calls) == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
     return found
 
-ALS._half_step = half_step
+Operations.solved = solved
 solver(sys.argv[1]).solve(OBJECTIVE, R, checkpoint=sys.argv[1] + "/run.twofold")
 """
 

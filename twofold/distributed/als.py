@@ -20,6 +20,7 @@ from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.als import ALS, ALSMemory
 from twofold.solvers.base import Init
+from twofold.solvers.column_system import MissingTriangleError
 from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
 from twofold.solvers.merged import MergedProblem
 from twofold.solvers.operations import AXES
@@ -187,6 +188,10 @@ class DaskALS(ALS):
         """Whether the rows of an unfinished epoch are saved: they are not."""
         return False
 
+    def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
+        """Return the problem in which equal rows and columns are merged."""
+        return self.on_one_machine().working_problem(problem, resumed)
+
     def on_one_machine(self) -> ALS:
         """Return the same `ALS`."""
         return ALS(**{one.name: getattr(self, one.name) for one in fields(ALS)})
@@ -194,6 +199,25 @@ class DaskALS(ALS):
     def prepare(self, problem: Any, state: State) -> State:
         """Return the state with the operations on its factors."""
         return state.at(state.point, workspace=problem.operations)
+
+    def step(self, problem: Any, state: State) -> State:
+        """Run one epoch.
+
+        Few problems have rows that need the triangle of all columns; if there is one, the epoch is
+        computed again with the triangles.
+        """
+        try:
+            return self._finished(super().step(problem, state))
+        except MissingTriangleError:
+            state.workspace.uses_triangles = True
+            return self._finished(super().step(problem, state))
+
+    def _finished(self, state: State) -> State:
+        """Return a state whose factors are computed, so that their errors are raised."""
+        if state.point.value is None:
+            factors: Any = state.point.cols
+            state.workspace.gathered(blocks.is_usable, "col", factors)
+        return state
 
     def new_memory(self, problem: Any, point: Point) -> ALSMemory:
         """Return the initial memory."""

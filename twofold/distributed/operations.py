@@ -163,7 +163,7 @@ class ClusterOperations(Operations):
     def __init__(self, cluster: Homes, layout: Layout, n_columns: int, dtype: Any) -> None:
         self.cluster, self.n_columns, self.dtype = cluster, n_columns, np.dtype(dtype)
         self.terms, self.mean = layout.objective, layout.mean
-        self.has_warned, self.unsettled = False, []
+        self.has_warned, self.unsettled, self.uses_triangles = False, [], False
         self.width = n_columns + -n_columns % 8
         self.divisions, self.homes = layout.divisions, layout.homes
         self.sizes = {axis: int(self.divisions[axis].rows[-1]) for axis in AXES}
@@ -267,6 +267,10 @@ class ClusterOperations(Operations):
             (part,) = self.cluster.values([handle])
             out[rows[n] : rows[n + 1]] = part
         return out
+
+    def triangle_for(self, axis: Axis, other: Parts) -> Any:
+        """Return the triangle, once it was missing in a run; see `DaskALS.step`."""
+        return self.triangle(axis, other) if self.uses_triangles else None
 
     def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
         """Return Q + beta (Q - Q_previous), also of what was routed to the rows."""

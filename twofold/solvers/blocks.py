@@ -7,6 +7,7 @@ functions return either something for each row of the block, or sums of fixed ta
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from twofold.objective.point import padded_factors
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.column_system import Buffers, RowReport
+from twofold.solvers.column_system import Buffers, RowReport, scaled_columns, stacked_triangle
 
 __all__ = [
     "Block",
@@ -59,6 +60,7 @@ __all__ = [
     "start_side",
     "start_sums",
     "times",
+    "triangles",
     "turning_sums",
     "unsettled",
     "widened",
@@ -132,7 +134,7 @@ class RowOptions(NamedTuple):
 
 def solved(
     block: Block, other: Array, start: Array, product: Array | None, n_columns: int,
-    options: RowOptions, threads: int,
+    options: RowOptions, triangle: Any, threads: int,
 ) -> RowReport:  # fmt: skip
     """Solve the rows of a block.
 
@@ -148,7 +150,14 @@ def solved(
     n_columns : int
         Number of columns of the factors without the padding.
     options : RowOptions
+    triangle : callable, ndarray or None
+        As for `ColumnSystem`, or what it returns.
     threads : int
+
+    Raises
+    ------
+    MissingTriangleError
+        If a row needs the triangle, and it is None for some of the other rows.
     """
     with block.lock:
         system = CenteredSystem.prepare(
@@ -161,6 +170,7 @@ def solved(
             product=product,
             multiplicity=block.multiplicity,
             n_cols=block.n_other,
+            triangle=(lambda: triangle) if isinstance(triangle, np.ndarray) else triangle,
         )
         report = system.solve(
             block.side, block.penalty.center, start, n_threads=threads, buffers=block.buffers,
@@ -191,6 +201,19 @@ def gramian_sums(block: Block, factors: Array, by_penalty: bool, threads: int) -
     side = block.side
     weights = side.penalty_weights if by_penalty else side.multiplicity
     return gramian_parts(factors, threads, weights, side.coarse_bounds(factors.shape[1]))
+
+
+def triangles(block: Block, factors: Array, columns: Array, threads: int) -> Array:
+    """Return R of some columns of the rows of each task, scaled by the root of a0."""
+    a0, multiplicity = block.objective.unobserved_weight, block.side.multiplicity
+    return np.stack(
+        [
+            stacked_triangle(
+                [scaled_columns(factors[low:high, columns], a0, multiplicity[low:high])]
+            )
+            for low, high in pairwise(block.side.coarse_bounds(factors.shape[1]))
+        ]
+    )
 
 
 def times(block: Block, factors: Array, B: Array, threads: int) -> Array:

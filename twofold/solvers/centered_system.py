@@ -16,7 +16,7 @@ solves
 which are the equations of a row without center and biases, with the targets t.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Self
@@ -79,6 +79,7 @@ class CenteredSystem:
         product: NDArray[np.float64] | None = None,
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
         n_cols: int = 0,
+        triangle: Callable[[], NDArray[np.float64]] | None = None,
     ) -> Self:
         """Prepare factors.
 
@@ -100,8 +101,8 @@ class CenteredSystem:
             F'F of the padded factors, if it is known.
         multiplicity : ndarray of float64, shape (n,), optional
             As for `ColumnSystem.prepare`, for objectives without biases.
-        n_cols : int, optional
-            As for `ColumnSystem.prepare`.
+        n_cols, triangle : optional
+            As for `ColumnSystem.prepare`, the latter for the columns that are not constant.
         """
         threads, k = check_n_threads(n_threads), n_factors or factors.shape[1]
         if product is not None:
@@ -110,6 +111,7 @@ class CenteredSystem:
             system = ColumnSystem.prepare(
                 objective, factors, n_factors=k, n_threads=threads, buffers=buffers,
                 product=product, multiplicity=multiplicity, n_cols=n_cols,
+                triangle=triangle,
             )  # fmt: skip
             return cls(system, system.col_factors, system.gram, np.arange(k))
         padded = padded_factors(factors)
@@ -126,6 +128,7 @@ class CenteredSystem:
             buffers=buffers,
             product=np.ascontiguousarray(product[np.ix_(free, free)]),
             n_cols=n_cols,
+            triangle=triangle,
         )
         return cls(system, padded, objective.unobserved_weight * product, free)
 

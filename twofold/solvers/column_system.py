@@ -3,6 +3,7 @@
 The ALS half-step, `fold_in` and fitted models use it to solve rows.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal, Self
@@ -28,7 +29,15 @@ from twofold.objective.point import padded_factors
 from twofold.objective.side import Side, balanced_bounds
 from twofold.objective.terms import Terms
 
-__all__ = ["Buffers", "ColumnSystem", "Route", "RowReport"]
+__all__ = [
+    "Buffers",
+    "ColumnSystem",
+    "MissingTriangleError",
+    "Route",
+    "RowReport",
+    "scaled_columns",
+    "stacked_triangle",
+]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -65,6 +74,10 @@ class Route(IntEnum):
     """Normal equations in float64, for weights below a0."""
     NONNEGATIVE = rows.NONNEGATIVE
     """Coordinate descent and an active-set method, for nonnegative factors."""
+
+
+class MissingTriangleError(Exception):
+    """A row is ill-conditioned, and a system of some columns lacks the triangle of all."""
 
 
 class Buffers:
@@ -186,6 +199,8 @@ class ColumnSystem:
         contain it; the weights of the entries of the rows must contain it, too.
     n_cols : int
         Number of columns of the data, if ``col_factors`` has only those that the rows refer to.
+    triangle : callable, optional
+        Returns R with R'R = ``gram``, which ill-conditioned rows need; default: from the columns.
 
     Examples
     --------
@@ -209,6 +224,7 @@ class ColumnSystem:
     rotated: Array
     multiplicity: NDArray[np.float64] = field(default_factory=lambda: _NO_MULTIPLICITY)
     n_cols: int = 0
+    triangle: Callable[[], NDArray[np.float64]] | None = None
 
     @classmethod
     def prepare(
@@ -222,6 +238,7 @@ class ColumnSystem:
         product: NDArray[np.float64] | None = None,
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
         n_cols: int = 0,
+        triangle: Callable[[], NDArray[np.float64]] | None = None,
     ) -> Self:
         """Prepare column factors.
 
@@ -243,6 +260,8 @@ class ColumnSystem:
             Default: 1 for all columns.
         n_cols : int, optional
             Number of columns of the data; default: that of ``col_factors``, by multiplicity.
+        triangle : callable, optional
+            As for the class.
 
         Raises
         ------
@@ -272,7 +291,9 @@ class ColumnSystem:
             rotated = (buffers or Buffers()).get("rotated", Q.shape, Q.dtype)
             multiplied(Q, vectors, rotated, threads)
         n_cols = n_cols or int(multiplicity.sum() if multiplicity.size else len(Q))
-        return cls(objective, Q, k, gram, spectrum, vectors, rotated, multiplicity, n_cols)
+        return cls(
+            objective, Q, k, gram, spectrum, vectors, rotated, multiplicity, n_cols, triangle
+        )
 
     def solve(
         self,
@@ -538,14 +559,22 @@ class ColumnSystem:
     def _triangle(self) -> NDArray[np.float64]:
         """R with R'R = `gram`, shape (k, k), from the QR factorisation of Q for accuracy."""
         k, a0 = self.n_factors, self.objective.unobserved_weight
-        triangle = np.zeros((k, k))
-        for low in range(0, len(self.col_factors) if a0 else 0, _QR_ROWS):  # bounds the memory
-            part = slice(low, low + _QR_ROWS)
-            weight = self.multiplicity[part, np.newaxis] if self.multiplicity.size else 1.0
-            Q = np.sqrt(a0 * weight) * self.col_factors[part, :k].astype(np.float64)
-            R = with_one_blas_thread(_qr_triangle, np.vstack([triangle, Q]) if low else Q)
-            triangle[: R.shape[0]] = R
-        return triangle
+        if not a0:
+            return np.zeros((k, k))
+        if self.triangle is not None:
+            return self.triangle()
+        if self.n_cols > (self.multiplicity.sum() if self.multiplicity.size else self.n_given):
+            raise MissingTriangleError
+        parts = (slice(low, low + _QR_ROWS) for low in range(0, self.n_given, _QR_ROWS))
+        return stacked_triangle(
+            scaled_columns(self.col_factors[part, :k], a0, self.multiplicity[part])
+            for part in parts
+        )
+
+    @property
+    def n_given(self) -> int:
+        """Number of columns of this system."""
+        return len(self.col_factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -561,6 +590,27 @@ class _Call:
     buffers: Buffers
     part: int | None = None
     """Number of the part of the side that is solved; None for any other rows."""
+
+
+def scaled_columns(
+    factors: Array, a0: float, multiplicity: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return columns in float64 whose Gramian is a0 times that of ``factors``."""
+    weight = multiplicity[:, np.newaxis] if multiplicity.size else 1.0
+    return np.asarray(np.sqrt(a0 * weight) * factors.astype(np.float64))
+
+
+def stacked_triangle(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return R of the QR factorisation of parts with k columns below each other, shape (k, k)."""
+    triangle: Any = None
+    for part in parts:
+        k = part.shape[1]
+        R = with_one_blas_thread(
+            _qr_triangle, part if triangle is None else np.vstack([triangle, part])
+        )
+        triangle = np.zeros((k, k))
+        triangle[: R.shape[0]] = R
+    return np.asarray(triangle)
 
 
 def _qr_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:

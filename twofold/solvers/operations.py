@@ -6,6 +6,7 @@ factors are arrays; the class for a cluster has other versions of the five.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 from twofold._kernels.threads import check_n_threads
 from twofold.objective import Point, Problem
-from twofold.objective.biases import Axis
+from twofold.objective.biases import Axis, BiasColumns
 from twofold.objective.evaluation import evaluate_point, gramian_of_parts
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block, RowOptions
+from twofold.solvers.column_system import stacked_triangle
 
 __all__ = ["AXES", "Operations", "other_axis"]
 
@@ -133,7 +135,7 @@ class Operations:
         solved = self.each(
             blocks.solved if may_be_unsettled else blocks.solved_factors,
             axis, self.routed(axis, other), start, product=product, n_columns=self.n_columns,
-            options=options,
+            options=options, triangle=self.triangle_for(axis, other),
         )  # fmt: skip
         if not may_be_unsettled:
             return solved
@@ -141,6 +143,18 @@ class Operations:
         if found:
             self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
         return self.each(blocks.factors_of, axis, solved)
+
+    def triangle_for(self, axis: Axis, other: Factors) -> Any:
+        """Return what `blocks.solved` gets: here a function, as few rows need it."""
+        return partial(self.triangle, axis, other)
+
+    def triangle(self, axis: Axis, other: Factors) -> NDArray[np.float64]:
+        """Return R with R'R = a0 F'F for the columns F of ``other`` that are not constant."""
+        columns = np.arange(self.n_columns)
+        if self.objective.biases:
+            columns = BiasColumns.of(axis, self.n_columns).free
+        parts = self.gathered(blocks.triangles, other_axis(axis), other, columns=columns)
+        return stacked_triangle(matrix for part in parts for matrix in part)
 
     def times(self, axis: Axis, factors: Factors, B: Array) -> Factors:
         """Return F B in the dtype of B."""
