@@ -59,12 +59,8 @@ class ClusterProblem:
 
     def is_finite(self, point: Point) -> bool:
         """Return whether all factors are finite."""
-        checks = [
-            check
-            for axis, factors in zip(AXES, (point.rows, point.cols), strict=True)
-            for check in self.operations.gathered(blocks.is_usable, axis, factors)
-        ]
-        return all(is_finite for is_finite, _ in checks)
+        parts: Any = (point.rows, point.cols)
+        return all(factors.is_finite for factors in parts)
 
     def limit(
         self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None

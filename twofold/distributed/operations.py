@@ -56,6 +56,8 @@ class Parts:
     handles: list[Any]
     routes: dict[Axis, "Parts"] = field(default_factory=dict)
     """What was already routed to the other side."""
+    is_finite: bool | None = None
+    """Whether all factors are finite, if that is known."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -228,15 +230,17 @@ class ClusterOperations(Operations):
     def routed(self, axis: Axis, factors: Parts) -> Parts:
         """Return those factors of the other side that each block refers to, on its worker."""
         if axis not in factors.routes:
+            sources = self.homes[other_axis(axis)]
             handles = []
             for home, tables in zip(self.homes[axis], self.routes[axis], strict=True):
-                pieces = [
-                    self.cluster.call(_rows, handle, table, home=source)
-                    for handle, table, source in zip(
-                        factors.handles, tables, self.homes[other_axis(axis)], strict=True
-                    )
-                ]
-                handles.append(self.cluster.call(_joined, *pieces, home=home))
+                is_own, pieces = [], list[Any]()
+                for part, table, source in zip(factors.handles, tables, sources, strict=True):
+                    is_own.append(source == home)
+                    if source == home:  # without another copy
+                        pieces += [part, table]
+                    else:
+                        pieces.append(self.cluster.call(_rows, part, table, home=source))
+                handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
             factors.routes[axis] = Parts(self, axis, handles)
         return factors.routes[axis]
 
@@ -292,7 +296,14 @@ class ClusterOperations(Operations):
         for n in unknown:
             factors = (rows, cols)[n]
             wanted.append(self.each(blocks.gramian_sums, AXES[n], factors, by_penalty=False))
-        sums, col_sums, *found = self.values(*wanted)
+        wanted += [
+            self.each(blocks.is_usable, "row", rows),
+            self.each(blocks.is_usable, "col", cols),
+        ]
+        sums, col_sums, *found, row_checks, col_checks = self.values(*wanted)
+        rows.is_finite, cols.is_finite = (
+            all(is_finite for is_finite, _ in checks) for checks in (row_checks, col_checks)
+        )
         for n, parts in zip(unknown, found, strict=True):
             grams[n] = gramian_of_parts(matrix for part in parts for matrix in part)
         return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
@@ -306,7 +317,21 @@ def _rows(factors: Array, rows: Array, threads: int) -> Array:
     return factors[rows]
 
 
-def _joined(*pieces: Array, threads: int) -> Array:
-    """Return the pieces in one array that is aligned."""
-    out = empty_aligned((sum(map(len, pieces)), pieces[0].shape[1]), pieces[0].dtype)
-    return np.concatenate(pieces, out=out)
+def _joined(*pieces: Array, is_own: list[bool], threads: int) -> Array:
+    """Return rows of the blocks of a side in one array that is aligned.
+
+    Those of a block on this worker are given as its factors and the rows, others as they are.
+    """
+    left = iter(pieces)
+    parts = [(next(left), next(left) if own else None) for own in is_own]
+    sizes = [len(part) if rows is None else rows.size for part, rows in parts]
+    first = pieces[0]
+    out = empty_aligned((sum(sizes), first.shape[1]), first.dtype)
+    end = 0
+    for (part, rows), size in zip(parts, sizes, strict=True):
+        start, end = end, end + size
+        if rows is None:
+            out[start:end] = part
+        else:  # Other modes fill a temporary copy first.
+            part.take(rows, axis=0, out=out[start:end], mode="clip")
+    return out
