@@ -3,7 +3,7 @@
     python -m benchmarks.cluster time [--pairs 5e6] [--workers 1 2 4]
     python -m benchmarks.cluster memory [--pairs 3e7] [--workers 2] [--limit 600]
     python -m benchmarks.cluster kill [--runs 20]
-    python -m benchmarks.cluster predict [--seconds-per-entry 1e-7] [--threads 8] [--gbit 10]
+    python -m benchmarks.cluster predict [--seconds-per-entry 1.6e-7] [--threads 8] [--gbit 10]
 
 ``time`` compares the seconds of an epoch with those of `ALS` with as many threads as there are
 processes, at most those of the machine, and the bytes that the workers received with the formula of
@@ -199,8 +199,8 @@ def predict(arguments: argparse.Namespace) -> None:
             moving = 8 * received / (1e9 * arguments.gbit)
             memory = 8 * own + 3 * received + 4 * arguments.k * 6 * (n_rows + n_cols) / n_workers
             print(
-                f"{n_pairs:.0e} pairs, {n_workers} workers: solving {solving:,.0f} s, receiving "
-                f"{received / 1e9:,.1f} GB in {moving:,.0f} s, memory {memory / 1e9:,.0f} GB"
+                f"{n_pairs:.0e} pairs, {n_workers} workers: solving {solving:,.1f} s, receiving "
+                f"{received / 1e9:,.1f} GB in {moving:,.1f} s, memory {memory / 1e9:,.0f} GB"
             )
 
 
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=600, help="MB of memory of a worker")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds-per-entry", type=float, default=1e-7, help="of one thread")
+    parser.add_argument("--seconds-per-entry", type=float, default=1.6e-7, help="of one thread")
     parser.add_argument("--threads", type=int, default=8, help="of a worker")
     parser.add_argument("--gbit", type=float, default=10.0, help="of the network, per second")
     arguments = parser.parse_args()
