@@ -11,7 +11,7 @@ from scipy import sparse
 
 from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
-from twofold.distributed import DaskALS
+from twofold.distributed import DaskALS, als
 from twofold.distributed.operations import ClusterOperations
 from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.objective import side
@@ -170,6 +170,19 @@ def test_model(client, tmp_path):
     restored = FactorModel.load(tmp_path / "model.twofold")
     assert restored.solver == expected.solver
     assert restored.solution.solver == "DaskALS"
+
+
+def test_blocks_are_shown(client, monkeypatch):
+    lines, original = [], als.progress_bar
+
+    def progress_bar(**options):
+        lines.append((options["desc"], options["shown"]))
+        return original(**options)
+
+    monkeypatch.setattr(als, "progress_bar", progress_bar)
+    DaskALS(n_factors=3, max_epochs=1, progress=True).solve(Objective(), data())
+    expected = f"{N_ROWS} rows in 2 blocks and {N_COLS} cols in 2 blocks, on 2 workers"
+    assert lines == [(expected, True)]
 
 
 def test_singular_row_is_reported_by_its_position(client):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._common.checks import seed_of
+from twofold._common.progress import progress_bar
 from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
 from twofold.distributed.pairs import ClusterPairings
 from twofold.distributed.residents import Homes, LostError
@@ -89,7 +90,7 @@ class DaskALS(ALS):
     should have equal processors, because the instructions of kernels depend on them.
 
     The parameters are those of `ALS`. ``n_threads`` has no effect: every worker uses as many
-    threads as Dask has given to it.
+    threads as Dask has given to it. With ``progress=True`` the numbers of blocks are printed.
 
     Raises
     ------
@@ -307,6 +308,7 @@ class _Data:
         """Return the problem, or one with merged rows, with the operations on it."""
         n_columns, width = _sizes(solver, problem.objective)
         layout = self.layout(cluster, problem, n_columns, width)
+        progress_bar(shown=solver.progress, total=0, desc=str(layout), bar_format="{desc}").close()
         operations = ClusterOperations(cluster, layout, n_columns, solver.dtype)
         return ClusterProblem(problem, operations)
 

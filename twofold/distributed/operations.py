@@ -103,6 +103,15 @@ class Layout:
     penalties: dict[Axis, list[PenaltyCall]]
     n_original: dict[Axis, int]
 
+    def __str__(self) -> str:
+        """Return the sizes of the data and of the division."""
+        sides = (
+            f"{self.n_original[axis]:,} {axis}s in {self.divisions[axis].n_blocks} blocks"
+            for axis in AXES
+        )
+        n_workers = len({home for axis in AXES for home in self.homes[axis]})
+        return f"{' and '.join(sides)}, on {n_workers} workers"
+
     @classmethod
     def of_problem(
         cls, cluster: Homes, problem: Problem, n_columns: int, n_blocks: int, width: int
