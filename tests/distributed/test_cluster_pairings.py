@@ -1,7 +1,11 @@
 """Pairings that the workers read give the bits of the same pairings in one process."""
 
+import os
+import signal
+import threading
 from functools import partial
 
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,3 +137,26 @@ def test_wrong_inputs(client, tmp_path):
     missing = partial(read_parquet, tmp_path / "missing.parquet", row="pid", col="tid")
     with pytest.raises(InvalidInputError, match=r"missing\.parquet"):
         DaskALS(n_factors=2).solve(PLAIN, ClusterPairings([missing]))
+
+
+@pytest.mark.parametrize("epoch_of_end", [None, 2])
+def test_the_result_without_one_of_the_workers(tmp_path, epoch_of_end):
+    """It ends while pairs are read, or after an epoch."""
+    pairs = frame(seed=5)
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    expected = ALS(**OPTIONS).solve(PLAIN, whole.matrix)
+    cluster = distributed.LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=60
+    )
+    with cluster, distributed.Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+
+        def callback(epoch, so_far):
+            if epoch == epoch_of_end:
+                os.kill(pids[2], signal.SIGKILL)
+
+        if epoch_of_end is None:
+            threading.Timer(0.3, os.kill, (pids[2], signal.SIGKILL)).start()
+        readers = parts(tmp_path, pairs, 5)
+        found = DaskALS(**OPTIONS).solve(PLAIN, ClusterPairings(readers), callback=callback)
+    assert_equal(found, expected)

@@ -61,10 +61,19 @@ class Homes(Cluster):
         return [int(one["memory_limit"] or 0) for one in workers.values()]
 
     def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
-        """Send objects to a worker; return their handles."""
+        """Send objects to a worker; return their handles.
+
+        Raises
+        ------
+        LostError
+            If the worker has ended.
+        """
         packed = [one if isinstance(one, np.ndarray) else Packed(one) for one in objects]
-        with _losses():
-            handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
+        try:
+            with _losses():
+                handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
+        except (KeyError, OSError) as error:  # the scheduler, or its connection, lacks the worker
+            raise LostError(f"the worker {home} has ended") from error
         return handles
 
     def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
