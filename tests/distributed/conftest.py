@@ -31,3 +31,19 @@ def client(session_client):
     session_client.wait_for_workers(2, timeout=60)
     with session_client.as_current():
         yield session_client
+
+
+@pytest.fixture(scope="session")
+def cluster_of_three():
+    with distributed.LocalCluster(
+        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def three_workers(cluster_of_three):
+    """The current client of a cluster of three processes, which tests may kill."""
+    with distributed.Client(cluster_of_three) as connected:
+        connected.wait_for_workers(3, timeout=60)
+        yield connected

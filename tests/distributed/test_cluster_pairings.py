@@ -5,7 +5,6 @@ import signal
 import threading
 from functools import partial
 
-import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,23 +139,19 @@ def test_wrong_inputs(client, tmp_path):
 
 
 @pytest.mark.parametrize("epoch_of_end", [None, 2])
-def test_the_result_without_one_of_the_workers(tmp_path, epoch_of_end):
+def test_the_result_without_one_of_the_workers(three_workers, tmp_path, epoch_of_end):
     """It ends while pairs are read, or after an epoch."""
     pairs = frame(seed=5)
     whole = Pairings.from_frame(pairs, row="pid", col="tid")
     expected = ALS(**OPTIONS).solve(PLAIN, whole.matrix)
-    cluster = distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=60
-    )
-    with cluster, distributed.Client(cluster) as client:
-        pids = list(client.run(os.getpid).values())
+    victim = list(three_workers.run(os.getpid).values())[2]
 
-        def callback(epoch, so_far):
-            if epoch == epoch_of_end:
-                os.kill(pids[2], signal.SIGKILL)
+    def callback(epoch, so_far):
+        if epoch == epoch_of_end:
+            os.kill(victim, signal.SIGKILL)
 
-        if epoch_of_end is None:
-            threading.Timer(0.3, os.kill, (pids[2], signal.SIGKILL)).start()
-        readers = parts(tmp_path, pairs, 5)
-        found = DaskALS(**OPTIONS).solve(PLAIN, ClusterPairings(readers), callback=callback)
+    if epoch_of_end is None:
+        threading.Timer(0.3, os.kill, (victim, signal.SIGKILL)).start()
+    readers = parts(tmp_path, pairs, 5)
+    found = DaskALS(**OPTIONS).solve(PLAIN, ClusterPairings(readers), callback=callback)
     assert_equal(found, expected)

@@ -15,6 +15,7 @@ def test_the_page_runs(cluster, tmp_path, monkeypatch):
     # The workers have another working directory than this test.
     script = script.replace('"first.npz"', f'"{tmp_path}/first.npz"')
     script = script.replace('"second.npz"', f'"{tmp_path}/second.npz"')
+    script = script.replace('partial(read_parquet, f"', f'partial(read_parquet, f"{tmp_path}/')
     names, shown = {}, io.StringIO()
     try:
         with contextlib.redirect_stdout(shown):

@@ -84,7 +84,7 @@ class Ending:
 
 def test_a_trial_that_ends_its_workers_is_a_failed_one(parts, client):
     score = Score(Ending(), higher_is_better=True)
-    found = search(SOLVER, Objective(), *parts, Grid({"n_factors": [2, 4]}), score=score)
+    found = search(SOLVER, Objective(), *parts, Grid({"n_factors": [4, 2]}), score=score)
     assert [(t.parameters["n_factors"], t.status == "failed") for t in found] == [
         (3, False), (4, False), (2, True)
     ]  # fmt: skip

@@ -66,7 +66,7 @@ class Cluster:
         function : callable
             A function of a module that the workers have.
         shared : object
-            Sent to each worker once, whatever the number of tasks that use it. It must not change.
+            Sent to each worker before the first task, and not with each one. It must not change.
         *arguments
             Sent with the task.
 
