@@ -12,7 +12,7 @@ from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import DaskALS, als
 from twofold.distributed.operations import ClusterOperations
-from twofold.exceptions import InvalidInputError, SingularRowError
+from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import side
 from twofold.solvers import ALS, Solution, Status
 
@@ -147,14 +147,74 @@ def test_given_factors_weights_and_a_callback(client):
     assert found.status is Status.STOPPED
 
 
+@pytest.mark.parametrize("acceleration", ["nesterov", None])
 @pytest.mark.parametrize(("first", "second"), [(ALS, DaskALS), (DaskALS, ALS), (DaskALS, DaskALS)])
-def test_a_checkpoint_is_continued_by_either(client, first, second, tmp_path):
+def test_a_checkpoint_is_continued_by_either(client, first, second, acceleration, tmp_path):
     objective, matrix = RUNS["default"][0], data()
     path = tmp_path / "run.npz"
-    options = {"n_factors": 5, "rng": 0}
+    options = {"n_factors": 5, "rng": 0, "acceleration": acceleration}
     first(max_epochs=4, **options).solve(objective, matrix, checkpoint=path)
     solution = second(max_epochs=9, **options).solve(objective, matrix, Solution.load(path))
     assert_same(solution, ALS(max_epochs=9, **options).solve(objective, matrix))
+
+
+def test_another_run_wrote_the_file_of_the_checkpoint(three_workers, tmp_path):
+    """Its factors are not those of this run, which loses a worker before it writes the file."""
+    objective, matrix = RUNS["default"][0], data()
+    path, options = tmp_path / "run.npz", {"n_factors": 5, "max_epochs": 3}
+    DaskALS(rng=1, **options).solve(objective, matrix, checkpoint=path)
+    victim = next(iter(three_workers.run(os.getpid).values()))
+    lost, original = [], als.ClusterOperations.evaluated
+
+    def evaluated(self, point):
+        if not lost:
+            lost.append(os.kill(victim, signal.SIGKILL))
+        return original(self, point)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(als.ClusterOperations, "evaluated", evaluated)
+        found = DaskALS(rng=0, **options).solve(objective, matrix, checkpoint=path)
+    assert_same(found, ALS(rng=0, **options).solve(objective, matrix))
+
+
+def test_a_stop_of_the_callback_is_kept_if_data_are_lost_then(three_workers):
+    objective, matrix = RUNS["default"][0], data()
+    victim = next(iter(three_workers.run(os.getpid).values()))
+
+    def callback(epoch, so_far):
+        if epoch == 2:
+            os.kill(victim, signal.SIGKILL)
+        return epoch == 2
+
+    found = DaskALS(n_factors=5, max_epochs=5, rng=0).solve(objective, matrix, callback=callback)
+    assert (found.status, found.n_epochs) == (Status.STOPPED, 2)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
+def test_no_rows_or_no_columns(client, shape):
+    matrix = sparse.csr_array(shape)
+    options = {"n_factors": 2, "max_epochs": 2, "rng": 0}
+    for objective in (Objective(), RUNS["default"][0]):
+        assert_same(
+            DaskALS(**options).solve(objective, matrix), ALS(**options).solve(objective, matrix)
+        )
+
+
+def in_task(matrix):
+    return DaskALS(n_factors=2).solve(Objective(), matrix)
+
+
+def test_a_task_does_not_wait_for_its_own_worker(client):
+    with pytest.raises(ClusterError, match="cannot run in a task of a worker"):
+        client.submit(in_task, data()).result()
+
+
+def test_large_finite_factors(client):
+    matrix = data()
+    init = np.full((N_ROWS, 5), 3e37, np.float32), np.full((N_COLS, 5), 1e-3, np.float32)
+    options = {"n_factors": 5, "max_epochs": 1, "rng": 0}
+    expected = ALS(**options).solve(RUNS["default"][0], matrix, init)
+    assert_same(DaskALS(**options).solve(RUNS["default"][0], matrix, init), expected)
 
 
 def test_model(client, tmp_path):

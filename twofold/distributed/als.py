@@ -27,7 +27,7 @@ from twofold.solvers.merged import MergedProblem
 from twofold.solvers.operations import AXES
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import spectral_factors
-from twofold.solvers.state import State, random_stream
+from twofold.solvers.state import State, random_stream, restored_memory
 
 __all__ = ["DaskALS"]
 
@@ -86,7 +86,8 @@ class DaskALS(ALS):
 
     The cluster is that of the current client: make a ``distributed.Client`` before `solve`. If a
     worker ends, and data with it, the run is continued with the remaining workers: from the file
-    ``checkpoint``, if one is given, and else from the start, with the same result. The workers
+    ``checkpoint``, if one is given, and else from the start, with the same result. After five such
+    ends without a later checkpoint it raises `ClusterError`. The workers
     should have equal processors, because the instructions of kernels depend on them.
 
     The parameters are those of `ALS`. ``n_threads`` has no effect: every worker uses as many
@@ -127,15 +128,18 @@ class DaskALS(ALS):
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
         saved: Solution | None = None
-        for attempt in range(_MOST_ATTEMPTS):
+        before, left = _stamp(checkpoint), _MOST_ATTEMPTS
+        while True:
             try:
                 return fixed._attempt(cluster, data, (init, saved), once, checkpoint, on_interrupt)
             except LostError:
-                if attempt == _MOST_ATTEMPTS - 1:
+                left -= 1
+                if checkpoint is not None and _stamp(checkpoint) != before:  # of this run
+                    n_before = saved.n_epochs if saved else 0
+                    saved = Solution.load(checkpoint, mmap=self.array_folder is not None)
+                    left = _MOST_ATTEMPTS if saved.n_epochs > n_before else left
+                if not left:
                     raise
-                if checkpoint is not None and os.path.exists(checkpoint):
-                    saved = Solution.load(checkpoint)
-        raise AssertionError
 
     def _attempt(
         self,
@@ -219,11 +223,13 @@ class DaskALS(ALS):
     def new_memory(self, problem: Any, point: Point) -> ALSMemory:
         """Return the initial memory."""
         is_merged = isinstance(problem.original, MergedProblem)
-        previous: Any = point.cols if self.acceleration else np.empty((0, point.cols.shape[1]))
+        shape = 0, point.cols.shape[1]
+        previous: Any = point.cols if self.acceleration else np.empty(shape, point.cols.dtype)
         return ALSMemory(previous, 0.0, 0.0, is_merged)
 
     def _started(self, cluster: Homes, data: "_Data", init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
+        problem: Any = None
         original, seed, found = data.original, seed_of(self.rng), None
         if init is not None:
             problem = data.placed(self, cluster, original)
@@ -236,7 +242,8 @@ class DaskALS(ALS):
             problem = data.placed(self, cluster, self.working_problem(original, None))
             found = spectral_factors(problem.operations, self.n_factors, seed)
         if found is None:
-            problem = data.placed(self, cluster, original)
+            if problem is None or problem.original is not original:
+                problem = data.placed(self, cluster, original)
             found = self._drawn(problem.operations, seed)
         both: Any = (
             problem.operations.each(
@@ -272,14 +279,14 @@ class DaskALS(ALS):
             return problem.operations.placed(axis, own.__getitem__)
 
         point = Point(placed("row", P), placed("col", Q), problem.operations.n_columns)
-        memory = self.new_memory(problem, point)
-        previous = init.memory["previous"]
-        memory = replace(
-            memory,
-            previous=placed("col", previous) if previous.size else previous,
-            t=init.memory["t"].item(),
-            gain=init.memory["gain"].item(),
+        shape = problem.operations.sizes["col"] if self.acceleration else 0, point.cols.shape[1]
+        expected = replace(
+            self.new_memory(problem, point),
+            previous=np.broadcast_to(np.zeros((), self.dtype), shape),
         )
+        memory = restored_memory(expected, init.memory)
+        if self.acceleration:
+            memory = replace(memory, previous=placed("col", memory.previous))
         return problem, State(point, init.n_epochs, init.seed, memory)
 
 
@@ -322,17 +329,20 @@ class _PairsData(_Data):
     @property
     def fingerprint(self) -> str:
         """Hash of the objective and the entries."""
-        return self.made.fingerprint
+        return str(self.made.fingerprint)
 
     def read(self, solver: DaskALS, cluster: Homes) -> None:
         """Read the entries."""
         sizes = _sizes(solver, self.objective)
+        self.made: Any = None  # before they are read once more
         self.made = self.pairs.layout(cluster, self.objective, *sizes)
         self.original = Problem.of(self.objective, sparse.csr_array(self.pairs.shape))
 
     def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
-        """Return the problem on the workers."""
-        return self.made.layout
+        """Return the problem on the workers, whose sides are not needed any more then."""
+        layout: Layout = self.made.layout
+        self.made = replace(self.made, layout=None)
+        return layout
 
 
 def _sizes(solver: DaskALS, objective: Terms) -> tuple[int, int]:
@@ -346,9 +356,18 @@ class _Once:
 
     def __init__(self, callback: Callable[[int, Solution], object]) -> None:
         self.callback, self.last = callback, -1
+        self.stops: object = False
 
     def __call__(self, epoch: int, so_far: Solution) -> object:
-        if epoch <= self.last:
-            return False
-        self.last = epoch
-        return self.callback(epoch, so_far)
+        if epoch > self.last:
+            self.last, self.stops = epoch, self.callback(epoch, so_far)
+        return epoch == self.last and self.stops
+
+
+def _stamp(path: Any) -> tuple[int, int] | None:
+    """Return what differs between a file and the one that replaces it; None without a file."""
+    try:
+        found = os.stat(path)
+    except (OSError, TypeError):
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twofold._kernels.arguments import PenaltyCall
 from twofold.objective.biases import Axis
-from twofold.objective.side import Margin, Part, Side, select_entries
+from twofold.objective.side import Margin, Part, Side, select_entries, task_stride
 from twofold.objective.terms import Terms
 from twofold.solvers.blocks import Block
 
@@ -71,7 +71,8 @@ def divided(margin: Margin, n_blocks: int, width: int) -> Division:
     Their bounds are those of tasks in which sums of matrices of shape (width, width), and smaller
     ones, are computed.
     """
-    allowed = np.searchsorted(margin.bounds, margin.coarse_bounds(width))
+    n_tasks = margin.bounds.size - 1
+    allowed = np.append(np.arange(0, n_tasks, task_stride(n_tasks, width)), n_tasks)
     n_chosen = min(n_blocks, allowed.size - 1)
     ends = np.round(np.linspace(0, allowed.size - 1, n_chosen + 1)).astype(np.int64)
     return Division(margin.bounds, allowed[ends])

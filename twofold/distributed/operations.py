@@ -32,6 +32,7 @@ from twofold.objective.evaluation import gramian_of_parts, with_value
 from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
+from twofold.solvers.column_system import missing_triangle
 from twofold.solvers.operations import AXES, Operations, other_axis
 
 __all__ = ["ClusterOperations", "Layout", "Parts", "number_of_blocks"]
@@ -283,7 +284,7 @@ class ClusterOperations(Operations):
 
     def triangle_for(self, axis: Axis, other: Parts) -> Any:
         """Return the triangle, once it was missing in a run; see `DaskALS.step`."""
-        return self.triangle(axis, other) if self.uses_triangles else None
+        return self.triangle(axis, other) if self.uses_triangles else missing_triangle
 
     def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
         """Return Q + beta (Q - Q_previous), also of what was routed to the rows."""

@@ -45,7 +45,8 @@ class ClusterPairings:
         instance ``functools.partial(read_parquet, path)``, or ``partial(read_sql, url, query=...)``
         with a range of ids in the query. A part may be read more than once, if a worker ends.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
-        What a pair of several parts becomes; see `Pairings.from_arrays`.
+        What a pair of several parts becomes; see `Pairings.from_arrays`. The readers apply their
+        own setting to each part first.
 
     Attributes
     ----------
@@ -121,6 +122,8 @@ class ClusterPairings:
             [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
         )
         self.row_ids, self.col_ids = (_united([one[side] for one in ids]) for side in range(2))
+        if not len(self.col_ids):
+            raise InvalidInputError("no part of the ClusterPairings has a pair: check the readers")
         rows, cols = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
         coded = []
         for part, home, (own_rows, own_cols) in zip(parts, homes, ids, strict=True):
@@ -347,9 +350,15 @@ def _rows_of_problem(
     numbers: dict[str, Array] = {name: pairs[name] for name in ("value", "weight") if name in pairs}
     if (numbers["value"] == 1.0).all():
         del numbers["value"]
-    ids = np.arange(low, high), np.arange(n_cols)
-    matrix, beside = build_csr(pairs["row"] - low, pairs["col"], numbers, *ids, duplicates)
-    return Problem.of(objective, matrix, beside.get("weights")).rows
+    ids = np.arange(high - low), np.arange(n_cols)
+    try:
+        matrix, beside = build_csr(pairs["row"] - low, pairs["col"], numbers, *ids, duplicates)
+        return Problem.of(objective, matrix, beside.get("weights")).rows
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"{error} (the row is a position in row_ids[{low}:{high}] of the ClusterPairings, and "
+            "the column one in col_ids)"
+        ) from error
 
 
 def _counts_of(side: Side, n: int, threads: int) -> NDArray[np.int64]:

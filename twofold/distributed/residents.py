@@ -1,7 +1,7 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -25,7 +25,20 @@ class Homes(Cluster):
     """A cluster whose workers keep objects while the client has their handles.
 
     What was on a worker that ended is lost, and with it what is computed from it.
+
+    Raises
+    ------
+    ClusterError
+        As `Cluster`, and in a task of a worker, which would wait for itself.
     """
+
+    def __init__(self, client: Any = None) -> None:
+        super().__init__(client)
+        from distributed import get_worker
+
+        with suppress(ValueError):  # outside of a task
+            get_worker()
+            raise ClusterError("DaskALS cannot run in a task of a worker: use ALS there")
 
     def addresses(self) -> list[str]:
         """Return the addresses of the workers, in alphabetical order.
@@ -37,10 +50,7 @@ class Homes(Cluster):
         """
         from distributed import TimeoutError
 
-        if self.client.status != "running":
-            raise ClusterError(
-                "the client lost its scheduler: make a new one, and continue from the checkpoint"
-            )
+        self._check()
         try:
             self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
         except TimeoutError as error:
@@ -50,6 +60,13 @@ class Homes(Cluster):
             ) from error
         return sorted(self.client.nthreads())
 
+    def _check(self) -> None:
+        """Raise ClusterError unless the client is connected."""
+        if self.client.status != "running":
+            raise ClusterError(
+                "the client lost its scheduler: make a new one, and continue from the checkpoint"
+            )
+
     def homes(self, n: int) -> list[str]:
         """Return the addresses of workers for n objects, the same number for each worker."""
         addresses = self.addresses()
@@ -57,6 +74,7 @@ class Homes(Cluster):
 
     def memory_limits(self) -> list[int]:
         """Return the bytes of memory that each worker may use; 0 if that is not limited."""
+        self.addresses()
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [int(one["memory_limit"] or 0) for one in workers.values()]
 
@@ -69,10 +87,11 @@ class Homes(Cluster):
             If the worker has ended.
         """
         packed = [one if isinstance(one, np.ndarray) else Packed(one) for one in objects]
+        self._check()
         try:
             with _losses():
                 handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
-        except (KeyError, OSError) as error:  # the scheduler, or its connection, lacks the worker
+        except (KeyError, OSError, TimeoutError) as error:  # the scheduler lacks the worker
             raise LostError(f"the worker {home} has ended") from error
         return handles
 
@@ -81,6 +100,7 @@ class Homes(Cluster):
 
         It runs on the worker ``home`` while there is one, and its result stays there.
         """
+        self._check()
         key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
         return self.client.submit(
             _on_home, function, others, *handles, key=key, workers=[home],
@@ -94,19 +114,30 @@ class Homes(Cluster):
         ------
         LostError
             If they, or what they are computed from, were lost with a worker.
+        ClusterError
+            If there is no worker to compute them.
         """
+        from distributed import TimeoutError, wait
+
+        handles = list(handles)
         with _losses():
-            return [_unpacked(one) for one in self.client.gather(list(handles))]
+            while True:
+                try:
+                    wait(handles, timeout=_WORKER_SECONDS)
+                    break
+                except TimeoutError:
+                    self.addresses()
+            return [_unpacked(one) for one in self.client.gather(handles)]
 
 
 @contextmanager
 def _losses() -> Iterator[None]:
     """Raise `LostError` for what Dask raises where data are lost."""
-    from distributed import CancelledError, KilledWorker, TimeoutError
+    from distributed import CancelledError, KilledWorker
 
     try:
         yield
-    except (CancelledError, TimeoutError) as error:
+    except CancelledError as error:
         raise LostError("the cluster lost data with a worker that ended") from error
     except KilledWorker as error:
         raise ended_error() from error

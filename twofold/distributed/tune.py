@@ -71,5 +71,6 @@ def search(
             "warm_start=True makes a trial depend on the one before it: leave it out on a cluster"
         )
     cluster = Cluster(client)
-    prepared = prepare(solver, objective, train, validation, strategy, **options)
+    # A trial in which a cluster solves would wait for the worker that runs it.
+    prepared = prepare(solver.on_one_machine(), objective, train, validation, strategy, **options)
     return prepared.run(progress, callback, cluster)

@@ -31,7 +31,7 @@ from twofold.objective.evaluation import (
     sparse_product,
     value_sums,
 )
-from twofold.objective.point import padded_factors
+from twofold.objective.point import is_finite, padded_factors
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
@@ -150,14 +150,14 @@ def solved(
     n_columns : int
         Number of columns of the factors without the padding.
     options : RowOptions
-    triangle : callable, ndarray or None
+    triangle : callable or ndarray
         As for `ColumnSystem`, or what it returns.
     threads : int
 
     Raises
     ------
     MissingTriangleError
-        If a row needs the triangle, and it is None for some of the other rows.
+        If a row needs the triangle, and it is `missing_triangle`.
     """
     with block.lock:
         system = CenteredSystem.prepare(
@@ -388,4 +388,4 @@ def column_sums(block: Block, factors: Array, threads: int) -> Array:
 
 def is_usable(block: Block, factors: Array, threads: int) -> tuple[bool, bool]:
     """Return whether all factors are finite, and whether some are not 0."""
-    return bool(np.isfinite(factors.sum())), bool(factors.any())
+    return is_finite(factors), bool(factors.any())

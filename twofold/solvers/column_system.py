@@ -35,6 +35,7 @@ __all__ = [
     "MissingTriangleError",
     "Route",
     "RowReport",
+    "missing_triangle",
     "scaled_columns",
     "stacked_triangle",
 ]
@@ -78,6 +79,11 @@ class Route(IntEnum):
 
 class MissingTriangleError(Exception):
     """A row is ill-conditioned, and a system of some columns lacks the triangle of all."""
+
+
+def missing_triangle() -> NDArray[np.float64]:
+    """Raise MissingTriangleError; the ``triangle`` of a system of some columns."""
+    raise MissingTriangleError
 
 
 class Buffers:
@@ -563,18 +569,12 @@ class ColumnSystem:
             return np.zeros((k, k))
         if self.triangle is not None:
             return self.triangle()
-        if self.n_cols > (self.multiplicity.sum() if self.multiplicity.size else self.n_given):
-            raise MissingTriangleError
-        parts = (slice(low, low + _QR_ROWS) for low in range(0, self.n_given, _QR_ROWS))
+        n_given = len(self.col_factors)
+        parts = (slice(low, low + _QR_ROWS) for low in range(0, n_given, _QR_ROWS))
         return stacked_triangle(
             scaled_columns(self.col_factors[part, :k], a0, self.multiplicity[part])
             for part in parts
         )
-
-    @property
-    def n_given(self) -> int:
-        """Number of columns of this system."""
-        return len(self.col_factors)
 
 
 @dataclass(frozen=True, eq=False)
