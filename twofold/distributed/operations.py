@@ -195,10 +195,10 @@ class ClusterOperations(Operations):
             ]
             self.routes[axis] = [
                 [
-                    self.cluster.call(route_of, one, home=source, number=number)
+                    self._moved(self.cluster.call(route_of, one, home=home, number=number), source)
                     for number, source in enumerate(self.homes[other_axis(axis)])
                 ]
-                for one in own[axis]
+                for one, home in zip(own[axis], self.homes[axis], strict=True)
             ]
         for axis in AXES:
             other = other_axis(axis)
@@ -215,6 +215,10 @@ class ClusterOperations(Operations):
                 )
                 for n, home in enumerate(self.homes[axis])
             ]  # fmt: skip
+
+    def _moved(self, handle: Any, home: str) -> Any:
+        """Return something on another worker."""
+        return self.cluster.call(_copied, handle, home=home)
 
     @property
     def objective(self) -> Terms:
@@ -317,6 +321,10 @@ class ClusterOperations(Operations):
         for n, parts in zip(unknown, found, strict=True):
             grams[n] = gramian_of_parts(matrix for part in parts for matrix in part)
         return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
+
+
+def _copied(array: Array, threads: int) -> Array:
+    return array.copy()
 
 
 def _size(rows: Array, threads: int) -> int:
