@@ -33,17 +33,13 @@ def client(session_client):
         yield session_client
 
 
-@pytest.fixture(scope="session")
-def cluster_of_three():
-    with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-    ) as started:
-        yield started
-
-
 @pytest.fixture
-def three_workers(cluster_of_three):
-    """The current client of a cluster of three processes, which tests may kill."""
-    with distributed.Client(cluster_of_three) as connected:
-        connected.wait_for_workers(3, timeout=60)
+def three_workers():
+    """The current client of a cluster of three processes of its own, which the test may kill."""
+    with (
+        distributed.LocalCluster(
+            n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as started,
+        distributed.Client(started) as connected,
+    ):
         yield connected
