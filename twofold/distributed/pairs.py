@@ -136,7 +136,7 @@ class ClusterPairings:
         """Return the number of pairs of each row, repeated ones included."""
         n = self.shape[0]
         parts = [cluster.call(_counts, one, home=home, n=n) for one, home in coded]
-        return np.asarray(sum(cluster.values(parts)), np.int64)
+        return _summed(cluster, parts, n)
 
     def _first_blocks(
         self,
@@ -226,13 +226,12 @@ class _Shuffle:
     def _counts(self) -> list[tuple[Axis, Array]]:
         """Return the number of entries of each row and of each column."""
         call, n_cols = self.cluster.call, self.shape[1]
-        counts = [
-            self.cluster.values(
-                [call(count, one.side, home=one.home, n=n_cols) for one in self.first]
-            )
+        rows, cols = (
+            [call(count, one.side, home=one.home, n=n_cols) for one in self.first]
             for count in (_counts_of, _col_counts_of)
-        ]
-        return [("row", np.concatenate(counts[0])), ("col", np.sum(counts[1], axis=0))]
+        )
+        of_rows = np.concatenate(self.cluster.values(rows))
+        return [("row", of_rows), ("col", _summed(self.cluster, cols, n_cols))]
 
     def _rows(self, division: Division, homes: list[str]) -> list[Handle]:
         """Return the rows of each block."""
@@ -285,6 +284,14 @@ class _Shuffle:
         for part in digests:
             digest.update(part)
         return digest.hexdigest()
+
+
+def _summed(cluster: Homes, parts: list[Handle], n: int) -> NDArray[np.int64]:
+    """Return the sum of arrays of the workers, of which one is here at a time."""
+    total = np.zeros(n, np.int64)
+    for part in parts:
+        total += cluster.values([part])[0]
+    return total
 
 
 def _margin(counts: NDArray[np.int64]) -> Margin:
