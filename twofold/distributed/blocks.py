@@ -62,7 +62,7 @@ class Division:
         """Return the tasks of a block."""
         first, last = self.tasks[number : number + 2]
         own = self.bounds[first : last + 1]
-        return Part(own - own[0], self.bounds.size - 1)
+        return Part(own - own[0], self.bounds.size - 1, int(first))
 
 
 def divided(margin: Margin, n_blocks: int, width: int) -> Division:

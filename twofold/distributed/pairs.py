@@ -29,6 +29,7 @@ __all__ = ["ClusterPairings"]
 
 Array = NDArray[Any]
 Handle = Any
+_NO_IDS: Ids = np.empty(0, np.int64)
 _ENTRY_BYTES = 28  # of a pair with a value or a weight in a side
 
 
@@ -118,19 +119,21 @@ class ClusterPairings:
             cluster.call(_read, home=home, reader=reader)
             for reader, home in zip(self.readers, homes, strict=True)
         ]
-        ids = cluster.values(
-            [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
-        )
-        self.row_ids, self.col_ids = (_united([one[side] for one in ids]) for side in range(2))
+        ids = [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
+        self.row_ids = self.col_ids = _NO_IDS
+        for n in range(len(ids)):  # one part at a time, which bounds the memory
+            ((own_rows, own_cols),) = cluster.values([ids[n]])
+            ids[n] = None
+            self.row_ids = _united(self.row_ids, own_rows)
+            self.col_ids = _united(self.col_ids, own_cols)
         if not len(self.col_ids):
             raise InvalidInputError("no part of the ClusterPairings has a pair: check the readers")
-        rows, cols = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
-        coded = []
-        for part, home, (own_rows, own_cols) in zip(parts, homes, ids, strict=True):
-            found = rows.find(own_rows), cols.find(own_cols)
-            positions = cluster.placed([one.astype(np.int32) for one in found], home)
-            coded.append((cluster.call(_by_position, part, *positions, home=home), home))
-        return coded
+        known = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
+        sent = {home: cluster.placed([known], home)[0] for home in dict.fromkeys(homes)}
+        return [
+            (cluster.call(_by_position, part, sent[home], home=home), home)
+            for part, home in zip(parts, homes, strict=True)
+        ]
 
     def _counts(self, cluster: Homes, coded: list[tuple[Handle, str]]) -> NDArray[np.int64]:
         """Return the number of pairs of each row, repeated ones included."""
@@ -298,15 +301,16 @@ def _margin(counts: NDArray[np.int64]) -> Margin:
     return Margin(counts, np.empty(0), np.empty(0))
 
 
-def _united(ids: list[Ids]) -> Ids:
-    """Return all ids in ascending order."""
-    ids = [one for one in ids if one.size]
-    if len({one.dtype == object for one in ids}) > 1:
+def _united(known: Ids, ids: Ids) -> Ids:
+    """Return the ids of both arrays in ascending order."""
+    if not (known.size and ids.size):
+        return known if known.size else np.unique(ids)
+    if (known.dtype == object) != (ids.dtype == object):
         raise InvalidInputError(
             'the ids of one part are integers and those of another are text: give id_type="text" '
             "to all readers"
         )
-    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
+    return np.union1d(known, ids)
 
 
 # On the workers
@@ -323,9 +327,15 @@ def _ids(part: Pairings, threads: int) -> tuple[Ids, Ids]:
     return part.row_ids, part.col_ids
 
 
-def _by_position(part: Pairings, rows: Array, cols: Array, threads: int) -> dict[str, Array]:
-    """Return the pairs of a part as parallel arrays."""
+def _by_position(
+    part: Pairings, known: tuple[Vocabulary, Vocabulary], threads: int
+) -> dict[str, Array]:
+    """Return the pairs of a part as parallel arrays of positions in all ids, and of numbers."""
     matrix = part.matrix
+    own = part.row_ids, part.col_ids
+    rows, cols = (
+        vocabulary.find(ids).astype(np.int32) for vocabulary, ids in zip(known, own, strict=True)
+    )
     pairs = {
         "row": np.repeat(rows, np.diff(matrix.indptr)),
         "col": cols[matrix.indices],
