@@ -21,5 +21,9 @@ def test_the_sum_has_the_same_bits_however_the_tasks_are_divided(n, cuts, seed):
 
 def test_the_order_is_that_of_a_binary_tree():
     a, b, c, d, e = 1.0, 1e-16, 3.0, 1e16, -1e16
-    assert total_of(nodes_of([a, b, c, d, e])) == ((a + b) + (c + d)) + e
-    assert [node[:2] for node in nodes_of([a, b, c, d], first=3)] == [(0, 3), (1, 2), (0, 6)]
+    assert total_of(nodes_of(np.array([a, b, c, d, e]))) == ((a + b) + (c + d)) + e
+    assert [node[:2] for node in nodes_of(np.array([a, b, c, d]), first=3)] == [
+        (0, 3),
+        (1, 2),
+        (0, 6),
+    ]

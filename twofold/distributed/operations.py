@@ -26,7 +26,7 @@ from twofold.distributed.blocks import (
     referring,
     route_of,
 )
-from twofold.distributed.residents import Homes
+from twofold.distributed.residents import Homes, Inline
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import gramian_of_nodes, with_value
@@ -270,18 +270,17 @@ class ClusterOperations(Operations):
                         pieces += [part, table]
                     else:
                         pieces.append(self.cluster.call(_rows, part, table, home=source))
-                handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
+                if axis == "col":  # which one task uses
+                    handles.append(Inline(_joined, tuple(pieces), {"is_own": is_own}))
+                else:
+                    handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
             factors.routes[axis] = Parts(self, axis, handles)
         return factors.routes[axis]
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
         sums = self.each(blocks.gramian_sums, other_axis(axis), factors, by_penalty=False)
-        totals = {
-            home: self.cluster.call(_gramian, *sums.handles, home=home)
-            for home in dict.fromkeys(self.homes[axis])
-        }
-        return Parts(self, axis, [totals[home] for home in self.homes[axis]])
+        return Parts(self, axis, [Inline(_gramian, tuple(sums.handles))] * len(self.homes[axis]))
 
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
@@ -327,7 +326,7 @@ class ClusterOperations(Operations):
         rows: Any = point.rows
         cols: Any = point.cols
         has_grams = bool(self.terms.unobserved_weight)
-        grams: list[Any] = [self._first_later(gram) for gram in point.gramians]
+        grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
         is_needed = [has_grams and gram is None for gram in grams]
         measured = [
             self.each(_measured, "row", rows, self.routed("row", cols), needs_gramian=is_needed[0]),
@@ -337,17 +336,17 @@ class ClusterOperations(Operations):
         rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
         for n, part in enumerate(results):
             if is_needed[n]:
-                grams[n] = gramian_of_nodes(chain.from_iterable(one.nodes for one in part))
+                grams[n] = _gramian(*(one.nodes for one in part))
             elif isinstance(grams[n], Parts):
-                ((grams[n],),) = self.values(grams[n])
+                grams[n] = _gramian(*self.values(grams[n])[0])
         sums, col_sums = (np.concatenate([one.sums for one in part]) for part in results)
         return with_value(self.terms, point, grams if has_grams else [], sums, col_sums)
 
-    def _first_later(self, gramian: Any) -> Any:
-        """Return a `routed_gramian` of which one copy comes with the next `values`."""
+    def _nodes_later(self, gramian: Any) -> Any:
+        """Return the nodes of a `routed_gramian`, which come with the next `values`."""
         if not isinstance(gramian, Parts):
             return gramian
-        return self.needed_later(replace(gramian, handles=gramian.handles[:1]))
+        return self.needed_later(replace(gramian, handles=list(gramian.handles[0].handles)))
 
 
 class _Measured(NamedTuple):
@@ -368,7 +367,7 @@ def _measured(
     return _Measured(function(block, own, *other, threads=threads), is_finite, nodes)
 
 
-def _gramian(*nodes: list[Node], threads: int) -> NDArray[np.float64]:
+def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
     return gramian_of_nodes(chain.from_iterable(nodes))
 
 

@@ -10,6 +10,8 @@ from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
 __all__ = ["Node", "nodes_of", "total_of"]
 
 
@@ -21,9 +23,26 @@ class Node(NamedTuple):
     value: Any
 
 
-def nodes_of(values: Iterable[Any], first: int = 0) -> list[Node]:
-    """Return the nodes of consecutive tasks, of which ``first`` is the number of the first one."""
-    return _merged(Node(0, number, value) for number, value in enumerate(values, first))
+def nodes_of(values: NDArray[Any], first: int = 0) -> list[Node]:
+    """Return the nodes of consecutive tasks.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_tasks, ...)
+        The sum of each task.
+    first : int, default 0
+        Number of the first task.
+    """
+    left, right, level = list[Node](), list[Node](), 0
+    while len(values):
+        if first % 2:
+            left.append(Node(level, first, values[0]))
+            values, first = values[1:], first + 1
+        if len(values) % 2:
+            right.append(Node(level, first + len(values) - 1, values[-1]))
+        values = values[:-1:2] + values[1::2]
+        first, level = first // 2, level + 1
+    return left + right[::-1]
 
 
 def total_of(nodes: Iterable[Node]) -> Any:
