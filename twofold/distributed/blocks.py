@@ -28,9 +28,10 @@ __all__ = [
 
 Array = NDArray[Any]
 # Measured with 64 factors: the cost of a row without its entries, divided by the number of factors,
-# and that of an entry of a row whose factors do not fit into the cache.
+# and how much more an entry costs whenever the numbers that a row refers to, which are in slower
+# caches then, are twice as many.
 _ROW_COST = 0.4
-_LONG_ROW, _LONG_ROW_COST = 1024, 2.0
+_SHORT, _DOUBLING_COST = 4096, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +85,9 @@ def divided(margin: Margin, n_blocks: int, width: int) -> Division:
 
 
 def _cost(counts: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    """Return about how much it costs to solve rows, in entries of a row of medium length."""
-    is_long = counts > _LONG_ROW
-    return np.asarray(_ROW_COST * width + counts * np.where(is_long, _LONG_ROW_COST, 1.0))
+    """Return about how much it costs to solve rows, in entries of a short row."""
+    doublings = np.log2(np.maximum(counts * (width / _SHORT), 1.0))
+    return np.asarray(_ROW_COST * width + counts * (1.0 + _DOUBLING_COST * doublings))
 
 
 def _nearest(ascending: Array, values: Array) -> NDArray[np.int64]:

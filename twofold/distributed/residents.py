@@ -1,8 +1,11 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -17,6 +20,8 @@ from twofold.exceptions import ClusterError
 __all__ = ["Homes", "Inline", "LostError"]
 
 _WORKER_SECONDS = 30  # to wait for a worker
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
+_KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
 _Inlined = tuple[Callable[..., Any], int, dict[str, Any]]
 
 
@@ -175,6 +180,7 @@ def _on_home(
     *values: Any,
 ) -> Any:
     """Call a function with the threads of the worker."""
+    _reuse_memory()
     left = map(_owned, values)
     with all_threads():
         threads = available_threads()
@@ -184,6 +190,19 @@ def _on_home(
         ]
         result = function(*arguments, threads=threads, **others)
     return result if isinstance(result, np.ndarray) else Packed(result)
+
+
+@cache
+def _reuse_memory() -> None:
+    """Let the allocator of this worker reuse the memory of arrays, where it is that of glibc.
+
+    Dask configures it so that freed memory is returned at once, and each array of a task consists
+    of new pages then, which cost as much as several passes over it. Up to `_KEPT_BYTES` are kept.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
 def _owned(value: Any) -> Any:
