@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import PenaltyCall
+from twofold._kernels.mapped import release_pages
 from twofold.distributed.blocks import (
     Division,
     block_of,
@@ -308,6 +309,7 @@ class ClusterOperations(Operations):
         for n, handle in enumerate(factors.handles):
             (part,) = self.cluster.values([handle])
             out[rows[n] : rows[n + 1]] = part
+            release_pages(out)
         return out
 
     def triangle_for(self, axis: Axis, other: Parts) -> Any:

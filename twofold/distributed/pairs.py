@@ -105,6 +105,7 @@ class ClusterPairings:
         counts = self._counts(cluster, coded)
         n_blocks = number_of_blocks(cluster, _ENTRY_BYTES * int(counts.sum()), self.shape, width)
         first = self._first_blocks(cluster, coded, objective, counts, n_blocks)
+        del coded  # so that the workers keep it no longer than they need it
         return _Shuffle(cluster, objective, first, self.shape).layout(n_columns, n_blocks, width)
 
     @property
@@ -224,6 +225,7 @@ class _Shuffle:
             {axis: [penalties[axis]] * divisions[axis].n_blocks for axis in AXES},
             dict(zip(AXES, self.shape, strict=True)),
         )
+        self.first.clear()  # so that the workers keep it no longer than they need it
         return PairsLayout(layout, self._fingerprint(divisions["row"], sides["row"], homes["row"]))
 
     def _counts(self) -> list[tuple[Axis, Array]]:
@@ -339,8 +341,9 @@ def _by_position(
     pairs = {
         "row": np.repeat(rows, np.diff(matrix.indptr)),
         "col": cols[matrix.indices],
-        "value": matrix.data,
     }
+    if (matrix.data != 1.0).any():
+        pairs["value"] = matrix.data
     if part.weights is not None:
         pairs["weight"] = part.weights
     return pairs
@@ -360,13 +363,12 @@ def _rows_of_problem(
     duplicates: Duplicates, threads: int,
 ) -> Side:  # fmt: skip
     """Return the rows of the problem of some pairs, as `Problem.of` makes them."""
+    names = dict.fromkeys(name for piece in pieces for name in piece)
     pairs = {
         name: np.concatenate([piece.get(name, np.ones(piece["row"].size)) for piece in pieces])
-        for name in max(pieces, key=len)
+        for name in names
     }
     numbers: dict[str, Array] = {name: pairs[name] for name in ("value", "weight") if name in pairs}
-    if (numbers["value"] == 1.0).all():
-        del numbers["value"]
     ids = np.arange(high - low), np.arange(n_cols)
     try:
         matrix, beside = build_csr(pairs["row"] - low, pairs["col"], numbers, *ids, duplicates)

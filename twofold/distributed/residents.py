@@ -197,10 +197,14 @@ def _reuse_memory() -> None:
     """Let the allocator of this worker reuse the memory of arrays, where it is that of glibc.
 
     Dask configures it so that freed memory is returned at once, and each array of a task consists
-    of new pages then, which cost as much as several passes over it. Up to `_KEPT_BYTES` are kept.
+    of new pages then, which cost as much as several passes over it. `_KEPT_BYTES` or somewhat more
+    are kept, unless they are more than a sixteenth of the memory of the worker.
     """
+    from distributed import get_worker
+
+    limit = get_worker().memory_manager.memory_limit
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    if mallopt is not None and (not limit or limit >= 16 * _KEPT_BYTES):
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
