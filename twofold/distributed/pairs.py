@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids
 from twofold._common.checks import check_choice
 from twofold.data import Pairings
 from twofold.data.csr import Duplicates, build_csr
-from twofold.data.vocabulary import Ids, Vocabulary
+from twofold.data.vocabulary import Vocabulary
 from twofold.distributed.blocks import Division, divided, joined, part_of
 from twofold.distributed.operations import Layout, number_of_blocks
 from twofold.distributed.residents import Homes

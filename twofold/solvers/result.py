@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_flags
 from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
@@ -100,8 +101,8 @@ class Solution:
     (<Status.MAX_EPOCHS: 'max_epochs'>, [0, 1, 2, 3])
     """
 
-    row_factors: NDArray[Any]
-    col_factors: NDArray[Any]
+    row_factors: FactorArray
+    col_factors: FactorArray
     status: Status
     message: str
     history: tuple[Record, ...]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from scipy import sparse
@@ -190,7 +190,11 @@ class SearchResult(WithFrame, Sequence[Trial]):
     def __len__(self) -> int:
         return len(self.trials)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Trial, ...]: ...
+    def __getitem__(self, index: int | slice) -> Trial | tuple[Trial, ...]:
         return self.trials[index]
 
     def __repr__(self) -> str:
