@@ -24,6 +24,7 @@ MODULES = [
     "twofold.splits",
     "twofold.tuning",
     "twofold.distributed",
+    "twofold.plot",
     "twofold.datasets",
     "twofold.testing",
     "twofold.testing.reference",
