@@ -2,10 +2,11 @@
 
 from twofold import FactorModel, plot
 from twofold.datasets import make_playlists
+from twofold.solvers import ALS
 
 TASTES = ("rock", "pop", "jazz", "folk")
 data = make_playlists(2_000, 240, n_groups=len(TASTES), rng=0)  # playlists of one or two tastes
-model = FactorModel().fit(data.pairings)
+model = FactorModel(solver=ALS(rng=0)).fit(data.pairings)
 
 tracks = data.pairings.col_ids.tolist()
 groups = {track: TASTES[group] for track, group in zip(tracks, data.track_groups, strict=True)}

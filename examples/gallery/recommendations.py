@@ -2,10 +2,11 @@
 
 from twofold import FactorModel, plot
 from twofold.datasets import make_playlists
+from twofold.solvers import ALS
 
 TASTES = ("rock", "pop", "jazz", "folk", "soul", "metal", "disco", "blues")
 data = make_playlists(2_000, 1_000, n_groups=len(TASTES), rng=0)
-model = FactorModel().fit(data.pairings)
+model = FactorModel(solver=ALS(rng=0)).fit(data.pairings)
 
 tracks = data.pairings.col_ids.tolist()
 names = {track: f"{TASTES[g]} {track}" for track, g in zip(tracks, data.track_groups, strict=True)}
