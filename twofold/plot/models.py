@@ -231,7 +231,7 @@ def _label_points(ax: Any, texts: Any, most: int) -> None:
             _shortened(text), place, xytext=(4, 4), textcoords="offset points", fontsize=8,
             path_effects=halo,
         )  # fmt: skip
-        box = note.get_window_extent()
+        box = note.get_window_extent().padded(1.0)
         if any(box.overlaps(other) for other in taken):
             note.remove()
         else:
