@@ -52,7 +52,7 @@ def test_popularity_is_the_counts_in_descending_order(pairings):
 def test_popularity_of_one_column():
     ax = plot.popularity(Pairings.from_arrays([1, 2], [7, 7]))
     assert ax.get_lines()[0].get_marker() == "o"
-    assert ax.get_title() == "Half of the pairs are in the 100% most popular of 1 columns"
+    assert ax.get_title() == "Half of the pairs: 100% of 1 columns"
 
 
 @pytest.mark.parametrize("draw", [plot.row_lengths, plot.popularity])

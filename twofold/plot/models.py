@@ -304,7 +304,7 @@ def recommendations(
     ax.bar_label(bars, fmt="{:,.0f}" if counts else "{:.3g}", padding=3, fontsize=8)
     ax.set_yticks(range(len(ids)), [_shortened((names or {}).get(each, each)) for each in ids])
     ax.invert_yaxis()
-    ax.margins(x=0.1)  # for the numbers at the ends of the bars
+    ax.margins(x=0.18)  # for the numbers at the ends of the bars
     of = "" if rows[at] in (None, -1) else f" for row {rows[at]}"
     ax.set(
         xlabel="training pairs of the column" if counts else "prediction p · q",

@@ -49,6 +49,8 @@ def row_lengths(pairings: Pairings, ax: "Axes | None" = None) -> "Axes":
     """
     lengths = np.diff(_with_pairs(pairings).matrix.indptr)
     ax = axes_for(ax)
+    from matplotlib.ticker import MaxNLocator
+
     stored = lengths[lengths > 0]
     ends = _ends(int(stored.min()), int(stored.max()))
     ax.hist(stored, bins=ends, color=COLOURS[0], edgecolor="white", linewidth=0.5)
@@ -61,7 +63,8 @@ def row_lengths(pairings: Pairings, ax: "Axes | None" = None) -> "Axes":
         title=f"{stored.size:,} rows, median {median:g} pairs{empty}",
     )  # fmt: skip
     plain_numbers(ax.xaxis)
-    ax.legend(frameon=False)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
     return ax
 
 
@@ -106,7 +109,7 @@ def popularity(pairings: Pairings, ax: "Axes | None" = None) -> "Axes":
     half = int(np.searchsorted(shares, 0.5)) + 1
     percent = 100.0 * half / counts.size
     ax.axvline(half, **_LINE, label=f"half of the pairs: rank {half:,}")
-    title = f"Half of the pairs are in the {percent:.3g}% most popular of {counts.size:,} columns"
+    title = f"Half of the pairs: {percent:.3g}% of {counts.size:,} columns"
     ax.set(xscale="log", yscale="log", title=title)
     ax.set(xlabel="rank of the column", ylabel="pairs of the column")
     plain_numbers(ax.xaxis)
