@@ -217,6 +217,15 @@ def test_a_phone_shows_everything_in_readable_letters(browser, tmp_path):
         check_plot(page)
 
 
+def test_a_tap_on_a_point_explains_it_within_the_window(browser, tmp_path):
+    with opened(browser, tmp_path, viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        page.tap("#plot circle >> nth=-1")
+        assert "epoch" in page.inner_text("#tip")
+        left, top, right, bottom = page.eval_on_selector("#tip", BOX)
+        assert 0 <= left < right <= 390
+        assert 0 <= top < bottom <= 844
+
+
 def test_the_plot_follows_the_width_of_the_window(page):
     page.set_viewport_size({"width": 1280, "height": 800})
     check_plot(page)

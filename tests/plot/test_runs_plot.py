@@ -1,5 +1,6 @@
 """The pictures of runs: a history, and the convergence of several."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -150,3 +151,9 @@ def test_convergence_refuses_what_it_cannot_draw(solution):
         plot.convergence(solution, over="time")
     with pytest.raises(InvalidInputError, match="ax is a ndarray"):
         plot.convergence(solution, np.ones(2))
+
+
+def test_without_matplotlib_an_error_says_how_to_install_it(solution, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InvalidInputError, match=r'pip install "twofold\[plot\]"'):
+        plot.convergence(solution)
