@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_flags
-from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
+from twofold.plot.figures import draw_picture
+from twofold.plot.runs import PANELS, draw_history
 from twofold.solvers.html import solution_html
-from twofold.solvers.plot import PANELS, draw_history
 
 __all__ = ["Record", "Solution", "Status"]
 
