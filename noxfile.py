@@ -9,6 +9,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 
 ROOT = Path(__file__).parent
@@ -78,14 +79,13 @@ def package(session: nox.Session, ending: str) -> None:
     folder = Path(session.create_tmp())
     session.chdir(folder)
     session.install(str(artefact))
-    session.run("python", "-m", "pip", "check")
     session.run("twofold", "demo", "--folder", "demo", "--playlists", "300", "--tracks", "200",
                 "--quiet")  # fmt: skip
     session.run("twofold", "fit", "demo/demo.db", "--solver", "sgd", "--preset", "notebook",
                 "--n-factors", "8", "--output", "sgd.twofold", "--quiet")  # fmt: skip
     session.run("python", "-m", "twofold", "evaluate", "sgd.twofold", "demo/demo.db", "--quiet")
 
-    session.install(f"{artefact}[test]")
+    session.install(f"twofold[test] @ {artefact.as_uri()}")
     with tarfile.open(source) as archive:
         archive.extractall(folder, filter="data")
     unpacked = folder / source.name.removesuffix(".tar.gz")
