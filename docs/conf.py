@@ -32,10 +32,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the types are in the sections of numpydoc
 numpydoc_show_class_members = False  # autodoc documents them on the page of their class
 default_role = "py:obj"
+highlight_language = "none"  # blocks without a language are outputs
+smartquotes = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "twofold"
 html_static_path = ["_static"]
+html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
