@@ -12,7 +12,7 @@ import twofold
 
 ROOT = Path(__file__).parents[1]
 # Their blocks are files of a reader, or need a cluster; other tests run them.
-OTHERS = {"docs/benchmarks.md", "docs/distributed.md"}
+OTHERS = {"docs/benchmarks.md", "docs/distributed.md", "docs/gallery.md"}
 NEEDS = {"docs/howto/serve.md": "faiss", "docs/howto/hyper-parameters.md": "sklearn"}
 BLOCKS = re.compile(r"^```python\n(.*?)^```\n(?:\n```\n(.*?)^```\n)?", re.S | re.M)
 END = "-- end of block --"
@@ -21,7 +21,7 @@ pytest.importorskip("pyarrow", reason='write_factors needs pip install "twofold[
 
 def pages() -> list[Path]:
     sources = (path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
-    return [ROOT / "README.md", *sorted(sources)]
+    return [*ROOT.glob("*.md"), *sorted(sources)]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:

@@ -61,7 +61,8 @@ def _module_page(module_name: str) -> str:
     for kind in KINDS:
         pages = [page for name, page in names.items() if _kind(module_name, name) == kind]
         if pages:
-            parts += [f".. rubric:: {kind}", "", ".. autosummary::", "   :toctree: generated", ""]
+            parts += [f".. rubric:: {kind}", "", ".. autosummary::", "   :toctree: generated"]
+            parts += ["   :nosignatures:", ""]
             parts += [*(f"   ~{page}" for page in pages), ""]
     return "\n".join(parts)
 
