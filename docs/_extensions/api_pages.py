@@ -91,6 +91,14 @@ def resolve_short_name(app: Any, env: Any, node: Any, content: Any) -> Any:
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
 
 
+def drop_docstring_of_type(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Leave the docstring of the type of a constant out, which is all that Python has of it."""
+    if what == "data":
+        lines.clear()
+
+
 def plain_bar(inliner: Any, match: Any, lineno: int) -> tuple[str, list[Any], str, list[Any]]:
     """Take a bar as text: docstrings write absolute values as |x|, and have no substitutions."""
     end = match.end("start")
@@ -101,5 +109,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension."""
     Inliner.dispatch["|"] = plain_bar
     app.connect("config-inited", write_pages)  # before Sphinx looks for pages
+    app.connect("autodoc-process-docstring", drop_docstring_of_type)
     app.connect("missing-reference", resolve_short_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
