@@ -51,4 +51,4 @@ html_theme_options = {
     "footer_end": [],
 }
 copyright = "the twofold authors, BSD-3-Clause"
-html_sidebars = dict.fromkeys(("index", "gallery", "benchmarks"), [])  # pages without a section
+html_sidebars = {page: [] for page in ("index", "gallery", "benchmarks")}  # without a section
