@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from benchmarks.compare.entries import Entry, all_entries
 from benchmarks.compare.page import order, write_page
-from benchmarks.compare.problems import PROBLEMS, SIZES, check_data
+from benchmarks.compare.problems import DEFAULT_PROBLEMS, PROBLEMS, SIZES, check_data
 from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown
@@ -129,8 +129,8 @@ def _options() -> argparse.ArgumentParser:
     option("--data", nargs="+", default=["small"], metavar="DATA",
            help=f"{', '.join(SIZES)} (generated), an SQLAlchemy URL with a table "
            "pairings(pid, tid), or a .npz file")
-    option("--problem", nargs="+", default=list(PROBLEMS), choices=PROBLEMS, metavar="PROBLEM",
-           help="all by default, see below")
+    option("--problem", nargs="+", default=DEFAULT_PROBLEMS, choices=PROBLEMS, metavar="PROBLEM",
+           help="all but unpenalised by default, see below")
     option("--solver", nargs="+", metavar="NAME", help="all by default")
     option("--entries", type=Path, metavar="FILE", help="a Python file that defines ENTRIES")
     option("--n-factors", nargs="+", type=_positive, default=[64], metavar="K")

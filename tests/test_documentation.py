@@ -1,5 +1,6 @@
 """The blocks of README.md and of the pages of docs/ run in their order, as a reader runs them."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -72,6 +73,57 @@ def test_blocks_run_in_their_order(page, folder):
 def test_most_blocks_show_their_output():
     shown = [output for page in PAGES for _, output in blocks(ROOT / page)]
     assert sum(map(bool, shown)) > 15
+
+
+PROBLEMS = {
+    "all cells": "all", "missing cells": "missing", "observed pairs": "observed",
+    "ratings": "ratings", "new, all": "fold-all", "new, missing": "fold-missing",
+}  # fmt: skip
+
+
+def table(page: str, first: str) -> dict[str, dict[str, str]]:
+    """Return the first table with a line that begins so: the cells by line and by column."""
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(first))
+    cells = [
+        [cell.strip(" *") for cell in line.strip("|").split("|")]
+        for line in itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
+    ]
+    return {name: dict(zip(cells[0][1:], values, strict=True)) for name, *values in cells[2:]}
+
+
+def test_readme_compares_the_fastest_variants_of_the_benchmarks():
+    seconds = table("docs/benchmarks.md", "| s to 1.01 x best |")
+    for package, shown in table("README.md", "| | all cells |").items():
+        for column, problem in PROBLEMS.items():
+            found = [
+                row[f"polimi2018: {problem}"]
+                for name, row in seconds.items()
+                if name.startswith(package)
+            ]
+            numbers = [text for text in found if text[:1].isdigit()]
+            others = max(found) if set(found) <= {"", "not reached", "diverged"} else ""
+            assert shown[column] == min(numbers, key=float, default=others), (package, column)
+
+
+def recalls(problem: str) -> list[str]:
+    """Return Recall@20 of the solvers of twofold, in whole percent."""
+    text = (ROOT / "docs/benchmarks.md").read_text("utf-8")
+    first = text.partition(f"**polimi2018, {problem}, n_factors=64**")[2]
+    rows = [line for line in first.partition("\n\n**")[0].splitlines() if "| twofold" in line]
+    return sorted(f"{100 * float(row.split('|')[11]):.0f}" for row in rows)
+
+
+def test_recalls_in_the_readme_are_those_of_the_benchmarks():
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    shown = re.search(r"find (\d+)% of .*? and (\d+) to (\d+)% without it", text).groups()
+    (with_weight,) = set(recalls("all"))
+    without = recalls("observed")
+    assert shown == (with_weight, without[0], without[-1])
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
 
 
 def test_links_lead_to_files():

@@ -5,7 +5,16 @@ import pytest
 from scipy import sparse
 
 import twofold
-from twofold import FactorModel, Objective, Pairings, evaluate, fold_in, split_challenge, split_rows
+from twofold import (
+    FactorModel,
+    Objective,
+    Pairings,
+    evaluate,
+    fold_in,
+    plot,
+    split_challenge,
+    split_rows,
+)
 from twofold.exceptions import TwofoldError
 from twofold.model import Popularity
 from twofold.solvers import ALS
@@ -91,6 +100,16 @@ CALLS = {
     "read_csv duplicates": lambda m, x: twofold.io.read_csv("lines.txt", duplicates=x),
     "read_lists comment": lambda m, x: twofold.io.read_lists("none.txt", comment=x),
     "read_sql query": lambda m, x: twofold.io.read_sql("sqlite://", query=x),
+    "plot convergence": lambda m, x: plot.convergence(x),
+    "plot convergence ax": lambda m, x: plot.convergence(m.solution, x, gap=False),
+    "plot grid": lambda m, x: plot.grid(x),
+    "plot fold_in": lambda m, x: plot.fold_in(x),
+    "plot col_map": lambda m, x: plot.col_map(x),
+    "plot col_map n_labels": lambda m, x: plot.col_map(m, n_labels=x),
+    "plot recommendations": lambda m, x: plot.recommendations(x),
+    "plot recommendations row": lambda m, x: plot.recommendations(m.recommend([1]), x),
+    "plot row_lengths": lambda m, x: plot.row_lengths(x),
+    "plot popularity": lambda m, x: plot.popularity(x),
     "write_names": lambda m, x: twofold.io.write_names(x, "sqlite://"),
 }
 WRONG = {

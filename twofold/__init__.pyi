@@ -4,6 +4,7 @@ from . import distributed as distributed
 from . import io as io
 from . import metrics as metrics
 from . import model as model
+from . import plot as plot
 from . import solvers as solvers
 from . import splits as splits
 from . import testing as testing

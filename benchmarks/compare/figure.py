@@ -5,10 +5,9 @@ from pathlib import Path
 
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import short, summaries
+from twofold.plot.figures import COLOURS
 
-# Colours of Okabe & Ito, distinguishable with colour blindness; dashed if they repeat.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-_DASHES = ("-", "--", ":")
+_DASHES = ("-", "--", ":")  # if colours repeat
 _CEILING = 1e2  # limit of the axis, because diverging runs would compress the other curves
 _FLOOR = 1e-5  # smaller gaps are drawn here, because they are rounding errors
 

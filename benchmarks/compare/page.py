@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.compare.entries import Entry
-from benchmarks.compare.figure import COLOURS
 from benchmarks.compare.store import Run
 from benchmarks.compare.summary import TARGETS, short, summaries
+from twofold.plot.figures import COLOURS
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 

@@ -228,6 +228,17 @@ def _libmf(work: Work) -> Fit:
 
 
 def _spark(work: Work) -> Fit:
+    return _spark_fit(work, {"regParam": work.objective.regularizer.weight})
+
+
+def _spark_implicit(work: Work) -> Fit:
+    a0, weight = work.objective.unobserved_weight, work.objective.regularizer.weight
+    return _spark_fit(
+        work, {"implicitPrefs": True, "alpha": 1.0 / a0 - 1.0, "regParam": weight / a0}
+    )
+
+
+def _spark_fit(work: Work, options: dict[str, Any]) -> Fit:
     import pandas as pd
     from pyspark.ml.recommendation import ALS
     from pyspark.sql import SparkSession
@@ -257,8 +268,8 @@ def _spark(work: Work) -> Fit:
 
     def fit(n: int) -> tuple[Factors, Factors]:
         model = ALS(
-            rank=k, maxIter=n, regParam=work.objective.regularizer.weight,
-            numUserBlocks=work.n_threads, numItemBlocks=work.n_threads, seed=0,
+            rank=k, maxIter=n, numUserBlocks=work.n_threads, numItemBlocks=work.n_threads, seed=0,
+            **options,
         ).fit(frame)  # fmt: skip
         n_rows, n_cols = work.matrix.shape
         return collected(model.userFactors, n_rows), collected(model.itemFactors, n_cols)
@@ -302,4 +313,7 @@ PEERS = [
     Entry("Spark MLlib ALS", refit=_spark, problems=("observed", "ratings"),
           notes="regParam = lam, multiplied by the number of pairs as with exponent 1. A local "
           "session; float32." + _OWN_START),
+    Entry("Spark MLlib implicit ALS", refit=_spark_implicit, problems=("unpenalised",),
+          notes="implicitPrefs, alpha = 1/a0 - 1, regParam = lam/a0, multiplied by the number of "
+          "pairs, which equals no exponent if a0 > 0. A local session; float32." + _OWN_START),
 ]  # fmt: skip

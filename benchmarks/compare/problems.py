@@ -32,6 +32,8 @@ class Problem:
     objective: Objective
     text: str
     convex: bool = False
+    is_default: bool = True
+    """Whether ``python -m benchmarks run`` solves it if no problem is named."""
 
 
 _ALL = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
@@ -40,6 +42,11 @@ _MISSING = Objective(regularizer=L2(1.0), unobserved_weight=0.1, unobserved="mis
 PROBLEMS = {
     "all": Problem(_ALL, "every pair is 1, every cell is also 0 with weight 0.1; lam = 1"),
     "missing": Problem(_MISSING, "every pair is 1, every other cell 0 with weight 0.1; lam = 1"),
+    "unpenalised": Problem(
+        replace(_MISSING, regularizer=L2(0.0)),
+        "every pair is 1, every other cell 0 with weight 0.1; lam = 0",
+        is_default=False,
+    ),
     "observed": Problem(
         Objective(regularizer=L2(0.05, exponent=1.0)),
         "every pair is 1, other cells do not count; lam = 0.05 for each pair",
@@ -53,6 +60,8 @@ PROBLEMS = {
         _MISSING, "new rows for fixed columns, objective 'missing'", convex=True
     ),
 }
+
+DEFAULT_PROBLEMS = [name for name, one in PROBLEMS.items() if one.is_default]
 
 _JUDGED = 500  # number of rows for the held-out metric
 _NOISE = 0.3  # standard deviation of the noise of "ratings"

@@ -102,6 +102,12 @@ def test_second_process_loads_from_the_cache_silently(package):
     assert package.run() == (HIT, "")
 
 
+def test_nothing_is_written_into_the_package(package):
+    before = sorted(package.site.rglob("*"))
+    assert package.run() == (MISS, "")
+    assert sorted(package.site.rglob("*")) == before  # so an uninstallation leaves nothing
+
+
 def test_editing_a_function_recompiles_its_callers(package):
     package.run()
     package.inner.write_text(INNER.replace("2 * x", "3 * x"))

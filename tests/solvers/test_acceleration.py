@@ -219,9 +219,9 @@ def test_momentum_is_that_of_nesterov():
     for _ in range(10):
         next_t = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * t * t))
         assert run.momentum == pytest.approx(max((t - 1.0) / next_t, 0.0), abs=1e-15)
-        run = run.advanced(
-            operations(), columns(1), columns(1), columns(1), 0.0
-        )  # no step, so no restart
+        problem = operations()
+        turning = run.turning_sums(problem, columns(1), columns(1), columns(1))
+        run = run.advanced(problem, turning, columns(1), 0.0)  # no step, so no restart
         t = next_t
         assert run.t == pytest.approx(t)
     assert run.momentum > 0.7
@@ -251,20 +251,24 @@ def test_restart_after_a_step_against_the_direction(n_threads, dtype):
     beyond, short = ((new + sign * 0.1 * step).astype(dtype) for sign in (1.0, -1.0))
     for start, is_turning in ((beyond, True), (short, False)):
         assert (np.sum((start.astype(float) - new) * step) > 0.0) == is_turning
-        after = run.advanced(operations(n_threads), start, cols, new, 0.01)
+        problem = operations(n_threads)
+        turning = run.turning_sums(problem, start, cols, new)
+        after = run.advanced(problem, turning, cols, 0.01)
         assert after.t == (1.0 if is_turning else pytest.approx(0.5 * (1.0 + np.sqrt(37.0))))
         assert after.previous is cols
         # An epoch without momentum has no direction.
-        assert replace(run, t=1.0).advanced(
-            operations(), start, cols, new, 0.01
-        ).t == pytest.approx(GOLDEN)
+        plain = replace(run, t=1.0)
+        assert plain.turning_sums(problem, start, cols, new) is None
+        assert plain.advanced(problem, None, cols, 0.01).t == pytest.approx(GOLDEN)
 
 
 @pytest.mark.parametrize(("decrease", "is_calm"), [(0.5, False), (0.101, False), (0.099, True)])
 def test_no_momentum_after_a_large_decrease(decrease, is_calm):
-    cols = columns()
+    cols, problem = columns(), operations()
     for t in (0.0, 1.0, 3.0):
-        after = Extrapolation(columns(1), t).advanced(operations(), cols, cols, cols, decrease)
+        run = Extrapolation(columns(1), t)
+        turning = run.turning_sums(problem, cols, cols, cols)
+        after = run.advanced(problem, turning, cols, decrease)
         assert after.t == (pytest.approx(0.5 * (1 + np.sqrt(1 + 4 * t * t))) if is_calm else 1.0)
 
 

@@ -3,6 +3,8 @@
 import errno
 import gc
 import os
+import re
+import sys
 import tracemalloc
 import weakref
 from dataclasses import replace
@@ -52,7 +54,7 @@ def ones_of(objective, R):
 def is_mapped(array):
     while isinstance(array, np.ndarray):
         array = array.base
-    return isinstance(array, memoryview | mapped.mmap)
+    return isinstance(array, memoryview | mapped.mmap.mmap)
 
 
 def assert_equal(found, expected):
@@ -269,3 +271,22 @@ def test_systems_that_cannot_reserve_blocks(tmp_path, all_mapped, monkeypatch):
     assert aligned.address(array) % aligned.LINE == 0
     array[...] = 1.0
     assert array.sum() == array.size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
+def test_released_pages_leave_the_process_and_are_read_again(tmp_path):
+    with mapped.arrays_in(str(tmp_path)):
+        array = aligned.empty_aligned((1 << 18, 8), np.float32)
+    array[:] = np.arange(8)
+    view = array[5:, 2:]
+
+    def resident():
+        regions = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())
+        (own,) = [one for one in regions if str(tmp_path) in one]
+        return int(re.search(r"^Rss: +(\d+) kB", own, re.MULTILINE)[1])
+
+    assert resident() == 8192
+    mapped.release_pages(view)
+    assert resident() == 0
+    assert (view == np.arange(2, 8)).all()
+    mapped.release_pages(np.ones(3))  # which is in no file

@@ -57,3 +57,22 @@ def test_train_has_the_seen_columns_only():
 def test_the_fraction_must_be_from_0_to_1(share):
     with pytest.raises(InvalidInputError, match="fraction is"):
         split_pairs(make_pairings([5]), fraction=share)
+
+
+@given(row_lengths, st.integers(0, 20), seeds)
+def test_limited_splits_keep_the_held_out_pairs_and_are_nested(lengths, n, seed):
+    split = split_pairs(make_pairings(lengths), rng=0)
+    less, more = split.limit_seen(n, rng=seed), split.limit_seen(n + 1, rng=seed)
+    assert less.heldout is split.heldout
+    assert entries(less.seen) <= entries(more.seen) <= entries(split.seen)
+    expected = np.minimum(n, np.diff(split.seen.matrix.indptr))
+    np.testing.assert_array_equal(np.diff(less.seen.matrix.indptr), expected)
+    np.testing.assert_array_equal(less.seen.row_ids, split.seen.row_ids)
+
+
+def test_limits_and_seeds_of_limited_splits_are_checked():
+    split = split_pairs(make_pairings([5]))
+    with pytest.raises(InvalidInputError, match="n is -1"):
+        split.limit_seen(-1)
+    with pytest.raises(InvalidInputError, match="rng is 'a'"):
+        split.limit_seen(1, rng="a")

@@ -1,15 +1,19 @@
 """Large arrays in files that are mapped into memory, so that together they may exceed it."""
 
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from mmap import mmap
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["arrays_in", "mapped_memory"]
+__all__ = ["arrays_in", "mapped_memory", "release_pages"]
 
 _LEAST_BYTES = 1 << 20  # Smaller arrays are not worth a file.
 _folder: ContextVar[str | None] = ContextVar("array_folder", default=None)
@@ -29,7 +33,7 @@ def arrays_in(folder: str | None) -> Iterator[None]:
         _folder.reset(token)
 
 
-def mapped_memory(n_bytes: int) -> mmap | None:
+def mapped_memory(n_bytes: int) -> mmap.mmap | None:
     """Return the memory of a new file, or None where ordinary memory is to be used.
 
     Raises
@@ -43,12 +47,22 @@ def mapped_memory(n_bytes: int) -> mmap | None:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             _reserve(file.fileno(), n_bytes)
-            return mmap(file.fileno(), n_bytes)
+            return mmap.mmap(file.fileno(), n_bytes)
     except OSError as error:
         raise InvalidInputError(
             f"the folder {folder!r} cannot hold an array of {n_bytes / 1e6:,.0f} MB "
             f"({error.strerror}): give another folder, on a disk with enough space"
         ) from error
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Leave the numbers of an array of `arrays_in` to the file until they are read again."""
+    memory: Any = array
+    while isinstance(memory, np.ndarray):
+        memory = memory.base
+    memory = memory.obj if isinstance(memory, memoryview) else memory
+    if isinstance(memory, mmap.mmap) and hasattr(memory, "madvise"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def _reserve(descriptor: int, n_bytes: int) -> None:

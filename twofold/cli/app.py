@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from twofold import __version__
+from twofold.cli.program import program_name
 from twofold.exceptions import TwofoldError
 
 if TYPE_CHECKING:
@@ -112,13 +113,13 @@ def _for_source(command: "Command", arguments: list[str]) -> "Command":
 
 def _usage() -> str:
     commands = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    program = program_name()
     return (
-        "usage: twofold COMMAND [options]\n\n"
+        f"usage: {program} COMMAND [options]\n\n"
         "Factorise playlists: train on pairs of playlists and tracks, fold new\n"
-        "playlists in and complete them. Begin with: twofold demo\n\n"
+        f"playlists in and complete them. Begin with: {program} demo\n\n"
         f"Commands:\n{commands}\n\n"
-        "twofold COMMAND --help lists the options of a command, and twofold --version\n"
-        "prints the version."
+        "COMMAND --help lists the options of a command, and --version prints the version."
     )
 
 

@@ -11,6 +11,7 @@ from twofold.cli.output import (
     solution_json,
     stop_on_interrupt,
 )
+from twofold.cli.program import program_name
 from twofold.cli.sources import check_overwrites_model, database_url
 from twofold.data import Pairings
 from twofold.datasets import PlaylistData, make_playlists
@@ -70,9 +71,10 @@ def demo(
     scores = _complete_playlists(data, parts.test, model, rng, report)
     model.save(saved)
     report.show(f"5. The model is in {saved}. Try:")
-    report.show(f"   twofold fold-in {saved} {path} --where 'pid <= 3'")
-    report.show(f"   twofold similar {saved} {path} --track 1")
-    report.show(f"   twofold evaluate {saved} {path}")
+    program = program_name()
+    report.show(f"   {program} fold-in {saved} {path} --where 'pid <= 3'")
+    report.show(f"   {program} similar {saved} {path} --track 1")
+    report.show(f"   {program} evaluate {saved} {path}")
     report.show_json(
         {"database": str(path), "model": str(saved), **scores, **solution_json(model.solution)}
     )

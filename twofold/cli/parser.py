@@ -24,6 +24,7 @@ from twofold.cli.options import (
     with_owners,
 )
 from twofold.cli.output import Report
+from twofold.cli.program import program_name
 from twofold.cli.search_options import SearchOptions
 from twofold.cli.sources import SOURCE_HELP, Reading, check_is_model, read_source, reader_options
 from twofold.model import FactorModel
@@ -43,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(
-            f"twofold {command}",
+            f"{program_name()} {command}",
             description=description,
             formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
             allow_abbrev=False,

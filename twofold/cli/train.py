@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from twofold._common.figures import check_picture
 from twofold.cli.options import OptionError
 from twofold.cli.output import (
     EXPLAIN,
@@ -24,6 +23,7 @@ from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.model import FactorModel
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
+from twofold.plot.figures import check_picture
 from twofold.solvers import ALS, Solution, Solver, Status
 
 __all__ = ["fit", "show_training", "trained", "training_json"]

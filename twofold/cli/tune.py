@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from twofold import distributed
-from twofold._common.figures import check_picture
 from twofold.cli.options import OptionError
 from twofold.cli.output import Report, check_folder
 from twofold.cli.search_options import SearchOptions
@@ -15,6 +14,7 @@ from twofold.cli.train import trained
 from twofold.distributed.engine import connected
 from twofold.model.description import describe
 from twofold.objective import Balanced, Objective
+from twofold.plot.figures import check_picture
 from twofold.solvers import Solver
 from twofold.splits import RowSplit, split_rows
 from twofold.tuning import SearchResult, Strategy, search

@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._common.arrays import Ids
 from twofold._common.checks import check_choice, check_names
 from twofold.data.columns import (
     ItemError,
@@ -25,7 +26,7 @@ from twofold.data.columns import (
 )
 from twofold.data.csr import Duplicates, build_csr
 from twofold.data.report import ReadReport
-from twofold.data.vocabulary import Ids, as_text_array
+from twofold.data.vocabulary import as_text_array
 from twofold.exceptions import InvalidInputError
 
 __all__ = ["IdType", "OnNull", "PairBuilder"]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold.data.vocabulary import Ids
+from twofold._common.arrays import Ids
 from twofold.exceptions import InvalidInputError
 
 __all__ = [

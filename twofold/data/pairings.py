@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids, Times
 from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_choice, check_flags
 from twofold.data.builder import IdType, OnNull, PairBuilder
@@ -17,7 +18,7 @@ from twofold.data.csr import Duplicates, as_csr, check_limit, is_ascending, pair
 from twofold.data.files import ZIP, damage_explained, read_file, write_file
 from twofold.data.frames import frame_chunks
 from twofold.data.report import ReadReport
-from twofold.data.vocabulary import Ids, Vocabulary, as_ids, check_unique
+from twofold.data.vocabulary import Vocabulary, as_ids, check_unique
 from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
@@ -86,11 +87,27 @@ class Pairings(WithFrame):
     row_ids: Ids
     col_ids: Ids
     weights: NDArray[np.float64] | None = field(default=None, kw_only=True, repr=False)
-    times: NDArray[Any] | None = field(default=None, kw_only=True, repr=False)
+    times: Times | None = field(default=None, kw_only=True, repr=False)
     n_dropped_pairs: int = field(default=0, kw_only=True)
     n_dropped_cols: int = field(default=0, kw_only=True)
     n_null_dropped: int = field(default=0, kw_only=True)
     report: ReadReport | None = field(default=None, kw_only=True, repr=False)
+
+    if TYPE_CHECKING:  # for the types that are accepted, where those of the fields are the results
+
+        def __init__(
+            self,
+            matrix: Any,
+            row_ids: ArrayLike,
+            col_ids: ArrayLike,
+            *,
+            weights: Any = None,
+            times: ArrayLike | None = None,
+            n_dropped_pairs: int = 0,
+            n_dropped_cols: int = 0,
+            n_null_dropped: int = 0,
+            report: ReadReport | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         matrix, weights = as_csr(self.matrix, self.weights)
@@ -639,7 +656,7 @@ def _numbers(values: Any, n: int, name: str) -> NDArray[np.float64]:
         ) from error
 
 
-def _times(values: Any, n: int, name: str = "times") -> NDArray[Any]:
+def _times(values: Any, n: int, name: str = "times") -> Times:
     """Return int64 or datetime64 in microseconds, one for each of n pairs."""
     array = _flat(values, n, name)
     if array.dtype.kind == "O":

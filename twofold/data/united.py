@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids
 from twofold.data.csr import check_limit
 from twofold.data.pairings import Pairings
-from twofold.data.vocabulary import Ids, Vocabulary
+from twofold.data.vocabulary import Vocabulary
 
 __all__ = ["United", "united"]
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.arrays import Ids
 from twofold._common.cached import cached_property
 from twofold.exceptions import InvalidInputError, UnknownIdError
 
-__all__ = ["Ids", "Vocabulary", "as_ids", "as_text_array", "check_unique"]
+__all__ = ["Vocabulary", "as_ids", "as_text_array", "check_unique"]
 
-Ids = NDArray[Any]
 _SINGLE = (int, np.integer, str, uuid.UUID)
 
 

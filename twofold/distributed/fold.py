@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._common.arrays import FactorArray
 from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice
 from twofold._common.progress import progress_bar
@@ -41,7 +42,7 @@ def fold_in(
     output: str | os.PathLike[str] | None = None,
     client: Any = None,
     progress: bool = False,
-) -> NDArray[Any] | list[Path]:
+) -> FactorArray | list[Path]:
     """Compute the factors of new rows on the workers, with the bits of `twofold.fold_in`.
 
     The prepared columns are sent to each worker once, and the rows in blocks of about 4 MB.

@@ -7,14 +7,16 @@ every result has the same bits as on one machine.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import PenaltyCall
+from twofold._kernels.mapped import release_pages
 from twofold.distributed.blocks import (
     Division,
     block_of,
@@ -25,13 +27,15 @@ from twofold.distributed.blocks import (
     referring,
     route_of,
 )
-from twofold.distributed.residents import Homes
+from twofold.distributed.residents import Homes, Inline
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis
-from twofold.objective.evaluation import gramian_of_parts, with_value
+from twofold.objective.evaluation import gramian_of_nodes, with_value
+from twofold.objective.reduction import Node
 from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
+from twofold.solvers.blocks import Block
 from twofold.solvers.column_system import missing_triangle
 from twofold.solvers.operations import AXES, Operations, other_axis
 
@@ -59,6 +63,8 @@ class Parts:
     """What was already routed to the other side."""
     is_finite: bool | None = None
     """Whether all factors are finite, if that is known."""
+    fetched: list[Any] | None = None
+    """The values of the handles, if they came to this process."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -182,6 +188,7 @@ class ClusterOperations(Operations):
         self.n_original = sum(layout.n_original.values())
         self.routes: dict[Axis, list[list[Any]]] = {}
         self.handles: dict[Axis, list[Any]] = {}
+        self.later: list[Parts] = []
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -229,7 +236,8 @@ class ClusterOperations(Operations):
         """Return ``function(block, *factors, **others)`` of each block, on its worker."""
         handles = [
             self.cluster.call(
-                function, self.handles[axis][n], *(one.handles[n] for one in factors),
+                function, self.handles[axis][n],
+                *(one.handles[n] if isinstance(one, Parts) else one for one in factors),
                 home=self.homes[axis][n], **others,
             )
             for n in range(self.divisions[axis].n_blocks)
@@ -238,8 +246,17 @@ class ClusterOperations(Operations):
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""
-        found = iter(self.cluster.values([one for part in results for one in part.handles]))
-        return [[next(found) for _ in part.handles] for part in results]
+        wanted = [one for one in (*results, *self.later) if one.fetched is None]
+        found = iter(self.cluster.values([one for part in wanted for one in part.handles]))
+        for part in wanted:
+            part.fetched = [next(found) for _ in part.handles]
+        self.later = []
+        return [part.fetched or [] for part in results]
+
+    def needed_later(self, results: Parts) -> Parts:
+        """Return results of `each` whose `values` come with the next ones that are asked for."""
+        self.later.append(results)
+        return results
 
     def routed(self, axis: Axis, factors: Parts) -> Parts:
         """Return those factors of the other side that each block refers to, on its worker."""
@@ -254,9 +271,17 @@ class ClusterOperations(Operations):
                         pieces += [part, table]
                     else:
                         pieces.append(self.cluster.call(_rows, part, table, home=source))
-                handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
+                if axis == "col":  # which one task uses
+                    handles.append(Inline(_joined, tuple(pieces), {"is_own": is_own}))
+                else:
+                    handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
             factors.routes[axis] = Parts(self, axis, handles)
         return factors.routes[axis]
+
+    def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
+        """Return the `gramian` of factors of the other side, on each worker of this side."""
+        sums = self.each(blocks.gramian_sums, other_axis(axis), factors, by_penalty=False)
+        return Parts(self, axis, [Inline(_gramian, tuple(sums.handles))] * len(self.homes[axis]))
 
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
@@ -284,6 +309,7 @@ class ClusterOperations(Operations):
         for n, handle in enumerate(factors.handles):
             (part,) = self.cluster.values([handle])
             out[rows[n] : rows[n + 1]] = part
+            release_pages(out)
         return out
 
     def triangle_for(self, axis: Axis, other: Parts) -> Any:
@@ -301,26 +327,50 @@ class ClusterOperations(Operations):
         """Return the point with its value and, if a0 > 0, the Gramians."""
         rows: Any = point.rows
         cols: Any = point.cols
-        wanted = [
-            self.each(blocks.rows_value, "row", rows, self.routed("row", cols)),
-            self.each(blocks.cols_value, "col", cols),
+        has_grams = bool(self.terms.unobserved_weight)
+        grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
+        is_needed = [has_grams and gram is None for gram in grams]
+        measured = [
+            self.each(_measured, "row", rows, self.routed("row", cols), needs_gramian=is_needed[0]),
+            self.each(_measured, "col", cols, needs_gramian=is_needed[1]),
         ]
-        grams: list[Any] = list(point.gramians) if self.terms.unobserved_weight else []
-        unknown = [n for n, gram in enumerate(grams) if gram is None]
-        for n in unknown:
-            factors = (rows, cols)[n]
-            wanted.append(self.each(blocks.gramian_sums, AXES[n], factors, by_penalty=False))
-        wanted += [
-            self.each(blocks.is_usable, "row", rows),
-            self.each(blocks.is_usable, "col", cols),
-        ]
-        sums, col_sums, *found, row_checks, col_checks = self.values(*wanted)
-        rows.is_finite, cols.is_finite = (
-            all(is_finite for is_finite, _ in checks) for checks in (row_checks, col_checks)
-        )
-        for n, parts in zip(unknown, found, strict=True):
-            grams[n] = gramian_of_parts(matrix for part in parts for matrix in part)
-        return with_value(self.terms, point, grams, np.concatenate(sums), np.concatenate(col_sums))
+        results = self.values(*measured)
+        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
+        for n, part in enumerate(results):
+            if is_needed[n]:
+                grams[n] = _gramian(*(one.nodes for one in part))
+            elif isinstance(grams[n], Parts):
+                grams[n] = _gramian(*self.values(grams[n])[0])
+        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in results)
+        return with_value(self.terms, point, grams if has_grams else [], sums, col_sums)
+
+    def _nodes_later(self, gramian: Any) -> Any:
+        """Return the nodes of a `routed_gramian`, which come with the next `values`."""
+        if not isinstance(gramian, Parts):
+            return gramian
+        return self.needed_later(replace(gramian, handles=list(gramian.handles[0].handles)))
+
+
+class _Measured(NamedTuple):
+    """What the value of an objective needs of a block."""
+
+    sums: Array
+    is_finite: bool
+    nodes: list[Node]
+
+
+def _measured(
+    block: Block, own: Array, *other: Array, needs_gramian: bool, threads: int
+) -> _Measured:
+    """Return the sums of the value: of columns, and of rows with the factors of the others."""
+    function: Any = blocks.rows_value if other else blocks.cols_value
+    nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
+    is_finite, _ = blocks.is_usable(block, own, threads)
+    return _Measured(function(block, own, *other, threads=threads), is_finite, nodes)
+
+
+def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
+    return gramian_of_nodes(chain.from_iterable(nodes))
 
 
 def _copied(array: Array, threads: int) -> Array:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids
 from twofold._common.checks import check_choice
 from twofold.data import Pairings
 from twofold.data.csr import Duplicates, build_csr
-from twofold.data.vocabulary import Ids, Vocabulary
+from twofold.data.vocabulary import Vocabulary
 from twofold.distributed.blocks import Division, divided, joined, part_of
 from twofold.distributed.operations import Layout, number_of_blocks
 from twofold.distributed.residents import Homes
@@ -29,6 +30,7 @@ __all__ = ["ClusterPairings"]
 
 Array = NDArray[Any]
 Handle = Any
+_NO_IDS: Ids = np.empty(0, np.int64)
 _ENTRY_BYTES = 28  # of a pair with a value or a weight in a side
 
 
@@ -104,6 +106,7 @@ class ClusterPairings:
         counts = self._counts(cluster, coded)
         n_blocks = number_of_blocks(cluster, _ENTRY_BYTES * int(counts.sum()), self.shape, width)
         first = self._first_blocks(cluster, coded, objective, counts, n_blocks)
+        del coded  # so that the workers keep it no longer than they need it
         return _Shuffle(cluster, objective, first, self.shape).layout(n_columns, n_blocks, width)
 
     @property
@@ -118,19 +121,21 @@ class ClusterPairings:
             cluster.call(_read, home=home, reader=reader)
             for reader, home in zip(self.readers, homes, strict=True)
         ]
-        ids = cluster.values(
-            [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
-        )
-        self.row_ids, self.col_ids = (_united([one[side] for one in ids]) for side in range(2))
+        ids = [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
+        self.row_ids = self.col_ids = _NO_IDS
+        for n in range(len(ids)):  # one part at a time, which bounds the memory
+            ((own_rows, own_cols),) = cluster.values([ids[n]])
+            ids[n] = None
+            self.row_ids = _united(self.row_ids, own_rows)
+            self.col_ids = _united(self.col_ids, own_cols)
         if not len(self.col_ids):
             raise InvalidInputError("no part of the ClusterPairings has a pair: check the readers")
-        rows, cols = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
-        coded = []
-        for part, home, (own_rows, own_cols) in zip(parts, homes, ids, strict=True):
-            found = rows.find(own_rows), cols.find(own_cols)
-            positions = cluster.placed([one.astype(np.int32) for one in found], home)
-            coded.append((cluster.call(_by_position, part, *positions, home=home), home))
-        return coded
+        known = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
+        sent = {home: cluster.placed([known], home)[0] for home in dict.fromkeys(homes)}
+        return [
+            (cluster.call(_by_position, part, sent[home], home=home), home)
+            for part, home in zip(parts, homes, strict=True)
+        ]
 
     def _counts(self, cluster: Homes, coded: list[tuple[Handle, str]]) -> NDArray[np.int64]:
         """Return the number of pairs of each row, repeated ones included."""
@@ -221,6 +226,7 @@ class _Shuffle:
             {axis: [penalties[axis]] * divisions[axis].n_blocks for axis in AXES},
             dict(zip(AXES, self.shape, strict=True)),
         )
+        self.first.clear()  # so that the workers keep it no longer than they need it
         return PairsLayout(layout, self._fingerprint(divisions["row"], sides["row"], homes["row"]))
 
     def _counts(self) -> list[tuple[Axis, Array]]:
@@ -298,15 +304,16 @@ def _margin(counts: NDArray[np.int64]) -> Margin:
     return Margin(counts, np.empty(0), np.empty(0))
 
 
-def _united(ids: list[Ids]) -> Ids:
-    """Return all ids in ascending order."""
-    ids = [one for one in ids if one.size]
-    if len({one.dtype == object for one in ids}) > 1:
+def _united(known: Ids, ids: Ids) -> Ids:
+    """Return the ids of both arrays in ascending order."""
+    if not (known.size and ids.size):
+        return known if known.size else np.unique(ids)
+    if (known.dtype == object) != (ids.dtype == object):
         raise InvalidInputError(
             'the ids of one part are integers and those of another are text: give id_type="text" '
             "to all readers"
         )
-    return np.unique(np.concatenate(ids)) if ids else np.empty(0, np.int64)
+    return np.union1d(known, ids)
 
 
 # On the workers
@@ -323,14 +330,21 @@ def _ids(part: Pairings, threads: int) -> tuple[Ids, Ids]:
     return part.row_ids, part.col_ids
 
 
-def _by_position(part: Pairings, rows: Array, cols: Array, threads: int) -> dict[str, Array]:
-    """Return the pairs of a part as parallel arrays."""
+def _by_position(
+    part: Pairings, known: tuple[Vocabulary, Vocabulary], threads: int
+) -> dict[str, Array]:
+    """Return the pairs of a part as parallel arrays of positions in all ids, and of numbers."""
     matrix = part.matrix
+    own = part.row_ids, part.col_ids
+    rows, cols = (
+        vocabulary.find(ids).astype(np.int32) for vocabulary, ids in zip(known, own, strict=True)
+    )
     pairs = {
         "row": np.repeat(rows, np.diff(matrix.indptr)),
         "col": cols[matrix.indices],
-        "value": matrix.data,
     }
+    if (matrix.data != 1.0).any():
+        pairs["value"] = matrix.data
     if part.weights is not None:
         pairs["weight"] = part.weights
     return pairs
@@ -350,13 +364,12 @@ def _rows_of_problem(
     duplicates: Duplicates, threads: int,
 ) -> Side:  # fmt: skip
     """Return the rows of the problem of some pairs, as `Problem.of` makes them."""
+    names = dict.fromkeys(name for piece in pieces for name in piece)
     pairs = {
         name: np.concatenate([piece.get(name, np.ones(piece["row"].size)) for piece in pieces])
-        for name in max(pieces, key=len)
+        for name in names
     }
     numbers: dict[str, Array] = {name: pairs[name] for name in ("value", "weight") if name in pairs}
-    if (numbers["value"] == 1.0).all():
-        del numbers["value"]
     ids = np.arange(high - low), np.arange(n_cols)
     try:
         matrix, beside = build_csr(pairs["row"] - low, pairs["col"], numbers, *ids, duplicates)

@@ -1,7 +1,12 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +17,24 @@ from twofold._kernels.threads import available_threads
 from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error
 from twofold.exceptions import ClusterError
 
-__all__ = ["Homes", "LostError"]
+__all__ = ["Homes", "Inline", "LostError"]
 
 _WORKER_SECONDS = 30  # to wait for a worker
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
+_KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
+_Inlined = tuple[Callable[..., Any], int, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Inline:
+    """The value ``function(*objects, threads=threads, **options)`` as an argument of `Homes.call`.
+
+    It is computed by the task that uses it, because a task costs some milliseconds.
+    """
+
+    function: Callable[..., Any]
+    handles: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class LostError(ClusterError):
@@ -98,12 +118,18 @@ class Homes(Cluster):
     def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
         """Compute ``function(*objects, threads=threads, **others)``; return its handle.
 
-        It runs on the worker ``home`` while there is one, and its result stays there.
+        ``handles`` are those of the objects, `Inline`, or small objects themselves. It runs on the
+        worker ``home`` while there is one, and its result stays there.
         """
         self._check()
         key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
+        inlined, flat = list[_Inlined | None](), list[Any]()
+        for one in handles:
+            is_inline = isinstance(one, Inline)
+            inlined.append((one.function, len(one.handles), one.options) if is_inline else None)
+            flat += one.handles if is_inline else [one]
         return self.client.submit(
-            _on_home, function, others, *handles, key=key, workers=[home],
+            _on_home, function, inlined, others, *flat, key=key, workers=[home],
             allow_other_workers=True,
         )  # fmt: skip
 
@@ -147,11 +173,40 @@ def _unpacked(value: Any) -> Any:
     return value.content if isinstance(value, Packed) else value
 
 
-def _on_home(function: Callable[..., Any], others: dict[str, Any], *values: Any) -> Any:
+def _on_home(
+    function: Callable[..., Any],
+    inlined: list[_Inlined | None],
+    others: dict[str, Any],
+    *values: Any,
+) -> Any:
     """Call a function with the threads of the worker."""
+    _reuse_memory()
+    left = map(_owned, values)
     with all_threads():
-        result = function(*map(_owned, values), threads=available_threads(), **others)
+        threads = available_threads()
+        arguments = [
+            next(left) if one is None else one[0](*islice(left, one[1]), threads=threads, **one[2])
+            for one in inlined
+        ]
+        result = function(*arguments, threads=threads, **others)
     return result if isinstance(result, np.ndarray) else Packed(result)
+
+
+@cache
+def _reuse_memory() -> None:
+    """Let the allocator of this worker reuse the memory of arrays, where it is that of glibc.
+
+    Dask configures it so that freed memory is returned at once, and each array of a task consists
+    of new pages then, which cost as much as several passes over it. `_KEPT_BYTES` or somewhat more
+    are kept, unless they are more than a sixteenth of the memory of the worker.
+    """
+    from distributed import get_worker
+
+    limit = get_worker().memory_manager.memory_limit
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None and (not limit or limit >= 16 * _KEPT_BYTES):
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
 def _owned(value: Any) -> Any:

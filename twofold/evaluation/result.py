@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._common.arrays import Ids
 from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError
 from twofold.metrics.statistics import Interval, PairedTest, bootstrap_interval, paired_test
@@ -74,7 +75,7 @@ class Evaluation(WithFrame):
     `counts`.
     """
 
-    row_ids: NDArray[Any]
+    row_ids: Ids
     unknown: Literal["miss", "leave-out"]
     scores: dict[str, dict[str, float]]
     per_row: dict[str, dict[str, NDArray[np.float64]]]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids
 from twofold.data.csr import with_data
 from twofold.data.pairings import Pairings, aligned_entries, entries_of_rows
 from twofold.data.vocabulary import Vocabulary
@@ -29,7 +30,7 @@ class GivenRows:
         The weights of the pairs.
     """
 
-    ids: NDArray[Any]
+    ids: Ids
     matrix: sparse.csr_array | None = None
     weights: NDArray[Any] | None = None
 

@@ -124,7 +124,7 @@ def write_pairs(
         sa.Column(row, id_type(pairings.row_ids), key="row", nullable=False, index=True),
         sa.Column(col, id_type(pairings.col_ids), key="col", nullable=False),
     ]
-    entries = {
+    entries: dict[str, Any] = {
         "row": np.repeat(pairings.row_ids, np.diff(matrix.indptr)),
         "col": pairings.col_ids[matrix.indices[: matrix.nnz]],
     }

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from numpy.typing import NDArray
-
+from twofold._common.arrays import FactorArray, Ids
 from twofold._common.checks import check_flags, check_whole
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError, TwofoldError, UnsupportedObjectiveError
@@ -93,19 +92,19 @@ class FactorModel(WithRequests, WithParameters):
         return fitted.pairings
 
     @property
-    def row_ids(self) -> NDArray[Any]:
+    def row_ids(self) -> Ids:
         """Ids of the trained rows, shape (n_rows,)."""
         fitted = self._get_fitted()
         fitted.check_has_rows("rows")
         return fitted.pairings.row_ids
 
     @property
-    def col_ids(self) -> NDArray[Any]:
+    def col_ids(self) -> Ids:
         """Ids of the trained columns, shape (n_cols,)."""
         return self._get_fitted().pairings.col_ids
 
     @property
-    def row_factors(self) -> NDArray[Any]:
+    def row_factors(self) -> FactorArray:
         """P, shape (n_rows, n_factors): the rows that minimise the objective for `col_factors`.
 
         They are those that `fold_in` finds for the training pairs, where ``solution.row_factors``
@@ -117,7 +116,7 @@ class FactorModel(WithRequests, WithParameters):
         return fitted.row_factors
 
     @property
-    def col_factors(self) -> NDArray[Any]:
+    def col_factors(self) -> FactorArray:
         """Q, shape (n_cols, n_factors)."""
         return self.solution.col_factors
 

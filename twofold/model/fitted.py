@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._common.arrays import FactorArray, Ids
 from twofold._common.cached import cached_property, state_of
 from twofold._kernels.screen import Screen
 from twofold.data.pairings import (
@@ -39,7 +40,7 @@ _MIN_SHARE = 1 / 16  # of the rows, below which rows are solved without the othe
 class Rows(NamedTuple):
     """Rows to rank."""
 
-    factors: NDArray[Any]
+    factors: FactorArray
     known: sparse.csr_array
     """The columns that each row has."""
     positions: NDArray[np.int64] | None = None
@@ -79,7 +80,7 @@ class Fitted:
         return cls(objective, solution, pairings, solver)
 
     @cached_property
-    def row_factors(self) -> NDArray[Any]:
+    def row_factors(self) -> FactorArray:
         """The rows solved for the final columns, shape (n_rows, n_factors); see `solves_rows`."""
         if not solves_rows(self.objective, self.solution):
             return self.solution.row_factors
@@ -98,7 +99,7 @@ class Fitted:
 
     def ranked(
         self,
-        ids: NDArray[Any],
+        ids: Ids,
         rows: Rows,
         n: int,
         exclude_known: bool,
@@ -118,7 +119,7 @@ class Fitted:
             n_threads=n_threads,
         )  # fmt: skip
 
-    def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> FactorArray:
         return solved_rows(
             self.system,
             self.objective,
@@ -146,7 +147,7 @@ class Fitted:
     def _has_plain_rows(self) -> bool:
         return has_plain_rows(self.objective)
 
-    def plain_row(self, entries: AlignedEntries) -> NDArray[Any] | None:
+    def plain_row(self, entries: AlignedEntries) -> FactorArray | None:
         """Return the factors of one new row of ones, or None if `factors_of_new` is needed."""
         if not self._has_plain_rows:
             return None
@@ -163,7 +164,7 @@ class Fitted:
         n_empty = int(np.count_nonzero(known.indptr[1:] == known.indptr[:-1]))
         return FoldedRows(pairings.row_ids, factors, n_dropped, known.lost.size, n_empty), known
 
-    def factors_of_new(self, entries: AlignedEntries, center: ArrayLike | None) -> NDArray[Any]:
+    def factors_of_new(self, entries: AlignedEntries, center: ArrayLike | None) -> FactorArray:
         """Return the factors of new rows, by their entries over the columns of the model."""
         problem = problem_of(self.objective, entries)
         penalty = penalty_of_new(problem, self.system.n_factors, center)

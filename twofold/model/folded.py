@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
+from twofold._common.arrays import FactorArray, Ids
 from twofold.data.with_frame import WithFrame
 
 __all__ = ["FoldedRows"]
@@ -32,8 +31,8 @@ class FoldedRows(WithFrame):
     `to_frame` has a line for each row: ``row`` and ``factor_0``, ``factor_1``, ...
     """
 
-    row_ids: NDArray[Any]
-    row_factors: NDArray[Any]
+    row_ids: Ids
+    row_factors: FactorArray
     n_dropped_pairs: int
     n_dropped_cols: int
     n_empty_rows: int

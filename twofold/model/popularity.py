@@ -1,11 +1,12 @@
 """`Popularity`: the most frequent columns for everyone, the baseline of every evaluation."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from twofold._common.arrays import Ids
 from twofold._common.checks import check_flags
 from twofold.data.pairings import Pairings, aligned_entries, check_pairings
 from twofold.exceptions import NotFittedError
@@ -70,7 +71,7 @@ class Popularity:
         return self._fitted
 
     @property
-    def col_ids(self) -> NDArray[Any]:
+    def col_ids(self) -> Ids:
         """Ids of the columns, shape (n_cols,)."""
         return self.pairings.col_ids
 

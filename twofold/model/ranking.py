@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.arrays import FactorArray, Ids
 from twofold._kernels import topn
 from twofold._kernels.screen import Screen, top_by_screen
 from twofold._kernels.threads import check_n_threads, run
@@ -50,9 +51,9 @@ class Ranking(WithFrame):
     ``col`` and ``score``.
     """
 
-    row_ids: NDArray[Any]
-    col_ids: NDArray[Any]
-    scores: NDArray[Any]
+    row_ids: Ids
+    col_ids: Ids
+    scores: FactorArray
     mask: NDArray[np.bool_]
     positions: NDArray[np.int64]
     fallback: NDArray[np.bool_]

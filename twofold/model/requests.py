@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_choice, check_flags, check_whole
 from twofold.data.pairings import Pairings, check_pairings, entries_of_columns
 from twofold.exceptions import InvalidInputError, NotFittedError
@@ -337,7 +338,7 @@ class WithRequests:
             rows=positions, n_threads=fitted.solver.n_threads,
         )  # fmt: skip
 
-    def score(self, row_ids: ArrayLike, col_ids: ArrayLike) -> NDArray[Any]:
+    def score(self, row_ids: ArrayLike, col_ids: ArrayLike) -> FactorArray:
         """Compute the predictions p . q of pairs of a trained row and a trained column.
 
         They are those by which `recommend` ranks, to the last bit. See `predict` for rows and

@@ -13,6 +13,7 @@ from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 from twofold._kernels.arguments import LossCall, Penalties, PenaltyCall, Step
 from twofold._kernels.threads import check_n_threads, run, useful_threads
 from twofold.objective.point import ObjectiveValue, Point
+from twofold.objective.reduction import Node, nodes_of, total_of
 from twofold.objective.side import Margin, Side
 from twofold.objective.terms import Terms
 
@@ -23,7 +24,7 @@ __all__ = [
     "evaluate_point",
     "gradient_of_batch",
     "gramian",
-    "gramian_of_parts",
+    "gramian_of_nodes",
     "gramian_parts",
     "multiplied",
     "penalty_sums",
@@ -266,7 +267,7 @@ def gramian(
     It is bitwise independent of the number of threads. ``bounds`` are those of its tasks,
     `Margin.coarse_bounds`, by default of equal numbers of rows.
     """
-    return gramian_of_parts(gramian_parts(factors, threads, weights, bounds))
+    return gramian_of_nodes(nodes_of(gramian_parts(factors, threads, weights, bounds)))
 
 
 def gramian_parts(
@@ -287,13 +288,11 @@ def gramian_parts(
     return partial[:, :, :k]
 
 
-def gramian_of_parts(parts: Iterable[Array]) -> NDArray[np.float64]:
-    """Return the Gramian whose parts are given, added in order."""
-    total: Any = 0.0
-    for part in parts:
-        total = total + part
+def gramian_of_nodes(nodes: Iterable[Node]) -> NDArray[np.float64]:
+    """Return the Gramian whose tasks have these nodes, in order."""
+    total = np.array(total_of(nodes))
     np.copyto(total, total.T, where=_below_diagonal(len(total)))
-    return np.asarray(total)
+    return total
 
 
 @cache

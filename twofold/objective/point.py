@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._common.cached import cached_property
 from twofold._kernels.aligned import LINE, address, aligned_copy, empty_aligned
 
@@ -69,12 +70,12 @@ class Point:
         return cls(padded_factors(P), padded_factors(Q), P.shape[1], value)
 
     @cached_property
-    def row_factors(self) -> NDArray[Any]:
+    def row_factors(self) -> FactorArray:
         """P, shape (n_rows, k)."""
         return _unpadded(self.rows, self.n_factors)
 
     @cached_property
-    def col_factors(self) -> NDArray[Any]:
+    def col_factors(self) -> FactorArray:
         """Q, shape (n_cols, k)."""
         return _unpadded(self.cols, self.n_factors)
 

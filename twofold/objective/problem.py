@@ -4,7 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from twofold.objective.terms import Terms
 __all__ = ["Problem", "side_of"]
 
 Array = NDArray[Any]
+Number = TypeVar("Number", bound=np.floating[Any])
 _EMPTY = np.empty(0)
 
 
@@ -309,7 +310,9 @@ class Problem:
         assert value is not None
         return value
 
-    def gradient(self, P: Array, Q: Array, *, n_threads: int | None = None) -> tuple[Array, Array]:
+    def gradient(
+        self, P: NDArray[Number], Q: NDArray[Number], *, n_threads: int | None = None
+    ) -> tuple[NDArray[Number], NDArray[Number]]:
         """Return the gradients with respect to P and Q, in the dtype of the factors.
 
         Parameters

@@ -34,10 +34,13 @@ class Part:
         Their bounds, from 0 to the number of rows of the part.
     n_tasks : int
         Number of tasks of all rows.
+    first : int
+        Number of the first one of these tasks.
     """
 
     bounds: NDArray[np.int64]
     n_tasks: int
+    first: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +128,15 @@ class Margin:
 
     def coarse_bounds(self, width: int) -> NDArray[np.int64]:
         """Return bounds of fewer tasks, for sums of matrices of shape (width, width)."""
+        return np.append(self.bounds[: -1 : self._stride(width)], self.bounds[-1])
+
+    def first_coarse_task(self, width: int) -> int:
+        """Return the number of the first task of `coarse_bounds` among those of all rows."""
+        return 0 if self.part is None else self.part.first // self._stride(width)
+
+    def _stride(self, width: int) -> int:
         n_tasks = self.bounds.size - 1 if self.part is None else self.part.n_tasks
-        return np.append(self.bounds[: -1 : task_stride(n_tasks, width)], self.bounds[-1])
+        return task_stride(n_tasks, width)
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,15 +54,10 @@ class Extrapolation:
             return cols
         return operations.extrapolated(cols, self.previous, self.momentum)
 
-    def advanced(
-        self,
-        operations: Operations,
-        start: Factors,
-        cols: Factors,
-        new: Factors,
-        decrease: float,
-    ) -> Self:
-        """Return the memory after an epoch from ``start`` to ``new``.
+    def turning_sums(
+        self, operations: Operations, start: Factors, cols: Factors, new: Factors
+    ) -> Any:
+        """Return the parts of <Y - Q_new, Q_new - Q>, or None without momentum.
 
         Parameters
         ----------
@@ -72,11 +67,29 @@ class Extrapolation:
             Y.
         cols, new : factors, shape (n_cols, width)
             Q before and after the epoch.
+        """
+        if not self.momentum:
+            return None
+        return operations.needed_later(operations.turning_sums(start, cols, new))
+
+    def advanced(
+        self, operations: Operations, turning: Any, cols: Factors, decrease: float
+    ) -> Self:
+        """Return the memory after an epoch.
+
+        Parameters
+        ----------
+        operations : Operations
+            Those of the problem.
+        turning
+            The `turning_sums` of the epoch.
+        cols : factors, shape (n_cols, width)
+            Q before the epoch.
         decrease : float
             Decrease of the objective, relative to its value.
         """
         t = _next(self.t)
-        if decrease > _CALM or (self.momentum and operations.turning(start, cols, new) > 0.0):
+        if decrease > _CALM or (self.momentum and operations.sum_of(turning) > 0.0):
             t = 1.0
         return replace(self, previous=cols, t=t)
 

@@ -201,18 +201,19 @@ class ALS(Solver):
         new, start = self._epoch(operations, point, start, options, state)
         if not needs_value:
             return state.at(new)
+        turning = run.turning_sums(operations, start, point.cols, new.cols)
         new = operations.evaluated(new)
         if run.momentum and not _total(new) <= _total(point):
             run = Extrapolation(run.previous, 1.0)
-            del new, start  # which are as large as those of the repeated epoch
+            del new, start, turning  # which are as large as those of the repeated epoch
             new, start = self._epoch(operations, point, point.cols, options, state)
-            new = operations.evaluated(new)
+            new, turning = operations.evaluated(new), None
         gain = _total(point) - _total(new)
         if not self.acceleration:
             return state.at(new, memory=replace(state.memory, gain=gain))
         cols = point.cols if run.momentum else start
         decrease = gain / max(abs(_total(new)), 1e-300)
-        run = run.advanced(operations, start, cols, new.cols, decrease)
+        run = run.advanced(operations, turning, cols, decrease)
         memory = replace(state.memory, previous=run.previous, t=run.t, gain=gain)
         return state.at(new, memory=memory)
 
@@ -239,7 +240,7 @@ class ALS(Solver):
         operations.routed("col", rows)  # which begins while the Gramian is computed
         product = None
         if operations.objective.unobserved_weight:
-            product = operations.gramian("row", rows)
+            product = operations.routed_gramian("col", rows)
         cols = operations.solved("col", rows, start, product, options)
         if operations.unsettled and not operations.has_warned:
             operations.has_warned = True

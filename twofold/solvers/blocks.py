@@ -32,6 +32,7 @@ from twofold.objective.evaluation import (
     value_sums,
 )
 from twofold.objective.point import is_finite, padded_factors
+from twofold.objective.reduction import Node, nodes_of
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
@@ -196,11 +197,12 @@ def factors_of(block: Block, report: RowReport, threads: int) -> Array:
     return report.row_factors
 
 
-def gramian_sums(block: Block, factors: Array, by_penalty: bool, threads: int) -> Array:
-    """Return the Gramian of each task, weighted by the multiplicities or by the penalties."""
-    side = block.side
+def gramian_sums(block: Block, factors: Array, by_penalty: bool, threads: int) -> list[Node]:
+    """Return the sums of the Gramians of tasks, weighted by the multiplicities or penalties."""
+    side, width = block.side, factors.shape[1]
     weights = side.penalty_weights if by_penalty else side.multiplicity
-    return gramian_parts(factors, threads, weights, side.coarse_bounds(factors.shape[1]))
+    parts = gramian_parts(factors, threads, weights, side.coarse_bounds(width))
+    return nodes_of(parts, side.first_coarse_task(width))
 
 
 def triangles(block: Block, factors: Array, columns: Array, threads: int) -> Array:

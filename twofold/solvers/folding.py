@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_choice
 from twofold._common.warn import warn
 from twofold._kernels.arguments import PenaltyCall
@@ -36,7 +37,7 @@ def fold_in(
     axis: Axis = "row",
     center: ArrayLike | None = None,
     n_threads: int | None = None,
-) -> NDArray[Any]:
+) -> FactorArray:
     """Compute the factors of new rows, which minimise the objective for fixed columns.
 
     With `SquaredLoss` and `L2`, each row is the solution of its normal equations, computed by the
@@ -192,7 +193,7 @@ def fold_rows_in(
     problem: Problem,
     penalty: PenaltyCall,
     n_threads: int | None = None,
-) -> NDArray[Any]:
+) -> FactorArray:
     """Return the rows that minimise the objective of a problem for prepared columns.
 
     Parameters
@@ -226,7 +227,7 @@ def solve_new_rows(
     problem: Problem,
     penalty: PenaltyCall,
     n_threads: int | None = None,
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+) -> tuple[FactorArray, NDArray[np.int64]]:
     """Return the rows of `fold_rows_in`, and the indices of those that did not converge."""
     if ALS.supports.missing(problem.objective):
         factors, unsettled = _minimise_rows(problem, system, penalty, n_threads)

@@ -7,6 +7,7 @@ factors are arrays; the class for a cluster has other versions of the five.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from twofold._kernels.threads import check_n_threads
 from twofold.objective import Point, Problem
 from twofold.objective.biases import Axis, BiasColumns
-from twofold.objective.evaluation import evaluate_point, gramian_of_parts
+from twofold.objective.evaluation import evaluate_point, gramian_of_nodes
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block, RowOptions
@@ -75,6 +76,10 @@ class Operations:
         """Return results of `each`, with one value for each block, in this process."""
         return [[result] for result in results]
 
+    def needed_later(self, results: Any) -> Any:
+        """Return results of `each` whose `values` come with the next ones that are asked for."""
+        return results
+
     def routed(self, axis: Axis, factors: Factors) -> Factors:
         """Return those factors of the other side that the blocks of this side refer to."""
         return factors
@@ -111,30 +116,34 @@ class Operations:
                 for axis, one in factors.items()
             )
         )
-        return [gramian_of_parts(matrix for part in parts for matrix in part) for parts in sums]
+        return [gramian_of_nodes(chain.from_iterable(parts)) for parts in sums]
 
     def gramian(self, axis: Axis, factors: Factors) -> NDArray[np.float64]:
         """Return F' W F of one side, with the multiplicities as W."""
         return self.gramians({axis: factors})[0]
+
+    def routed_gramian(self, axis: Axis, factors: Factors) -> Factors:
+        """Return the `gramian` of factors of the other side, where the blocks of this side are."""
+        return self.gramian(other_axis(axis), factors)
 
     def solved(
         self,
         axis: Axis,
         other: Factors,
         start: Factors,
-        product: NDArray[np.float64] | None,
+        product: Factors | None,
         options: RowOptions,
     ) -> Factors:
-        """Return a side solved for fixed factors of the other one, whose Gramian is known.
+        """Return a side solved for fixed factors of the other one, and their `routed_gramian`.
 
         Rows that did not converge are noted in `unsettled`.
         """
         if product is None and self.objective.unobserved_weight:
-            product = self.gramian(other_axis(axis), other)
+            product = self.routed_gramian(axis, other)
         may_be_unsettled = self.objective.nonnegative
         solved = self.each(
             blocks.solved if may_be_unsettled else blocks.solved_factors,
-            axis, self.routed(axis, other), start, product=product, n_columns=self.n_columns,
+            axis, self.routed(axis, other), start, product, n_columns=self.n_columns,
             options=options, triangle=self.triangle_for(axis, other),
         )  # fmt: skip
         if not may_be_unsettled:
@@ -164,7 +173,10 @@ class Operations:
         """Return Q + beta (Q - Q_previous) for columns."""
         return self.each(blocks.extrapolated, "col", new, old, momentum=momentum)
 
-    def turning(self, start: Factors, old: Factors, new: Factors) -> float:
-        """Return <Y - Q_new, Q_new - Q> for columns."""
-        sums = self.gathered(blocks.turning_sums, "col", start, old, new)
-        return float(np.sum(np.concatenate(sums)))
+    def turning_sums(self, start: Factors, old: Factors, new: Factors) -> Any:
+        """Return the parts of <Y - Q_new, Q_new - Q> for columns, as a result of `each`."""
+        return self.each(blocks.turning_sums, "col", start, old, new)
+
+    def sum_of(self, results: Any) -> float:
+        """Return the sum of results of `each` that are arrays."""
+        return float(np.sum(np.concatenate(self.values(results)[0])))

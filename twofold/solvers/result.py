@@ -9,13 +9,14 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_flags
-from twofold._common.figures import draw_picture
 from twofold.data.files import read_file, write_file
 from twofold.exceptions import FileFormatError
 from twofold.objective import ObjectiveValue
+from twofold.plot.figures import draw_picture
+from twofold.plot.runs import PANELS, draw_history
 from twofold.solvers.html import solution_html
-from twofold.solvers.plot import PANELS, draw_history
 
 __all__ = ["Record", "Solution", "Status"]
 
@@ -100,8 +101,8 @@ class Solution:
     (<Status.MAX_EPOCHS: 'max_epochs'>, [0, 1, 2, 3])
     """
 
-    row_factors: NDArray[Any]
-    col_factors: NDArray[Any]
+    row_factors: FactorArray
+    col_factors: FactorArray
     status: Status
     message: str
     history: tuple[Record, ...]

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._common.arrays import FactorArray
 from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Point, Problem
@@ -45,15 +46,15 @@ class State:
     partial: PartialEpoch | None = None
 
     @property
-    def row_factors(self) -> NDArray[Any]:
+    def row_factors(self) -> FactorArray:
         """P, shape (n_rows, n_factors)."""
-        factors: NDArray[Any] = self.point.row_factors
+        factors: FactorArray = self.point.row_factors
         return factors
 
     @property
-    def col_factors(self) -> NDArray[Any]:
+    def col_factors(self) -> FactorArray:
         """Q, shape (n_cols, n_factors)."""
-        factors: NDArray[Any] = self.point.col_factors
+        factors: FactorArray = self.point.col_factors
         return factors
 
     def moved(

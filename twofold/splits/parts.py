@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twofold._common.checks import check_whole, seed_of
 from twofold.data.csr import build_csr
 from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
@@ -87,6 +88,41 @@ class PairSplit(NamedTuple):
     def train(self) -> Pairings:
         """`seen` without the columns that have no pair in it, for a model that is trained on it."""
         return self.seen.drop_empty_cols()
+
+    def limit_seen(self, n: int, *, rng: int | np.random.Generator | None = 11) -> "PairSplit":
+        """Return the split with at most n seen pairs of each row, drawn at random.
+
+        The held-out pairs stay the same, so that scores for different n can be compared. For the
+        same seed, the pairs of a smaller n are among those of a larger one.
+
+        Parameters
+        ----------
+        n : int
+            Seen pairs of each row, >= 0. A row with fewer keeps all of them.
+        rng : int, numpy.random.Generator or None, default 11
+            Seed of the random choice. None draws a new one from the operating system.
+
+        Returns
+        -------
+        PairSplit
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument is out of range.
+
+        Examples
+        --------
+        >>> from twofold import Pairings, split_pairs
+        >>> split = split_pairs(Pairings.from_arrays([5] * 10, range(10)), fraction=0.3)
+        >>> limited = split.limit_seen(2)
+        >>> limited.seen.n_pairs, limited.heldout.n_pairs
+        (2, 3)
+        """
+        check_whole(n, "n", 0)
+        seen, _ = canonical(self.seen)
+        draws = np.random.default_rng(seed_of(rng)).random(seen.n_pairs)
+        return PairSplit(_entries(seen, ranks(seen.matrix, draws) < n), self.heldout)
 
     @property
     def unknown(self) -> Unknown:

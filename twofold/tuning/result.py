@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from scipy import sparse
 
-from twofold._common.figures import draw_picture
 from twofold.data.pairings import Pairings
 from twofold.data.with_frame import WithFrame
 from twofold.exceptions import InvalidInputError
 from twofold.model import FactorModel
 from twofold.objective import Balanced, Objective
+from twofold.plot.figures import draw_picture
+from twofold.plot.searches import draw_trials
 from twofold.solvers import Solver
-from twofold.tuning.plot import draw
 from twofold.tuning.run import Runner, Trial
 from twofold.tuning.space import plain_value
 
@@ -185,12 +185,16 @@ class SearchResult(WithFrame, Sequence[Trial]):
         _ = self.best
         if not self.names:
             raise InvalidInputError("no field varies: there is nothing to draw")
-        return draw_picture(target, self.names, partial(draw, self))
+        return draw_picture(target, self.names, partial(draw_trials, self))
 
     def __len__(self) -> int:
         return len(self.trials)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Trial, ...]: ...
+    def __getitem__(self, index: int | slice) -> Trial | tuple[Trial, ...]:
         return self.trials[index]
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """`search` and `grid_search`: trials on training rows, ranked by a score of validation rows."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +167,7 @@ def grid_search(
     objective: Objective | Balanced,
     train: Pairings | Any,
     validation: Pairings | Any,
-    grid: Mapping[str, Sequence[Any]],
+    grid: Mapping[str, Any],
     **options: Any,
 ) -> SearchResult:
     """Train with every combination of a grid, and rank them by a score of the validation rows.

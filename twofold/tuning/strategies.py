@@ -3,7 +3,7 @@
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +118,7 @@ class Grid(Strategy):
     5
     """
 
-    space: Mapping[str, Sequence[Any]]
+    space: Mapping[str, Any]
 
     @property
     def dimensions(self) -> dict[str, Dimension]:

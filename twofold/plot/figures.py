@@ -2,14 +2,21 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twofold._common.atomic import replaced
 from twofold.exceptions import InvalidInputError
 
-__all__ = ["check_picture", "draw_picture"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["COLOURS", "axes_for", "check_picture", "draw_picture", "plain_numbers"]
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+"""Colours of Okabe & Ito, which can be distinguished with colour blindness."""
+_FEW_DECADES = 3.0  # of an axis whose labels are not the powers of ten only
 
 
 def _figure_class() -> Any:
@@ -20,6 +27,43 @@ def _figure_class() -> Any:
             'a picture needs the package matplotlib: pip install "twofold[plot]"'
         ) from error
     return Figure
+
+
+def axes_for(ax: "Axes | None", size: tuple[float, float] = (6.4, 4.0)) -> "Axes":
+    """Return axes as given, or those of a new figure.
+
+    It is a figure of pyplot, so that notebooks show it.
+
+    Raises
+    ------
+    InvalidInputError
+        If these are not axes, or matplotlib is not installed.
+    """
+    _figure_class()
+    from matplotlib.axes import Axes
+
+    if ax is None:
+        from matplotlib import pyplot
+
+        made: Axes = pyplot.figure(figsize=size, layout="constrained").subplots()
+        return made
+    if not isinstance(ax, Axes):
+        raise InvalidInputError(
+            f"ax is a {type(ax).__name__}: give matplotlib axes, such as one of "
+            "pyplot.subplots(), or None for a new figure"
+        )
+    return ax
+
+
+def plain_numbers(axis: Any) -> None:
+    """Label a logarithmic axis by 1, 2, 5, 10 or, over many decades, 1, 10, 100, not by powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = np.log10(axis.get_view_interval())
+    few = high - low <= _FEW_DECADES
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1.0 else ""))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _ending(path: str | os.PathLike[str]) -> str:
