@@ -1,4 +1,4 @@
-"""The blocks of README.md and of the guide run in their order, as a reader runs them."""
+"""The blocks of README.md and of the pages of docs/ run in their order, as a reader runs them."""
 
 import itertools
 import os
@@ -12,11 +12,29 @@ import pytest
 import twofold
 
 ROOT = Path(__file__).parents[1]
+# Their blocks are files of a reader, or need a cluster; other tests run them.
+OTHERS = {"docs/benchmarks.md", "docs/distributed.md", "docs/gallery.md"}
+NEEDS = {"docs/howto/serve.md": "faiss", "docs/howto/hyper-parameters.md": "sklearn"}
+BLOCKS = re.compile(r"^```python\n(.*?)^```\n(?:\n```\n(.*?)^```\n)?", re.S | re.M)
+END = "-- end of block --"
 pytest.importorskip("pyarrow", reason='write_factors needs pip install "twofold[frames]"')
 
 
-def python_blocks(path: Path) -> str:
-    return "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.S | re.M))
+def pages() -> list[Path]:
+    sources = (path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+    return [*ROOT.glob("*.md"), *sorted(sources)]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return the blocks of Python of a page, each with the output that the page shows."""
+    return BLOCKS.findall(page.read_text("utf-8"))
+
+
+PAGES = [
+    name
+    for page in pages()
+    if blocks(page) and (name := page.relative_to(ROOT).as_posix()) not in OTHERS
+]
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +57,22 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_blocks_run_in_their_order(page, folder):
+    if page in NEEDS:
+        pytest.importorskip(NEEDS[page])
+    found = blocks(ROOT / page)
     script = folder / "blocks.py"
-    script.write_text(python_blocks(ROOT / page), encoding="utf-8")
-    printed = run([sys.executable, str(script)], folder)
-    if page == "README.md":
-        shown = re.findall(r"^```\n\n```\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.S | re.M)
-        assert printed == "".join(shown)
+    script.write_text("".join(f"{code}\nprint({END!r})\n" for code, _ in found), encoding="utf-8")
+    printed = run([sys.executable, str(script)], folder).split(f"{END}\n")
+    for (code, shown), output in zip(found, printed, strict=False):
+        is_compared = shown or page == "README.md"
+        assert not is_compared or output == shown, code
+
+
+def test_most_blocks_show_their_output():
+    shown = [output for page in PAGES for _, output in blocks(ROOT / page)]
+    assert sum(map(bool, shown)) > 15
 
 
 PROBLEMS = {
@@ -101,8 +127,8 @@ def test_readme_is_short():
 
 
 def test_links_lead_to_files():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+    for page in pages():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 

@@ -14,9 +14,9 @@ from twofold.io import write_sql
 from twofold.model import write_factors
 from twofold.solvers import ALS
 
-GUIDE = Path(__file__).parents[2] / "docs/guide.md"
+PAGE = Path(__file__).parents[2] / "docs/howto/serve.md"
 MAKE_INDEX, BEST = re.search(
-    r"^```sql\n(CREATE INDEX.*?;)(.*?);\n```", GUIDE.read_text("utf-8"), re.S | re.M
+    r"^```sql\n(CREATE INDEX.*?;)(.*?);\n```", PAGE.read_text("utf-8"), re.S | re.M
 ).groups()
 
 
