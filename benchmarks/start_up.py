@@ -37,7 +37,7 @@ def cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 objective = twofold.Objective(regularizer=twofold.L2(1.0), unobserved_weight=0.1)
-matrix = sparse.random_array((2000, 1000), density=0.02, rng=0, format="csr")
+matrix = sparse.random_array((2000, 1000), density=0.02, random_state=0, format="csr")
 before, spent, used = cpu_seconds(), [], []
 for _ in range(4):
     started = time.perf_counter()

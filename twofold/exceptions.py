@@ -21,6 +21,7 @@ __all__ = [
     "TwofoldError",
     "UnknownIdError",
     "UnsupportedObjectiveError",
+    "UnsupportedPythonError",
 ]
 
 
@@ -76,6 +77,10 @@ class DatabaseReadError(TwofoldError, ValueError):
 
 class ClusterError(TwofoldError, RuntimeError):
     """A cluster that cannot be reached, has no workers, or whose workers end."""
+
+
+class UnsupportedPythonError(TwofoldError, ImportError):
+    """A build of Python for which the kernels are not made, such as a free-threaded one."""
 
 
 class DivergenceWarning(UserWarning):

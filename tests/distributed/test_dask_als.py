@@ -51,7 +51,7 @@ def small_tasks(monkeypatch):
 
 def data(seed=0, density=0.06):
     rng = np.random.default_rng(seed)
-    matrix = sparse.random_array((N_ROWS, N_COLS), density=density, rng=rng, format="csr")
+    matrix = sparse.random_array((N_ROWS, N_COLS), density=density, random_state=rng, format="csr")
     matrix.data = np.ceil(5.0 * matrix.data)
     matrix.data[: matrix.indptr[3]] = 1.0
     empty = matrix.tolil()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import twofold
 from twofold._kernels.jit import device
 
 SOURCE = Path(twofold.__file__).parent
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and terminals")
+pty = pytest.importorskip("pty", reason="needs terminals and permissions of POSIX")
 
 INNER = """
 from twofold._kernels.jit import device

@@ -106,7 +106,7 @@ def test_for_data_keeps_the_mean_of_the_training_data(small):
 
 def test_value_has_the_same_bits_at_any_number_of_threads():
     rng = np.random.default_rng(0)
-    matrix = sparse.random_array((3000, 2000), density=0.02, rng=rng)
+    matrix = sparse.random_array((3000, 2000), density=0.02, random_state=rng)
     objective = Objective(data="targets", unobserved_weight=0.1, biases=True)
     P, Q = biased_factors(matrix.shape, 5)
     one, two = (objective.value(matrix, P, Q, n_threads=n) for n in (1, 2))

@@ -75,7 +75,7 @@ def test_centers_of_zero_change_nothing(small):
 
 def test_value_and_gradient_have_the_same_bits_at_any_number_of_threads():
     rng = np.random.default_rng(0)
-    matrix = sparse.random_array((3000, 2000), density=0.02, rng=rng)
+    matrix = sparse.random_array((3000, 2000), density=0.02, random_state=rng)
     C, D, P, Q = (rng.normal(size=(n, 5)) for n in (*matrix.shape, *matrix.shape))
     objective = Objective(regularizer=L2(0.1, row_center=C, col_center=D), unobserved_weight=0.1)
     one, two = (objective.value(matrix, P, Q, n_threads=n) for n in (1, 2))

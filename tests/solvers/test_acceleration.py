@@ -176,7 +176,7 @@ def test_balanced_factors_have_the_same_biases():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_balanced_factors_are_bitwise_independent_of_threads(dtype):
     rng = np.random.default_rng(0)
-    matrix = sparse.random_array((3000, 2000), density=0.005, rng=rng, format="csr")
+    matrix = sparse.random_array((3000, 2000), density=0.005, random_state=rng, format="csr")
     problem = Problem.of(Objective(regularizer=L2(0.1, 1.0)), matrix)
     P, Q = (padded_factors(rng.normal(size=(n, 70)).astype(dtype)) for n in matrix.shape)
     one, two = (balanced(problem, P, Q, 70, n_threads) for n_threads in (1, 2))
@@ -401,7 +401,7 @@ def test_interrupted_run_continues_with_the_same_bits(case, dtype, row_solver, t
 @pytest.mark.parametrize("k", [10, 70])
 def test_result_is_bitwise_independent_of_threads(k, dtype, row_solver):
     rng = np.random.default_rng(0)
-    matrix = sparse.random_array((900, 500), density=0.05, rng=rng, format="csr")
+    matrix = sparse.random_array((900, 500), density=0.05, random_state=rng, format="csr")
     objective = Objective(regularizer=L2(0.3), data="targets", unobserved_weight=0.02)
     one, two = (
         ALS(

@@ -235,7 +235,9 @@ def test_ordinary_memory_of_a_run(name, is_merged, tmp_path, monkeypatch):
 def long_matrix(has_equal_columns):
     """Return a matrix of 400,000 entries with 32-bit indices."""
     rng = np.random.default_rng(0)
-    values = sparse.random_array((2_000, 4_000), density=0.05, rng=rng, data_sampler=rng.random)
+    values = sparse.random_array(
+        (2_000, 4_000), density=0.05, random_state=rng, data_sampler=rng.random
+    )
     if has_equal_columns:
         equal = sparse.csr_array(np.eye(1, 2_000).T[:, np.zeros(2_000, int)])
         values = sparse.hstack([values, equal])

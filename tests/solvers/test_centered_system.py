@@ -352,7 +352,7 @@ def test_sgd_comes_near_the_minimum_of_als(schedule):
 @pytest.mark.parametrize("solver", [ALS(), GD(max_epochs=5), SGD()], ids=["ALS", "GD", "SGD"])
 def test_bits_are_the_same_at_any_number_of_threads(solver, centered):
     rng = np.random.default_rng(0)
-    matrix = sparse.random_array((3000, 2000), density=0.01, rng=rng, format="csr")
+    matrix = sparse.random_array((3000, 2000), density=0.01, random_state=rng, format="csr")
     a0 = 0.0 if isinstance(solver, SGD) else 0.1
     C, D = (rng.normal(size=(n, 7)) if centered else None for n in matrix.shape)
     objective = Objective(

@@ -287,7 +287,7 @@ def test_weights_equal_to_the_unobserved_weight():
     """With c = w - a0 = 0, the curvature is zero, but not the linear term."""
     rng = np.random.default_rng(0)
     Q = rng.normal(size=(30, 6)).astype(np.float32)
-    R = sparse.random_array((40, 30), density=0.3, rng=rng, format="csr")
+    R = sparse.random_array((40, 30), density=0.3, random_state=rng, format="csr")
     objective = Objective(regularizer=L2(0.1), unobserved_weight=1.0, unobserved="missing")
     found, exact = fold_in(objective, R, Q), reference.fold_in(objective, R, Q)
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-6)

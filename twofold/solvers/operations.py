@@ -1,8 +1,8 @@
 """`Operations`: what the spectral start and the steps of ALS do with the factors of a problem.
 
-They are written in terms of five methods, `each`, `values`, `routed`, `placed` and `collected`,
-which say where blocks and factors are. In this class both sides are one block in this process, and
-factors are arrays; the class for a cluster has other versions of the five.
+They are written in terms of a few methods, from `each` to `collected`, which say where blocks and
+factors are. In this class both sides are one block in this process, and factors are arrays; the
+class for a cluster has other versions of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,6 +84,10 @@ class Operations:
         """Return those factors of the other side that the blocks of this side refer to."""
         return factors
 
+    def routed_gramian(self, axis: Axis, factors: Factors) -> Factors:
+        """Return the `gramian` of factors of the other side, where the blocks of this side are."""
+        return self.gramian(other_axis(axis), factors)
+
     def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Factors:
         """Return factors whose ranges of rows are made in order by ``make``."""
         return make(slice(0, self.blocks[axis].side.n))
@@ -121,10 +125,6 @@ class Operations:
     def gramian(self, axis: Axis, factors: Factors) -> NDArray[np.float64]:
         """Return F' W F of one side, with the multiplicities as W."""
         return self.gramians({axis: factors})[0]
-
-    def routed_gramian(self, axis: Axis, factors: Factors) -> Factors:
-        """Return the `gramian` of factors of the other side, where the blocks of this side are."""
-        return self.gramian(other_axis(axis), factors)
 
     def solved(
         self,

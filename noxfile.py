@@ -1,0 +1,130 @@
+"""The steps of continuous integration: `nox -l` lists them, `nox -s lint types` runs two."""
+
+import shutil
+import tarfile
+from itertools import chain
+from pathlib import Path
+
+import nox
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+DIST = ROOT / "dist"
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+PARALLEL = ["-q", "-n", "2", "--dist", "worksteal"]
+# The tests most likely to fail with another version of Python or of a dependency.
+SELECTION = [f"tests/{name}" for name in ("solvers", "objective", "io", "model", "kernels")]
+PLAIN = [f"tests/kernels/test_{name}.py" for name in ("nojit", "entries", "bounds")]
+KERNELS = "twofold/_kernels/*,twofold/objective/_compiled.py"
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after `--` replace those of pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *(session.posargs or PARALLEL))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style, the format and the layers of imports."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, and of code that uses it."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+    session.run("python", "-m", "pytest", "-q", "tests/typing")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Run the checks of the benchmarks without timing anything."""
+    session.install("-e", ".[bench,dev]")
+    session.run("python", "-m", "pytest", "-q", "benchmarks", "--benchmark-disable")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; warnings are errors."""
+    session.install("-e", ".[docs]")
+    session.run("python", "-m", "sphinx", "-W", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and, from it, the wheel into `dist`; check what they say of themselves."""
+    session.install("build", "twine")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST))
+    session.run("twine", "check", "--strict", *map(str, DIST.iterdir()))
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("ending", [".whl", ".tar.gz"], ids=["wheel", "sdist"])
+def package(session: nox.Session, ending: str) -> None:
+    """Install a file of `dist` into an empty environment and test it; `build` must come before."""
+    built = {name: next(DIST.glob(f"*{name}"), None) for name in (".whl", ".tar.gz")}
+    artefact, source = built[ending], built[".tar.gz"]
+    if artefact is None or source is None:
+        session.error("dist has no wheel or no sdist: run `nox -s build` first")
+    folder = Path(session.create_tmp())
+    session.chdir(folder)
+    session.install(str(artefact))
+    session.run("twofold", "demo", "--folder", "demo", "--playlists", "300", "--tracks", "200",
+                "--quiet")  # fmt: skip
+    session.run("twofold", "fit", "demo/demo.db", "--solver", "sgd", "--preset", "notebook",
+                "--n-factors", "8", "--output", "sgd.twofold", "--quiet")  # fmt: skip
+    session.run("python", "-m", "twofold", "evaluate", "sgd.twofold", "demo/demo.db", "--quiet")
+
+    session.install(f"twofold[test] @ {artefact.as_uri()}")
+    with tarfile.open(source) as archive:
+        archive.extractall(folder, filter="data")
+    unpacked = folder / source.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked / "twofold")  # so that the installed one is tested
+    session.chdir(unpacked)
+    session.run("pytest", *(session.posargs or ["-x", *PARALLEL, *SELECTION]))
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run a selection of the tests with the lowest versions that pyproject.toml allows."""
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    constraints.write_text("\n".join(_lower_bounds()))
+    session.install("-c", str(constraints), "-e", ".[test]")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-x", *PARALLEL, *SELECTION]))
+
+
+def _lower_bounds() -> list[str]:
+    project = PYPROJECT["project"]
+    lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    return [
+        f"{requirement.name}=={specifier.version}"
+        for requirement in map(Requirement, lines)
+        for specifier in requirement.specifier
+        if specifier.operator == ">="
+    ]
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure the lines that tests run: all tests, and some of the kernels without the JIT."""
+    session.install("-e", ".[dev]")
+    run = ["coverage", "run", "-m", "pytest", *PARALLEL]
+    session.run("coverage", "erase")
+    # An empty cache, so that the code that generates instructions runs, too.
+    session.run(*run, env={"NUMBA_CACHE_DIR": session.create_tmp()})
+    session.run(*run, *PLAIN, env={"NUMBA_DISABLE_JIT": "1"})
+    session.run("coverage", "combine")
+    session.run("coverage", "report", f"--omit={KERNELS}", "--fail-under=95")
+    session.run("coverage", "report", f"--include={KERNELS}", "--fail-under=95")
