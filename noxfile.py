@@ -56,8 +56,9 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site; warnings are errors."""
-    session.install("-e", ".[docs]")
+    """Build the site, in which warnings are errors, and check its links and its search."""
+    session.install("-e", ".[docs,test]")
+    session.run("python", "-m", "pytest", "-q", "tests/test_site.py")
     session.run("python", "-m", "sphinx", "-W", "-b", "html", "docs", "docs/_build/html")
 
 

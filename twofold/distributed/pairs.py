@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -313,7 +313,7 @@ def _united(known: Ids, ids: Ids) -> Ids:
             'the ids of one part are integers and those of another are text: give id_type="text" '
             "to all readers"
         )
-    return np.union1d(known, ids)
+    return cast(Ids, np.union1d(known, ids))
 
 
 # On the workers
