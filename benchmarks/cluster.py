@@ -1,12 +1,12 @@
 """`DaskALS` on a cluster of processes of this machine.
 
-    python -m benchmarks.cluster time [--pairs 5e6] [--workers 1 2 4]
+    python -m benchmarks.cluster time [--pairs 5e6] [--workers 1 2 4] [--worker-threads 1]
     python -m benchmarks.cluster memory [--pairs 3e7] [--workers 2] [--limit 600]
     python -m benchmarks.cluster kill [--runs 20]
     python -m benchmarks.cluster predict [--seconds-per-entry 1.6e-7] [--threads 8] [--gbit 10]
 
-``time`` compares the seconds of an epoch with those of `ALS` with as many threads as there are
-processes, at most those of the machine, and the bytes that the workers received with the formula of
+``time`` compares the seconds of an epoch with those of `ALS` with as many threads as the workers
+have, at most those of the machine, and the bytes that the workers received with the formula of
 docs/distributed.md. ``memory`` lets the workers, of ``--limit`` MB each, read the pairs, and prints
 the peak memory of the client. ``kill`` ends one of three workers at a random moment of each run, by
 SIGKILL, and compares the bits with those of `ALS`. ``predict`` prints the cost model of
@@ -58,14 +58,14 @@ def readers(n_pairs: int, n_parts: int) -> list[partial[Pairings]]:
 
 
 @contextmanager
-def cluster(n_workers: int, **options: Any) -> Iterator[Any]:
-    """Start processes with a thread each, and a client that is the current one."""
+def cluster(n_workers: int, n_threads: int = 1, **options: Any) -> Iterator[Any]:
+    """Start processes with some threads each, and a client that is the current one."""
     from distributed import Client, LocalCluster
 
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=50,
-            **options,
+            n_workers=n_workers, threads_per_worker=n_threads, dashboard_address=None,
+            silence_logs=50, **options,
         ) as started,
         Client(started) as client,
     ):  # fmt: skip
@@ -85,10 +85,10 @@ def time_(arguments: argparse.Namespace) -> None:
     options = {"n_factors": arguments.k, "max_epochs": arguments.epochs, "rng": 0}
     small = matrix[: max(200, matrix.shape[0] // 50)]
     for n_workers in arguments.workers:
-        n_threads = min(n_workers, os.cpu_count() or 1)
+        n_threads = min(n_workers * arguments.worker_threads, os.cpu_count() or 1)
         local = ALS(n_threads=n_threads, **options)
         local.solve(_OBJECTIVE, small)
-        with cluster(n_workers) as client:
+        with cluster(n_workers, arguments.worker_threads) as client:
             DaskALS(**options).solve(_OBJECTIVE, small)
             for _ in range(arguments.repeats):
                 expected = local.solve(_OBJECTIVE, matrix)
@@ -100,8 +100,8 @@ def time_(arguments: argparse.Namespace) -> None:
                 same = found.row_factors.tobytes() == expected.row_factors.tobytes()
                 n_epochs = found.n_epochs
                 print(
-                    f"{n_workers} workers: an epoch {own:.3f} s, ALS with {n_threads} threads "
-                    f"{whole:.3f} s, ratio {own / whole:.2f}; start {found.history[0].seconds:.2f} "
+                    f"{n_workers} workers of {arguments.worker_threads}: an epoch {own:.3f} s, "
+                    f"ALS with {n_threads} threads {whole:.3f} s, ratio {own / whole:.2f}; start {found.history[0].seconds:.2f} "
                     f"and {expected.history[0].seconds:.2f} s; moved {moved / 1e6:,.1f} MB, "
                     f"formula {_formula(watched, n_epochs) / 1e6:,.1f} MB; same bits: {same}",
                     flush=True,
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("command", choices=commands)
     parser.add_argument("--pairs", type=float)
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
+    parser.add_argument("--worker-threads", type=int, default=1, help="threads of each worker")
     parser.add_argument("--k", type=int, default=64, help="number of factors")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=3)

@@ -307,7 +307,7 @@ def _margin(counts: NDArray[np.int64]) -> Margin:
 def _united(known: Ids, ids: Ids) -> Ids:
     """Return the ids of both arrays in ascending order."""
     if not (known.size and ids.size):
-        return known if known.size else np.unique(ids)
+        return cast(Ids, known if known.size else np.unique(ids))
     if (known.dtype == object) != (ids.dtype == object):
         raise InvalidInputError(
             'the ids of one part are integers and those of another are text: give id_type="text" '
