@@ -102,8 +102,8 @@ def time_(arguments: argparse.Namespace) -> None:
                 print(
                     f"{n_workers} workers of {arguments.worker_threads}: an epoch {own:.3f} s, "
                     f"ALS with {n_threads} threads {whole:.3f} s, ratio {own / whole:.2f}; start "
-                    f"{found.history[0].seconds:.2f} and {expected.history[0].seconds:.2f} s; moved {moved / 1e6:,.1f} MB, "
-                    f"formula {_formula(watched, n_epochs) / 1e6:,.1f} MB; same bits: {same}",
+                    f"{found.history[0].seconds:.2f} and {expected.history[0].seconds:.2f} s; "
+                    f"moved {moved / 1e6:,.1f} MB, formula {_formula(watched, n_epochs) / 1e6:,.1f} MB; same bits: {same}",
                     flush=True,
                 )
 
