@@ -98,12 +98,13 @@ def time_(arguments: argparse.Namespace) -> None:
                 moved = sum(client.run(_received).values()) - before
                 own, whole = (_epoch_seconds(one) for one in (found, expected))
                 same = found.row_factors.tobytes() == expected.row_factors.tobytes()
-                n_epochs = found.n_epochs
+                formula = _formula(watched, found.n_epochs)
                 print(
                     f"{n_workers} workers of {arguments.worker_threads}: an epoch {own:.3f} s, "
                     f"ALS with {n_threads} threads {whole:.3f} s, ratio {own / whole:.2f}; start "
                     f"{found.history[0].seconds:.2f} and {expected.history[0].seconds:.2f} s; "
-                    f"moved {moved / 1e6:,.1f} MB, formula {_formula(watched, n_epochs) / 1e6:,.1f} MB; same bits: {same}",
+                    f"moved {moved / 1e6:,.1f} MB, formula {formula / 1e6:,.1f} MB; "
+                    f"same bits: {same}",
                     flush=True,
                 )
 
