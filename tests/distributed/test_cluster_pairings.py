@@ -133,6 +133,12 @@ def test_wrong_inputs(client, tmp_path):
     mixed = readers[:1] + parts(tmp_path / "texts", texts)[1:]
     with pytest.raises(InvalidInputError, match='give id_type="text"'):
         DaskALS(n_factors=2).solve(PLAIN, ClusterPairings(mixed))
+    pairings = ClusterPairings(readers)
+    DaskALS(n_factors=2, max_epochs=1).solve(PLAIN, pairings)
+    before, pairings.readers = pairings.row_ids, mixed
+    with pytest.raises(InvalidInputError, match='give id_type="text"'):
+        DaskALS(n_factors=2).solve(PLAIN, pairings)
+    assert pairings.row_ids is before
     missing = partial(read_parquet, tmp_path / "missing.parquet", row="pid", col="tid")
     with pytest.raises(InvalidInputError, match=r"missing\.parquet"):
         DaskALS(n_factors=2).solve(PLAIN, ClusterPairings([missing]))

@@ -104,7 +104,8 @@ def test_equal_columns_are_merged_as_on_one_machine(client):
     assert_same(DaskALS(**options).solve(objective, matrix), expected)
 
 
-def test_ill_conditioned_rows_get_the_triangle_of_all_columns(client, monkeypatch):
+@pytest.mark.parametrize("acceleration", ["nesterov", None])
+def test_ill_conditioned_rows_get_the_triangle_of_all_columns(acceleration, client, monkeypatch):
     """Nearly dependent factors and weights of very different sizes need orthogonal solves."""
     rng, used = np.random.default_rng(0), []
     base = rng.normal(size=(N_COLS, 1))
@@ -112,7 +113,9 @@ def test_ill_conditioned_rows_get_the_triangle_of_all_columns(client, monkeypatc
     matrix = data()
     matrix.data = 10.0 ** rng.uniform(-8, 8, matrix.nnz)
     objective = Objective(regularizer=L2(1e-12), data="weights", unobserved_weight=0.1)
-    options = {"n_factors": 5, "max_epochs": 2, "rng": 0, "dtype": "float64"}
+    options = {
+        "n_factors": 5, "max_epochs": 2, "rng": 0, "dtype": "float64", "acceleration": acceleration,
+    }  # fmt: skip
     original = ClusterOperations.triangle
 
     def triangle(self, *arguments):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from twofold import L2, FactorModel, Objective, Pairings, evaluate, plot, split_pairs, split_rows
 from twofold.exceptions import InvalidInputError, NotFittedError, UnknownIdError
@@ -61,6 +62,7 @@ def test_fold_in_refuses_what_it_cannot_draw(evaluations):
             plot.fold_in(wrong)
     with pytest.raises(InvalidInputError, match="has no score 'ndcg@5' of 'model'"):
         plot.fold_in(evaluations, "ndcg@5")
+    assert not pyplot.get_fignums()
 
 
 def offsets(ax):
@@ -134,6 +136,10 @@ def test_what_has_no_map_is_refused(playlists):
         plot.col_map(narrow)
     with pytest.raises(InvalidInputError, match="names is a list"):
         plot.col_map(narrow, ["a"])
+    pairs = Pairings.from_arrays([0, 0, 1, 1], [0, 1, 0, 1])  # equal columns
+    same = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairs)
+    with pytest.raises(InvalidInputError, match="all 2 columns are proportional"):
+        plot.col_map(same)
 
 
 def test_recommendations_are_bars_with_names_best_first(model):

@@ -1,6 +1,7 @@
 """The picture of a search over two fields."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from twofold import Balanced, plot, split_rows
 from twofold.datasets import make_playlists
 from twofold.exceptions import InvalidInputError
 from twofold.plot.figures import COLOURS
+from twofold.plot.searches import _Cells
 from twofold.solvers import ALS
 from twofold.tuning import Score, grid_search
 
@@ -103,3 +105,13 @@ def test_what_cannot_be_a_grid_is_refused(result, parts):
         plot.grid(one)
     with pytest.raises(InvalidInputError, match="result is a dict: give the SearchResult"):
         plot.grid({})
+
+
+def test_numbers_that_differ_in_the_seventh_digit_have_cells_of_their_own():
+    def trial(number, tol, k):
+        parameters = {"tol": tol, "n_factors": k}
+        return SimpleNamespace(number=number, parameters=parameters, score=float(number))
+
+    axes = _Cells([trial(2, 1_000_000, 2), trial(1, 1_000_001, 2)], "tol", "n_factors")
+    assert axes.xs == ["1e+06", "1000001"]
+    assert axes.scores.tolist() == [[2.0, 1.0]]

@@ -207,9 +207,11 @@ class DaskALS(ALS):
         Few problems have rows that need the triangle of all columns; if there is one, the epoch is
         computed again with the triangles.
         """
+        state.workspace.later = []  # of a step that was interrupted
         try:
             return self._finished(super().step(problem, state))
         except MissingTriangleError:
+            state.workspace.later = []
             state.workspace.uses_triangles = True
             return self._finished(super().step(problem, state))
 

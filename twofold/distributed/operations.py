@@ -246,11 +246,11 @@ class ClusterOperations(Operations):
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""
-        wanted = [one for one in (*results, *self.later) if one.fetched is None]
+        later, self.later = self.later, []  # also where the results of a step are errors
+        wanted = [one for one in (*results, *later) if one.fetched is None]
         found = iter(self.cluster.values([one for part in wanted for one in part.handles]))
         for part in wanted:
             part.fetched = [next(found) for _ in part.handles]
-        self.later = []
         return [part.fetched or [] for part in results]
 
     def needed_later(self, results: Parts) -> Parts:

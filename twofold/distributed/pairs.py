@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,14 +122,16 @@ class ClusterPairings:
             for reader, home in zip(self.readers, homes, strict=True)
         ]
         ids = [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
-        self.row_ids = self.col_ids = _NO_IDS
+        unions = _Union(), _Union()
         for n in range(len(ids)):  # one part at a time, which bounds the memory
-            ((own_rows, own_cols),) = cluster.values([ids[n]])
+            (own,) = cluster.values([ids[n]])
             ids[n] = None
-            self.row_ids = _united(self.row_ids, own_rows)
-            self.col_ids = _united(self.col_ids, own_cols)
-        if not len(self.col_ids):
+            for union, part_ids in zip(unions, own, strict=True):
+                union.add(part_ids)
+        row_ids, col_ids = (union.ids() for union in unions)
+        if not len(col_ids):
             raise InvalidInputError("no part of the ClusterPairings has a pair: check the readers")
+        self.row_ids, self.col_ids = row_ids, col_ids
         known = Vocabulary(self.row_ids, "row"), Vocabulary(self.col_ids, "column")
         sent = {home: cluster.placed([known], home)[0] for home in dict.fromkeys(homes)}
         return [
@@ -304,16 +306,28 @@ def _margin(counts: NDArray[np.int64]) -> Margin:
     return Margin(counts, np.empty(0), np.empty(0))
 
 
-def _united(known: Ids, ids: Ids) -> Ids:
-    """Return the ids of both arrays in ascending order."""
-    if not (known.size and ids.size):
-        return cast(Ids, known if known.size else np.unique(ids))
-    if (known.dtype == object) != (ids.dtype == object):
-        raise InvalidInputError(
-            'the ids of one part are integers and those of another are text: give id_type="text" '
-            "to all readers"
-        )
-    return cast(Ids, np.union1d(known, ids))
+class _Union:
+    """The different ids of several parts."""
+
+    def __init__(self) -> None:
+        self.integers: Ids = _NO_IDS
+        self.texts: set[str] = set()
+
+    def add(self, ids: Ids) -> None:
+        """Add the ids of a part."""
+        if ids.dtype == object:
+            self.texts.update(ids.tolist())
+        elif ids.size:
+            self.integers = np.union1d(self.integers, ids)
+        if self.texts and self.integers.size:
+            raise InvalidInputError(
+                "the ids of one part are integers and those of another are text: give "
+                'id_type="text" to all readers'
+            )
+
+    def ids(self) -> Ids:
+        """Return them in ascending order."""
+        return np.array(sorted(self.texts), dtype=object) if self.texts else self.integers
 
 
 # On the workers

@@ -10,6 +10,7 @@ from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Node", "nodes_of", "total_of"]
@@ -36,10 +37,10 @@ def nodes_of(values: NDArray[Any], first: int = 0) -> list[Node]:
     left, right, level = list[Node](), list[Node](), 0
     while len(values):
         if first % 2:
-            left.append(Node(level, first, values[0]))
+            left.append(Node(level, first, np.array(values[0])))
             values, first = values[1:], first + 1
         if len(values) % 2:
-            right.append(Node(level, first + len(values) - 1, values[-1]))
+            right.append(Node(level, first + len(values) - 1, np.array(values[-1])))
         values = values[:-1:2] + values[1::2]
         first, level = first // 2, level + 1
     return left + right[::-1]

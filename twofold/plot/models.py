@@ -73,10 +73,12 @@ def fold_in(
     numbers = sorted(evaluations)
     first = evaluations[numbers[0]]
     metric = next(iter(next(iter(first.scores.values())))) if metric is None else metric
+    points_of = {
+        model: [_point(evaluations[n], n, model, metric) for n in numbers] for model in first.scores
+    }
     ax = axes_for(ax)
-    for index, model in enumerate(first.scores):
+    for index, (model, points) in enumerate(points_of.items()):
         colour = COLOURS[index % len(COLOURS)]
-        points = [_point(evaluations[n], n, model, metric) for n in numbers]
         middle, low, high = zip(*points, strict=True)
         ax.plot(numbers, middle, color=colour, marker=_MARKERS[index % len(_MARKERS)], label=model)
         ax.fill_between(numbers, low, high, color=colour, alpha=0.2, linewidth=0)
@@ -198,6 +200,11 @@ def _coordinates(model: FittedModel) -> tuple[NDArray[Any], NDArray[Any], NDArra
     directions = whitened[drawn] / lengths[drawn, np.newaxis]
     directions -= directions.mean(axis=0)
     left, sizes, _ = np.linalg.svd(directions, full_matrices=False)
+    if not sizes.any():
+        raise InvalidInputError(
+            f"a map needs different columns, but the predictions of all {drawn.size} columns are "
+            "proportional"
+        )
     return left[:, :2] * sizes[:2], sizes[:2] ** 2 / np.sum(sizes**2), drawn
 
 

@@ -129,7 +129,9 @@ class _Cells:
 
 
 def _label(value: Any) -> str:
-    return f"{value:g}" if _is_number(value) else str(value)
+    """Return a text for a value, with all digits of a number that differs without them."""
+    short = f"{value:g}" if _is_number(value) else str(value)
+    return repr(value) if _is_number(value) and float(short) != value else short
 
 
 def _labels(values: Iterable[Any]) -> list[str]:
