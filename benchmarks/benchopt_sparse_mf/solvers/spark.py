@@ -5,5 +5,5 @@ from benchmark_utils.entry_solver import RefitSolver
 class Solver(RefitSolver):
     name = "Spark MLlib"
     requirements = ["pip::pyspark"]
-    parameters = {"variant": ["ALS"]}
+    parameters = {"variant": ["ALS", "implicit ALS"]}
     test_config = {"objective": {"problem": "observed"}}
