@@ -15,9 +15,10 @@ ORDER = (
 INTRODUCTION = """\
 # Gallery
 
-Pictures by `twofold.plot` (`pip install -e ".[plot]"`), each with the whole script that makes it
-from generated data. Every function takes a result or a data set and, optionally, the axes to draw
-into, and returns the axes. `python -m examples.gallery` runs all scripts and writes this page.
+These pictures are made by the functions of `twofold.plot` (`pip install -e ".[plot]"`). Each one is
+shown with its complete script, which uses generated data. Every function takes a result or a data
+set and, optionally, the axes to draw into, and returns the axes. `python -m examples.gallery` runs
+all scripts and writes this page.
 """
 
 

@@ -1,4 +1,4 @@
-"""A map of tracks: the plane in which their predictions differ most, with the planted tastes."""
+"""A map of tracks: the plane in which predictions of tracks differ most, coloured by taste."""
 
 from twofold import FactorModel, plot
 from twofold.datasets import make_playlists

@@ -1,4 +1,4 @@
-"""Gap to the best objective: how fast the solvers approach the minimum of one objective."""
+"""Gap to the best objective: the convergence of the solvers to the minimum of one objective."""
 
 from twofold import Objective, plot
 from twofold.datasets import make_playlists

@@ -1,4 +1,4 @@
-"""Fold-in: how many tracks of a new playlist must be known for good recommendations."""
+"""Fold-in: the quality of recommendations by the number of known tracks of a new playlist."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Popularity: how unequally the pairs of a data set are distributed over its tracks."""
+"""Popularity: the distribution of the pairs of a data set over its tracks."""
 
 from twofold import plot
 from twofold.datasets import make_playlists

@@ -1,4 +1,4 @@
-"""Row lengths: how many tracks the playlists of a data set have."""
+"""Row lengths: the distribution of the number of tracks in a playlist."""
 
 from twofold import plot
 from twofold.datasets import make_playlists
