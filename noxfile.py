@@ -1,7 +1,6 @@
 """The steps of continuous integration: `nox -l` lists them, `nox -s lint types` runs two."""
 
 import shutil
-import tarfile
 from itertools import chain
 from pathlib import Path
 
@@ -89,8 +88,7 @@ def package(session: nox.Session, ending: str) -> None:
     session.run("python", "-m", "twofold", "evaluate", "sgd.twofold", "demo/demo.db", "--quiet")
 
     session.install(f"twofold[test] @ {artefact.as_uri()}")
-    with tarfile.open(source) as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(source, folder)
     unpacked = folder / source.name.removesuffix(".tar.gz")
     shutil.rmtree(unpacked / "twofold")  # so that the installed one is tested
     session.chdir(unpacked)
