@@ -254,7 +254,7 @@ class ClusterOperations(Operations):
         return [part.fetched or [] for part in results]
 
     def needed_later(self, results: Parts) -> Parts:
-        """Return results of `each` whose `values` come with the next ones that are asked for."""
+        """Return results of `each`; the next call of `values` fetches their values, too."""
         self.later.append(results)
         return results
 

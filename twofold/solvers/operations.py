@@ -77,7 +77,7 @@ class Operations:
         return [[result] for result in results]
 
     def needed_later(self, results: Any) -> Any:
-        """Return results of `each` whose `values` come with the next ones that are asked for."""
+        """Return results of `each`; the next call of `values` fetches their values, too."""
         return results
 
     def routed(self, axis: Axis, factors: Factors) -> Factors:
