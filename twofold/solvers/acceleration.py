@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from twofold._kernels.threads import with_one_blas_thread
@@ -149,9 +150,11 @@ def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:
     if not _LEAST_SCALE < scale < 1.0 / _LEAST_SCALE:
         return None
     A, C = (gram / size + _NULL * np.identity(k) for gram, size in zip((A, C), sizes, strict=True))
-    root, inverse_root = _powers(C, 0.5, -0.5)
-    G = inverse_root @ _powers(root @ A @ root, 0.5)[0] @ inverse_root
-    T, inverse = _powers(G, 0.5, -0.5)
+    # With C = L L', G is also L^-T (L' A L)^1/2 L^-1, which saves an eigendecomposition.
+    L = np.linalg.cholesky(C)
+    (fourth_root,) = _powers(L.T @ A @ L, 0.25)
+    half = scipy.linalg.solve_triangular(L, fourth_root, trans=1, lower=True, check_finite=False)
+    T, inverse = _powers(half @ half.T, 0.5, -0.5)
     return inverse / scale, T * scale
 
 

@@ -33,6 +33,7 @@ from twofold.objective.evaluation import (
 )
 from twofold.objective.point import is_finite, padded_factors
 from twofold.objective.reduction import Node, nodes_of
+from twofold.objective.regularizers import Regularizer
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
@@ -172,6 +173,7 @@ def solved(
             multiplicity=block.multiplicity,
             n_cols=block.n_other,
             triangle=(lambda: triangle) if isinstance(triangle, np.ndarray) else triangle,
+            ridge=_common_ridge(block.objective),
         )
         report = system.solve(
             block.side, block.penalty.center, start, n_threads=threads, buffers=block.buffers,
@@ -179,6 +181,13 @@ def solved(
         )  # fmt: skip
     report.check(block.side, block.axis)
     return report
+
+
+def _common_ridge(objective: Terms) -> float | None:
+    """Return lam s_u if it is the same for all rows of any data, otherwise None."""
+    regularizer = objective.regularizer
+    is_common = not regularizer.exponent and type(regularizer).scale is Regularizer.scale
+    return regularizer.weight if is_common else None
 
 
 def solved_factors(*arguments: Any, **options: Any) -> Array:

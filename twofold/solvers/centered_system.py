@@ -80,6 +80,7 @@ class CenteredSystem:
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
         n_cols: int = 0,
         triangle: Callable[[], NDArray[np.float64]] | None = None,
+        ridge: float | None = None,
     ) -> Self:
         """Prepare factors.
 
@@ -101,8 +102,8 @@ class CenteredSystem:
             F'F of the padded factors, if it is known.
         multiplicity : ndarray of float64, shape (n,), optional
             As for `ColumnSystem.prepare`, for objectives without biases.
-        n_cols, triangle : optional
-            As for `ColumnSystem.prepare`, the latter for the columns that are not constant.
+        n_cols, triangle, ridge : optional
+            As for `ColumnSystem.prepare`, the triangle for the columns that are not constant.
         """
         threads, k = check_n_threads(n_threads), n_factors or factors.shape[1]
         if product is not None:
@@ -111,7 +112,7 @@ class CenteredSystem:
             system = ColumnSystem.prepare(
                 objective, factors, n_factors=k, n_threads=threads, buffers=buffers,
                 product=product, multiplicity=multiplicity, n_cols=n_cols,
-                triangle=triangle,
+                triangle=triangle, ridge=ridge,
             )  # fmt: skip
             return cls(system, system.col_factors, system.gram, np.arange(k))
         padded = padded_factors(factors)
@@ -129,6 +130,7 @@ class CenteredSystem:
             product=np.ascontiguousarray(product[np.ix_(free, free)]),
             n_cols=n_cols,
             triangle=triangle,
+            ridge=ridge,
         )
         return cls(system, padded, objective.unobserved_weight * product, free)
 

@@ -28,6 +28,7 @@ from twofold.objective.evaluation import gramian, multiplied
 from twofold.objective.point import padded_factors
 from twofold.objective.side import Side, balanced_bounds
 from twofold.objective.terms import Terms
+from twofold.solvers.coordinates import coordinates
 
 __all__ = [
     "Buffers",
@@ -43,7 +44,7 @@ __all__ = [
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 Way = Literal["auto", "direct", "cg"]
-_NO_MULTIPLICITY = np.empty(0)
+_NO_MULTIPLICITY, _NO_MATRIX = np.empty(0), np.empty((0, 0))
 
 # Measured: a step of CG takes 4 d k flops at 0.4 of the speed of a direct solve, and about ten
 # steps are needed. In the units of _cost, gathering takes 40 d k.
@@ -193,11 +194,11 @@ class ColumnSystem:
     n_factors : int
         The rank k.
     gram : ndarray of float64, shape (k, k)
-        a0 Q'Q = V S V', weighted by the multiplicity.
+        a0 Q'Q, weighted by the multiplicity.
     spectrum : ndarray of float64, shape (width,)
-        S in ascending order, padded with ones.
+        S of `Coordinates` in ascending order, padded with ones.
     vectors : ndarray of float64, shape (width, width), or (0, 0)
-        V, or an empty array for the identity if a0 = 0.
+        V of `Coordinates`, or an empty array for the identity if a0 = 0.
     rotated : ndarray, shape (n_cols, width)
         Q V in the dtype of the factors.
     multiplicity : ndarray of float64, shape (n_cols,) or (0,)
@@ -207,6 +208,8 @@ class ColumnSystem:
         Number of columns of the data, if ``col_factors`` has only those that the rows refer to.
     triangle : callable, optional
         Returns R with R'R = ``gram``, which ill-conditioned rows need; default: from the columns.
+    inverse : ndarray of float64, shape (width, width), or (0, 0)
+        V^-1' of `Coordinates`; by default V, which is right if it is orthogonal.
 
     Examples
     --------
@@ -231,6 +234,7 @@ class ColumnSystem:
     multiplicity: NDArray[np.float64] = field(default_factory=lambda: _NO_MULTIPLICITY)
     n_cols: int = 0
     triangle: Callable[[], NDArray[np.float64]] | None = None
+    inverse: NDArray[np.float64] = field(default_factory=lambda: _NO_MATRIX)
 
     @classmethod
     def prepare(
@@ -245,6 +249,7 @@ class ColumnSystem:
         multiplicity: NDArray[np.float64] = _NO_MULTIPLICITY,
         n_cols: int = 0,
         triangle: Callable[[], NDArray[np.float64]] | None = None,
+        ridge: float | None = None,
     ) -> Self:
         """Prepare column factors.
 
@@ -268,6 +273,8 @@ class ColumnSystem:
             Number of columns of the data; default: that of ``col_factors``, by multiplicity.
         triangle : callable, optional
             As for the class.
+        ridge : float, optional
+            The ridge lam s_u of all rows that are solved, if it is the same, which saves time.
 
         Raises
         ------
@@ -278,7 +285,7 @@ class ColumnSystem:
         k = n_factors or col_factors.shape[1]
         Q = padded_factors(col_factors)
         width, a0 = Q.shape[1], objective.unobserved_weight
-        spectrum, vectors, rotated = np.ones(width), np.empty((0, 0)), Q
+        spectrum, vectors, inverse, rotated = np.ones(width), _NO_MATRIX, _NO_MATRIX, Q
         gram = np.zeros((k, k))
         spectrum[:k] = 0.0
         if a0:
@@ -290,16 +297,17 @@ class ColumnSystem:
                     "the squares of the factors are beyond the range of float64: scale the stored "
                     "values down"
                 )
-            eigenvalues, eigenvectors = with_one_blas_thread(np.linalg.eigh, gram)
-            spectrum[:k] = np.maximum(eigenvalues, 0.0)
-            vectors = np.zeros((width, width))
-            vectors[:k, :k] = eigenvectors
+            found = with_one_blas_thread(coordinates, gram, ridge)
+            spectrum[:k] = found.spectrum
+            vectors, inverse = np.zeros((2, width, width))
+            vectors[:k, :k], inverse[:k, :k] = found.vectors, found.inverse
             rotated = (buffers or Buffers()).get("rotated", Q.shape, Q.dtype)
             multiplied(Q, vectors, rotated, threads)
         n_cols = n_cols or int(multiplicity.sum() if multiplicity.size else len(Q))
         return cls(
-            objective, Q, k, gram, spectrum, vectors, rotated, multiplicity, n_cols, triangle
-        )
+            objective, Q, k, gram, spectrum, vectors, rotated, multiplicity, n_cols, triangle,
+            inverse,
+        )  # fmt: skip
 
     def solve(
         self,
@@ -510,7 +518,8 @@ class ColumnSystem:
         if not self.vectors.size:
             return start
         selected = np.empty(0, np.int64) if is_whole else listed
-        multiplied(start, self.vectors.astype(dtype), solved, call.threads, selected)
+        inverse = self.inverse if self.inverse.size else self.vectors
+        multiplied(start, inverse.astype(dtype), solved, call.threads, selected)
         if is_whole and not counts.all():
             solved[counts == 0] = 0.0
         return solved
@@ -532,7 +541,7 @@ class ColumnSystem:
 
     @cached_property
     def inverse_rotation(self) -> Array:
-        """V', by which rotated rows are multiplied to restore the original coordinates."""
+        """V', by which solved rows are multiplied to restore the original coordinates."""
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
