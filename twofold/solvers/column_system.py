@@ -297,7 +297,7 @@ class ColumnSystem:
                     "the squares of the factors are beyond the range of float64: scale the stored "
                     "values down"
                 )
-            found = with_one_blas_thread(coordinates, gram, ridge)
+            found = coordinates(gram, ridge)
             spectrum[:k] = found.spectrum
             vectors, inverse = np.zeros((2, width, width))
             vectors[:k, :k], inverse[:k, :k] = found.vectors, found.inverse

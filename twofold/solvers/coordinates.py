@@ -1,10 +1,13 @@
 """Coordinates of the factors in which the Gramian of the columns is diagonal."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
+
+from twofold._kernels.threads import run, with_one_blas_thread
+from twofold._kernels.triangle import factor_and_invert
+from twofold._kernels.vectors.matrix import TILE
 
 __all__ = ["Coordinates", "coordinates"]
 
@@ -49,21 +52,24 @@ def coordinates(gram: Matrix, ridge: float | None = None) -> Coordinates:
     """
     if ridge and _is_well_conditioned(gram, ridge):
         return _of_triangle(gram, ridge)
-    eigenvalues, vectors = np.linalg.eigh(gram)
+    eigenvalues, vectors = with_one_blas_thread(np.linalg.eigh, gram)
     return Coordinates(np.maximum(eigenvalues, 0.0), vectors, vectors)
 
 
 def _is_well_conditioned(gram: Matrix, ridge: float) -> bool:
     """Return whether (|G|_F + mu) / mu, a bound of the condition number, is small enough."""
     limit = _MAX_CONDITION - 1.0
-    # Without the first comparison, the norm might overflow.
-    return bool(gram.max() < limit * ridge and np.linalg.norm(gram / ridge) < limit)
+    # Without the first comparison, the squares might overflow. np.linalg.norm calls BLAS, which
+    # wakes its threads for a few thousand elements.
+    return bool(gram.max() < limit * ridge and np.square(gram / ridge).sum() < limit**2)
 
 
 def _of_triangle(gram: Matrix, ridge: float) -> Coordinates:
     k, root = len(gram), np.sqrt(2.0 * ridge)
-    L = np.linalg.cholesky(gram + ridge * np.identity(k))
-    inverse: Any = scipy.linalg.solve_triangular(
-        L, root * np.identity(k), lower=True, check_finite=False
-    )
-    return Coordinates(np.full(k, ridge), np.ascontiguousarray(inverse.T), L / root)
+    width = k + -k % TILE
+    U = np.zeros((width, 2 * width + TILE))
+    U[:, :width] = U[:, width:-TILE] = np.identity(width)
+    U[:k, :k] = gram + ridge * np.identity(k)
+    run(factor_and_invert, 1, 1, U, np.empty(width), width)
+    R, inverse = np.triu(U[:k, :k]), U[:k, width : width + k]
+    return Coordinates(np.full(k, ridge), root * inverse.T, R.T / root)
