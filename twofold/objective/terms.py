@@ -86,6 +86,13 @@ class Terms:
         return N_BIAS_COLUMNS if self.biases else 0
 
     @property
+    def common_ridge(self) -> float | None:
+        """The ridge lam s_u if it is the same for all rows and columns of any data, or None."""
+        regularizer = self.regularizer
+        is_common = not regularizer.exponent and type(regularizer).scale is Regularizer.scale
+        return regularizer.weight if is_common else None
+
+    @property
     def has_centers(self) -> bool:
         """Whether the regularizer has a center of rows or of columns."""
         return self.regularizer.centers != (None, None)

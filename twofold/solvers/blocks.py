@@ -33,7 +33,6 @@ from twofold.objective.evaluation import (
 )
 from twofold.objective.point import is_finite, padded_factors
 from twofold.objective.reduction import Node, nodes_of
-from twofold.objective.regularizers import Regularizer
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
@@ -161,6 +160,7 @@ def solved(
     MissingTriangleError
         If a row needs the triangle, and it is `missing_triangle`.
     """
+    is_inexact = options.way == "cg" or options.excess > 0.0
     with block.lock:
         system = CenteredSystem.prepare(
             block.objective,
@@ -173,7 +173,7 @@ def solved(
             multiplicity=block.multiplicity,
             n_cols=block.n_other,
             triangle=(lambda: triangle) if isinstance(triangle, np.ndarray) else triangle,
-            ridge=_common_ridge(block.objective),
+            ridge=block.objective.common_ridge if is_inexact else None,
         )
         report = system.solve(
             block.side, block.penalty.center, start, n_threads=threads, buffers=block.buffers,
@@ -181,13 +181,6 @@ def solved(
         )  # fmt: skip
     report.check(block.side, block.axis)
     return report
-
-
-def _common_ridge(objective: Terms) -> float | None:
-    """Return lam s_u if it is the same for all rows of any data, otherwise None."""
-    regularizer = objective.regularizer
-    is_common = not regularizer.exponent and type(regularizer).scale is Regularizer.scale
-    return regularizer.weight if is_common else None
 
 
 def solved_factors(*arguments: Any, **options: Any) -> Array:

@@ -274,7 +274,8 @@ class ColumnSystem:
         triangle : callable, optional
             As for the class.
         ridge : float, optional
-            The ridge lam s_u of all rows that are solved, if it is the same, which saves time.
+            The ridge lam s_u of all rows that are solved, if it is the same and their accuracy is
+            that of the objective, not of the factors; see `coordinates`.
 
         Raises
         ------

@@ -13,8 +13,8 @@ __all__ = ["Coordinates", "coordinates"]
 
 Matrix = NDArray[np.float64]
 
-# In the coordinates of a Cholesky factorisation, rounding errors of a row may be multiplied by the
-# root of the condition number of G + mu I. This bound of it keeps them below the errors of a row.
+# Bound of the condition number of G + mu I for its Cholesky factorisation. The relative error of
+# row factors is up to its root times that of their part of the objective.
 _MAX_CONDITION = 256.0
 
 
@@ -43,8 +43,8 @@ def coordinates(gram: Matrix, ridge: float | None = None) -> Coordinates:
     gram : ndarray of float64, shape (k, k)
         G, symmetric and positive semidefinite.
     ridge : float, optional
-        The ridge mu of all rows; None if they have different ones. It is used unless the condition
-        number of G + mu I may be large.
+        The ridge mu of all rows, if it is the same. It is used if the condition number of G + mu I
+        is moderate.
 
     Returns
     -------
