@@ -6,6 +6,7 @@ from devices import call
 
 from twofold._kernels import dense, products
 from twofold._kernels.threads import run
+from twofold._kernels.vectors import tiles
 
 SIZES = [8, 16, 24, 64, 104]
 DTYPES = [np.float32, np.float64]
@@ -94,6 +95,28 @@ def test_cholesky_pivot_threshold():
     U = np.diag(np.arange(1.0, 9.0)[::-1])
     assert call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 0.99)
     assert not call(dense.cholesky, U.copy(), np.empty(8), 8, 8, 1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", ["upper", "lower", "one element", "zero"])
+def test_multiply_by_a_matrix_with_zeros(shape, dtype):
+    """The bits are those of a product in which no zero is left out."""
+    F, B = random_matrix(20, 104, dtype), random_matrix(104, 104, dtype, seed=1)
+    at = np.arange(104)
+    kept = {
+        "upper": at[:, np.newaxis] <= at,
+        "lower": at[:, np.newaxis] >= at,
+        "one element": (at[:, np.newaxis] == 37) & (at == 70),
+        "zero": np.zeros((104, 104), bool),
+    }[shape]
+    B = B * kept
+    out = np.full((20, 104), np.nan, dtype)
+    run(products.multiply, 1, 1, F, np.empty(0, np.int64), B, out)
+    expected = np.zeros((24, 104), dtype)
+    padded = np.ascontiguousarray(np.pad(F, ((0, 4), (0, 0))).T)
+    for i in range(0, 24, 8):
+        call(tiles.set_tiles, expected, i, padded, B, 104, i, 0, 104)
+    np.testing.assert_array_equal(out, expected[:20])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

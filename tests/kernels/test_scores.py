@@ -41,7 +41,7 @@ def test_scores_of_a_row_have_the_bits_of_the_tiles(k, dtype):
     assert not out[0].any()
     transposed = np.repeat(x[:, np.newaxis], STRIP, axis=1)
     for c in range(0, STRIP, 8):
-        set_tiles(tiles, c, Y, transposed, k, 5 + c, 0, STRIP)
+        set_tiles(tiles, c, Y, transposed, k, 5 + c, 0, STRIP, 0)
     np.testing.assert_array_equal(out[1], tiles[:, 7])
     assert out[1].tolist() == [dot(x[np.newaxis], 0, Y, 5 + r) for r in range(STRIP)]
 

@@ -1,5 +1,7 @@
 """Vector primitives compared with numpy, and the task counter."""
 
+from itertools import product
+
 import numba
 import numpy as np
 import pytest
@@ -74,10 +76,10 @@ def test_set_tiles_from_rows_is_bitwise_equal_to_set_tiles(out_dtype, dtype):
     A, B = random_matrix(24, 12, dtype), random_matrix(11, 100, dtype, seed=2)
     transposed = np.ascontiguousarray(A.T)
     by_columns, from_rows = jitted(tiles.set_tiles), jitted(tiles.set_tiles_from_rows)
-    for n in range(24, 24 + 9 * TILE, TILE):
+    for n, first in product(range(24, 24 + 9 * TILE, TILE), (0, 5, 9)):
         expected, C = np.zeros((30, 110), dtype), np.zeros((30, 110), out_dtype)
-        by_columns(expected, 8, transposed, B, 9, 16, 24, n)
-        from_rows(C, 8, A, B, 9, 16, 24, n)
+        by_columns(expected, 8, transposed[first:], B[first:], 9 - first, 16, 24, n)
+        from_rows(C, 8, A, B, 9, 16, 24, n, first)
         np.testing.assert_array_equal(C, expected.astype(out_dtype))
 
 

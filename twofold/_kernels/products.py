@@ -4,7 +4,7 @@ import numpy as np
 
 from twofold._kernels.arguments import linear
 from twofold._kernels.dense import add_products, padded, padded_leading_dim
-from twofold._kernels.jit import kernel
+from twofold._kernels.jit import device, kernel
 from twofold._kernels.rows import add_tile, prefetch_rows
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.tasks import next_task
@@ -14,6 +14,7 @@ GRAM_ROWS = 32
 """Number of rows that `gramian` converts and multiplies at a time."""
 PRODUCT_ROWS = 64
 """Number of rows in a task of `multiply`."""
+_STRIP = 24  # columns of a step of `set_tiles_from_rows`
 _AHEAD = 16  # prefetch distance in entries
 
 
@@ -45,9 +46,12 @@ def multiply(counter, n_tasks, factors, rows, B, out):
 
     The product is computed in the dtype of B and rounded to that of ``out``. The numbers of columns
     are multiples of 8. Each element is one chain of multiply-adds in the order of the columns of F,
-    so it is bitwise independent of the other rows.
+    so it is bitwise independent of the other rows. Rows of zeros above and below the other elements
+    of a strip of B are left out, which halves the work for a triangle.
     """
     k, n_cols = B.shape
+    first, last = np.zeros((2, -(-n_cols // _STRIP)), np.int64)
+    _find_filled_rows(B, first, last)
     n = rows.size if rows.size else factors.shape[0]
     strip = np.zeros((TILE, padded_leading_dim(k)), B.dtype)
     product = np.zeros((TILE, padded_leading_dim(n_cols)), B.dtype)
@@ -59,12 +63,29 @@ def multiply(counter, n_tasks, factors, rows, B, out):
                 u = rows[low + e] if rows.size else low + e
                 for f in range(k):
                     strip[e, f] = factors[u, f]
-            set_tiles_from_rows(product, 0, strip, B, k, 0, 0, n_cols)
+            for s in range(first.size):
+                col = s * _STRIP
+                stop = min(col + _STRIP, n_cols)
+                set_tiles_from_rows(product, 0, strip, B, last[s], 0, col, stop, first[s])
             for e in range(m):
                 u = rows[low + e] if rows.size else low + e
                 for f in range(n_cols):
                     out[u, f] = product[e, f]
         task = next_task(counter)
+
+
+@device
+def _find_filled_rows(B, first, last):
+    """Set the first row that is not 0, and the one after the last, of each strip of columns."""
+    for s in range(first.size):
+        first[s] = last[s] = 0
+        for row in range(B.shape[0]):
+            for col in range(s * _STRIP, min((s + 1) * _STRIP, B.shape[1])):
+                if B[row, col] != 0.0:
+                    if last[s] == 0:
+                        first[s] = row
+                    last[s] = row + 1
+                    break
 
 
 @kernel

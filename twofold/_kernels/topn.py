@@ -154,7 +154,7 @@ def _set_block(C, A, first, B, width, prefetching):
         if prefetching:
             for r in range(TILE):
                 prefetch_row(A, first + c + _AHEAD + r)
-        set_tiles_from_rows(C, c, A, B, B.shape[0], first + c, 0, width)
+        set_tiles_from_rows(C, c, A, B, B.shape[0], first + c, 0, width, 0)
 
 
 @device

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from twofold._kernels.threads import with_one_blas_thread
+from twofold.solvers.coordinates import cholesky
 from twofold.solvers.operations import AXES, Operations
 
 __all__ = ["Extrapolation", "balanced"]
@@ -110,8 +110,9 @@ def balanced(
         G = C^-1/2 (C^1/2 A C^1/2)^1/2 C^-1/2,   A = P' S_row P,   C = Q' S_col Q,
 
     the geometric mean of C^-1 and A (Bhatia 2007, "Positive Definite Matrices", section 4.1), where
-    S contains lam s_u. At a minimum of F they are equal. Alternating steps approach this slowly,
-    since each of them changes one factor only. Biases are not changed.
+    S contains lam s_u. T is the Cholesky factor of G. At a minimum of F the Gramians are equal.
+    Alternating steps approach this slowly, since each of them changes one factor only. Biases are
+    not changed.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def balanced(
     """
     k = n_factors
     grams = operations.gramians({"row": P, "col": Q}, by_penalty=True)
-    transforms = with_one_blas_thread(_transforms, *(gram[:k, :k] for gram in grams))
+    transforms = _transforms(*(gram[:k, :k] for gram in grams))
     if transforms is None:
         return P, Q
     turned = []
@@ -150,16 +151,15 @@ def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:
     if not _LEAST_SCALE < scale < 1.0 / _LEAST_SCALE:
         return None
     A, C = (gram / size + _NULL * np.identity(k) for gram, size in zip((A, C), sizes, strict=True))
-    # With C = L L', G is also L^-T (L' A L)^1/2 L^-1, which saves an eigendecomposition.
-    L = np.linalg.cholesky(C)
-    (fourth_root,) = _powers(L.T @ A @ L, 0.25)
-    half = scipy.linalg.solve_triangular(L, fourth_root, trans=1, lower=True, check_finite=False)
-    T, inverse = _powers(half @ half.T, 0.5, -0.5)
-    return inverse / scale, T * scale
+    # With C = L L', G is also L^-T (L' A L)^1/2 L^-1, which saves two eigendecompositions.
+    L, inverse = cholesky(C)
+    T, inverse = cholesky(with_one_blas_thread(_geometric_mean, A, L, inverse))
+    return inverse.T / scale, T * scale
 
 
-def _powers(A: Array, *exponents: float) -> list[Array]:
-    """Return powers of a symmetric positive definite matrix."""
-    eigenvalues, vectors = np.linalg.eigh(0.5 * (A + A.T))
+def _geometric_mean(A: Array, L: Array, inverse: Array) -> Array:
+    """Return L^-T (L' A L)^1/2 L^-1."""
+    eigenvalues, vectors = np.linalg.eigh(L.T @ A @ L)
     positive = np.maximum(eigenvalues, 1e-13 * eigenvalues[-1])
-    return [np.asarray((vectors * positive**exponent) @ vectors.T) for exponent in exponents]
+    half = inverse.T @ (vectors * positive**0.25)
+    return np.asarray(half @ half.T)

@@ -9,7 +9,7 @@ from twofold._kernels.threads import run, with_one_blas_thread
 from twofold._kernels.triangle import factor_and_invert
 from twofold._kernels.vectors.matrix import TILE
 
-__all__ = ["Coordinates", "coordinates"]
+__all__ = ["Coordinates", "cholesky", "coordinates"]
 
 Matrix = NDArray[np.float64]
 
@@ -66,10 +66,19 @@ def _is_well_conditioned(gram: Matrix, ridge: float) -> bool:
 
 def _of_triangle(gram: Matrix, ridge: float) -> Coordinates:
     k, root = len(gram), np.sqrt(2.0 * ridge)
+    L, inverse = cholesky(gram + ridge * np.identity(k))
+    return Coordinates(np.full(k, ridge), root * inverse.T, L / root)
+
+
+def cholesky(A: Matrix) -> tuple[Matrix, Matrix]:
+    """Return L with L L' = A, and L^-1; A is symmetric and safely positive definite.
+
+    The kernel takes a fifth of the time of LAPACK, which must be called in another thread.
+    """
+    k = len(A)
     width = k + -k % TILE
     U = np.zeros((width, 2 * width + TILE))
     U[:, :width] = U[:, width:-TILE] = np.identity(width)
-    U[:k, :k] = gram + ridge * np.identity(k)
+    U[:k, :k] = A
     run(factor_and_invert, 1, 1, U, np.empty(width), width)
-    R, inverse = np.triu(U[:k, :k]), U[:k, width : width + k]
-    return Coordinates(np.full(k, ridge), root * inverse.T, R.T / root)
+    return np.triu(U[:k, :k]).T, U[:k, width : width + k]

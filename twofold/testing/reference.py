@@ -316,8 +316,9 @@ def balanced(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
     """Return factors with the product P Q' and the least L2 penalty, from its decomposition.
 
     With S the diagonal matrices of s_u and s_i, and U D V' the singular value decomposition of
-    S_row^1/2 P Q' S_col^1/2, they are S_row^-1/2 U D^1/2 and S_col^-1/2 V D^1/2, turned to the
-    coordinates of Q (Mazumder, Hastie & Tibshirani 2010, lemma 6).
+    S_row^1/2 P Q' S_col^1/2, they are S_row^-1/2 U D^1/2 and S_col^-1/2 V D^1/2 (Mazumder, Hastie &
+    Tibshirani 2010, lemma 6), turned so that Q is multiplied by a lower triangle with a positive
+    diagonal.
 
     Parameters
     ----------
@@ -338,10 +339,9 @@ def balanced(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
     k = P.shape[1]
     roots = np.sqrt(D[:k])
     P_new, Q_new = U[:, :k] * roots / rows, Vt[:k].T * roots / cols
-    # Q T = Q_new W for a symmetric positive definite T and an orthogonal W.
-    T = np.linalg.lstsq(Q, Q_new, rcond=None)[0]
-    left, _, right = np.linalg.svd(T)
-    turn = (left @ right).T
+    # Q_new = Q R' W' for an upper triangle R and an orthogonal W.
+    W, R = np.linalg.qr(np.linalg.lstsq(Q, Q_new, rcond=None)[0].T)
+    turn = W * np.sign(np.diag(R))
     return P_new @ turn, Q_new @ turn
 
 
@@ -421,14 +421,15 @@ def _balanced(
     ridge: float,
     weights: ArrayLike | None = None,
 ) -> tuple[Float, Float]:
-    """Return P T^-1' and Q T with T = G^1/2, where G solves G C G = A for the Gramians A and C."""
+    """Return P T^-1' and Q T, where G = T T' solves G C G = A for the Gramians A and C."""
     k = P.shape[1] - objective.n_bias_columns
     grams = []
     for factors, scale in zip((P, Q), scales(objective, matrix, weights), strict=True):
         gram = (factors[:, :k].T * scale) @ factors[:, :k]
         grams.append(gram + ridge * np.trace(gram) / k * np.identity(k))
     A, C = grams
-    T = linalg.sqrtm(np.linalg.solve(C, linalg.sqrtm(C @ A)).real).real
+    G = np.linalg.solve(C, linalg.sqrtm(C @ A)).real
+    T = np.linalg.cholesky((G + G.T) / 2.0)
     P, Q = P.copy(), Q.copy()
     P[:, :k], Q[:, :k] = P[:, :k] @ np.linalg.inv(T).T, Q[:, :k] @ T
     return P, Q

@@ -15,11 +15,11 @@ from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
 def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
     """Return the generator of C = A'B ("set"), C += A'B ("add") or C -= A'B ("subtract").
 
-    With ``from_rows``, A replaces A'. The columns are divided into steps of three, two and one
-    vectors, where 2 + 2 is preferred to 3 + 1.
+    With ``from_rows``, A replaces A', and the sums begin at ``first``. The columns are divided into
+    steps of three, two and one vectors, where 2 + 2 is preferred to 3 + 1.
     """
 
-    def generate(C, row, A, B, m, i, j, n):
+    def generate(C, row, A, B, m, i, j, n, first=0):
         builder = B.builder
         offset = cgutils.alloca_once_value(builder, j)
         widths = [(B.max_lanes, 3), (B.max_lanes, 2), (B.max_lanes, 1), (TILE, 1)]
@@ -41,7 +41,9 @@ def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
             # The sums fit into 16 registers of 32 bytes, or into 32 registers of 64 bytes.
             height = TILE if TILE * n_vectors <= 3 * B.n_bytes // 8 else TILE // 2
             for top in range(0, TILE, height):
-                sums = _sum_products(A, right, m, (i, top), col, height, n_vectors, from_rows)
+                sums = _sum_products(
+                    A, right, first, m, (i, top), col, height, n_vectors, from_rows
+                )
                 for (r, v), value in sums.items():
                     at = (row, top + r), (col, v * lanes)
                     if mode != "set":
@@ -56,13 +58,17 @@ def _products(mode: str, from_rows: bool = False) -> Callable[..., None]:
 
 
 def _sum_products(
-    A: Matrix, B: Matrix, m: Any, i: Any, j: Any, height: int, n_vectors: int, from_rows: bool
-) -> dict[tuple[int, int], Any]:
-    """Generate the sum over p < m of A[p, i + r] (or A[i + r, p]) B[p, j + vector v] for (r, v)."""
-    builder, zero = B.builder, B.constant(0.0)
+    A: Matrix, B: Matrix, first: Any, m: Any, i: Any, j: Any, height: int, n_vectors: int,
+    from_rows: bool,
+) -> dict[tuple[int, int], Any]:  # fmt: skip
+    """Generate the sum over first <= p < m of A[p, i + r] B[p, j + vector v] for each (r, v).
+
+    With ``from_rows``, it is A[i + r, p].
+    """
+    builder, zero, first = B.builder, B.constant(0.0), B.index(first)
     before = builder.block
     body, after = (builder.append_basic_block(name) for name in ("tile.sum", "tile.store"))
-    builder.cbranch(builder.icmp_signed(">", m, B.index(0)), body, after)
+    builder.cbranch(builder.icmp_signed(">", m, first), body, after)
     builder.position_at_end(body)
     p = builder.phi(m.type)
     positions = [(r, v) for r in range(height) for v in range(n_vectors)]
@@ -72,7 +78,7 @@ def _sum_products(
     left = [B.broadcast(A.item(row, p) if from_rows else A.item(p, row)) for row in rows]
     new = {(r, v): B.multiply_add(left[r], right[v], sums[r, v]) for r, v in positions}
     next_p = B.index((p, 1))
-    p.add_incoming(B.index(0), before)
+    p.add_incoming(first, before)
     p.add_incoming(next_p, body)
     builder.cbranch(builder.icmp_signed("<", next_p, m), body, after)
     builder.position_at_end(after)
@@ -112,10 +118,11 @@ def subtract_tiles(C: Array, row: int, A: Array, B: Array, m: int, i: int, j: in
 
 @machine_code(_products("set", from_rows=True))
 def set_tiles_from_rows(
-    C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int
+    C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int, first: int
 ) -> None:
-    """C[row:row+8, j:n] = A[i:i+8, :m] B[:m, j:n], computed in the dtype of A and B."""
-    C[row : row + TILE, j:n] = _sum_of_outer_products(A[i : i + TILE, :m].T, B[:m, j:n])
+    """C[row:row+8, j:n] = A[i:i+8, first:m] B[first:m, j:n], in the dtype of A and B."""
+    left, right = A[i : i + TILE, first:m].T, B[first:m, j:n]
+    C[row : row + TILE, j:n] = _sum_of_outer_products(left, right)
 
 
 # -- factorisation and substitution ---------------------------------------------------------------
