@@ -9,7 +9,7 @@ from scipy import sparse
 from twofold import L2, Objective
 from twofold.objective import Problem
 from twofold.solvers.column_system import ColumnSystem
-from twofold.solvers.coordinates import coordinates
+from twofold.solvers.coordinates import cholesky, coordinates
 from twofold.testing import reference
 
 
@@ -40,6 +40,16 @@ def test_the_gramian_with_the_ridge_is_diagonal(seed, k, ridge):
 def test_a_triangle_is_used_for_well_conditioned_gramians(largest, is_triangular):
     vectors = coordinates(np.diag([1.0, largest]) * 3.0, 3.0).vectors
     assert (vectors.T @ vectors == np.eye(2)).all() != is_triangular
+
+
+@pytest.mark.parametrize("k", [1, 8, 13])
+def test_cholesky(k):
+    A = gramian_with(np.geomspace(1.0, 1e3, k), np.random.default_rng(k))
+    L, inverse = cholesky(A)
+    np.testing.assert_allclose(L, np.linalg.cholesky(A), atol=1e-10)
+    np.testing.assert_allclose(inverse @ L, np.eye(k), atol=1e-12)
+    for matrix in (-A, A * np.nan, np.zeros((k, k))):
+        assert all(np.isnan(part).any() for part in cholesky(matrix))
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-160, 1e160, 1e300])

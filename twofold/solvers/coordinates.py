@@ -71,14 +71,16 @@ def _of_triangle(gram: Matrix, ridge: float) -> Coordinates:
 
 
 def cholesky(A: Matrix) -> tuple[Matrix, Matrix]:
-    """Return L with L L' = A, and L^-1; A is symmetric and safely positive definite.
+    """Return L with L L' = A, and L^-1, for a symmetric matrix; nan if it is not definite.
 
     The kernel takes a fifth of the time of LAPACK, which must be called in another thread.
     """
     k = len(A)
     width = k + -k % TILE
-    U = np.zeros((width, 2 * width + TILE))
+    U, is_definite = np.zeros((width, 2 * width + TILE)), np.zeros(1, np.bool_)
     U[:, :width] = U[:, width:-TILE] = np.identity(width)
     U[:k, :k] = A
-    run(factor_and_invert, 1, 1, U, np.empty(width), width)
+    run(factor_and_invert, 1, 1, U, np.empty(width), width, is_definite)
+    if not is_definite[0]:
+        U[...] = np.nan
     return np.triu(U[:k, :k]).T, U[:k, width : width + k]

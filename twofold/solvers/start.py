@@ -12,6 +12,7 @@ from twofold._kernels.threads import with_one_blas_thread
 from twofold.objective import Problem
 from twofold.objective.biases import Axis
 from twofold.solvers import blocks
+from twofold.solvers.coordinates import cholesky
 from twofold.solvers.operations import AXES, Operations, other_axis
 from twofold.solvers.state import random_stream
 
@@ -20,6 +21,7 @@ __all__ = ["random_factors", "spectral_factors"]
 Array = NDArray[Any]
 Factors = Any  # of one side: see `Operations`
 _OVERSAMPLING = 8
+_MAX_CONDITION = 1e10  # of a Gramian for a Cholesky factorisation
 _NOISE = 1e-3  # size of the factors beyond the rank of the data, relative to the others
 
 
@@ -201,6 +203,11 @@ def _whitening(G: Array) -> Array:
     """Return T such that X T is orthonormal for X with the Gramian G, without null directions."""
     if not np.isfinite(G).all():
         return np.empty((0, 0))
+    _, inverse = cholesky(G)
+    # The condition number is at most the squared norm of L^-1 times the trace. nan < 1 is False.
+    with np.errstate(over="ignore"):
+        if np.square(inverse).sum() * np.trace(G) < _MAX_CONDITION:
+            return inverse.T
     squares, vectors = with_one_blas_thread(np.linalg.eigh, G)
     kept = np.flatnonzero(squares > 1e-12 * squares[-1])[::-1]
     return np.asarray(vectors[:, kept] / np.sqrt(squares[kept]))
