@@ -78,14 +78,20 @@ def multiply(counter, n_tasks, factors, rows, B, out):
 def _find_filled_rows(B, first, last):
     """Set the first row that is not 0, and the one after the last, of each strip of columns."""
     for s in range(first.size):
-        first[s] = last[s] = 0
-        for row in range(B.shape[0]):
-            for col in range(s * _STRIP, min((s + 1) * _STRIP, B.shape[1])):
-                if B[row, col] != 0.0:
-                    if last[s] == 0:
-                        first[s] = row
-                    last[s] = row + 1
-                    break
+        first[s], last[s] = 0, B.shape[0]
+        while last[s] > 0 and _is_zero(B, last[s] - 1, s):
+            last[s] -= 1
+        while first[s] < last[s] and _is_zero(B, first[s], s):
+            first[s] += 1
+
+
+@device
+def _is_zero(B, row, s):
+    """Return whether a row of a strip of columns is 0."""
+    for col in range(s * _STRIP, min((s + 1) * _STRIP, B.shape[1])):
+        if B[row, col] != 0.0:
+            return False
+    return True
 
 
 @kernel
