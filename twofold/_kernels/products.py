@@ -88,10 +88,10 @@ def _find_filled_rows(B, first, last):
 @device
 def _is_zero(B, row, s):
     """Return whether a row of a strip of columns is 0."""
+    is_zero = True
     for col in range(s * _STRIP, min((s + 1) * _STRIP, B.shape[1])):
-        if B[row, col] != 0.0:
-            return False
-    return True
+        is_zero &= B[row, col] == 0.0
+    return is_zero
 
 
 @kernel
