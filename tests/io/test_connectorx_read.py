@@ -1,5 +1,7 @@
 """`read_sql(engine="connectorx")`: what it refuses, and what it says."""
 
+import sys
+
 import pytest
 import sqlalchemy as sa
 
@@ -81,6 +83,21 @@ def test_postgresql(postgres, monkeypatch):
     port = sa.make_url(postgres).port
     with pytest.raises(InvalidInputError, match="the environment has PGDATABASE"):
         quickly(sa.URL.create("postgresql+psycopg", "music", host="127.0.0.1", port=port))
+    monkeypatch.delenv("PGDATABASE")
+    monkeypatch.setenv("USER", "music")
+    with pytest.raises(InvalidInputError, match="leaves out the user, the host or the database"):
+        quickly(
+            sa.URL.create("postgresql+psycopg", host="127.0.0.1", port=port, database="postgres")
+        )
+
+
+@pytest.mark.parametrize("name", ["connectorx", "pyarrow"])
+def test_a_missing_package_is_named(make_db, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(
+        InvalidInputError, match=rf'needs {name}: pip install "twofold\[sql-fast\]"'
+    ):
+        quickly(make_db(*TABLE))
 
 
 def test_other_values_are_refused(make_db):
