@@ -54,7 +54,7 @@ def start(tmp_path):
         process = subprocess.Popen(
             [sys.executable, *command, *map(str, words)],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": ""},
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
         )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,17 @@ def test_fit_draws_its_history(twofold, url, tmp_path, monkeypatch):
     twofold("fit", url, *QUICK, "--plot", "history.png").failed('pip install "twofold[plot]"')
 
 
+def test_warnings_are_one_line_without_a_place_in_the_code(twofold, tmp_path):
+    rows, cols = np.divmod(np.arange(240), 8)
+    Pairings.from_arrays(rows, cols, 1.0 + rows % 3).save(tmp_path / "r.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = twofold("fit", "r.npz", *QUICK, "--quiet")
+    assert result.code == 0
+    assert result.err.startswith("twofold: warning: ")
+    assert result.err.count("\n") == 1
+
+
 def test_fit_json_is_one_object(twofold, url):
     values = json.loads(twofold("fit", url, "--json", "--tol", "0.5", *QUICK).out)
     assert values["status"] in ("converged", "max_epochs")
@@ -155,6 +167,9 @@ def test_evaluate_with_a_heldout_table(twofold, url, playlists):
     text = Pairings.from_arrays(["a"], ["b"])
     write_sql(text, url, "hidden", if_exists="replace")
     twofold(*words).failed("integers in one of the two tables and text in the other")
+    others = Pairings.from_arrays([10**6], [new[0]])
+    write_sql(others, url, "hidden", if_exists="replace")
+    twofold(*words).failed("the held-out table has no playlist that is in the other table")
 
 
 def test_options_of_another_objective_than_balanced_name_what_means_it(twofold, url):
@@ -217,6 +232,9 @@ def test_errors_are_one_line_and_exit_code_2(twofold, url, tmp_path):
     twofold("fit").failed("SOURCE")
     twofold("fit", url, "more").failed("'more'")
     twofold("fit", url, "-o", "nowhere/m.twofold").failed("nowhere")
+    twofold("fit", url, "-o", ".").failed("'.' is a folder: give the name of a file")
+    (tmp_path / "taken").touch()
+    twofold("demo", "--folder", "taken").failed("cannot create the folder 'taken'")
     twofold("fit", url, "--max-rows", "many").failed("--max-rows")
     twofold("fit", url, "--where", "pid < 0", "--quiet").failed("no")
     twofold("evaluate", "none.twofold", url).failed("none.twofold")

@@ -11,6 +11,7 @@ import pytest
 
 from twofold import FactorModel
 from twofold.cli import main
+from twofold.cli.output import stop_on_interrupt
 from twofold.solvers import ALS
 
 INTERRUPTED = (
@@ -68,6 +69,27 @@ def test_an_interrupted_search_prints_what_has_finished_and_exits_130(twofold, u
     assert (result.code, result.err) == (130, INTERRUPTED)
     assert "Interrupted: only the finished trials are listed." in result.out
     assert len(json.loads(twofold(*words, "--json").out)["trials"]) == 1
+
+
+def test_an_interrupted_search_recommends_nothing(twofold, url, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ALS, "solve", interrupt)
+    words = ("recommend", url, "--into", "sqlite:///out.db", "--grid", "n-factors=3,4")
+    result = twofold(*words)
+    assert result.code == 130
+    assert result.err.endswith(INTERRUPTED)
+    assert not (tmp_path / "out.db").exists()
+
+
+def test_the_second_ctrl_c_stops_at_once():
+    with stop_on_interrupt() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupt_reaches_a_process_that_reads(tmp_path, start):

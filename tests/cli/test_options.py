@@ -70,6 +70,20 @@ def test_names_types_and_help_come_from_fields_and_docstrings():
     assert (options["scale"].default, options["kind"].default) == (2.0, "a")
 
 
+@dataclass
+class Undefined:
+    """A class with a type that is imported for type checkers only."""
+
+    size: int = 3
+    other: "Nowhere" = None  # noqa: F821
+
+
+def test_types_that_cannot_be_resolved_are_those_of_the_defaults():
+    options = options_of(Undefined)
+    assert [*options] == ["size"]
+    assert options["size"].types == (int,)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [

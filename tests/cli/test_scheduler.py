@@ -74,4 +74,5 @@ def test_wrong_schedulers_are_named(twofold, url, path, monkeypatch):
         ("tune", url, "--grid", "ratio=2", "--quiet"),
     ):
         twofold(*words, *address).failed("no scheduler of Dask at 'tcp://127.0.0.1:1'")
+    twofold("fit", url, "--solver", "gd", *address).failed("--scheduler is for --solver als")
     twofold("recommend", path, "--row", 1, *address).failed("--scheduler is for all playlists")

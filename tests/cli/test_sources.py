@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -167,6 +168,17 @@ def test_what_is_no_source_is_called_what_it_is(folder, twofold):
         "://": "dialect://user:password@host:port/name",
     }.items():
         twofold("fit", source).failed(words)
+
+
+def test_what_cannot_be_opened_is_named(folder, twofold):
+    Path("loop").symlink_to("loop")
+    twofold("fit", "loop").failed("cannot read 'loop': Too many levels of symbolic links")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_read_for_its_kind(folder, twofold):
+    os.mkfifo("pipe")
+    twofold("fit", "pipe").failed("'pipe' is of unknown kind")
 
 
 def test_what_is_no_model_is_called_what_it_is(folder, twofold):

@@ -94,6 +94,8 @@ def test_what_cannot_be_replaced_is_named_and_stays(tmp_path):
     os.mkfifo(pipe)
     circle.symlink_to(circle)
     lost.symlink_to(tmp_path / "nowhere" / "a")
+    with pytest.raises(InvalidInputError, match="the path is '/': give the name of a file"):
+        write("/")
     for path, reason in (
         (folder, "Is a directory"),
         (pipe, "a device, a pipe or a socket"),

@@ -149,6 +149,14 @@ def test_text_without_its_ends(tmp_path):
         read(tmp_path / "a")
 
 
+@pytest.mark.parametrize("ends", [[1, 2], [2, 1, 3], [-1, 3]])
+def test_text_whose_ends_do_not_divide_it(tmp_path, ends):
+    arrays = {"t.utf8": np.zeros(3, np.uint8), "t.ends": np.array(ends)}
+    write_file(tmp_path / "a", "thing", 1, arrays, {})
+    with pytest.raises(FileFormatError, match="the texts of 't' do not end where they should"):
+        read(tmp_path / "a")
+
+
 def test_foreign_files(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.ones(2))
     np.save(tmp_path / "single.npy", np.ones(2))

@@ -12,6 +12,7 @@ from twofold.data.files import write_file
 from twofold.data.pairings import parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError, UnknownIdError
 from twofold.objective import Problem
+from twofold.solvers import ALS
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=8)
@@ -327,6 +328,44 @@ def test_open_refuses_what_would_crash_a_solver(tmp_path, name, array, message):
     write_file(tmp_path / "a", "pairings", 1, arrays | {name: array}, meta)
     with pytest.raises(FileFormatError, match=message):
         Pairings.open(tmp_path / "a")
+
+
+def test_matrices_with_too_many_rows_or_columns_are_refused():
+    matrix = sparse.csr_array((1, 2**31), dtype=np.float32)
+    for call in (lambda: Objective().value(matrix, [[1.0]], [[1.0]]), lambda: ALS().solve(
+        Objective(), matrix
+    )):  # fmt: skip
+        with pytest.raises(InvalidInputError, match=r"shape \(1, 2147483648\): at most 2\^31 - 1"):
+            call()
+
+
+def test_times_need_the_order_of_csr():
+    matrix = sparse.csc_array(np.eye(2))
+    with pytest.raises(InvalidInputError, match="times need a matrix in CSR format"):
+        Pairings(matrix, [1, 2], [1, 2], times=[1, 2])
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.masked_array([1.0, 2.0], [False, True])
+    with pytest.raises(InvalidInputError, match=r"values is a masked array: .* values.filled\(\)"):
+        Pairings.from_arrays([1, 2], [1, 2], masked)
+
+
+def test_dates_are_no_ids():
+    dates = np.array(["2024-01-01", "2024-01-02"], "datetime64[D]")
+    with pytest.raises(InvalidInputError, match=r"rows holds datetime64\[D\]: ids must be whole"):
+        Pairings.from_arrays(dates, [1, 2])
+
+
+def test_the_frame_has_a_line_for_each_pair():
+    pairings = Pairings.from_arrays(
+        ["b", "a", "a"], [1, 2, 1], [0.5, 1.5, 2.5], weights=[1, 2, 3], times=[7, 8, 9]
+    )
+    frame = pairings.to_frame("pandas")
+    assert list(frame.columns) == ["row", "col", "value", "weight", "time"]
+    assert frame.to_numpy().tolist() == [
+        ["a", 1, 2.5, 3.0, 9], ["a", 2, 1.5, 2.0, 8], ["b", 1, 0.5, 1.0, 7]
+    ]  # fmt: skip
 
 
 def test_open_refuses_other_files(tmp_path):

@@ -1,10 +1,13 @@
 """`read_sql(engine="connectorx")`: what it refuses, and what it says."""
 
+import sys
+
 import pytest
 import sqlalchemy as sa
 
 from twofold.exceptions import DatabaseReadError, InvalidInputError
 from twofold.io import read_sql
+from twofold.io.connectorx_read import _url
 
 pytest.importorskip("connectorx")
 pytest.importorskip("pyarrow")
@@ -81,6 +84,21 @@ def test_postgresql(postgres, monkeypatch):
     port = sa.make_url(postgres).port
     with pytest.raises(InvalidInputError, match="the environment has PGDATABASE"):
         quickly(sa.URL.create("postgresql+psycopg", "music", host="127.0.0.1", port=port))
+
+
+@pytest.mark.parametrize("url", ["me@host", "host/music", "me@/music"])
+def test_urls_of_postgresql_are_complete(url, monkeypatch):
+    monkeypatch.setattr("os.environ", {})
+    with pytest.raises(InvalidInputError, match="leaves out the user, the host or the database"):
+        _url(sa.make_url(f"postgresql+psycopg://{url}"))
+
+
+@pytest.mark.parametrize("name", ["connectorx", "pyarrow"])
+def test_a_missing_package_is_named(make_db, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    message = rf'needs {name}: pip install "twofold\[sql-fast\]"'
+    with pytest.raises(InvalidInputError, match=message):
+        quickly(make_db(*TABLE))
 
 
 def test_other_values_are_refused(make_db):

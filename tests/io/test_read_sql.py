@@ -287,6 +287,9 @@ def test_a_file_that_is_no_database(tmp_path: Path):
         ("postgresql+psycopg://me:secret@127.0.0.1:1/x?connect_timeout=3", "cannot connect"),
         ("postgresql+psycopg://me:secret@nowhere.invalid/x", "cannot connect .*me:\\*\\*\\*@"),
         ("sqlite+aiosqlite:////nowhere/secret", "aiosqlite|no SQLite file"),
+        ("sqlite://me:secret@host/x", r"cannot use the database URL .*: Invalid SQLite URL: \S+$"),
+        ("sqlite:///nowhere/secret?timeout=soon", "cannot use the database URL .*'soon'$"),
+        ("mysql+pymysql://me:secret@127.0.0.1:1/x?ssl=1", "cannot connect to the database"),
     ],
 )
 def test_urls_that_lead_nowhere_show_no_password(url, message):

@@ -79,6 +79,8 @@ def test_queries(engine):
         read_sql(engine, query="SELECT pid, tid FROM pairings", col="song")
     with pytest.raises(DatabaseReadError, match="the query has no pairs"):
         read_sql(engine, query="SELECT pid, tid FROM pairings WHERE pid > 9")
+    with pytest.raises(InvalidInputError, match="query is a int: give a text or a select"):
+        read_sql(engine, query=5)
     for options in ({"where": "pid = 1"}, {"max_rows": 1}, {"engine": "connectorx"}):
         with pytest.raises(InvalidInputError, match=f"{next(iter(options))} is for a table"):
             read_sql(engine, query="SELECT pid, tid FROM pairings", **options)

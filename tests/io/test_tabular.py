@@ -257,6 +257,9 @@ def test_long_lines(tmp_path):
         read_csv(tmp_path)
     with pytest.raises(FileFormatError, match="unknown encoding: utf-9"):
         read_csv(tmp_path / "a.csv", encoding="utf-9")
+    for name in ("encoding", "comment"):
+        with pytest.raises(InvalidInputError, match=f"{name} is a bytes: give a text"):
+            read_csv(tmp_path / "a.csv", **{name: b"#"})
 
 
 def test_lists_of_columns(tmp_path):

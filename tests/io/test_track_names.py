@@ -69,6 +69,35 @@ def test_integers_and_their_text_are_equal(url):
     assert read_names(url, [7, 8], "texts") == {7: TrackName("seven")}
 
 
+@pytest.mark.parametrize("kind", ["integer", "numeric(30)", "double precision"])
+def test_every_kind_of_number_is_an_id(url, kind):
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE tracks (tid {kind}, name text)")
+        connection.exec_driver_sql("INSERT INTO tracks VALUES (7, 'seven'), (8, 'eight')")
+    engine.dispose()
+    assert read_names(url, [7, 9]) == {7: TrackName("seven")}
+    assert read_names(url, ["8", "1" * 25, "x"]) == {"8": TrackName("eight")}
+
+
+def test_numbers_of_more_than_64_bits(postgres):
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE tracks (tid numeric(30), name text)")
+        connection.exec_driver_sql(f"INSERT INTO tracks VALUES ({'1' * 25}, 'many')")
+    engine.dispose()
+    assert read_names(postgres, ["1" * 25]) == {"1" * 25: TrackName("many")}
+
+
+def test_unsigned_numbers(mariadb):
+    engine = sa.create_engine(mariadb)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE tracks (tid bigint unsigned, name text)")
+        connection.exec_driver_sql(f"INSERT INTO tracks VALUES ({2**63}, 'half')")
+    engine.dispose()
+    assert read_names(mariadb, [str(2**63), "-1"]) == {str(2**63): TrackName("half")}
+
+
 def test_padding_and_null_names_are_left_out(make_db):
     url = make_db(
         "CREATE TABLE tracks (tid TEXT, name TEXT, artist_name TEXT)",
@@ -117,6 +146,8 @@ def test_errors(make_db):
         read_names(url, [1], artist="by")
     with pytest.raises(InvalidInputError, match="table is ''"):
         read_names(url, [1], "")
+    with pytest.raises(InvalidInputError, match="names is a list: give a dict of names by id"):
+        write_names(["a"], url)
     with pytest.raises(InvalidInputError, match="'tracks' exists"):
         write_names({1: "a"}, url)
     with pytest.raises(InvalidInputError, match="columns are named"):

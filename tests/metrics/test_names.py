@@ -139,8 +139,10 @@ def test_errors_are_the_functions_and_have_values_of_rows():
         metric = metrics.get(f" {name.upper()} ")
         assert (metric.name, metric.k) == (name, None)
         assert metric.value(predicted, values) == getattr(metrics, name)(predicted, values)
-        with pytest.raises(InvalidInputError, match=f'"{name}" is an error of predicted values'):
-            metric.start()
+        message = f'"{name}" is an error of predicted values'
+        for request in (metric.start, lambda metric=metric: metric.part(None)):
+            with pytest.raises(InvalidInputError, match=message):
+                request()
     squared, absolute = (
         metrics.get(name).per_row(predicted, values, [0, 2, 2, 3]) for name in ERRORS
     )

@@ -75,4 +75,4 @@ SERVED = """
 
 def test_nothing_of_a_served_model_is_compiled_after_warm_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_python(SERVED)
+    run_python(SERVED, timeout=300.0)  # it compiles everything if the cache is empty

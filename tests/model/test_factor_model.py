@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from twofold import L1, L2, FactorModel, HuberLoss, Loss, Objective, Pairings, fold_in
-from twofold.data.files import write_file
+from twofold.data.files import read_file, write_file
 from twofold.exceptions import (
     DivergenceWarning,
     FileFormatError,
@@ -309,6 +309,59 @@ def test_explain_of_a_new_row_adds_up_to_its_prediction(playlists, centered):
 def test_other_parts_of_a_model_are_refused(model, message):
     with pytest.raises(InvalidInputError, match=message):
         model.fit(Pairings.from_arrays([0, 1], [0, 1]))
+
+
+def test_fields_of_numpy_are_saved_as_plain_numbers(tmp_path):
+    solver = ALS(n_factors=np.int64(2), max_epochs=1, rng=0)
+    model = FactorModel(Objective(unobserved_weight=np.float64(0.1)), solver)
+    model.fit(Pairings.from_arrays([0, 1], [0, 1])).save(tmp_path / "m")
+    again = FactorModel.load(tmp_path / "m")
+    assert type(again.solver.n_factors) is int
+    assert again.objective == model.objective
+
+
+@dataclass(frozen=True)
+class Noted(Loss):
+    notes: tuple = (1.0,)
+
+    def value(self, target, prediction):
+        return (prediction - target) ** 2
+
+    def derivative(self, target, prediction):
+        return 2.0 * (prediction - target)
+
+
+def test_fields_that_a_file_cannot_hold_are_named(tmp_path):
+    model = FactorModel(Objective(Noted()), GD(n_factors=2, max_epochs=1, rng=0))
+    model.fit(Pairings.from_arrays([0, 1], [0, 1]))
+    with pytest.raises(InvalidInputError, match=r"Noted.notes is \(1.0,\): a model file can only"):
+        model.save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_solver_of_a_file_is_a_solver(model, tmp_path):
+    model.save(tmp_path / "m")
+    arrays, meta = read_file(tmp_path / "m", "model", 1)
+    meta["solver"] = {"class": "L2", "weight": 0.1}
+    write_file(tmp_path / "m", "model", 1, arrays, meta)
+    with pytest.raises(FileFormatError, match="the model's solver is 'L2', which is not one"):
+        FactorModel.load(tmp_path / "m")
+
+
+def test_what_requests_print(model):
+    ranking = model.recommend(model.row_ids[:3], 5)
+    assert repr(ranking) == "<Ranking: 5 columns for each of 3 rows, 0 of padding>"
+    folded = model.fold_in(Pairings.from_arrays([1, 2], [model.col_ids[0], -5]))
+    assert repr(folded) == (
+        f"<FoldedRows: 2 rows x {model.col_factors.shape[1]} factors, 1 rows without a known "
+        "column, 1 pairs dropped>"
+    )
+
+
+@pytest.mark.parametrize("name", ["candidates", "exclude"])
+def test_a_new_row_has_its_rules_by_ids(model, name):
+    with pytest.raises(InvalidInputError, match=f"{name} is Pairings: give the ids of columns"):
+        model.recommend_new(model.col_ids[:2], **{name: Pairings.from_arrays([1], [1])})
 
 
 @pytest.mark.parametrize("ids", [{1, 2}, None, 5.0])

@@ -91,6 +91,8 @@ def test_wrong_arguments(model):
         export_index(model, connectivity=1)
     with pytest.raises(InvalidInputError, match="not fitted"):
         export_index(FactorModel())
+    with pytest.raises(InvalidInputError, match="model is a ALS: give a fitted FactorModel"):
+        export_index(ALS())
 
 
 @pytest.mark.parametrize("missing", KINDS)

@@ -38,6 +38,14 @@ def test_a_model_that_is_not_fitted_shows_what_it_will_do():
     assert "ALS(n_factors=3" in shown
 
 
+def test_a_model_for_serving_shows_its_columns(playlists, tmp_path):
+    model = FactorModel(solver=ALS(n_factors=3, max_epochs=2, rng=0)).fit(playlists.pairings)
+    model.save(tmp_path / "m", serving=True)
+    shown = text_of(FactorModel.load(tmp_path / "m")._repr_html_())
+    assert "FactorModel for new rows: 150 columns" in shown
+    assert repr(model.objective) in shown
+
+
 @pytest.mark.parametrize("n_rows", [1, 2])
 def test_ids_are_escaped_and_short_rankings_are_filled(n_rows):
     pairings = Pairings.from_arrays(["<b>&", "<b>&", "r"], ["<script>", "x", "x"])

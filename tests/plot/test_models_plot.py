@@ -183,3 +183,5 @@ def test_recommendations_that_do_not_exist_are_refused(model):
         plot.recommendations({})
     with pytest.raises(InvalidInputError, match="names is a list"):
         plot.recommendations(ranking, names=["a"])
+    with pytest.raises(InvalidInputError, match="the ranking has no row"):
+        plot.recommendations(model.recommend(model.row_ids[:0], n=3))

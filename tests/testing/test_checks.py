@@ -169,6 +169,34 @@ class DoesNotValidate(SignDescent):
 
 
 @dataclass(kw_only=True)
+class ValidatesInTheConstructor(SignDescent):
+    def __post_init__(self):
+        if not isinstance(self.learning_rate, float):
+            raise TypeError("learning_rate must be a float")
+
+
+class RaisesAnErrorOfItsOwn(SignDescent):
+    def validate(self, objective):
+        if self.n_factors == 0:
+            raise ZeroDivisionError("no factors")
+        super().validate(objective)
+
+
+class WritesIntoReadOnlyArrays(SignDescent):
+    def solve(self, objective, matrix, init=None, callback=None, *, checkpoint=None):
+        if isinstance(init, tuple):
+            init[0].ravel()[:1] += 0
+        return super().solve(objective, matrix, init, callback, checkpoint=checkpoint)
+
+
+class HasNoWeights(SignDescent):
+    supports: ClassVar[Support] = Support(unobserved_weight=False)
+
+    def solve(self, objective, matrix, init=None, callback=None, *, checkpoint=None):
+        return super().solve(objective, matrix, init, callback, checkpoint=checkpoint)
+
+
+@dataclass(kw_only=True)
 class HasANonstandardName(SignDescent):
     n_components: int = 3
 
@@ -194,6 +222,10 @@ class DividesByCounts(SignDescent):
         (ChangesItsParameters, "solve changes attributes of the solver"),
         (KeepsStateInTheWorkspace, "continuing from a solution differs from an uninterrupted run"),
         (DoesNotValidate, "it must raise UnsupportedObjectiveError"),
+        (ValidatesInTheConstructor, "the constructor must not validate its arguments: .* a float"),
+        (RaisesAnErrorOfItsOwn, "must raise InvalidInputError, not ZeroDivisionError: no factors"),
+        (WritesIntoReadOnlyArrays, "read-only arrays raise: .*read-only"),
+        (HasNoWeights, "solve must accept weights="),
         (HasANonstandardName, "rename the parameter n_components to n_factors"),
         (DividesByCounts, "not finite"),
     ],

@@ -69,6 +69,14 @@ def test_refit_keeps_values_weights_and_tracks_of_validation_only():
     assert pairings.weights.tolist() == [1, 2, 3, 6, 5, 7, 4]
 
 
+def test_refit_of_weights_in_one_part_only_needs_pairings():
+    train = Pairings.from_arrays([1, 1, 2], ["a", "b", "b"], weights=[1, 2, 3])
+    validation = Pairings.from_arrays([7, 7], ["a", "b"])
+    result = grid_search(SOLVER, Objective(), train, validation, {}, score="total")
+    with pytest.raises(InvalidInputError, match="only one of train and validation has weights"):
+        result.refit()
+
+
 def test_refit_of_matrices_has_the_rows_of_both(parts):
     train, validation = parts.train.matrix, parts.validation.align(parts.train).matrix
     result = grid_search(SOLVER, Balanced(), train, validation, {})

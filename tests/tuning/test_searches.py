@@ -8,6 +8,7 @@ from twofold import (
     HuberLoss,
     Objective,
     Pairings,
+    SquaredLoss,
     evaluate,
     split_pairs,
     split_rows,
@@ -192,6 +193,16 @@ def test_a_diverging_and_a_failing_trial_are_the_last_rows(parts):
     assert result.best.parameters["learning_rate"] in (1e-4, 1e-5)
     assert np.isnan([trial.score for trial in result[2:]]).all()
     assert "failed: InvalidInputError" in str(result)
+
+
+def test_a_field_that_a_loss_does_not_have_fails_its_trial(parts):
+    grid = {"loss": [HuberLoss(), SquaredLoss()], "loss.delta": [0.5]}
+    solver, objective = GD(n_factors=2, max_epochs=1, rng=0), Objective(HuberLoss())
+    result = grid_search(solver, objective, parts.train, parts.validation, grid)
+    failed = [trial for trial in result if trial.status == "failed"]
+    assert [trial.message for trial in failed] == [
+        "InvalidInputError: SquaredLoss has no field 'delta'"
+    ]
 
 
 def test_no_success_is_an_error_with_the_reason(parts):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from scipy import stats
 
 from twofold import L2, Balanced, Objective, Pairings, split_rows
 from twofold.exceptions import DatabaseReadError, InvalidInputError
@@ -181,6 +182,28 @@ def test_whole_regularizers_are_stored_by_their_fields(parts, tmp_path):
             "col_center": None,
         }
     }
+
+
+def test_a_random_search_of_a_distribution_is_continued(parts, tmp_path):
+    for n_trials in (1, 2):
+        space = {"ratio": stats.loguniform(0.1, 10.0)}
+        run(parts, tmp_path / "a.db", Random(space, n_trials=n_trials))
+    assert len(table(tmp_path / "a.db")) == 3
+    with pytest.raises(InvalidInputError, match="was made with other values of"):
+        run(parts, tmp_path / "a.db", Random({"ratio": stats.loguniform(0.1, 9.0)}, n_trials=2))
+
+
+def test_pairs_with_ids_of_text_are_known_again(parts, tmp_path):
+    def with_texts(part):
+        return Pairings(part.matrix, part.row_ids.astype(str), part.col_ids.astype(str))
+
+    train, validation = with_texts(parts.train), with_texts(parts.validation)
+    stored = {"storage": tmp_path / "a.db", "study": "a"}
+    for _ in range(2):
+        grid_search(SOLVER, Balanced(), train, validation, {"ratio": [1.0]}, **stored)
+    assert len(table(tmp_path / "a.db")) == 2
+    with pytest.raises(InvalidInputError, match="was made with other values of data"):
+        grid_search(SOLVER, Balanced(), parts.train, parts.validation, {"ratio": [1.0]}, **stored)
 
 
 @pytest.mark.parametrize("kind", [str, lambda path: path, lambda path: f"sqlite:///{path}"])

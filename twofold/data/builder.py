@@ -221,8 +221,6 @@ class _IdColumn:
 
     def check_kind(self, ids: Any) -> None:
         """Raise ItemError unless these are integers or texts as the ids before are."""
-        if not len(ids):
-            return
         first = item_of(ids, 0)
         if self.first is None:
             self.first = first

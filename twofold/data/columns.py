@@ -88,10 +88,8 @@ def null_mask(column: Any) -> NDArray[np.bool_] | None:
             column = column.cast("float32")
         nan = column.is_null(nan_is_null=True)
         null: NDArray[np.bool_] = np.asarray(nan.to_numpy(zero_copy_only=False))
-    elif isinstance(column, np.ndarray):
-        if column.dtype.kind != "f":
-            return None
-        null = np.isnan(column)
+    elif isinstance(column, np.ndarray):  # of integers or ids that have been checked
+        return None
     elif not _are_texts(column) and type(None) in set(map(type, column)):
         null = np.array([item is None for item in column])
     else:
@@ -101,8 +99,6 @@ def null_mask(column: Any) -> NDArray[np.bool_] | None:
 
 def masked(column: Any, kept: NDArray[np.bool_]) -> Any:
     """Return the items to keep."""
-    if isinstance(column, np.ndarray):
-        return column[kept]
     if is_arrow(column):
         return column.filter(import_pyarrow().array(kept))
     return [item for item, keep in zip(column, kept.tolist(), strict=True) if keep]
@@ -199,8 +195,6 @@ def _arrow_ids(column: Any, as_text: bool) -> Any:
         except ValueError:
             raise ItemError(0, "it holds text that is not UTF-8") from None
         return text
-    if types.is_null(kind):  # and so empty
-        return np.empty(0, np.int64)
     if types.is_floating(kind):
         floats = column.to_numpy(zero_copy_only=False)
         n_bytes = floats.dtype.itemsize
@@ -254,25 +248,33 @@ def _float(item: Any) -> float:
 
 def to_times(column: Any) -> NDArray[Any]:
     """Return int64 or, of dates and times, datetime64 in microseconds; raise ItemError."""
-    advice = "times must be integers, or dates and times"
+    advice = "times must be 64-bit integers, or dates and times"
     if isinstance(column, np.ndarray):
         return column
     if is_arrow(column) and is_text(column.type):
         with suppress(ValueError):
             column = column.cast("int64")
     items = column.to_pylist() if is_arrow(column) else list(column)
-    kinds = set(map(type, items))
-    if kinds <= {int}:
-        with suppress(OverflowError):
+    if set(map(type, items)) <= {int}:
+        with suppress(OverflowError):  # found again below, where it is named
             return np.array(items, np.int64)
+    as_integer = type(items[0]) is int
     for position, item in enumerate(items):
         try:
-            items[position] = np.datetime64(_without_zone(item), "us")
-            if type(item) is int or np.isnat(items[position]):
-                raise ValueError
-        except (TypeError, ValueError):
+            items[position] = _time(item, as_integer)
+        except (OverflowError, TypeError, ValueError):
             raise ItemError(position, advice) from None
     return np.array(items, "datetime64[us]")
+
+
+def _time(item: Any, as_integer: bool) -> Any:
+    """Return a time; an error of one of three kinds if the item is none."""
+    if as_integer != (type(item) is int):
+        raise TypeError
+    time = np.int64(item) if as_integer else np.datetime64(_without_zone(item), "us")
+    if not as_integer and np.isnat(time):
+        raise ValueError
+    return time
 
 
 def _without_zone(item: Any) -> Any:

@@ -252,9 +252,6 @@ def _as_csr(matrix: Any, name: str) -> sparse.csr_array:
     if matrix.format in ("csr", "csc"):
         _check_index(matrix, name)
         csr = sparse.csr_array(matrix.tocsr())
-        if csr.nnz < max(csr.indices.size, csr.data.size):  # there is space behind the entries
-            stored = (csr.data[: csr.nnz], csr.indices[: csr.nnz], csr.indptr)
-            csr = sparse.csr_array(stored, shape=csr.shape)
         if csr.dtype == dtype:
             return csr
         return with_data(csr, csr.data.astype(dtype))

@@ -670,6 +670,13 @@ def _times(values: Any, n: int, name: str = "times") -> Times:
         raise InvalidInputError(
             f"{name} holds {array.dtype}: give integers, or dates and times without NaT"
         )
+    beyond = array > np.iinfo(np.int64).max
+    if beyond.any():
+        position = int(np.argmax(beyond))
+        raise InvalidInputError(
+            f"{name}[{position}] is {array[position]}: times must be 64-bit integers, or dates and "
+            "times"
+        )
     return array.astype(np.int64, copy=False)
 
 

@@ -61,7 +61,8 @@ def connected(
                 f"{str(file)!r} is {kind}, not an SQLite database: for files there are "
                 "read_csv, read_parquet and read_npz"
             )
-        refusals = (SQLAlchemyError, TypeError, ValueError, OSError)
+        # Drivers raise the others for options that they cannot use.
+        refusals = (SQLAlchemyError, AttributeError, TypeError, ValueError, OSError)
         with _explained("connect to", engine.url, refusals):
             connection = engine.connect()
         with connection, _explained("use", engine.url):
@@ -116,8 +117,9 @@ def _make_engine(source: str | URL) -> Engine:
             f"{_shown(url)} needs the Python module {module!r}: "
             f"pip install {_PACKAGES.get(module, module)}"
         ) from error
-    except (ArgumentError, TypeError) as error:
-        raise DatabaseReadError(f"cannot use the database URL {_shown(url)}: {error}") from error
+    except (ArgumentError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DatabaseReadError(f"cannot use the database URL {_shown(url)}: {reason}") from error
 
 
 def sqlite_file(url: URL) -> Path | None:

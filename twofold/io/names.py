@@ -1,6 +1,8 @@
 """`read_names` and `write_names`: the names of tracks in a database."""
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,8 @@ from twofold.io.connect import Source, columns_of, connected, find_column
 __all__ = ["TrackName", "has_names", "read_names", "write_names"]
 
 _CHUNK = 500  # ids of one SELECT; databases limit the number of parameters
+_NUMBERS = (sa.Integer, sa.Numeric, sa.Float)
+_LIMIT = 1 << 63
 _ARTISTS = ("artist", "artist_name")
 
 
@@ -95,8 +99,8 @@ def read_names(
         typed = [id_column, name, *([] if artist is None else [artist])]
         found = [find_column(column, kinds, f"table {table!r}") for column in typed]
         found += [column for column in _ARTISTS if artist is None and column in kinds][:1]
-        kind = kinds[found[0]]
-        key = sa.column(found[0], sa.BigInteger() if isinstance(kind, sa.Integer) else kind)
+        kind = _key_type(kinds[found[0]], connection.dialect.name)
+        key = sa.column(found[0], kind)
         columns = [key, *map(sa.column, found[1:])]
         query = sa.select(*columns).select_from(sa.table(table, schema=schema))
         wanted = _as_stored(given, kind)
@@ -104,17 +108,31 @@ def read_names(
         for start in range(0, len(wanted), _CHUNK):
             chunk = query.where(key.in_(wanted[start : start + _CHUNK]))
             for one, *fields in connection.execute(chunk):
-                if str(one) in given and fields[0] is not None:
-                    names.setdefault(given[str(one)], TrackName(*fields))
+                text = str(int(one)) if isinstance(kind, _NUMBERS) else str(one)
+                if text in given and fields[0] is not None:
+                    names.setdefault(given[text], TrackName(*fields))
         if is_outside:
             connection.rollback()  # SQLAlchemy has begun a transaction
     return names
 
 
+def _key_type(kind: Any, dialect: str) -> Any:
+    """Return the type by which ids are compared with a column of a type."""
+    if getattr(kind, "unsigned", False):
+        return kind
+    # SQLAlchemy would give SQLite floats instead of decimal numbers.
+    as_integer = isinstance(kind, sa.Integer | sa.Float) or dialect == "sqlite"
+    return sa.BigInteger() if as_integer and isinstance(kind, _NUMBERS) else kind
+
+
 def _as_stored(ids: Mapping[str, Any], kind: Any) -> list[Any]:
     """Return ids in the type of a column, without those that it cannot have."""
-    if isinstance(kind, sa.Integer):
-        return [int(text) for text in ids if text.removeprefix("-").isdecimal()]
+    if isinstance(kind, _NUMBERS):
+        numbers = [int(text) for text in ids if text.removeprefix("-").isdecimal()]
+        if isinstance(kind, sa.Numeric):
+            return list(map(Decimal, numbers))
+        limit = _LIMIT if type(kind) is sa.BigInteger else math.inf
+        return [number for number in numbers if -limit <= number < limit]
     if isinstance(kind, sa.String):
         return list(ids)
     return [one.item() if isinstance(one, np.generic) else one for one in ids.values()]

@@ -1,6 +1,7 @@
 """Metrics by name, and their computation over batches of rows."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -73,7 +74,7 @@ class Tally(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Metric:
+class Metric(ABC):
     """A metric with its list length; made by `get`.
 
     Attributes
@@ -137,13 +138,13 @@ class Metric:
         """
         return self.k or int(np.max(n_relevant, initial=1))
 
+    @abstractmethod
     def start(self) -> Tally:
         """Return a tally without rows: add judged tables to it, then read its value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def part(self, judged: Judged) -> NDArray[Any]:
         """Return what a tally needs of a judged table: the values of rows, or counts of columns."""
-        raise NotImplementedError
 
     def _checked_facts(self) -> Mapping[str, Any]:
         missing = [name for name in self.needs if name not in self._facts]
@@ -278,7 +279,20 @@ class ErrorMetric(Metric):
         InvalidInputError
             Always.
         """
-        raise InvalidInputError(
+        raise self._not_of_recommendations()
+
+    def part(self, judged: Judged) -> NDArray[Any]:
+        """Raise, because errors are not of recommendations.
+
+        Raises
+        ------
+        InvalidInputError
+            Always.
+        """
+        raise self._not_of_recommendations()
+
+    def _not_of_recommendations(self) -> InvalidInputError:
+        return InvalidInputError(
             f'"{self.name}" is an error of predicted values, not of recommendations: call '
             "value(predicted, values)"
         )
