@@ -101,6 +101,26 @@ def test_rows_beyond_the_range_of_float32_are_solved_in_float64(size):
     assert_close(found, reference.fold_in(objective, matrix, Q), 1e-5)
 
 
+def test_products_beyond_the_range_of_float32():
+    """The factorisations in float32 fail, and the ridge is too small for those in float64."""
+    Q = (1e20 * factors(10)).astype(np.float32)
+    objective, matrix = Objective(regularizer=L2(0.1), data="targets"), rows_of([5, 13, 70])
+    report, found, routes = solved(objective, matrix, Q)
+    assert routes == {"ORTHOGONAL"}
+    assert not report.status.any()
+    assert_close(found[1:], reference.fold_in(objective, matrix[1:], Q), 1e-5)
+    np.testing.assert_allclose(Q[matrix.indices[:5]] @ found[0], matrix.data[:5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["direct", "cg"])
+def test_targets_near_the_limit_of_float32(way):
+    matrix, Q = rows_of([1, 2, 20], [2e37]), factors(3, "float32")
+    objective = Objective(regularizer=L2(0.1), data="targets")
+    report, found, _ = solved(objective, matrix, Q, way=way, cg_steps=30)
+    assert not report.status.any()
+    assert_close(found.astype(float), reference.fold_in(objective, matrix, Q), 1e-5)
+
+
 @pytest.mark.parametrize("size", [1e39, 1e-320])
 def test_targets_beyond_the_range_of_float32(size):
     """The factors of small ones are rounded to 0, and those of large ones are an error."""
@@ -191,6 +211,9 @@ def test_rows_exceed_their_minimum_by_the_excess_at_most():
     objective = Objective(regularizer=L2(5.0), data="targets", unobserved_weight=0.1)
     matrix, Q = rows_of([40, 60, 70]), factors(40)
     expected = reference.fold_in(objective, matrix, Q)
+    report, found, routes = solved(objective, matrix, Q, excess=1e-20)
+    assert routes == {"PRIMAL"}  # Few steps do not suffice.
+    assert_close(found, expected, 1e-10)
     report, found, routes = solved(objective, matrix, Q, excess=0.1)
     assert routes == {"CG"}
     assert not report.status.any()
@@ -203,12 +226,11 @@ def test_rows_exceed_their_minimum_by_the_excess_at_most():
 def test_long_rows_of_many_factors():
     """Conjugate gradients up to a tolerance, and a direct route where they do not reach it."""
     k, n_cols = 120, 160
-    easy = np.full(130, 1.0)
-    hard = 10.0 ** np.random.default_rng(0).uniform(-2.0, 3.0, 130)
-    matrix = rows_of([130] * 3, np.concatenate([easy, hard, 0.0 * easy]), n_cols)
+    equal, large = np.full(130, 1.0), np.full(130, 1e4)  # for float32
+    different = 10.0 ** np.random.default_rng(0).uniform(-2.0, 1.1, 130)  # for few steps
+    matrix = rows_of([130] * 3, np.concatenate([equal, different, large]), n_cols)
     Q = factors(k, "float32", n_cols) / np.float32(np.sqrt(k))
     objective = Objective(regularizer=L2(2.0), data="weights")
-    matrix.data[260:] = 1e4  # too large for the rounding errors of float32
     report, found, _ = solved(objective, matrix, Q)
     assert [Route(route).name for route in report.route] == ["CG", "PRIMAL", "PRIMAL"]
     assert_close(found, reference.fold_in(objective, matrix, Q), 1e-5)
