@@ -226,11 +226,11 @@ def test_rows_exceed_their_minimum_by_the_excess_at_most():
 def test_long_rows_of_many_factors():
     """Conjugate gradients up to a tolerance, and a direct route where they do not reach it."""
     k, n_cols = 120, 160
-    equal, large = np.full(130, 1.0), np.full(130, 1e4)  # for float32
-    different = 10.0 ** np.random.default_rng(0).uniform(-2.0, 1.1, 130)  # for few steps
-    matrix = rows_of([130] * 3, np.concatenate([equal, different, large]), n_cols)
-    Q = factors(k, "float32", n_cols) / np.float32(np.sqrt(k))
-    objective = Objective(regularizer=L2(2.0), data="weights")
+    # The weights of the second row are too large for few steps, and those of the third one for
+    # float32.
+    matrix = rows_of([130] * 3, np.repeat([0.1, 1.0, 1e4], 130), n_cols)
+    Q = factors(k, n_cols=n_cols) * np.geomspace(0.3, 3e-3, k)
+    Q, objective = Q.astype(np.float32), Objective(regularizer=L2(1.0), data="weights")
     report, found, _ = solved(objective, matrix, Q)
     assert [Route(route).name for route in report.route] == ["CG", "PRIMAL", "PRIMAL"]
     assert_close(found, reference.fold_in(objective, matrix, Q), 1e-5)
