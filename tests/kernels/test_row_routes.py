@@ -6,7 +6,8 @@ from scipy import sparse
 from scipy.optimize import nnls
 
 from twofold import L2, Objective
-from twofold._kernels import rows
+from twofold._kernels import cg, rows
+from twofold._kernels.threads import run
 from twofold.objective import Problem
 from twofold.objective.point import padded_factors
 from twofold.solvers import ColumnSystem, Route
@@ -181,6 +182,13 @@ def test_indefinite_normal_equations_are_singular():
 
 
 # -- conjugate gradients --------------------------------------------------------------------------
+
+
+def test_squared_lengths_of_whitened_columns():
+    Y, spectrum = factors(8, n_cols=cg.CHUNK + 3), np.arange(8.0)
+    found = np.full(len(Y), np.nan)
+    run(cg.squared_lengths, 2, 1, Y, spectrum, 0.5, found)
+    np.testing.assert_allclose(found, (Y**2 / (spectrum + 0.5)).sum(axis=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
