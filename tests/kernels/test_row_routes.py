@@ -122,11 +122,16 @@ def test_targets_near_the_limit_of_float32(way):
     assert_close(found.astype(float), reference.fold_in(objective, matrix, Q), 1e-5)
 
 
-@pytest.mark.parametrize("size", [1e39, 1e-320])
-def test_targets_beyond_the_range_of_float32(size):
+@pytest.mark.parametrize(
+    ("ridge", "lengths", "expected"),
+    [(0.1, [1, 2, 20], {"DUAL", "PRIMAL"}), (0.0, [3, 4, 20], {"ORTHOGONAL"})],
+)
+@pytest.mark.parametrize("size", [1e41, 1e-320])
+def test_targets_beyond_the_range_of_float32(size, ridge, lengths, expected):
     """The factors of small ones are rounded to 0, and those of large ones are an error."""
-    matrix, Q = rows_of([1, 2, 20], [size]), factors(3, "float32")
-    report, found, _ = solved(Objective(regularizer=L2(0.1), data="targets"), matrix, Q)
+    matrix, Q = rows_of(lengths, [size]), factors(3, "float32")
+    report, found, routes = solved(Objective(regularizer=L2(ridge), data="targets"), matrix, Q)
+    assert routes == expected
     if size < 1.0:
         assert not report.status.any()
         assert not found.any()
@@ -147,6 +152,7 @@ def test_weights_up_to_a0(weight, dtype):
         report, found, routes = solved(objective, matrix, Q, way=way, cg_steps=30)
         assert not report.status.any()
         assert ("NORMAL" in routes) == (weight < 0.3)
+        assert (report.error[report.route == Route.NORMAL] < 1e-10).all()
         assert_close(found, expected, TOLERANCE[dtype])
 
 
