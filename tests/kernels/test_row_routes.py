@@ -63,8 +63,9 @@ def test_direct_routes(k, a0, which, dtype):
         regularizer=L2(0.5, exponent=0.5), data="targets", unobserved_weight=a0, unobserved=which
     )
     matrix, Q = rows_of(LENGTHS), factors(k, dtype)
-    report, found, routes = solved(objective, matrix, Q, way="direct")
-    assert routes == {"EMPTY", "DUAL", "PRIMAL"}
+    report, found, _ = solved(objective, matrix, Q, way="direct")
+    routes = ["EMPTY" if d == 0 else "DUAL" if d < k else "PRIMAL" for d in LENGTHS]
+    assert [Route(route).name for route in report.route] == routes
     assert not report.status.any()
     assert report.error.max() < TOLERANCE[dtype]
     assert_close(found, reference.fold_in(objective, matrix, Q), TOLERANCE[dtype])
@@ -211,6 +212,14 @@ def test_conjugate_gradients_converge_to_the_solution(a0, which, dtype):
         assert routes == {"EMPTY", "CG"}
         assert_close(found, expected, TOLERANCE[dtype])
         assert report.error.max() < TOLERANCE[dtype]
+
+
+def test_large_weights_of_short_columns_have_no_large_rounding_errors():
+    objective = Objective(regularizer=L2(0.5), data="weights")
+    matrix, Q = rows_of([9, 70], [1e6]), (1e-3 * factors(5)).astype(np.float32)
+    _, found, routes = solved(objective, matrix, Q, way="cg", cg_steps=30)
+    assert routes == {"CG"}
+    assert_close(found, reference.fold_in(objective, matrix, Q), 2e-5)
 
 
 def test_rows_of_zeros_are_zero_from_any_start():
