@@ -8,6 +8,8 @@ from twofold._kernels.jit import FASTMATH
 from twofold._kernels.vectors import bounds
 from twofold._kernels.vectors.scores import STRIP
 
+pytestmark = pytest.mark.plain
+
 
 @njit(fastmath=FASTMATH)
 def set_bounds(*arguments):

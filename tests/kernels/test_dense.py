@@ -8,6 +8,8 @@ from twofold._kernels import dense, products
 from twofold._kernels.threads import run
 from twofold._kernels.vectors import tiles
 
+pytestmark = pytest.mark.plain
+
 SIZES = [8, 16, 24, 64, 104]
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}

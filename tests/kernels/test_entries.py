@@ -8,6 +8,8 @@ import pytest
 from twofold._kernels import entries as kernels
 from twofold._kernels.arguments import Entries
 
+pytestmark = pytest.mark.plain
+
 EMPTY = np.empty(0)
 
 

@@ -145,10 +145,10 @@ def test_kernels_run_as_plain_python(case):
     assert run.returncode == 0, run.stderr
 
 
-def test_kernel_tests_pass_as_plain_python():
-    here = Path(__file__).parent
+def test_tests_with_the_mark_plain_pass_as_plain_python():
+    tests = Path(__file__).parents[1]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", here / "test_dense.py", here / "test_vectors.py"],
+        [sys.executable, "-m", "pytest", "-q", "-m", "plain", tests / "kernels", tests / "solvers"],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,

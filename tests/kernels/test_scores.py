@@ -9,6 +9,8 @@ from twofold._kernels.vectors import scores
 from twofold._kernels.vectors.scores import STRIP
 from twofold._kernels.vectors.tiles import set_tiles_from_rows
 
+pytestmark = pytest.mark.plain
+
 
 @njit(fastmath=FASTMATH)
 def set_scores(*arguments):

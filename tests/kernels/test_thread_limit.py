@@ -11,6 +11,8 @@ from twofold._kernels.threads import (
     with_one_blas_thread,
 )
 
+pytestmark = pytest.mark.plain
+
 
 @pytest.mark.parametrize("asked", [None, 1, 1000])
 def test_no_call_has_more_threads_than_the_limit(asked):

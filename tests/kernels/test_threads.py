@@ -9,6 +9,8 @@ import pytest
 from twofold._kernels import threads
 from twofold._kernels.threads import useful_threads
 
+pytestmark = pytest.mark.plain
+
 
 def test_a_withdrawn_call_is_not_made():
     made, pool = [], threads._Pool(1, "test")

@@ -11,6 +11,8 @@ from twofold._kernels.threads import run
 from twofold._kernels.vectors import pairs, rows, tasks, tiles
 from twofold._kernels.vectors.matrix import TILE
 
+pytestmark = pytest.mark.plain
+
 DTYPES = [np.float32, np.float64]
 
 

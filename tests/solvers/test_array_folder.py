@@ -255,6 +255,7 @@ def test_a_wrong_folder(folder, tmp_path):
         ALS(array_folder=given).solve(Objective(), matrix() > 0)
 
 
+@pytest.mark.plain
 def test_a_full_disk(tmp_path, all_mapped, monkeypatch):
     def no_space(descriptor, offset, n_bytes):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -265,6 +266,7 @@ def test_a_full_disk(tmp_path, all_mapped, monkeypatch):
         solver.solve(OBJECTIVES["implicit"], matrix() > 0)
 
 
+@pytest.mark.plain
 def test_systems_that_cannot_reserve_blocks(tmp_path, all_mapped, monkeypatch):
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     with mapped.arrays_in(str(tmp_path)):
@@ -275,6 +277,7 @@ def test_systems_that_cannot_reserve_blocks(tmp_path, all_mapped, monkeypatch):
     assert array.sum() == array.size
 
 
+@pytest.mark.plain
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
 def test_released_pages_leave_the_process_and_are_read_again(tmp_path):
     with mapped.arrays_in(str(tmp_path)):

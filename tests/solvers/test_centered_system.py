@@ -81,6 +81,7 @@ def test_half_steps_equal_the_dense_solution(objective):
     np.testing.assert_allclose(in_float32, rows, rtol=0, atol=1e-3)
 
 
+@pytest.mark.plain
 def test_half_steps_with_separate_weights_equal_the_dense_solution():
     matrix, (P, Q) = ratings(), random_factors()
     weights = np.random.default_rng(2).uniform(0.5, 2.0, matrix.nnz)

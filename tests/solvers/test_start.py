@@ -340,6 +340,7 @@ def test_start_that_fits_all_cells_is_not_a_divergence():
     assert solver.solve(objective, sparse.csr_array(weights)).status is Status.MAX_EPOCHS
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("shape", [(70, 50), (3, 400), (400, 3), (1, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("data", ["ones", "targets", "weights"])
@@ -361,6 +362,7 @@ def test_sparse_product(data, dtype, shape):
         assert_close(found, expected, 3e-6 if dtype == "float32" else 1e-14)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("width", [8, 64])
 @pytest.mark.parametrize("data", ["ones", "targets", "weights"])
 def test_sketched_product_is_the_sparse_product_with_unit_vectors(data, width):
@@ -389,6 +391,7 @@ def sums_of_products(objective, matrix, P, Q, weights):
     return sums
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_sums_of_products(objective, n_threads):
