@@ -295,3 +295,11 @@ def test_nonnegative_rows_without_a_solution():
     assert report.status.tolist() == [rows.NOT_CONVERGED, rows.OVERFLOW]
     assert not found[:, 7].any()
     np.testing.assert_allclose(Q[matrix.indices[:4]] @ found[0], 1.0, rtol=0.01)
+
+
+@pytest.mark.parametrize("way", ["direct", "cg", "auto"])
+def test_rows_beyond_the_range_of_float32_are_reported(way):
+    objective = Objective(regularizer=L2(1.0), data="targets", unobserved_weight=0.1)
+    matrix, Q = rows_of([2, 30], [1.0, 1.0] + 30 * [1e45]), factors(3, "float32")
+    report, _, _ = solved(objective, matrix, Q, way=way)
+    assert report.status.tolist() == [rows.SOLVED, rows.OVERFLOW]

@@ -203,6 +203,8 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
             break
         if steps >= n_steps or not size < np.inf:
             return np.nan, length
+    if not size < np.inf:
+        return np.nan, length
     if (tolerance > 0.0 or excess > 0.0) and size > max(relative_tolerance2 * length, excess):
         return np.nan, length
     return np.sqrt(size / length) * max_h if length > 0.0 else 0.0, length
