@@ -14,7 +14,7 @@ from twofold._common.progress import progress_bar
 from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
 from twofold.distributed.pairs import ClusterPairings
 from twofold.distributed.residents import Homes, LostError
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import ClusterError, InvalidInputError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.terms import Terms
@@ -128,18 +128,18 @@ class DaskALS(ALS):
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
         saved: Solution | None = None
-        before, left = _stamp(checkpoint), _MOST_ATTEMPTS
+        written, left = _Written(checkpoint), _MOST_ATTEMPTS
         while True:
             try:
                 return fixed._attempt(cluster, data, (init, saved), once, checkpoint, on_interrupt)
-            except LostError:
+            except ClusterError as error:
                 left -= 1
-                if checkpoint is not None and _stamp(checkpoint) != before:  # of this run
+                if written and isinstance(error, LostError):
                     n_before = saved.n_epochs if saved else 0
-                    saved = Solution.load(checkpoint, mmap=self.array_folder is not None)
+                    saved = Solution.load(written.path, mmap=self.array_folder is not None)
                     left = _MOST_ATTEMPTS if saved.n_epochs > n_before else left
-                if not left:
-                    raise
+                if not left or not isinstance(error, LostError):
+                    raise ClusterError(f"{error}; {written.way_out()}") from error
 
     def _attempt(
         self,
@@ -364,6 +364,26 @@ class _Once:
         if epoch > self.last:
             self.last, self.stops = epoch, self.callback(epoch, so_far)
         return epoch == self.last and self.stops
+
+
+class _Written:
+    """The file of a checkpoint, which is True once this run has written it."""
+
+    def __init__(self, path: Any) -> None:
+        self.path, self.before = path, _stamp(path)
+
+    def __bool__(self) -> bool:
+        return _stamp(self.path) != self.before
+
+    def way_out(self) -> str:
+        """Return how another run continues this one."""
+        if not self:
+            return "this run has no checkpoint yet, so that it has to be repeated from the start"
+        path = os.fspath(self.path)
+        return (
+            f"the checkpoint {path!r} has its last epoch: continue by init=Solution.load({path!r}) "
+            "or the option --resume"
+        )
 
 
 def _stamp(path: Any) -> tuple[int, int] | None:

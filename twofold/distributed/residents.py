@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from twofold._kernels.aligned import aligned_copy
 from twofold._kernels.threads import available_threads
-from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error
+from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
 from twofold.exceptions import ClusterError
 
 __all__ = ["Homes", "Inline", "LostError"]
@@ -66,26 +67,25 @@ class Homes(Cluster):
         Raises
         ------
         ClusterError
-            If there is no worker within half a minute, or the client is not connected.
+            If there is no scheduler, or no worker, within half a minute, or the client is closed.
         """
-        from distributed import TimeoutError
-
-        self._check()
-        try:
+        self._wait_for_scheduler()
+        with self.reaching_workers():
             self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"the cluster of {self.client.scheduler.address} has no workers: start some, for "
-                "instance by cluster.scale(2) or the command dask worker"
-            ) from error
-        return sorted(self.client.nthreads())
+            return sorted(self.client.nthreads())
+
+    def _wait_for_scheduler(self) -> None:
+        """Wait while the client connects again to a scheduler that was started anew."""
+        end = time.monotonic() + _WORKER_SECONDS
+        while self.client.status == "connecting" and time.monotonic() < end:
+            time.sleep(0.1)
+        if not self.is_open:
+            raise no_scheduler_error()
 
     def _check(self) -> None:
-        """Raise ClusterError unless the client is connected."""
-        if self.client.status != "running":
-            raise ClusterError(
-                "the client lost its scheduler: make a new one, and continue from the checkpoint"
-            )
+        """Raise LostError unless the client is connected."""
+        if not self.is_open:
+            raise LostError("the client lost its scheduler, which had the handles of all objects")
 
     def homes(self, n: int) -> list[str]:
         """Return the addresses of workers for n objects, the same number for each worker."""
@@ -95,7 +95,8 @@ class Homes(Cluster):
     def memory_limits(self) -> list[int]:
         """Return the bytes of memory that each worker may use; 0 if that is not limited."""
         self.addresses()
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        with self.reaching_workers():
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [int(one["memory_limit"] or 0) for one in workers.values()]
 
     def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
@@ -128,10 +129,11 @@ class Homes(Cluster):
             is_inline = isinstance(one, Inline)
             inlined.append((one.function, len(one.handles), one.options) if is_inline else None)
             flat += one.handles if is_inline else [one]
-        return self.client.submit(
-            _on_home, function, inlined, others, *flat, key=key, workers=[home],
-            allow_other_workers=True,
-        )  # fmt: skip
+        with _losses():
+            return self.client.submit(
+                _on_home, function, inlined, others, *flat, key=key, workers=[home],
+                allow_other_workers=True,
+            )  # fmt: skip
 
     def values(self, handles: Sequence[Any]) -> list[Any]:
         """Return the objects of handles.
@@ -160,10 +162,11 @@ class Homes(Cluster):
 def _losses() -> Iterator[None]:
     """Raise `LostError` for what Dask raises where data are lost."""
     from distributed import CancelledError, KilledWorker
+    from distributed.client import ClosedClientError
 
     try:
         yield
-    except CancelledError as error:
+    except (CancelledError, ClosedClientError) as error:
         raise LostError("the cluster lost data with a worker that ended") from error
     except KilledWorker as error:
         raise ended_error() from error
