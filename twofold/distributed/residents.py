@@ -1,6 +1,7 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ __all__ = ["Homes", "Inline", "LostError"]
 _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
+_PROCESS = uuid4().hex, os.getpid()  # in a fork of this process, only the first one is the same
 _Inlined = tuple[Callable[..., Any], int, dict[str, Any]]
 
 
@@ -131,7 +133,7 @@ class Homes(Cluster):
             flat += one.handles if is_inline else [one]
         with _losses():
             return self.client.submit(
-                _on_home, function, inlined, others, *flat, key=key, workers=[home],
+                _on_home, _PROCESS, function, inlined, others, *flat, key=key, workers=[home],
                 allow_other_workers=True,
             )  # fmt: skip
 
@@ -177,13 +179,15 @@ def _unpacked(value: Any) -> Any:
 
 
 def _on_home(
+    process: tuple[str, int],
     function: Callable[..., Any],
     inlined: list[_Inlined | None],
     others: dict[str, Any],
     *values: Any,
 ) -> Any:
-    """Call a function with the threads of the worker."""
-    _reuse_memory()
+    """Call a function with the threads of the worker; ``process`` is the one of the client."""
+    if process != (_PROCESS[0], os.getpid()):
+        _reuse_memory()
     left = map(_owned, values)
     with all_threads():
         threads = available_threads()
