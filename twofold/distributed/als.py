@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from twofold._common.checks import seed_of
 from twofold._common.progress import progress_bar
 from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
 from twofold.distributed.pairs import ClusterPairings
-from twofold.distributed.residents import Homes, LostError
+from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
 from twofold.exceptions import ClusterError, InvalidInputError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
@@ -32,7 +32,6 @@ from twofold.solvers.state import State, random_stream, restored_memory
 __all__ = ["DaskALS"]
 
 Array = NDArray[Any]
-_MOST_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +106,13 @@ class DaskALS(ALS):
     >>> from twofold import L2, Objective
     >>> from twofold.distributed import DaskALS
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
-    >>> with Client(n_workers=1, threads_per_worker=1, dashboard_address=None):
+    >>> with Client(n_workers=1, threads_per_worker=1, dashboard_address=":0"):
     ...     solution = DaskALS(n_factors=2, rng=0).solve(Objective(regularizer=L2(0.1)), R)
     >>> solution.row_factors.shape
     (2, 2)
     """
+
+    reads_partitions: ClassVar[bool] = True
 
     def _solution(
         self,
@@ -128,7 +129,7 @@ class DaskALS(ALS):
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
         saved: Solution | None = None
-        written, left = _Written(checkpoint), _MOST_ATTEMPTS
+        written, left = _Written(checkpoint), MOST_ATTEMPTS
         while True:
             try:
                 return fixed._attempt(cluster, data, (init, saved), once, checkpoint, on_interrupt)
@@ -137,7 +138,7 @@ class DaskALS(ALS):
                 if written and isinstance(error, LostError):
                     n_before = saved.n_epochs if saved else 0
                     saved = Solution.load(written.path, mmap=self.array_folder is not None)
-                    left = _MOST_ATTEMPTS if saved.n_epochs > n_before else left
+                    left = MOST_ATTEMPTS if saved.n_epochs > n_before else left
                 if not left or not isinstance(error, LostError):
                     raise ClusterError(f"{error}; {written.way_out()}") from error
 

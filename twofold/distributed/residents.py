@@ -19,8 +19,9 @@ from twofold._kernels.threads import available_threads
 from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
 from twofold.exceptions import ClusterError
 
-__all__ = ["Homes", "Inline", "LostError"]
+__all__ = ["MOST_ATTEMPTS", "Homes", "Inline", "LostError"]
 
+MOST_ATTEMPTS = 5  # of what workers that end may interrupt
 _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
