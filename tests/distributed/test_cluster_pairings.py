@@ -12,7 +12,7 @@ import pytest
 from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import ClusterPairings, DaskALS
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.io import read_parquet, read_sql, write_sql
 from twofold.objective import side
 from twofold.solvers import ALS, Solution
@@ -205,7 +205,21 @@ def test_errors_of_pairs_have_their_ids(client, tmp_path):
     objective = Objective(data="weights")
     with pytest.raises(InvalidInputError, match=place):
         DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers))
-    repeated = ClusterPairings(readers + readers[1:2], duplicates="error")
-    first = pairs.iloc[1::3].sort_values(["pid", "tid"]).iloc[0]
-    with pytest.raises(InvalidInputError, match=f"row {first.pid} and column '{first.tid}' occurs"):
+    (tmp_path / "again").mkdir()
+    again = parts(tmp_path / "again", pairs.iloc[[100]], 1)
+    repeated = ClusterPairings(parts(tmp_path, pairs) + again, duplicates="error")
+    with pytest.raises(InvalidInputError, match=f"row {bad.pid} and column {bad.tid!r} occurs"):
         FactorModel(solver=DaskALS(**OPTIONS)).fit(repeated)
+
+
+def test_errors_of_rows_have_their_ids(client, tmp_path):
+    pairs = frame(400, seed=8).astype({"tid": str})
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    objective = Objective(regularizer=L2(0.0))
+    expected = r"row \d{4} \(\d entries\) has no unique solution, .* \d+ others"
+    messages = []
+    for solver, data in ((ALS, whole), (DaskALS, ClusterPairings(parts(tmp_path, pairs)))):
+        with pytest.raises(SingularRowError, match=expected) as raised:
+            FactorModel(objective, solver(**OPTIONS)).fit(data)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]

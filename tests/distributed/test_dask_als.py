@@ -247,13 +247,28 @@ def test_blocks_are_shown(client, monkeypatch):
     assert lines == [(expected, True)]
 
 
-def test_singular_row_is_reported_by_its_position(client):
-    matrix = data()
+@pytest.mark.parametrize("transposed", [False, True])
+def test_singular_rows_of_all_blocks_are_reported_as_on_one_machine(client, transposed):
+    matrix = data().T.tocsr() if transposed else data()
+    objective = Objective(regularizer=L2(0.0))
     with pytest.raises(SingularRowError) as expected:
-        ALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
+        ALS(n_factors=5, rng=0).solve(objective, matrix)
     with pytest.raises(SingularRowError) as found:
-        DaskALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
-    assert str(found.value).split()[:2] == str(expected.value).split()[:2]
+        DaskALS(n_factors=5, rng=0).solve(objective, matrix)
+    assert str(found.value) == str(expected.value)
+    assert "others)" in str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_a_solution_beyond_the_range_is_reported_as_on_one_machine(client):
+    matrix = data()
+    matrix.data[matrix.indptr[250] :] = 1e45
+    objective = Objective(regularizer=L2(1.0), data="targets")
+    with pytest.raises(InvalidInputError, match="beyond the range of float32") as expected:
+        ALS(n_factors=5, init="random", rng=0).solve(objective, matrix)
+    with pytest.raises(InvalidInputError) as found:
+        DaskALS(n_factors=5, init="random", rng=0).solve(objective, matrix)
+    assert str(found.value) == str(expected.value)
 
 
 def test_errors_of_arguments_are_those_of_als(client):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from twofold._common.progress import progress_bar
 from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
 from twofold.distributed.pairs import ClusterPairings
 from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
-from twofold.exceptions import ClusterError, InvalidInputError
+from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.terms import Terms
@@ -28,6 +29,7 @@ from twofold.solvers.operations import AXES
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import spectral_factors
 from twofold.solvers.state import State, random_stream, restored_memory
+from twofold.solvers.unsolved import ids_in_errors
 
 __all__ = ["DaskALS"]
 
@@ -171,7 +173,8 @@ class DaskALS(ALS):
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
-        return run.run()
+        with data.ids_in_errors():
+            return run.run()
 
     def _data(self, objective: Objective, matrix: Any, weights: Any) -> "_Data":
         """Return the data of the arguments of `solve`."""
@@ -208,13 +211,19 @@ class DaskALS(ALS):
         Few problems have rows that need the triangle of all columns; if there is one, the epoch is
         computed again with the triangles.
         """
-        state.workspace.later = []  # of a step that was interrupted
+        try:
+            return self._step(problem, state)
+        except MissingTriangleError:
+            state.workspace.uses_triangles = True
+            return self._step(problem, state)
+
+    def _step(self, problem: Any, state: State) -> State:
+        """Run one epoch; an error of rows is that of all blocks."""
+        state.workspace.begin_step()
         try:
             return self._finished(super().step(problem, state))
-        except MissingTriangleError:
-            state.workspace.later = []
-            state.workspace.uses_triangles = True
-            return self._finished(super().step(problem, state))
+        except (InvalidInputError, SingularRowError) as error:
+            raise state.workspace.error_of_all(error) from None
 
     def _finished(self, state: State) -> State:
         """Return a state whose factors are computed, so that their errors are raised."""
@@ -307,6 +316,10 @@ class _Data:
     def read(self, solver: DaskALS, cluster: Homes) -> None:
         """Read the entries, if they are not in this process."""
 
+    def ids_in_errors(self) -> AbstractContextManager[None]:
+        """Raise errors of rows with their ids, if these are known."""
+        return nullcontext()
+
     def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
         """Return the problem, or one with merged rows, on the workers."""
         entries = problem.rows.entries
@@ -340,6 +353,10 @@ class _PairsData(_Data):
         self.made: Any = None  # before they are read once more
         self.made = self.pairs.layout(cluster, self.objective, *sizes)
         self.original = Problem.of(self.objective, sparse.csr_array(self.pairs.shape))
+
+    def ids_in_errors(self) -> AbstractContextManager[None]:
+        """Raise errors of rows with their ids."""
+        return ids_in_errors(self.pairs.row_ids, self.pairs.col_ids)
 
     def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
         """Return the problem on the workers, whose sides are not needed any more then."""

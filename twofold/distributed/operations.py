@@ -38,6 +38,7 @@ from twofold.solvers import blocks
 from twofold.solvers.blocks import Block
 from twofold.solvers.column_system import missing_triangle
 from twofold.solvers.operations import AXES, Operations, other_axis
+from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
 __all__ = ["ClusterOperations", "Layout", "Parts", "number_of_blocks"]
 
@@ -189,6 +190,7 @@ class ClusterOperations(Operations):
         self.routes: dict[Axis, list[list[Any]]] = {}
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
+        self.solves: list[Parts] = []
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -242,7 +244,29 @@ class ClusterOperations(Operations):
             )
             for n in range(self.divisions[axis].n_blocks)
         ]  # fmt: skip
-        return Parts(self, axis, handles)
+        results = Parts(self, axis, handles)
+        if function in (blocks.solved, blocks.solved_factors):
+            self.solves.append(results)
+        return results
+
+    def begin_step(self) -> None:
+        """Forget the results of the step before, which may have been interrupted."""
+        self.later, self.solves = [], []
+
+    def error_of_all(self, error: Exception) -> Exception:
+        """Return the error of rows without a solution for the rows of all blocks.
+
+        The ``error`` of a step is that of one block. Those of the blocks of the other side are
+        the same, if they are solved later for these rows.
+        """
+        if unsolved_rows(error) is None:
+            return error
+        for results in self.solves:
+            found = map(unsolved_rows, self.cluster.errors(results.handles))
+            unsolved = [rows for rows in found if rows is not None]
+            if unsolved:
+                return UnsolvedRows.joined(unsolved).error()
+        return error
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""

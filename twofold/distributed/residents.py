@@ -160,6 +160,14 @@ class Homes(Cluster):
                     self.addresses()
             return [_unpacked(one) for one in self.client.gather(handles)]
 
+    def errors(self, handles: Sequence[Any]) -> list[BaseException]:
+        """Wait for the objects of handles; return the errors of those that have one, in order."""
+        from distributed import wait
+
+        with _losses():
+            wait(handles)
+            return [one.exception() for one in handles if one.status == "error"]
+
 
 @contextmanager
 def _losses() -> Iterator[None]:

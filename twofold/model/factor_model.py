@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self
 
 from twofold._common.arrays import FactorArray, Ids
@@ -19,6 +20,7 @@ from twofold.model.serving import ColumnsOfParts
 from twofold.model.update import aligned_factors, updated
 from twofold.objective import Balanced, Objective
 from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
+from twofold.solvers.unsolved import ids_in_errors
 
 __all__ = ["FactorModel"]
 
@@ -175,15 +177,17 @@ class FactorModel(WithRequests, WithParameters):
                 raise InvalidInputError("init= of a model is for Pairings: give its solution")
             fitted = init._get_fitted()
             init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)
-        solution = self.solver.solve(
-            objective,
-            matrix,
-            init,
-            callback,
-            weights=weights,
-            checkpoint=checkpoint,
-            on_interrupt=on_interrupt,
-        )
+        is_here = isinstance(pairings, Pairings)
+        with ids_in_errors(pairings.row_ids, pairings.col_ids) if is_here else nullcontext():
+            solution = self.solver.solve(
+                objective,
+                matrix,
+                init,
+                callback,
+                weights=weights,
+                checkpoint=checkpoint,
+                on_interrupt=on_interrupt,
+            )
         if not isinstance(pairings, Pairings):
             pairings = ColumnsOfParts.of(pairings, objective, solution)
         self._fitted = Fitted(objective, solution, pairings, self.solver)
