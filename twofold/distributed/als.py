@@ -2,23 +2,20 @@
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from twofold._common.checks import seed_of
-from twofold._common.progress import progress_bar
-from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
+from twofold.distributed.operations import ClusterOperations
 from twofold.distributed.pairs import ClusterPairings
+from twofold.distributed.problem import ClusterProblem, Data, PairsData
 from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
 from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
-from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.als import ALS, ALSMemory
 from twofold.solvers.base import Init
@@ -29,51 +26,10 @@ from twofold.solvers.operations import AXES
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import spectral_factors
 from twofold.solvers.state import State, random_stream, restored_memory
-from twofold.solvers.unsolved import ids_in_errors
 
 __all__ = ["DaskALS"]
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterProblem:
-    """A problem whose entries are on the workers.
-
-    Parameters
-    ----------
-    original : Problem
-        The problem that is solved, in this process.
-    operations : ClusterOperations
-    """
-
-    original: Problem
-    operations: ClusterOperations
-
-    @property
-    def objective(self) -> Terms:
-        """The objective."""
-        return self.operations.objective
-
-    def evaluated(self, point: Point, n_threads: int | None = None) -> Point:
-        """Return the point with its value."""
-        return self.operations.evaluated(point)
-
-    def is_finite(self, point: Point) -> bool:
-        """Return whether all factors are finite."""
-        parts: Any = (point.rows, point.cols)
-        return all(factors.is_finite for factors in parts)
-
-    def limit(
-        self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None
-    ) -> float:
-        """Return infinity: a half-step never increases the objective."""
-        return np.inf
-
-    def original_factors(self, point: Point) -> tuple[Array, Array]:
-        """Return the factors of all rows and columns of the data, in this process."""
-        P, Q = np.asarray(point.rows), np.asarray(point.cols)
-        return self.original.original_factors(Point(P, Q, point.n_factors))
 
 
 @dataclass(kw_only=True)
@@ -147,7 +103,7 @@ class DaskALS(ALS):
     def _attempt(
         self,
         cluster: Homes,
-        data: "_Data",
+        data: Data,
         starts: tuple[Init, Solution | None],
         callback: Callback | None,
         checkpoint: str | os.PathLike[str] | None,
@@ -176,13 +132,13 @@ class DaskALS(ALS):
         with data.ids_in_errors():
             return run.run()
 
-    def _data(self, objective: Objective, matrix: Any, weights: Any) -> "_Data":
+    def _data(self, objective: Objective, matrix: Any, weights: Any) -> Data:
         """Return the data of the arguments of `solve`."""
         if not isinstance(matrix, ClusterPairings):
-            return _Data(self._problem(objective, matrix, weights))
+            return Data(self._problem(objective, matrix, weights))
         if weights is not None:
             raise InvalidInputError("ClusterPairings have their own weights: leave out weights=")
-        return _PairsData(objective, matrix)
+        return PairsData(objective, matrix)
 
     def _fingerprint(self, problem: Any) -> str:
         """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
@@ -239,7 +195,7 @@ class DaskALS(ALS):
         previous: Any = point.cols if self.acceleration else np.empty(shape, point.cols.dtype)
         return ALSMemory(previous, 0.0, 0.0, is_merged)
 
-    def _started(self, cluster: Homes, data: "_Data", init: Any) -> tuple[ClusterProblem, State]:
+    def _started(self, cluster: Homes, data: Data, init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
         problem: Any = None
         original, seed, found = data.original, seed_of(self.rng), None
@@ -280,7 +236,7 @@ class DaskALS(ALS):
         return operations.placed("row", make), operations.placed("col", make)
 
     def _continued(
-        self, cluster: Homes, data: "_Data", init: Solution
+        self, cluster: Homes, data: Data, init: Solution
     ) -> tuple[ClusterProblem, State]:
         """Return the problem and the state of a solution of the same problem."""
         problem = data.placed(self, cluster, self.working_problem(data.original, init))
@@ -300,75 +256,6 @@ class DaskALS(ALS):
         if self.acceleration:
             memory = replace(memory, previous=placed("col", memory.previous))
         return problem, State(point, init.n_epochs, init.seed, memory)
-
-
-class _Data:
-    """The problem of a run, whose entries are in this process."""
-
-    def __init__(self, original: Problem) -> None:
-        self.original = original
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the objective and the entries."""
-        return self.original.fingerprint
-
-    def read(self, solver: DaskALS, cluster: Homes) -> None:
-        """Read the entries, if they are not in this process."""
-
-    def ids_in_errors(self) -> AbstractContextManager[None]:
-        """Raise errors of rows with their ids, if these are known."""
-        return nullcontext()
-
-    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
-        """Return the problem, or one with merged rows, on the workers."""
-        entries = problem.rows.entries
-        n_bytes = sum(part.nbytes for part in (entries.indices, *entries[2:5]))
-        n_blocks = number_of_blocks(cluster, n_bytes, problem.shape, width)
-        return Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
-
-    def placed(self, solver: DaskALS, cluster: Homes, problem: Problem) -> ClusterProblem:
-        """Return the problem, or one with merged rows, with the operations on it."""
-        n_columns, width = _sizes(solver, problem.objective)
-        layout = self.layout(cluster, problem, n_columns, width)
-        progress_bar(shown=solver.progress, total=0, desc=str(layout), bar_format="{desc}").close()
-        operations = ClusterOperations(cluster, layout, n_columns, solver.dtype)
-        return ClusterProblem(problem, operations)
-
-
-class _PairsData(_Data):
-    """The problem of a run, whose entries the workers read."""
-
-    def __init__(self, objective: Objective, pairs: ClusterPairings) -> None:
-        self.objective, self.pairs = objective, pairs
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the objective and the entries."""
-        return str(self.made.fingerprint)
-
-    def read(self, solver: DaskALS, cluster: Homes) -> None:
-        """Read the entries."""
-        sizes = _sizes(solver, self.objective)
-        self.made: Any = None  # before they are read once more
-        self.made = self.pairs.layout(cluster, self.objective, *sizes)
-        self.original = Problem.of(self.objective, sparse.csr_array(self.pairs.shape))
-
-    def ids_in_errors(self) -> AbstractContextManager[None]:
-        """Raise errors of rows with their ids."""
-        return ids_in_errors(self.pairs.row_ids, self.pairs.col_ids)
-
-    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
-        """Return the problem on the workers, whose sides are not needed any more then."""
-        layout: Layout = self.made.layout
-        self.made = replace(self.made, layout=None)
-        return layout
-
-
-def _sizes(solver: DaskALS, objective: Terms) -> tuple[int, int]:
-    """Return the number of columns of factors, and of the vectors of the spectral start."""
-    n_columns = solver.n_factors + objective.n_bias_columns
-    return n_columns, n_columns + 16
 
 
 class _Once:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from twofold._common.checks import check_choice
 from twofold.data import Pairings
 from twofold.data.csr import Duplicates
-from twofold.distributed.operations import number_of_blocks
+from twofold.distributed.layout import number_of_blocks
 from twofold.distributed.reading import (
     ENTRY_BYTES,
     Pairs,

@@ -14,7 +14,7 @@ from twofold._common.arrays import Ids
 from twofold.data import Pairings
 from twofold.data.csr import Duplicates, EntryError, build_csr
 from twofold.data.vocabulary import Vocabulary
-from twofold.distributed.operations import number_of_blocks
+from twofold.distributed.layout import number_of_blocks
 from twofold.distributed.residents import Homes
 from twofold.distributed.shuffle import Rows, summed
 from twofold.exceptions import InvalidInputError

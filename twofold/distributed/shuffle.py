@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold.distributed.blocks import Division, divided, joined, part_of
-from twofold.distributed.operations import Layout
+from twofold.distributed.layout import Layout
 from twofold.distributed.residents import Homes
 from twofold.objective import Objective, Problem
 from twofold.objective.biases import Axis
