@@ -65,6 +65,29 @@ def test_commands_print_and_write_the_same(twofold, url, path, address, tmp_path
     assert written[0] == written[1]
 
 
+def test_workers_read_the_files_of_a_folder(twofold, playlists, address, tmp_path):
+    pytest.importorskip("pandas")
+    (tmp_path / "lists").mkdir()
+    for n in range(3):
+        pairs = playlists.pairings[n::3].to_frame("pandas")
+        pairs.rename(columns={"row": "pid", "col": "tid"}).to_parquet(
+            tmp_path / f"lists/{n}.parquet"
+        )
+    fit = ("fit", "lists", "--n-factors", 4, "--max-epochs", 3, "--rng", 0)
+    found = twofold(*fit, "--output", "own.twofold", "--scheduler", address, "--parts")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith("300 playlists, 150 tracks\nObjective: ")
+    twofold(*fit, "--output", "local.twofold")
+    own, local = (FactorModel.load(tmp_path / f"{name}.twofold") for name in ("own", "local"))
+    assert own.objective == local.objective
+    assert own.col_factors.tobytes() == local.col_factors.tobytes()
+    assert own.col_ids.tolist() == local.col_ids.tolist()
+    twofold(*fit, "--parts").failed("--parts needs --scheduler")
+    twofold("fit", "lists/0.parquet", "--scheduler", address, "--parts").failed(
+        "--parts is for a folder of files as SOURCE"
+    )
+
+
 def test_wrong_schedulers_are_named(twofold, url, path, monkeypatch):
     monkeypatch.setattr("twofold.distributed.engine._CONNECT_SECONDS", 0.2)
     address = ("--scheduler", "tcp://127.0.0.1:1")

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twofold import L2, Objective
+from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import ClusterPairings, DaskALS
-from twofold.exceptions import InvalidInputError
+from twofold.exceptions import InvalidInputError, SingularRowError
 from twofold.io import read_parquet, read_sql, write_sql
 from twofold.objective import side
 from twofold.solvers import ALS, Solution
@@ -53,7 +53,8 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("n_blocks", [2, 3])
 def test_parquet_in_parts(client, tmp_path, monkeypatch, n_blocks):
-    monkeypatch.setattr("twofold.distributed.pairs.number_of_blocks", lambda *_: n_blocks)
+    for module in ("pairs", "reading"):
+        monkeypatch.setattr(f"twofold.distributed.{module}.number_of_blocks", lambda *_: n_blocks)
     pairs = frame()
     whole = Pairings.from_frame(pairs, row="pid", col="tid")
     cluster_pairings = ClusterPairings(parts(tmp_path, pairs))
@@ -161,3 +162,64 @@ def test_the_result_without_one_of_the_workers(three_workers, tmp_path, epoch_of
     readers = parts(tmp_path, pairs, 5)
     found = DaskALS(**OPTIONS).solve(PLAIN, ClusterPairings(readers), callback=callback)
     assert_equal(found, expected)
+
+
+def test_a_model_of_pairings_in_parts_serves_new_rows(client, tmp_path):
+    pairs = frame(seed=6)
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    readers = parts(tmp_path, pairs.sort_values("pid"), 3)
+    cluster_pairings = ClusterPairings(readers)
+    found = FactorModel(solver=DaskALS(**OPTIONS)).fit(cluster_pairings)
+    expected = FactorModel(solver=ALS(**OPTIONS)).fit(whole)
+    assert found.objective == expected.objective
+    assert_equal(found.solution, expected.solution)
+    assert found.col_ids.tolist() == whole.col_ids.tolist()
+    assert cluster_pairings.row_ids.tolist() == whole.row_ids.tolist()
+    some = whole.take_rows(range(7))
+    assert [*found.recommend(some, n=4)] == [*expected.recommend(whole.row_ids[:7], n=4)]
+    new = Pairings.from_arrays([1, 2], [int(whole.col_ids[0]), -5])
+    options = {"n": 3, "fallback": "popular"}
+    assert [*found.recommend(new, **options)] == [*expected.recommend(new, **options)]
+    with pytest.raises(InvalidInputError, match="fitted to pairings in parts and has no trained"):
+        found.recommend([1000])
+    with pytest.raises(InvalidInputError, match="serving=True"):
+        found.save(tmp_path / "model.twofold")
+    found.save(tmp_path / "model.twofold", serving=True)
+    expected.save(tmp_path / "expected.twofold", serving=True)
+    restored, other = (
+        FactorModel.load(tmp_path / f"{name}.twofold") for name in ("model", "expected")
+    )
+    assert [*restored.recommend(new, **options)] == [*other.recommend(new, **options)]
+    with pytest.raises(InvalidInputError, match="ALS needs Pairings in this process: use DaskALS"):
+        FactorModel(solver=ALS()).fit(cluster_pairings)
+    with pytest.raises(InvalidInputError, match="give its solution"):
+        FactorModel(solver=DaskALS(**OPTIONS)).fit(cluster_pairings, found)
+
+
+def test_errors_of_pairs_have_their_ids(client, tmp_path):
+    pairs = frame(seed=7).astype({"tid": str})
+    pairs.iloc[100, 2] = -1.0
+    bad = pairs.iloc[100]
+    readers = parts(tmp_path, pairs, value="times")
+    place = f"the value in row {bad.pid}, column {bad.tid!r} is -1.0"
+    objective = Objective(data="weights")
+    with pytest.raises(InvalidInputError, match=place):
+        DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers))
+    (tmp_path / "again").mkdir()
+    again = parts(tmp_path / "again", pairs.iloc[[100]], 1)
+    repeated = ClusterPairings(parts(tmp_path, pairs) + again, duplicates="error")
+    with pytest.raises(InvalidInputError, match=f"row {bad.pid} and column {bad.tid!r} occurs"):
+        FactorModel(solver=DaskALS(**OPTIONS)).fit(repeated)
+
+
+def test_errors_of_rows_have_their_ids(client, tmp_path):
+    pairs = frame(400, seed=8).astype({"tid": str})
+    whole = Pairings.from_frame(pairs, row="pid", col="tid")
+    objective = Objective(regularizer=L2(0.0))
+    expected = r"row \d{4} \(\d entries\) has no unique solution, .* \d+ others"
+    messages = []
+    for solver, data in ((ALS, whole), (DaskALS, ClusterPairings(parts(tmp_path, pairs)))):
+        with pytest.raises(SingularRowError, match=expected) as raised:
+            FactorModel(objective, solver(**OPTIONS)).fit(data)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]

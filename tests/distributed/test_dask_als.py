@@ -10,7 +10,7 @@ from scipy import sparse
 
 from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
-from twofold.distributed import DaskALS, als
+from twofold.distributed import DaskALS, problem
 from twofold.distributed.operations import ClusterOperations
 from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import side
@@ -86,7 +86,7 @@ def test_bits_are_those_of_als(client, name):
 @pytest.mark.parametrize("n_blocks", [1, 5])
 def test_bits_do_not_depend_on_the_number_of_blocks(client, n_blocks, monkeypatch):
     objective, options = RUNS["default"]
-    monkeypatch.setattr("twofold.distributed.als.number_of_blocks", lambda *_: n_blocks)
+    monkeypatch.setattr("twofold.distributed.problem.number_of_blocks", lambda *_: n_blocks)
     options = {"n_factors": 12, "max_epochs": 5, "rng": 1}
     matrix = data(1)
     assert_same(
@@ -167,7 +167,7 @@ def test_another_run_wrote_the_file_of_the_checkpoint(three_workers, tmp_path):
     path, options = tmp_path / "run.npz", {"n_factors": 5, "max_epochs": 3}
     DaskALS(rng=1, **options).solve(objective, matrix, checkpoint=path)
     victim = next(iter(three_workers.run(os.getpid).values()))
-    lost, original = [], als.ClusterOperations.evaluated
+    lost, original = [], ClusterOperations.evaluated
 
     def evaluated(self, point):
         if not lost:
@@ -175,7 +175,7 @@ def test_another_run_wrote_the_file_of_the_checkpoint(three_workers, tmp_path):
         return original(self, point)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(als.ClusterOperations, "evaluated", evaluated)
+        patch.setattr(ClusterOperations, "evaluated", evaluated)
         found = DaskALS(rng=0, **options).solve(objective, matrix, checkpoint=path)
     assert_same(found, ALS(rng=0, **options).solve(objective, matrix))
 
@@ -235,25 +235,40 @@ def test_model(client, tmp_path):
 
 
 def test_blocks_are_shown(client, monkeypatch):
-    lines, original = [], als.progress_bar
+    lines, original = [], problem.progress_bar
 
     def progress_bar(**options):
         lines.append((options["desc"], options["shown"]))
         return original(**options)
 
-    monkeypatch.setattr(als, "progress_bar", progress_bar)
+    monkeypatch.setattr(problem, "progress_bar", progress_bar)
     DaskALS(n_factors=3, max_epochs=1, progress=True).solve(Objective(), data())
     expected = f"{N_ROWS} rows in 2 blocks and {N_COLS} cols in 2 blocks, on 2 workers"
     assert lines == [(expected, True)]
 
 
-def test_singular_row_is_reported_by_its_position(client):
-    matrix = data()
+@pytest.mark.parametrize("transposed", [False, True])
+def test_singular_rows_of_all_blocks_are_reported_as_on_one_machine(client, transposed):
+    matrix = data().T.tocsr() if transposed else data()
+    objective = Objective(regularizer=L2(0.0))
     with pytest.raises(SingularRowError) as expected:
-        ALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
+        ALS(n_factors=5, rng=0).solve(objective, matrix)
     with pytest.raises(SingularRowError) as found:
-        DaskALS(n_factors=5, rng=0).solve(Objective(regularizer=L2(0.0)), matrix)
-    assert str(found.value).split()[:2] == str(expected.value).split()[:2]
+        DaskALS(n_factors=5, rng=0).solve(objective, matrix)
+    assert str(found.value) == str(expected.value)
+    assert "others)" in str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_a_solution_beyond_the_range_is_reported_as_on_one_machine(client):
+    matrix = data()
+    matrix.data[matrix.indptr[250] :] = 1e45
+    objective = Objective(regularizer=L2(1.0), data="targets")
+    with pytest.raises(InvalidInputError, match="beyond the range of float32") as expected:
+        ALS(n_factors=5, init="random", rng=0).solve(objective, matrix)
+    with pytest.raises(InvalidInputError) as found:
+        DaskALS(n_factors=5, init="random", rng=0).solve(objective, matrix)
+    assert str(found.value) == str(expected.value)
 
 
 def test_errors_of_arguments_are_those_of_als(client):

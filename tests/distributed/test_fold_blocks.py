@@ -94,12 +94,24 @@ def test_errors_name_the_row_of_the_matrix_or_of_the_block(client):
     dense[50, 1:] = 0.0
     full = sparse.csr_array(dense)
     Q, objective = np.random.default_rng(0).normal(size=(30, 2)), Objective(regularizer=L2(0.0))
-    with pytest.raises(SingularRowError, match=r"^row 50 has no unique solution"):
+    with pytest.raises(SingularRowError, match=r"^row 50 \(1 entries\) has no unique solution"):
         fold_in(objective, full, Q)
     with pytest.raises(SingularRowError, match=r"^block 1: row 0 "):
         fold_in(objective, [full[:50], full[50:]], Q)
     with pytest.raises(InvalidInputError, match=r"^block 0: the matrix has 2 cols, but"):
         fold_in(objective, [sparse.csr_array(np.ones((2, 2)))], Q)
+
+
+def test_errors_name_the_entry_of_the_matrix_or_of_the_block(client, monkeypatch):
+    monkeypatch.setattr("twofold.distributed.partition._BLOCK_BYTES", 1024)
+    dense = np.ones((60, 30))
+    dense[50, 7] = -2.0
+    weighted, Q = sparse.csr_array(dense), np.random.default_rng(0).normal(size=(30, 2))
+    objective = Objective(data="weights")
+    with pytest.raises(InvalidInputError, match=r"^the value in row 50, column 7 is -2\.0: with"):
+        fold_in(objective, weighted, Q)
+    with pytest.raises(InvalidInputError, match=r"^block 1: the value in row 10, column 7 is"):
+        fold_in(objective, [weighted[:40], weighted[40:]], Q)
 
 
 def test_wrong_arguments_are_named(small, client):

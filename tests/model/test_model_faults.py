@@ -144,6 +144,19 @@ def test_nonnegative_models_fold_in_to_nonnegative_rows(dtype, a0, tmp_path):
     assert again.fold_in(pairings).row_factors.tobytes() == folded.tobytes()
 
 
+def test_errors_of_a_fit_have_ids():
+    dense = np.array([[1.0, 2, 1, 3], [0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]])
+    pairings = Pairings(sparse.csr_array(dense), ["w", "x", "y", "z"], [11, 12, 13, 14])
+    objective = Objective(regularizer=L2(0.0))
+    solver = ALS(n_factors=3, init="random", rng=0)
+    with pytest.raises(SingularRowError, match=r"^row 'x' \(1 entries\) has no .* 1 others"):
+        FactorModel(objective, solver).fit(pairings)
+    dense[2, 1] = -1.0
+    pairings = Pairings(sparse.csr_array(dense), ["w", "x", "y", "z"], [11, 12, 13, 14])
+    with pytest.raises(InvalidInputError, match=r"^the value in row 'y', column 12 is -1\.0: "):
+        FactorModel(Objective(data="weights"), solver).fit(pairings)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_explain_refuses_the_rows_that_fold_in_refuses(seed):
     """Too few pairs and no ridge: a SingularRowError, not LinAlgError or meaningless numbers."""

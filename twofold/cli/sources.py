@@ -3,11 +3,19 @@
 import inspect
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold import io
-from twofold.cli.options import Option, check_owners, options_of, translate_errors, with_owners
+from twofold.cli.options import (
+    Option,
+    OptionError,
+    check_owners,
+    options_of,
+    translate_errors,
+    with_owners,
+)
 from twofold.data import Pairings
 from twofold.exceptions import InvalidInputError
 
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SOURCE_HELP", "Reading", "check_is_model", "check_overwrites_model", "database_of",
-    "database_url", "is_source", "read_source", "reader_options",
+    "database_url", "is_source", "read_source", "reader_options", "readers_of_parts",
 ]  # fmt: skip
 
 SOURCE_HELP = (
@@ -74,6 +82,23 @@ def read_source(
     with translate_errors(options.values()):
         pairings: Pairings = reader(argument, **given)
     return pairings
+
+
+def readers_of_parts(read: Reading) -> list[Callable[[], Pairings]]:
+    """Return a reader for each file of a source that is a folder, for other processes.
+
+    Raises
+    ------
+    OptionError
+        If the source is not a folder.
+    """
+    assert isinstance(read, partial)
+    source, options = read.args
+    if not Path(source).is_dir():
+        raise OptionError("--parts is for a folder of files as SOURCE")
+    kind, folder = _kind_of_folder(Path(source).absolute())
+    files = sorted(folder.glob("mpd.slice.*") if kind == _MPD else folder.rglob("*.parquet"))
+    return [partial(read_source, str(file), options, **read.keywords) for file in files]
 
 
 def database_of(source: str) -> "URL | None":

@@ -16,9 +16,15 @@ from twofold.cli.output import (
     solution_json,
     stop_on_interrupt,
 )
-from twofold.cli.sources import Reading, check_is_model, check_overwrites_model
+from twofold.cli.sources import (
+    Reading,
+    check_is_model,
+    check_overwrites_model,
+    readers_of_parts,
+)
 from twofold.distributed.als import DaskALS
 from twofold.distributed.engine import connected
+from twofold.distributed.pairs import ClusterPairings
 from twofold.exceptions import DivergenceWarning, InvalidInputError
 from twofold.model import FactorModel
 from twofold.model.description import describe
@@ -40,6 +46,7 @@ def fit(
     resume: Path | None = None,
     plot: Path | None = None,
     scheduler: str | None = None,
+    parts: bool = False,
 ) -> None:
     """Train a model on the pairs of SOURCE and write it to a file.
 
@@ -58,9 +65,14 @@ def fit(
         Picture of the objective over epochs and seconds to write (.png, .svg, .pdf).
     scheduler : str, optional
         Address of a Dask scheduler, such as tcp://host:8786, whose workers train the model (als).
+    parts : bool, default False
+        Let the workers of --scheduler read the files of the folder SOURCE. The model then
+        serves new playlists, and has no trained ones.
     """
     if scheduler is not None:
         solver = _on_cluster(solver)
+    elif parts:
+        raise OptionError("--parts needs --scheduler")
     model = FactorModel(objective, replace(solver, progress=report.progress))
     if isinstance(objective, Objective):
         solver.validate(objective)
@@ -74,11 +86,11 @@ def fit(
     if resume is not None:
         check_is_model(resume)
         init = Solution.load(resume, mmap=getattr(solver, "array_folder", None) is not None)
-    pairings = read(progress=report.progress)
+    pairings = ClusterPairings(readers_of_parts(read)) if parts else read(progress=report.progress)
     with stop_on_interrupt() as stop, nullcontext() if scheduler is None else connected(scheduler):
         trained(lambda: model.fit(pairings, init, stop, checkpoint=checkpoint))
     solution = model.solution
-    model.save(output)
+    model.save(output, serving=parts)
     if plot is not None:
         solution.plot(plot)
     show_training(model, report)
@@ -137,10 +149,13 @@ def training_json(model: FactorModel) -> dict[str, Any]:
 
 
 def _counts(model: FactorModel) -> dict[str, int]:
-    counts = dict(zip(("playlists", "tracks"), model.pairings.shape, strict=True))
-    return counts | {"pairs": model.pairings.n_pairs}
+    sizes = len(model.solution.row_factors), len(model.col_factors)
+    counts = dict(zip(("playlists", "tracks"), sizes, strict=True))
+    return counts | ({"pairs": model.pairings.n_pairs} if hasattr(model, "pairings") else {})
 
 
 def _used_objective(model: FactorModel) -> Objective:
     """Return the objective that was minimised."""
-    return model.objective.for_data(model.pairings.matrix, model.pairings.weights)
+    objective = model.objective
+    assert isinstance(objective, Objective)  # as the model is fitted
+    return objective

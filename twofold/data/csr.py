@@ -11,12 +11,33 @@ from twofold._common.arrays import Ids
 from twofold.exceptions import InvalidInputError
 
 __all__ = [
-    "Duplicates", "as_csr", "build_csr", "check_limit", "is_ascending", "pair_at", "with_data",
+    "Duplicates", "EntryError", "as_csr", "build_csr", "check_limit", "is_ascending", "pair_at",
+    "with_data",
 ]  # fmt: skip
 
 Duplicates = Literal["keep-one", "count", "error"]
 
 _LIMIT = np.iinfo(np.int32).max
+
+
+class EntryError(InvalidInputError):
+    """An entry that cannot be used.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        The message before the row, between row and column, and after the column.
+    row, col : int or str
+        Ids, or positions where there are no ids.
+    """
+
+    def __init__(self, parts: tuple[str, str, str], row: Any, col: Any) -> None:
+        super().__init__(parts, row, col)
+        self.parts, self.row, self.col = parts, row, col
+
+    def __str__(self) -> str:
+        before, between, after = self.parts
+        return f"{before}{self.row!r}{between}{self.col!r}{after}"
 
 
 def check_limit(shape: tuple[int, ...]) -> None:
@@ -154,9 +175,7 @@ def _refuse(pair: tuple[Any, Any], what: str, duplicates: Duplicates) -> None:
         "keep-one": (f"occurs with different {what}", 'use duplicates="count" to add them up'),
         "count": (f"has {what} whose sum is beyond float64", "scale them down"),
     }[duplicates]
-    raise InvalidInputError(
-        f"the pair of row {pair[0]!r} and column {pair[1]!r} {reason}: {way_out}"
-    )
+    raise EntryError(("the pair of row ", " and column ", f" {reason}: {way_out}"), *pair)
 
 
 def as_csr(

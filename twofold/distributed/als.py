@@ -3,21 +3,19 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from twofold._common.checks import seed_of
-from twofold._common.progress import progress_bar
-from twofold.distributed.operations import ClusterOperations, Layout, number_of_blocks
+from twofold.distributed.operations import ClusterOperations
 from twofold.distributed.pairs import ClusterPairings
-from twofold.distributed.residents import Homes, LostError
-from twofold.exceptions import InvalidInputError
+from twofold.distributed.problem import ClusterProblem, Data, PairsData
+from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
+from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import Objective, Point, Problem
 from twofold.objective.biases import Axis
-from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.als import ALS, ALSMemory
 from twofold.solvers.base import Init
@@ -32,47 +30,6 @@ from twofold.solvers.state import State, random_stream, restored_memory
 __all__ = ["DaskALS"]
 
 Array = NDArray[Any]
-_MOST_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class ClusterProblem:
-    """A problem whose entries are on the workers.
-
-    Parameters
-    ----------
-    original : Problem
-        The problem that is solved, in this process.
-    operations : ClusterOperations
-    """
-
-    original: Problem
-    operations: ClusterOperations
-
-    @property
-    def objective(self) -> Terms:
-        """The objective."""
-        return self.operations.objective
-
-    def evaluated(self, point: Point, n_threads: int | None = None) -> Point:
-        """Return the point with its value."""
-        return self.operations.evaluated(point)
-
-    def is_finite(self, point: Point) -> bool:
-        """Return whether all factors are finite."""
-        parts: Any = (point.rows, point.cols)
-        return all(factors.is_finite for factors in parts)
-
-    def limit(
-        self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None
-    ) -> float:
-        """Return infinity: a half-step never increases the objective."""
-        return np.inf
-
-    def original_factors(self, point: Point) -> tuple[Array, Array]:
-        """Return the factors of all rows and columns of the data, in this process."""
-        P, Q = np.asarray(point.rows), np.asarray(point.cols)
-        return self.original.original_factors(Point(P, Q, point.n_factors))
 
 
 @dataclass(kw_only=True)
@@ -107,11 +64,13 @@ class DaskALS(ALS):
     >>> from twofold import L2, Objective
     >>> from twofold.distributed import DaskALS
     >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
-    >>> with Client(n_workers=1, threads_per_worker=1, dashboard_address=None):
+    >>> with Client(n_workers=1, threads_per_worker=1, dashboard_address=":0"):
     ...     solution = DaskALS(n_factors=2, rng=0).solve(Objective(regularizer=L2(0.1)), R)
     >>> solution.row_factors.shape
     (2, 2)
     """
+
+    reads_partitions: ClassVar[bool] = True
 
     def _solution(
         self,
@@ -128,23 +87,23 @@ class DaskALS(ALS):
         fixed = replace(self, rng=seed_of(self.rng))  # the same one at every attempt
         once = None if callback is None else _Once(callback)
         saved: Solution | None = None
-        before, left = _stamp(checkpoint), _MOST_ATTEMPTS
+        written, left = _Written(checkpoint), MOST_ATTEMPTS
         while True:
             try:
                 return fixed._attempt(cluster, data, (init, saved), once, checkpoint, on_interrupt)
-            except LostError:
+            except ClusterError as error:
                 left -= 1
-                if checkpoint is not None and _stamp(checkpoint) != before:  # of this run
+                if written and isinstance(error, LostError):
                     n_before = saved.n_epochs if saved else 0
-                    saved = Solution.load(checkpoint, mmap=self.array_folder is not None)
-                    left = _MOST_ATTEMPTS if saved.n_epochs > n_before else left
-                if not left:
-                    raise
+                    saved = Solution.load(written.path, mmap=self.array_folder is not None)
+                    left = MOST_ATTEMPTS if saved.n_epochs > n_before else left
+                if not left or not isinstance(error, LostError):
+                    raise ClusterError(f"{error}; {written.way_out()}") from error
 
     def _attempt(
         self,
         cluster: Homes,
-        data: "_Data",
+        data: Data,
         starts: tuple[Init, Solution | None],
         callback: Callback | None,
         checkpoint: str | os.PathLike[str] | None,
@@ -170,15 +129,16 @@ class DaskALS(ALS):
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
-        return run.run()
+        with data.ids_in_errors():
+            return run.run()
 
-    def _data(self, objective: Objective, matrix: Any, weights: Any) -> "_Data":
+    def _data(self, objective: Objective, matrix: Any, weights: Any) -> Data:
         """Return the data of the arguments of `solve`."""
         if not isinstance(matrix, ClusterPairings):
-            return _Data(self._problem(objective, matrix, weights))
+            return Data(self._problem(objective, matrix, weights))
         if weights is not None:
             raise InvalidInputError("ClusterPairings have their own weights: leave out weights=")
-        return _PairsData(objective, matrix)
+        return PairsData(objective, matrix)
 
     def _fingerprint(self, problem: Any) -> str:
         """Return the fingerprint of `ALS`, so that each of them continues what the other began."""
@@ -207,13 +167,19 @@ class DaskALS(ALS):
         Few problems have rows that need the triangle of all columns; if there is one, the epoch is
         computed again with the triangles.
         """
-        state.workspace.later = []  # of a step that was interrupted
+        try:
+            return self._step(problem, state)
+        except MissingTriangleError:
+            state.workspace.uses_triangles = True
+            return self._step(problem, state)
+
+    def _step(self, problem: Any, state: State) -> State:
+        """Run one epoch; an error of rows is that of all blocks."""
+        state.workspace.begin_step()
         try:
             return self._finished(super().step(problem, state))
-        except MissingTriangleError:
-            state.workspace.later = []
-            state.workspace.uses_triangles = True
-            return self._finished(super().step(problem, state))
+        except (InvalidInputError, SingularRowError) as error:
+            raise state.workspace.error_of_all(error) from None
 
     def _finished(self, state: State) -> State:
         """Return a state whose factors are computed, so that their errors are raised."""
@@ -229,7 +195,7 @@ class DaskALS(ALS):
         previous: Any = point.cols if self.acceleration else np.empty(shape, point.cols.dtype)
         return ALSMemory(previous, 0.0, 0.0, is_merged)
 
-    def _started(self, cluster: Homes, data: "_Data", init: Any) -> tuple[ClusterProblem, State]:
+    def _started(self, cluster: Homes, data: Data, init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
         problem: Any = None
         original, seed, found = data.original, seed_of(self.rng), None
@@ -270,7 +236,7 @@ class DaskALS(ALS):
         return operations.placed("row", make), operations.placed("col", make)
 
     def _continued(
-        self, cluster: Homes, data: "_Data", init: Solution
+        self, cluster: Homes, data: Data, init: Solution
     ) -> tuple[ClusterProblem, State]:
         """Return the problem and the state of a solution of the same problem."""
         problem = data.placed(self, cluster, self.working_problem(data.original, init))
@@ -292,67 +258,6 @@ class DaskALS(ALS):
         return problem, State(point, init.n_epochs, init.seed, memory)
 
 
-class _Data:
-    """The problem of a run, whose entries are in this process."""
-
-    def __init__(self, original: Problem) -> None:
-        self.original = original
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the objective and the entries."""
-        return self.original.fingerprint
-
-    def read(self, solver: DaskALS, cluster: Homes) -> None:
-        """Read the entries, if they are not in this process."""
-
-    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
-        """Return the problem, or one with merged rows, on the workers."""
-        entries = problem.rows.entries
-        n_bytes = sum(part.nbytes for part in (entries.indices, *entries[2:5]))
-        n_blocks = number_of_blocks(cluster, n_bytes, problem.shape, width)
-        return Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
-
-    def placed(self, solver: DaskALS, cluster: Homes, problem: Problem) -> ClusterProblem:
-        """Return the problem, or one with merged rows, with the operations on it."""
-        n_columns, width = _sizes(solver, problem.objective)
-        layout = self.layout(cluster, problem, n_columns, width)
-        progress_bar(shown=solver.progress, total=0, desc=str(layout), bar_format="{desc}").close()
-        operations = ClusterOperations(cluster, layout, n_columns, solver.dtype)
-        return ClusterProblem(problem, operations)
-
-
-class _PairsData(_Data):
-    """The problem of a run, whose entries the workers read."""
-
-    def __init__(self, objective: Objective, pairs: ClusterPairings) -> None:
-        self.objective, self.pairs = objective, pairs
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the objective and the entries."""
-        return str(self.made.fingerprint)
-
-    def read(self, solver: DaskALS, cluster: Homes) -> None:
-        """Read the entries."""
-        sizes = _sizes(solver, self.objective)
-        self.made: Any = None  # before they are read once more
-        self.made = self.pairs.layout(cluster, self.objective, *sizes)
-        self.original = Problem.of(self.objective, sparse.csr_array(self.pairs.shape))
-
-    def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
-        """Return the problem on the workers, whose sides are not needed any more then."""
-        layout: Layout = self.made.layout
-        self.made = replace(self.made, layout=None)
-        return layout
-
-
-def _sizes(solver: DaskALS, objective: Terms) -> tuple[int, int]:
-    """Return the number of columns of factors, and of the vectors of the spectral start."""
-    n_columns = solver.n_factors + objective.n_bias_columns
-    return n_columns, n_columns + 16
-
-
 class _Once:
     """A callback that is called once for each epoch."""
 
@@ -364,6 +269,26 @@ class _Once:
         if epoch > self.last:
             self.last, self.stops = epoch, self.callback(epoch, so_far)
         return epoch == self.last and self.stops
+
+
+class _Written:
+    """The file of a checkpoint, which is True once this run has written it."""
+
+    def __init__(self, path: Any) -> None:
+        self.path, self.before = path, _stamp(path)
+
+    def __bool__(self) -> bool:
+        return _stamp(self.path) != self.before
+
+    def way_out(self) -> str:
+        """Return how another run continues this one."""
+        if not self:
+            return "this run has no checkpoint yet, so that it has to be repeated from the start"
+        path = os.fspath(self.path)
+        return (
+            f"the checkpoint {path!r} has its last epoch: continue by init=Solution.load({path!r}) "
+            "or the option --resume"
+        )
 
 
 def _stamp(path: Any) -> tuple[int, int] | None:

@@ -17,7 +17,15 @@ import numpy as np
 from twofold._kernels.threads import at_most_threads
 from twofold.exceptions import ClusterError, InvalidInputError
 
-__all__ = ["Cluster", "Packed", "Task", "all_threads", "connected", "ended_error"]
+__all__ = [
+    "Cluster",
+    "Packed",
+    "Task",
+    "all_threads",
+    "connected",
+    "ended_error",
+    "no_scheduler_error",
+]
 
 _IN_FLIGHT = 4  # tasks for each worker that are submitted before their results are used
 _MOST_ATTEMPTS = 3  # of a task whose shared object is lost with all workers that have it
@@ -58,7 +66,8 @@ class Cluster:
     @property
     def n_workers(self) -> int:
         """Number of workers at the moment."""
-        return len(self.client.nthreads())
+        with _reaching_scheduler():
+            return len(self.client.nthreads())
 
     def submit(self, function: Callable[..., Any], shared: Any, /, *arguments: Any) -> "Task":
         """Compute ``function(shared, *arguments)`` on a worker.
@@ -111,19 +120,28 @@ class Cluster:
 
     def sent(self, shared: Any) -> Any:
         """Return the object on the workers, sent to all of them if it is not there."""
-        from distributed import TimeoutError
-
         _, handle = self._sent.get(id(shared), (None, None))
         if handle is None or handle.status != "finished":
-            try:
+            with self.reaching_workers():
                 (handle,) = self.client.scatter([Packed(shared)], broadcast=True, hash=False)
+            self._sent[id(shared)] = shared, handle
+        return handle
+
+    @contextmanager
+    def reaching_workers(self) -> Iterator[None]:
+        """Raise ClusterError if the scheduler has ended, or has no workers."""
+        from distributed import TimeoutError
+
+        with _reaching_scheduler():
+            try:
+                yield
             except TimeoutError as error:
+                if not self.is_open:
+                    raise
                 raise ClusterError(
                     f"the cluster of {self.client.scheduler.address} has no workers: start some, "
                     "for instance by cluster.scale(2) or the command dask worker"
                 ) from error
-            self._sent[id(shared)] = shared, handle
-        return handle
 
 
 class Task:
@@ -149,15 +167,13 @@ class Task:
         self.n_attempts += 1
         handle, client = self.cluster.sent(self.shared), self.cluster.client
         key = f"{self.function.__name__}-{uuid4()}"  # the name that the dashboard shows
-        self.future = client.submit(_on_worker, self.function, handle, self.arguments, key=key)
+        with _reaching_scheduler():
+            self.future = client.submit(_on_worker, self.function, handle, self.arguments, key=key)
 
     def begin_again(self) -> None:
         """Begin a task again that was lost; ClusterError if this cannot help."""
         if not self.cluster.is_open:
-            raise ClusterError(
-                "the cluster lost a task, because the client was closed or the scheduler ended: "
-                "repeat the call with a new client"
-            )
+            raise no_scheduler_error()
         if self.n_attempts == _MOST_ATTEMPTS:
             raise ended_error()
         self._begin()
@@ -194,6 +210,24 @@ def ended_error() -> ClusterError:
         "all workers that were given one task ended, perhaps because it needs more memory than "
         "they have: their logs say more"
     )
+
+
+def no_scheduler_error() -> ClusterError:
+    """Return the error of a client that is not connected."""
+    return ClusterError(
+        "the scheduler ended or the client was closed: repeat the call with a new client"
+    )
+
+
+@contextmanager
+def _reaching_scheduler() -> Iterator[None]:
+    """Raise `no_scheduler_error` for what Dask raises if the scheduler ended."""
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    except (OSError, ClosedClientError) as error:
+        raise no_scheduler_error() from error
 
 
 class Packed:

@@ -14,7 +14,7 @@ from twofold._common.arrays import FactorArray
 from twofold._common.atomic import replaced
 from twofold._common.checks import check_choice
 from twofold._common.progress import progress_bar
-from twofold.data.csr import as_csr
+from twofold.data.csr import EntryError, as_csr
 from twofold.distributed.engine import Cluster
 from twofold.distributed.partition import row_bounds
 from twofold.exceptions import InvalidInputError, SingularRowError
@@ -220,6 +220,10 @@ def _fold_block(columns: _Columns, block: _Block, file: Path | None) -> tuple[An
             problem = replace(problem, rows=replace(problem.rows, positions=positions))
         penalty = penalty_of_new(problem, system.n_factors, block.center, axis)
         factors, unsettled = solve_new_rows(system, problem, penalty)
+    except EntryError as error:
+        before, between, after = error.parts
+        parts = f"{block.name}{before}", between, after
+        raise EntryError(parts, error.row + block.first, error.col) from None
     except (InvalidInputError, SingularRowError) as error:
         raise type(error)(f"{block.name}{error}") from error
     if file is None:

@@ -9,37 +9,33 @@ every result has the same bits as on one machine.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
-from twofold._kernels.arguments import PenaltyCall
 from twofold._kernels.mapped import release_pages
 from twofold.distributed.blocks import (
-    Division,
     block_of,
-    divided,
     numbers_of,
-    part_of,
-    penalty_of,
     referring,
     route_of,
 )
+from twofold.distributed.layout import Layout
 from twofold.distributed.residents import Homes, Inline
-from twofold.objective import Point, Problem
+from twofold.objective import Point
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import gramian_of_nodes, with_value
 from twofold.objective.reduction import Node
-from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block
 from twofold.solvers.column_system import missing_triangle
 from twofold.solvers.operations import AXES, Operations, other_axis
+from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
-__all__ = ["ClusterOperations", "Layout", "Parts", "number_of_blocks"]
+__all__ = ["ClusterOperations", "Parts"]
 
 Array = NDArray[Any]
 
@@ -82,87 +78,6 @@ class Parts:
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """A problem on the workers: the rows and columns of its blocks, with their entries.
-
-    Parameters
-    ----------
-    objective : Terms
-    mean : float
-        See `Problem.mean`.
-    divisions : dict of axis to Division
-    homes : dict of axis to list of str
-        The address of the worker of each block.
-    sides : dict of axis to list of distributed.Future
-        The `Side` of each block, whose indices are positions in the whole problem.
-    penalties : dict of axis to list of PenaltyCall
-        The penalty of each block.
-    n_original : dict of axis to int
-        Number of rows, and of columns, of the data.
-    """
-
-    objective: Terms
-    mean: float
-    divisions: dict[Axis, Division]
-    homes: dict[Axis, list[str]]
-    sides: dict[Axis, list[Any]]
-    penalties: dict[Axis, list[PenaltyCall]]
-    n_original: dict[Axis, int]
-
-    def __str__(self) -> str:
-        """Return the sizes of the data and of the division."""
-        sides = (
-            f"{self.n_original[axis]:,} {axis}s in {self.divisions[axis].n_blocks} blocks"
-            for axis in AXES
-        )
-        n_workers = len({home for axis in AXES for home in self.homes[axis]})
-        return f"{' and '.join(sides)}, on {n_workers} workers"
-
-    @classmethod
-    def of_problem(
-        cls, cluster: Homes, problem: Problem, n_columns: int, n_blocks: int, width: int
-    ) -> Self:
-        """Send a problem of this process to the workers, in ``n_blocks`` blocks of each side.
-
-        The largest number of columns of factors is ``width``.
-        """
-        sides: dict[Axis, Side] = {"row": problem.rows, "col": problem.cols}
-        penalties = dict(zip(AXES, problem.penalties(n_columns), strict=True))
-        divisions = {axis: divided(sides[axis], n_blocks, width) for axis in AXES}
-        homes = {axis: cluster.homes(divisions[axis].n_blocks) for axis in AXES}
-        return cls(
-            problem.objective,
-            problem.mean,
-            divisions,
-            homes,
-            {
-                axis: [
-                    cluster.placed([part_of(sides[axis], rows)], home)[0]
-                    for rows, home in zip(divisions[axis].slices(), homes[axis], strict=True)
-                ]
-                for axis in AXES
-            },
-            {
-                axis: [penalty_of(penalties[axis], rows) for rows in divisions[axis].slices()]
-                for axis in AXES
-            },
-            {axis: sides[axis].n_original for axis in AXES},
-        )
-
-
-def number_of_blocks(cluster: Homes, n_bytes: int, shape: tuple[int, int], width: int) -> int:
-    """Return how many blocks each side is divided into.
-
-    It is one for each worker, and more where the entries of both sides, of ``n_bytes`` each, and
-    four times the factors would take more than a quarter of the memory of the workers.
-    """
-    limits = cluster.memory_limits()
-    needed = 2 * n_bytes + 16 * width * sum(shape)
-    available = min(limits) * len(limits) // 4
-    return len(limits) * max(1, -(-needed // available) if available else 1)
-
-
 class ClusterOperations(Operations):
     """Operations on factors whose parts are on the workers.
 
@@ -189,6 +104,7 @@ class ClusterOperations(Operations):
         self.routes: dict[Axis, list[list[Any]]] = {}
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
+        self.solves: list[Parts] = []
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -242,7 +158,29 @@ class ClusterOperations(Operations):
             )
             for n in range(self.divisions[axis].n_blocks)
         ]  # fmt: skip
-        return Parts(self, axis, handles)
+        results = Parts(self, axis, handles)
+        if function in (blocks.solved, blocks.solved_factors):
+            self.solves.append(results)
+        return results
+
+    def begin_step(self) -> None:
+        """Forget the results of the step before, which may have been interrupted."""
+        self.later, self.solves = [], []
+
+    def error_of_all(self, error: Exception) -> Exception:
+        """Return the error of rows without a solution for the rows of all blocks.
+
+        The ``error`` of a step is that of one block. Those of the blocks of the other side are
+        the same, if they are solved later for these rows.
+        """
+        if unsolved_rows(error) is None:
+            return error
+        for results in self.solves:
+            found = map(unsolved_rows, self.cluster.errors(results.handles))
+            unsolved = [rows for rows in found if rows is not None]
+            if unsolved:
+                return UnsolvedRows.joined(unsolved).error()
+        return error
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""

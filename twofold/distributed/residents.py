@@ -1,7 +1,9 @@
 """`Homes`: a cluster whose workers keep objects between tasks."""
 
 import ctypes
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,14 +16,16 @@ import numpy as np
 
 from twofold._kernels.aligned import aligned_copy
 from twofold._kernels.threads import available_threads
-from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error
+from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
 from twofold.exceptions import ClusterError
 
-__all__ = ["Homes", "Inline", "LostError"]
+__all__ = ["MOST_ATTEMPTS", "Homes", "Inline", "LostError"]
 
+MOST_ATTEMPTS = 5  # of what workers that end may interrupt
 _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
+_PROCESS = uuid4().hex, os.getpid()  # in a fork of this process, only the first one is the same
 _Inlined = tuple[Callable[..., Any], int, dict[str, Any]]
 
 
@@ -66,26 +70,25 @@ class Homes(Cluster):
         Raises
         ------
         ClusterError
-            If there is no worker within half a minute, or the client is not connected.
+            If there is no scheduler, or no worker, within half a minute, or the client is closed.
         """
-        from distributed import TimeoutError
-
-        self._check()
-        try:
+        self._wait_for_scheduler()
+        with self.reaching_workers():
             self.client.wait_for_workers(1, timeout=_WORKER_SECONDS)
-        except TimeoutError as error:
-            raise ClusterError(
-                f"the cluster of {self.client.scheduler.address} has no workers: start some, for "
-                "instance by cluster.scale(2) or the command dask worker"
-            ) from error
-        return sorted(self.client.nthreads())
+            return sorted(self.client.nthreads())
+
+    def _wait_for_scheduler(self) -> None:
+        """Wait while the client connects again to a scheduler that was started anew."""
+        end = time.monotonic() + _WORKER_SECONDS
+        while self.client.status == "connecting" and time.monotonic() < end:
+            time.sleep(0.1)
+        if not self.is_open:
+            raise no_scheduler_error()
 
     def _check(self) -> None:
-        """Raise ClusterError unless the client is connected."""
-        if self.client.status != "running":
-            raise ClusterError(
-                "the client lost its scheduler: make a new one, and continue from the checkpoint"
-            )
+        """Raise LostError unless the client is connected."""
+        if not self.is_open:
+            raise LostError("the client lost its scheduler, which had the handles of all objects")
 
     def homes(self, n: int) -> list[str]:
         """Return the addresses of workers for n objects, the same number for each worker."""
@@ -95,7 +98,8 @@ class Homes(Cluster):
     def memory_limits(self) -> list[int]:
         """Return the bytes of memory that each worker may use; 0 if that is not limited."""
         self.addresses()
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        with self.reaching_workers():
+            workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [int(one["memory_limit"] or 0) for one in workers.values()]
 
     def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
@@ -128,10 +132,11 @@ class Homes(Cluster):
             is_inline = isinstance(one, Inline)
             inlined.append((one.function, len(one.handles), one.options) if is_inline else None)
             flat += one.handles if is_inline else [one]
-        return self.client.submit(
-            _on_home, function, inlined, others, *flat, key=key, workers=[home],
-            allow_other_workers=True,
-        )  # fmt: skip
+        with _losses():
+            return self.client.submit(
+                _on_home, _PROCESS, function, inlined, others, *flat, key=key, workers=[home],
+                allow_other_workers=True,
+            )  # fmt: skip
 
     def values(self, handles: Sequence[Any]) -> list[Any]:
         """Return the objects of handles.
@@ -155,15 +160,24 @@ class Homes(Cluster):
                     self.addresses()
             return [_unpacked(one) for one in self.client.gather(handles)]
 
+    def errors(self, handles: Sequence[Any]) -> list[BaseException]:
+        """Wait for the objects of handles; return the errors of those that have one, in order."""
+        from distributed import wait
+
+        with _losses():
+            wait(handles)
+            return [one.exception() for one in handles if one.status == "error"]
+
 
 @contextmanager
 def _losses() -> Iterator[None]:
     """Raise `LostError` for what Dask raises where data are lost."""
     from distributed import CancelledError, KilledWorker
+    from distributed.client import ClosedClientError
 
     try:
         yield
-    except CancelledError as error:
+    except (CancelledError, ClosedClientError) as error:
         raise LostError("the cluster lost data with a worker that ended") from error
     except KilledWorker as error:
         raise ended_error() from error
@@ -174,13 +188,15 @@ def _unpacked(value: Any) -> Any:
 
 
 def _on_home(
+    process: tuple[str, int],
     function: Callable[..., Any],
     inlined: list[_Inlined | None],
     others: dict[str, Any],
     *values: Any,
 ) -> Any:
-    """Call a function with the threads of the worker."""
-    _reuse_memory()
+    """Call a function with the threads of the worker; ``process`` is the one of the client."""
+    if process != (_PROCESS[0], os.getpid()):
+        _reuse_memory()
     left = map(_owned, values)
     with all_threads():
         threads = available_threads()

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from contextlib import nullcontext
+from typing import Any, ClassVar, Self
 
 from twofold._common.arrays import FactorArray, Ids
 from twofold._common.checks import check_flags, check_whole
@@ -13,10 +14,13 @@ from twofold.model.file import read_model, write_model
 from twofold.model.fitted import Fitted
 from twofold.model.html import model_html
 from twofold.model.parameters import WithParameters
+from twofold.model.partitioned import PartitionedPairings
 from twofold.model.requests import WithRequests
+from twofold.model.serving import ColumnsOfParts
 from twofold.model.update import aligned_factors, updated
 from twofold.objective import Balanced, Objective
 from twofold.solvers import ALS, Callback, Init, OnInterrupt, Solution, Solver
+from twofold.solvers.unsolved import ids_in_errors
 
 __all__ = ["FactorModel"]
 
@@ -122,7 +126,7 @@ class FactorModel(WithRequests, WithParameters):
 
     def fit(
         self,
-        pairings: Pairings,
+        pairings: Pairings | PartitionedPairings,
         init: "Init | FactorModel" = None,
         callback: Callback | None = None,
         *,
@@ -133,8 +137,9 @@ class FactorModel(WithRequests, WithParameters):
 
         Parameters
         ----------
-        pairings : Pairings
-            What to train on.
+        pairings : Pairings or ClusterPairings
+            What to train on. With `twofold.distributed.ClusterPairings` and the solver `DaskALS`,
+            the model serves new rows, as one of ``save(path, serving=True)``.
         init : tuple (P, Q), Solution or FactorModel, optional
             As for `Solver.solve`; or a fitted model, whose factors are taken by the ids of rows and
             columns. Rows that it does not have start at their solution for its columns, and then
@@ -160,12 +165,42 @@ class FactorModel(WithRequests, WithParameters):
         DivergenceWarning
             If the solver diverged; the model then has the last finite factors.
         """
+        self._check(pairings, callback)
+        if isinstance(pairings, Pairings):
+            matrix: Any = pairings.matrix
+            weights, objective = pairings.weights, self._given.for_data(matrix, pairings.weights)
+        else:
+            matrix, weights, objective = pairings, None, pairings.objective_for(self._given)
+        self._check_objective(objective)
+        if isinstance(init, FactorModel):
+            if not isinstance(pairings, Pairings):
+                raise InvalidInputError("init= of a model is for Pairings: give its solution")
+            fitted = init._get_fitted()
+            init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)
+        is_here = isinstance(pairings, Pairings)
+        with ids_in_errors(pairings.row_ids, pairings.col_ids) if is_here else nullcontext():
+            solution = self.solver.solve(
+                objective,
+                matrix,
+                init,
+                callback,
+                weights=weights,
+                checkpoint=checkpoint,
+                on_interrupt=on_interrupt,
+            )
         if not isinstance(pairings, Pairings):
+            pairings = ColumnsOfParts.of(pairings, objective, solution)
+        self._fitted = Fitted(objective, solution, pairings, self.solver)
+        return self
+
+    def _check(self, pairings: object, callback: object) -> None:
+        """Raise InvalidInputError unless `fit` can use its arguments and the parts of the model."""
+        if not isinstance(pairings, Pairings | PartitionedPairings):
             raise InvalidInputError(
                 f"pairings is a {type(pairings).__name__}: give Pairings, for instance "
                 "Pairings(matrix, row_ids, col_ids), or use the solver's solve with a matrix"
             )
-        if not pairings.n_pairs:
+        if isinstance(pairings, Pairings) and not pairings.n_pairs:
             raise InvalidInputError("there are no pairs: nothing can be learnt from them")
         for name, part, kinds in (
             ("objective", self._given, (Objective, Balanced)), ("solver", self.solver, (Solver,))
@@ -174,12 +209,19 @@ class FactorModel(WithRequests, WithParameters):
                 raise InvalidInputError(
                     f"{name} is a {type(part).__name__}: give FactorModel(objective, solver)"
                 )
+        if isinstance(pairings, PartitionedPairings) and not self.solver.reads_partitions:
+            raise InvalidInputError(
+                f"{type(self.solver).__name__} needs Pairings in this process: use DaskALS for "
+                f"{type(pairings).__name__}"
+            )
         if callback is not None and not callable(callback):
             raise InvalidInputError(
                 f"callback is a {type(callback).__name__}: give a function of the epoch and the "
                 "solution"
             )
-        objective = self._given.for_data(pairings.matrix, pairings.weights)
+
+    def _check_objective(self, objective: Objective) -> None:
+        """Raise UnsupportedObjectiveError unless the solver can minimise the objective."""
         missing = self.solver.supports.missing(objective)
         if missing and isinstance(self._given, Balanced):
             raise UnsupportedObjectiveError(
@@ -190,20 +232,6 @@ class FactorModel(WithRequests, WithParameters):
             self.solver.validate(objective)
         except TwofoldError as error:  # its sentence says all that the frames of checks would
             raise error.with_traceback(None) from None
-        if isinstance(init, FactorModel):
-            fitted = init._get_fitted()
-            init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)
-        solution = self.solver.solve(
-            objective,
-            pairings.matrix,
-            init,
-            callback,
-            weights=pairings.weights,
-            checkpoint=checkpoint,
-            on_interrupt=on_interrupt,
-        )
-        self._fitted = Fitted(objective, solution, pairings, self.solver)
-        return self
 
     def partial_fit(self, pairings: Pairings, max_epochs: int = 1) -> "FactorModel":
         """Add pairs, such as those of a day, in a part of the time of `fit`; return a new model.

@@ -25,11 +25,11 @@ from twofold.model.ranking import Ranking, Rules
 from twofold.model.rows import problem_of, solved_rows, solves_rows
 from twofold.model.rules import inverse_lengths, ranked
 from twofold.model.screening import prepare_screen, screen_pays
-from twofold.model.serving import ServedColumns
+from twofold.model.serving import ServedColumns, factors_of_unknown
 from twofold.objective import Objective, Problem
 from twofold.solvers import Solution, Solver
 from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.folding import fold_in, fold_rows_in, penalty_of_new
+from twofold.solvers.folding import fold_rows_in, penalty_of_new
 from twofold.solvers.one_row import has_plain_rows, solve_plain_row
 
 __all__ = ["Fitted", "Rows"]
@@ -175,13 +175,8 @@ class Fitted:
         """The factors of a row and of a column without pairs and centers, shape (n_factors,)."""
         if isinstance(self.pairings, ServedColumns):
             return self.pairings.of_unknown[0], self.pairings.of_unknown[1]
-        # Without biases, the factors of both are zero.
         P = self.row_factors if self.objective.biases else self.solution.row_factors
-        Q = self.solution.col_factors
-        objective = self.objective.with_centers(None, None)
-        row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
-        col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")
-        return row[0], col[0]
+        return factors_of_unknown(self.objective, P, self.solution.col_factors)
 
     @cached_property
     def col_counts(self) -> NDArray[np.int64]:
@@ -198,7 +193,7 @@ class Fitted:
         return self.pairings.row_ids.dtype == object
 
     def check_has_rows(self, what: str) -> None:
-        """Raise InvalidInputError if the model is from a file for serving."""
+        """Raise InvalidInputError if the model is for new rows only."""
         if isinstance(self.pairings, ServedColumns):
             raise self.pairings.no_rows(what)
 

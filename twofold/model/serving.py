@@ -10,15 +10,25 @@ from scipy import sparse
 
 from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError
+from twofold.model.partitioned import PartitionedPairings
 from twofold.model.rows import solves_rows
+from twofold.objective import Objective
 from twofold.objective.point import padded_factors
+from twofold.solvers import Solution
 from twofold.solvers.centered_system import CenteredSystem
 from twofold.solvers.column_system import ColumnSystem
+from twofold.solvers.folding import fold_in
 
 if TYPE_CHECKING:
     from twofold.model.fitted import Fitted
 
-__all__ = ["ServedColumns", "arrays_of_system", "restore_system"]
+__all__ = [
+    "ColumnsOfParts",
+    "ServedColumns",
+    "arrays_of_system",
+    "factors_of_unknown",
+    "restore_system",
+]
 
 _MEMBERS = ("col_ids", "col_counts", "of_unknown")
 _SYSTEM = ("gram", "spectrum", "vectors", "rotated")
@@ -78,6 +88,44 @@ class ServedColumns(Pairings):
             f"the model is from a file of save(path, serving=True), which has no trained {what}, "
             "but serves new rows: for this, load a file of save(path)"
         )
+
+
+class ColumnsOfParts(ServedColumns):
+    """The columns of a fit to pairings that are not in this process."""
+
+    @classmethod
+    def of(
+        cls, pairings: PartitionedPairings, objective: Objective, solution: Solution
+    ) -> "ColumnsOfParts":
+        """Return the columns that a solver has read."""
+        ids = pairings.col_ids
+        of_unknown = factors_of_unknown(objective, solution.row_factors, solution.col_factors)
+        return cls(
+            sparse.csr_array((0, ids.size), dtype=np.float32),
+            np.empty(0, np.int64),
+            ids,
+            col_counts=pairings.col_counts,
+            of_unknown=np.stack(of_unknown),
+            has_text_rows=pairings.row_ids.dtype == object,
+        )
+
+    @staticmethod
+    def no_rows(what: str) -> InvalidInputError:
+        """Return the error of a model without ``what``."""
+        return _NoRowsError(
+            f"the model was fitted to pairings in parts and has no trained {what}, but serves new "
+            "rows: give a part as Pairings instead of ids, and save(path, serving=True)"
+        )
+
+
+def factors_of_unknown(objective: Objective, P: Any, Q: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the factors of a row and of a column without pairs and centers."""
+    if not objective.biases:
+        return np.zeros_like(Q, shape=Q.shape[1]), np.zeros_like(P, shape=P.shape[1])
+    objective = objective.with_centers(None, None)
+    row = fold_in(objective, sparse.csr_array((1, len(Q))), Q)
+    col = fold_in(objective, sparse.csr_array((1, len(P))), P, axis="col")
+    return row[0], col[0]
 
 
 def arrays_of_system(fitted: "Fitted") -> dict[str, NDArray[Any]]:

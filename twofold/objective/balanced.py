@@ -4,6 +4,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 
 from twofold._common.checks import check_choice, check_real
 from twofold.data.csr import as_csr
@@ -98,20 +100,60 @@ class Balanced:
             If no entry has a weight above 0, or the weights do not fit the matrix.
         """
         csr, weights = as_csr(matrix, weights)
+        return self.for_sizes(self.total_weight(csr, weights), csr.shape)
+
+    def total_weight(self, matrix: sparse.csr_array, weights: NDArray[Any] | None) -> float:
+        """Return W, the sum of the weights of the pairs.
+
+        Parameters
+        ----------
+        matrix : csr_array
+            The training pairs.
+        weights : ndarray, shape (n_entries,), optional
+            A weight for each stored entry.
+
+        Returns
+        -------
+        float
+        """
         if weights is not None:
-            total = float(np.sum(weights))
-        elif self.data in ("weights", "signed"):
-            total = float(np.abs(csr.data[: csr.nnz]).sum())
-        else:
-            total = float(csr.nnz)
-        if not 0.0 < total < np.inf:
+            return float(np.sum(weights))
+        if self.data in ("weights", "signed"):
+            return float(np.abs(matrix.data[: matrix.nnz]).sum())
+        return float(matrix.nnz)
+
+    def for_sizes(self, total_weight: float, shape: tuple[int, int]) -> Objective:
+        """Return the objective for data of given sizes.
+
+        Parameters
+        ----------
+        total_weight : float
+            W, the sum of the weights of all pairs.
+        shape : tuple of int
+            (n_rows, n_cols).
+
+        Returns
+        -------
+        Objective
+
+        Raises
+        ------
+        InvalidInputError
+            If the sum is not above 0.
+
+        Examples
+        --------
+        >>> Balanced().for_sizes(100.0, (100, 100)).unobserved_weight
+        0.15
+        """
+        if not 0.0 < total_weight < np.inf:
             raise InvalidInputError(
-                f"the weights of the pairs add up to {total:g}: Balanced needs a sum above 0"
+                f"the weights of the pairs add up to {total_weight:g}: Balanced needs a sum above 0"
             )
         return Objective(
             regularizer=L2(self.shrinkage / (1.0 + self.ratio), exponent=1.0),
             data=self.data,
-            unobserved_weight=self.ratio * total / (csr.shape[0] * csr.shape[1]),
+            unobserved_weight=self.ratio * total_weight / (shape[0] * shape[1]),
             unobserved=self.unobserved,
             nonnegative=self.nonnegative,
         )

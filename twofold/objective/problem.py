@@ -14,7 +14,7 @@ from twofold._kernels import entries as by_column
 from twofold._kernels import formulas
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Entries, LossCall, Penalties, PenaltyCall
-from twofold.data.csr import as_csr, check_limit, is_ascending
+from twofold.data.csr import EntryError, as_csr, check_limit, is_ascending
 from twofold.exceptions import InvalidInputError
 from twofold.objective._compiled import address_of, kernel_code
 from twofold.objective.biases import Axis, BiasColumns
@@ -434,9 +434,8 @@ def _check(
     if not valid.all():
         entry = int(np.argmin(valid))
         row = int(np.searchsorted(indptr, entry, side="right")) - 1
-        raise InvalidInputError(
-            f"the {name} in row {row}, column {int(indices[entry])} is {values[entry]}: {rule}"
-        )
+        text = f"the {name} in row ", ", column ", f" is {values[entry]}: {rule}"
+        raise EntryError(text, row, int(indices[entry]))
 
 
 def _excluded(missing_weight: float, indptr: Array, indices: Array) -> Array:

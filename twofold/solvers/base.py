@@ -169,6 +169,8 @@ class Solver(ABC):
     progress: bool = False
 
     supports: ClassVar[Support] = Support()
+    reads_partitions: ClassVar[bool] = False
+    """Whether `solve` accepts pairings that are not in this process instead of a matrix."""
 
     def working_problem(self, problem: Problem, resumed: Solution | None) -> Problem:
         """Return the problem that is solved in place of the given one, which it is by default.

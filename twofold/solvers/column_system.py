@@ -23,12 +23,13 @@ from twofold._kernels.threads import (
     useful_threads,
     with_one_blas_thread,
 )
-from twofold.exceptions import InvalidInputError, SingularRowError
+from twofold.exceptions import InvalidInputError
 from twofold.objective.evaluation import gramian, multiplied
 from twofold.objective.point import padded_factors
 from twofold.objective.side import Side, balanced_bounds
 from twofold.objective.terms import Terms
 from twofold.solvers.coordinates import coordinates
+from twofold.solvers.unsolved import UnsolvedRows
 
 __all__ = [
     "Buffers",
@@ -152,27 +153,19 @@ class RowReport:
         if not self.status.any():
             return
         overflown = np.flatnonzero(self.status == rows.OVERFLOW)
-        if overflown.size:
-            raise InvalidInputError(
-                f"the solution of {axis} {side.position(overflown[0])} is beyond the range of "
-                f'{self.row_factors.dtype}: scale the stored values down or use dtype="float64"'
-            )
-        singular = np.flatnonzero(self.status == rows.SINGULAR)
-        if singular.size:
-            row = int(singular[0])
-            n_others = side.n_of(singular) - 1
-            others = f" (and those of {n_others} others)" if n_others else ""
-            count = "" if side.positions.size else f" ({int(side.counts[row])} entries)"
-            has_only_positive_curvature = not (self.route[singular] == rows.NORMAL).any()
-            advice = "give the L2 regularizer a weight > 0, or use fewer factors"
-            if not has_only_positive_curvature:
-                advice = "decrease unobserved_weight, which is larger than some weights"
-            elif side.scale[row] > 0.0:
-                advice = "increase the weight of the L2 regularizer, or use fewer factors"
-            raise SingularRowError(
-                f"{axis} {side.position(row)}{count} has no unique solution, because its normal "
-                f"equations{others} are singular: {advice}"
-            )
+        found = overflown if overflown.size else np.flatnonzero(self.status == rows.SINGULAR)
+        if found.size:
+            row = int(found[0])
+            raise UnsolvedRows(
+                axis,
+                side.position(row),
+                None if side.multiplicity.size else int(side.counts[row]),
+                side.n_of(found),
+                bool(overflown.size),
+                str(self.row_factors.dtype),
+                bool(side.scale[row] > 0.0),
+                bool((self.route[found] == rows.NORMAL).any()),
+            ).error()
 
 
 @dataclass(frozen=True, eq=False)
