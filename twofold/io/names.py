@@ -27,6 +27,11 @@ class TrackName(NamedTuple):
         The name.
     artist : str or None
         The artist, if it is known.
+
+    Examples
+    --------
+    >>> print(TrackName("Yesterday", "The Beatles"))
+    Yesterday (The Beatles)
     """
 
     name: str | None
