@@ -38,6 +38,7 @@ smartquotes = False
 html_theme = "pydata_sphinx_theme"
 html_title = "twofold"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_context = {"default_mode": "auto"}
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -13,7 +13,9 @@ import twofold
 
 ROOT = Path(__file__).parents[1]
 # Their blocks are files of a reader, or need a cluster; other tests run them.
-OTHERS = {"docs/benchmarks.md", "docs/distributed.md", "docs/gallery.md"}
+OTHERS = {
+    "docs/benchmarks.md", "docs/distributed.md", "docs/gallery.md", "docs/project/data-sets.md"
+}  # fmt: skip
 NEEDS = {"docs/howto/serve.md": "faiss", "docs/howto/hyper-parameters.md": "sklearn"}
 BLOCKS = re.compile(r"^```python\n(.*?)^```\n(?:\n```\n(.*?)^```\n)?", re.S | re.M)
 END = "-- end of block --"

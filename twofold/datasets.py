@@ -30,6 +30,12 @@ class PlaylistData:
         The two groups of each playlist, which are equal if it has only one.
     track_groups : ndarray of int64, shape (n_tracks,)
         The group of each track, from 0 to n_groups - 1.
+
+    Examples
+    --------
+    >>> data = make_playlists(100, 50, n_groups=2)
+    >>> data.playlist_groups.shape, int(data.track_groups.max())
+    ((100, 2), 1)
     """
 
     pairings: Pairings

@@ -91,12 +91,12 @@ def _columns(path: Path, positions: tuple[int, int, int], **layout: object) -> R
 
 
 def _read_100k(folder: Path) -> Ratings:
+    if (folder / "u.data").exists():
+        return _columns(folder / "u.data", (0, 1, 2))
     if (folder / "ml100k.npz").exists():
         with np.load(folder / "ml100k.npz") as arrays:
             rows, cols, values = (arrays[name] for name in ("rows", "cols", "ratings"))
         return Ratings(rows.astype(np.int64), cols.astype(np.int64), values.astype(np.float64))
-    if (folder / "u.data").exists():
-        return _columns(folder / "u.data", (0, 1, 2))
     raise _missing(
         folder, "ml100k.npz with arrays rows, cols and ratings; or u.data of MovieLens 100k"
     )

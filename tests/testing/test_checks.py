@@ -3,6 +3,7 @@
 `LogCosh`, `SmoothedL1` and `SignDescent` are the examples in the docstrings.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -75,8 +76,10 @@ SOLVERS = [
 
 
 @pytest.mark.parametrize(("solver", "options"), SOLVERS)
-def test_solvers_pass(solver, options):
-    check_solver(solver, **options)
+def test_solvers_pass_without_a_warning(solver, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_solver(solver, **options)
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,12 @@ class Pairings(WithFrame):
             If the file is truncated, damaged, of another kind, or of a newer version.
         InvalidInputError
             If the file cannot be opened.
+
+        Examples
+        --------
+        >>> Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7]).save("pairings.npz")
+        >>> Pairings.open("pairings.npz")
+        <Pairings: 2 rows x 2 columns, 3 pairs>
         """
         check_flags(mmap=mmap, verify=verify)
         parts = read_file(path, _KIND, _VERSION, mapped=mmap, verify=verify or not mmap)
@@ -349,6 +355,21 @@ class Pairings(WithFrame):
         ----------
         ids : array_like, shape (n,), or int or str
             Row ids, or a single one.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+
+        Raises
+        ------
+        UnknownIdError
+            If there is no such id.
+
+        Examples
+        --------
+        >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
+        >>> pairings.row_index(["tue"]).tolist()
+        [1]
         """
         return self._rows.positions(ids)
 
@@ -359,6 +380,21 @@ class Pairings(WithFrame):
         ----------
         ids : array_like, shape (n,), or int or str
             Column ids, or a single one.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+
+        Raises
+        ------
+        UnknownIdError
+            If there is no such id.
+
+        Examples
+        --------
+        >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
+        >>> pairings.col_index([9]).tolist()
+        [1]
         """
         return self._cols.positions(ids)
 
@@ -390,6 +426,12 @@ class Pairings(WithFrame):
         ------
         InvalidInputError
             If a position is not a whole number, out of range, or repeated.
+
+        Examples
+        --------
+        >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
+        >>> pairings.take_rows([1]).row_ids.tolist()
+        ['tue']
         """
         taken = np.asarray(positions)
         if taken.ndim != 1 or (taken.size and taken.dtype.kind not in "iu"):
@@ -460,6 +502,13 @@ class Pairings(WithFrame):
             the other way round), or `unknown` is neither of the two.
         UnknownIdError
             If `unknown="error"` and a stored pair has a column that is not in `col_ids`.
+
+        Examples
+        --------
+        >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
+        >>> aligned = pairings.align([9, 11])
+        >>> aligned.shape, aligned.n_dropped_pairs
+        ((2, 2), 2)
         """
         check_choice(unknown, "unknown", ("drop", "error"))
         entries = aligned_entries(self, col_ids)
@@ -509,9 +558,8 @@ class Pairings(WithFrame):
 
         Examples
         --------
-        >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
-        >>> pairings.save("week.npz")  # doctest: +SKIP
-        >>> Pairings.open("week.npz")  # doctest: +SKIP
+        >>> Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7]).save("week.npz")
+        >>> Pairings.open("week.npz")
         <Pairings: 2 rows x 2 columns, 3 pairs>
         """
         arrays, meta = parts_of(self)

@@ -52,6 +52,13 @@ def read_mtx(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     InvalidInputError
         If the file cannot be opened, a value is not a finite real number, or a duplicate is not
         allowed.
+
+    Examples
+    --------
+    >>> write_mtx(Pairings.from_arrays(["a", "a", "b"], [7, 9, 7]), "pairs.mtx")
+    >>> read = read_mtx("pairs.mtx")
+    >>> read.row_ids.tolist(), read.col_ids.tolist(), read.n_pairs
+    ([1, 2], [1, 2], 3)
     """
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
     with damage_explained(path, "a Matrix Market file", "a Matrix Market file", GZIP):
@@ -103,6 +110,12 @@ def write_mtx(pairings: Pairings, path: str | os.PathLike[str]) -> None:
     ------
     InvalidInputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> write_mtx(Pairings.from_arrays(["a", "a", "b"], [7, 9, 7]), "pairs.mtx")
+    >>> Path("pairs.mtx").read_text().splitlines()[-1].split()[:2]
+    ['2', '1']
     """
     check_pairings(pairings)
     with replaced(path) as file:

@@ -31,6 +31,11 @@ class TrackName(NamedTuple):
         The name.
     artist : str or None
         The artist, if it is known.
+
+    Examples
+    --------
+    >>> print(TrackName("Yesterday", "The Beatles"))
+    Yesterday (The Beatles)
     """
 
     name: str | None
@@ -85,9 +90,10 @@ def read_names(
 
     Examples
     --------
-    >>> names = read_names("sqlite:///mpd.db", ranking.col_ids)  # doctest: +SKIP
-    >>> [str(names.get(track, track)) for track in ranking.col_ids[0]]  # doctest: +SKIP
-    ['Yesterday - Remastered (The Beatles)', 'Imagine (John Lennon)']
+    >>> write_names({7: "Yesterday", 9: "Michelle"}, "sqlite:///music.db")
+    >>> names = read_names("sqlite:///music.db", [7, 8])
+    >>> [str(names.get(track, track)) for track in (7, 8)]
+    ['Yesterday', '8']
     """
     check_names(
         {"table": table, "id_column": id_column, "name": name}, {"artist": artist, "schema": schema}
@@ -186,7 +192,9 @@ def write_names(
 
     Examples
     --------
-    >>> write_names({7: "Yesterday"}, "sqlite:///music.db")  # doctest: +SKIP
+    >>> write_names({7: "Yesterday", 9: "Michelle"}, "sqlite:///names.db")
+    >>> sorted(read_names("sqlite:///names.db", [7, 9]))
+    [7, 9]
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_names({"table": table, "id_column": id_column}, {"schema": schema})

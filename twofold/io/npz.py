@@ -38,6 +38,13 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     FileFormatError, InvalidInputError
         As for `Pairings.open`; also if there are arrays of other names, or ids, values or weights
         that cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> np.savez("pairs.npz", rows=[1, 1, 2], cols=[7, 9, 7])
+    >>> read_npz("pairs.npz")
+    <Pairings: 2 rows x 2 columns, 3 pairs>
     """
     with damage_explained(path, "a .npz file", ZIP):
         with zipfile.ZipFile(path) as file:

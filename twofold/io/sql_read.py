@@ -126,6 +126,15 @@ def read_sql(
     InvalidInputError
         If a parameter is out of range, or an id, value or weight cannot be used; the message names
         the column or the pair.
+
+    Examples
+    --------
+    >>> from twofold.io import write_sql
+    >>> write_sql(Pairings.from_arrays([1, 1, 2], [7, 9, 7]), "sqlite:///music.db")
+    >>> read_sql("sqlite:///music.db")
+    <Pairings: 2 rows x 2 columns, 3 pairs>
+    >>> read_sql("sqlite:///music.db", where=lambda columns: columns.pid < 2).n_pairs
+    2
     """
     check_choice(engine, "engine", ("sqlalchemy", "connectorx"))
     check_whole(chunk_size, "chunk_size", 1)

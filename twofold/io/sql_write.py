@@ -84,9 +84,11 @@ def write_sql(
 
     Examples
     --------
-    >>> from twofold import Pairings
-    >>> pairings = Pairings.from_arrays([1, 1, 2], [7, 9, 7])
-    >>> write_sql(pairings, "sqlite:///music.db", if_exists="replace")  # doctest: +SKIP
+    >>> from twofold.io import read_sql
+    >>> pairings = Pairings.from_arrays(["mon", "mon", "tue"], [7, 9, 7])
+    >>> write_sql(pairings, "sqlite:///music.db", if_exists="replace")
+    >>> read_sql("sqlite:///music.db").row_ids.tolist()
+    ['mon', 'tue']
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     check_pairings(pairings)

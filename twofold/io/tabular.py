@@ -89,6 +89,14 @@ def read_csv(
     InvalidInputError
         If pyarrow is missing, the file cannot be opened, has no such column or no pairs, or an id,
         weight or duplicate is not allowed.
+
+    Examples
+    --------
+    >>> import pyarrow.csv
+    >>> table = Pairings.from_arrays(["ann", "ann", "bob"], [7, 9, 7]).to_frame("pyarrow")
+    >>> pyarrow.csv.write_csv(table, "listens.csv")
+    >>> read_csv("listens.csv", row="row", col="col")
+    <Pairings: 2 rows x 2 columns, 3 pairs>
     """
     builder = PairBuilder(
         row, col, value, weight, time,
@@ -188,6 +196,13 @@ def read_lists(
         If the file is not text in this encoding.
     InvalidInputError
         If the file cannot be opened or has no pairs, or an id or duplicate is not allowed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("lists.txt").write_text("ann 7 9")  # one line
+    >>> read_lists("lists.txt").col_ids.tolist()
+    [7, 9]
     """
     builder = PairBuilder("row", "col", duplicates=duplicates, id_type=id_type or "infer")
     existing = []
@@ -239,6 +254,14 @@ def read_parquet(
     InvalidInputError
         If pyarrow is missing, the file cannot be opened, one has no such column, there are no
         pairs, or an id, value, weight or duplicate is not allowed.
+
+    Examples
+    --------
+    >>> import pyarrow.parquet
+    >>> table = Pairings.from_arrays([1, 1, 2], [7, 9, 7]).to_frame("pyarrow")
+    >>> pyarrow.parquet.write_table(table, "pairs.parquet")
+    >>> read_parquet("pairs.parquet", row="row", col="col")
+    <Pairings: 2 rows x 2 columns, 3 pairs>
     """
     builder = PairBuilder(
         row, col, value, weight, time, duplicates=duplicates, on_null=on_null, id_type=id_type

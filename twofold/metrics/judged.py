@@ -32,6 +32,16 @@ class Judged:
         Number of relevant columns of each row, |H|.
     relevant : scipy csr_array, shape (n_rows, n_cols)
         The relevant pairs, each stored once.
+
+    Examples
+    --------
+    >>> judged = judge([[0, 2], [3, 1]], sparse.csr_array([[1, 0, 0, 1], [0, 1, 0, 0]]))
+    >>> judged.n_rows, judged.n_cols, judged.n_relevant.tolist()
+    (2, 4, [2, 1])
+    >>> judged.hits_within(2)
+    (array([0, 1]), array([1, 2]))
+    >>> judged.counts_within(1)
+    array([1, 0, 0, 1])
     """
 
     recommended: NDArray[Any]

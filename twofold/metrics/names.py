@@ -87,6 +87,14 @@ class Metric(ABC):
         Keywords of `given` without which no value can be computed.
     higher_is_better : bool
         Whether a larger score is better; False for clicks, gini, rmse and mae.
+
+    Examples
+    --------
+    >>> metric = get("recall@20")
+    >>> metric.name, metric.k, metric.higher_is_better
+    ('recall@20', 20, True)
+    >>> metric.list_length([3, 40])
+    20
     """
 
     name: str
@@ -118,6 +126,12 @@ class Metric(ABC):
         -------
         RowMetric or TableMetric
             The same metric with the data.
+
+        Examples
+        --------
+        >>> metric = get("novelty@2").given(col_counts=[4, 2, 1], n_train_rows=8)
+        >>> metric.value([0, 2, 2])
+        2.5
         """
         facts = {"col_counts": col_counts, "n_train_rows": n_train_rows, "artists": artists}
         known = {name: facts[name] for name in self.needs if facts[name] is not None}
@@ -144,7 +158,18 @@ class Metric(ABC):
 
     @abstractmethod
     def part(self, judged: Judged) -> NDArray[Any]:
-        """Return what a tally needs of a judged table: the values of rows, or counts of columns."""
+        """Return what a tally needs of a judged table: the values of rows, or counts of columns.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge` for some rows.
+
+        Returns
+        -------
+        ndarray
+            An array that `add_part` of the tally takes.
+        """
 
     def _checked_facts(self) -> Mapping[str, Any]:
         missing = [name for name in self.needs if name not in self._facts]
@@ -157,7 +182,18 @@ class Metric(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RowMetric(Metric):
-    """A metric with a value for each row; its score is their mean."""
+    """A metric with a value for each row; its score is their mean.
+
+    The attributes are those of `Metric`.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold.metrics import judge
+    >>> judged = judge([[0, 2], [3, 1]], sparse.csr_array([[1, 0, 0, 1], [0, 1, 0, 0]]))
+    >>> get("precision@2").per_row(judged).tolist()
+    [0.5, 0.5]
+    """
 
     def per_row(self, judged: Judged) -> PerRow:
         """Return the value of each row, NaN where there is no relevant column.
@@ -186,13 +222,32 @@ class RowMetric(Metric):
         return RowTally(self)
 
     def part(self, judged: Judged) -> PerRow:
-        """Return the value of each row, as `per_row` does."""
+        """Return the value of each row, as `per_row` does.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge` for some rows.
+
+        Returns
+        -------
+        ndarray
+            An array that `add_part` of the tally takes.
+        """
         return self.per_row(judged)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableMetric(Metric):
-    """A metric of how often each column is recommended in the whole table."""
+    """A metric of how often each column is recommended in the whole table.
+
+    The attributes are those of `Metric`.
+
+    Examples
+    --------
+    >>> get("coverage@2").value([1, 0, 1, 2])
+    0.75
+    """
 
     def value(self, counts: ArrayLike) -> float:
         """Return the score from the counts of `recommendation_counts`.
@@ -220,13 +275,34 @@ class TableMetric(Metric):
         return TableTally(self)
 
     def part(self, judged: Judged) -> NDArray[np.int64]:
-        """Return how many rows have each column among their first k recommendations."""
+        """Return how many rows have each column among their first k recommendations.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge` for some rows.
+
+        Returns
+        -------
+        ndarray
+            An array that `add_part` of the tally takes.
+        """
         return judged.counts_within(self.k or 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ErrorMetric(Metric):
-    """An error of predicted values; its score is over all pairs, whatever their rows."""
+    """An error of predicted values; its score is over all pairs, whatever their rows.
+
+    The attributes are those of `Metric`.
+
+    Examples
+    --------
+    >>> get("mae").value([3.0, 5.0], [4.0, 4.5])
+    0.75
+    >>> get("mae").per_row([3.0, 5.0], [4.0, 4.5], [0, 1, 2]).tolist()
+    [1.0, 0.5]
+    """
 
     _of_pair: Callable[[Any], Any] = field(repr=False)
 
@@ -305,6 +381,17 @@ class RowTally:
     ----------
     metric : RowMetric
         The metric.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold.metrics import judge
+    >>> tally = get("recall@2").start()
+    >>> for first, relevant in (([[0, 2]], [[1, 0, 0, 1]]), ([[3, 1]], [[0, 1, 0, 0]])):
+    ...     tally.add(judge(first, sparse.csr_array(relevant)))
+    ...
+    >>> tally.value()
+    0.75
     """
 
     def __init__(self, metric: RowMetric) -> None:
@@ -312,19 +399,62 @@ class RowTally:
         self._parts: list[PerRow] = []
 
     def add(self, judged: Judged) -> None:
-        """Add the rows of a judged table."""
+        """Add the rows of a judged table.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge` for some rows.
+        """
         self.add_part(self.metric.part(judged))
 
     def add_part(self, part: NDArray[Any]) -> None:
-        """Add rows by the result of `Metric.part` for their judged table."""
+        """Add rows by the result of `Metric.part` for their judged table.
+
+        Parameters
+        ----------
+        part : ndarray
+            The result of `Metric.part`.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.metrics import judge
+        >>> metric = get("recall@2")
+        >>> tally = metric.start()
+        >>> tally.add_part(metric.part(judge([[0, 2]], sparse.csr_array([[1, 0, 0, 1]]))))
+        >>> tally.value()
+        0.5
+        """
         self._parts.append(part)
 
     def per_row(self) -> PerRow:
-        """Return the values of all rows in the order in which they were added."""
+        """Return the values of all rows in the order in which they were added.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            NaN for a row without relevant columns.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.metrics import judge
+        >>> tally = get("recall@2").start()
+        >>> tally.add(judge([[0, 2], [1, 3]], sparse.csr_array([[1, 0, 0, 1], [0, 1, 0, 0]])))
+        >>> tally.per_row().tolist()
+        [0.5, 1.0]
+        """
         return np.concatenate(self._parts) if self._parts else np.empty(0)
 
     def value(self) -> float:
-        """Return the mean over the rows with relevant columns."""
+        """Return the mean over the rows with relevant columns.
+
+        Returns
+        -------
+        float
+            The score; NaN if no row has relevant columns.
+        """
         return mean_of(self.per_row())
 
 
@@ -335,6 +465,17 @@ class TableTally:
     ----------
     metric : TableMetric
         The metric.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold.metrics import judge
+    >>> tally = get("coverage@2").start()
+    >>> for first, relevant in (([[0, 2]], [[1, 0, 0, 1]]), ([[3, 1]], [[0, 1, 0, 0]])):
+    ...     tally.add(judge(first, sparse.csr_array(relevant)))
+    ...
+    >>> tally.value()
+    1.0
     """
 
     def __init__(self, metric: TableMetric) -> None:
@@ -342,15 +483,48 @@ class TableTally:
         self._counts: NDArray[np.int64] | None = None
 
     def add(self, judged: Judged) -> None:
-        """Add the rows of a judged table."""
+        """Add the rows of a judged table.
+
+        Parameters
+        ----------
+        judged : Judged
+            The result of `judge` for some rows.
+        """
         self.add_part(self.metric.part(judged))
 
     def add_part(self, part: NDArray[Any]) -> None:
-        """Add rows by the result of `Metric.part` for their judged table."""
+        """Add rows by the result of `Metric.part` for their judged table.
+
+        Parameters
+        ----------
+        part : ndarray
+            The result of `Metric.part`.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.metrics import judge
+        >>> metric = get("coverage@2")
+        >>> tally = metric.start()
+        >>> tally.add_part(metric.part(judge([[0, 2]], sparse.csr_array([[1, 0, 0, 1]]))))
+        >>> tally.value()
+        0.5
+        """
         self._counts = part if self._counts is None else self._counts + part
 
     def value(self) -> float:
-        """Return the score of all rows that were added."""
+        """Return the score of all rows that were added.
+
+        Returns
+        -------
+        float
+            The score.
+
+        Raises
+        ------
+        InvalidInputError
+            If no rows were added.
+        """
         if self._counts is None:
             raise InvalidInputError(f'"{self.metric.name}" has no rows: add a judged table first')
         return self.metric.value(self._counts)
@@ -363,6 +537,11 @@ def available() -> list[str]:
     -------
     list of str
         For example "recall@k" and "r-precision"; the table in `twofold.metrics` has the formulas.
+
+    Examples
+    --------
+    >>> available()[:3]
+    ['precision@k', 'recall@k', 'recall-min@k']
     """
     return [name + "@k" * entry.has_k for name, entry in _REGISTRY.items()]
 

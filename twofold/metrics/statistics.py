@@ -21,6 +21,12 @@ class Interval(NamedTuple):
     ----------
     mean, low, high : float
         The mean of the values, and the bounds.
+
+    Examples
+    --------
+    >>> interval = bootstrap_interval([0.2, 0.4, 0.4, 0.6])
+    >>> interval.low <= interval.mean <= interval.high
+    True
     """
 
     mean: float
@@ -41,6 +47,12 @@ class PairedTest(NamedTuple):
         Two-sided.
     n_rows : int
         Number of rows that have both values.
+
+    Examples
+    --------
+    >>> result = paired_test([0.2, 0.4, 0.4, 0.6], [0.1, 0.2, 0.4, 0.5])
+    >>> round(result.difference, 2), result.n_rows
+    (0.1, 4)
     """
 
     difference: float

@@ -19,6 +19,16 @@ class Changes:
         Pairs that were added.
     n_replaced_pairs : int
         Pairs of the model that the update replaced.
+
+    Examples
+    --------
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0))
+    >>> model = model.fit(Pairings.from_arrays([1, 1, 2], [7, 9, 7]))
+    >>> updated = model.partial_fit(Pairings.from_arrays([2, 3], [9, 9]))
+    >>> updated.changes.n_new_rows, updated.changes.n_changed_rows, updated.changes.n_new_pairs
+    (1, 1, 2)
     """
 
     n_new_rows: int

@@ -92,9 +92,12 @@ def write_factors(
 
     Examples
     --------
-    >>> write_factors(model, "sqlite:///music.db", "col")  # doctest: +SKIP
-    >>> write_factors(model, "postgresql://host/music", "col", vectors=True)  # doctest: +SKIP
-    >>> write_factors(model, "rows.parquet", "row", if_exists="replace")  # doctest: +SKIP
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> pairings = Pairings.from_arrays([1, 1, 2], [7, 9, 7])
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+    >>> write_factors(model, "sqlite:///music.db", "col")  # the table col_factors
+    >>> write_factors(model, "rows.parquet", "row")
     """
     check_choice(side, "side", ("row", "col"))
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
@@ -225,11 +228,13 @@ def write_recommendations(
 
     Examples
     --------
-    >>> ranking = model.recommend(pairings, n=10)  # doctest: +SKIP
-    >>> write_recommendations(ranking, "sqlite:///music.db")  # doctest: +SKIP
-    >>> names = read_names("sqlite:///music.db", ranking.col_ids)  # doctest: +SKIP
-    >>> write_recommendations(ranking, "lists.csv.gz", names=names)  # doctest: +SKIP
-    >>> write_recommendations(model, "lists/", if_exists="resume")  # doctest: +SKIP
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> pairings = Pairings.from_arrays([1, 1, 2], [7, 9, 7])
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+    >>> write_recommendations(model.recommend(pairings, n=1), "lists.csv")
+    >>> write_recommendations(model, "sqlite:///music.db", n=1)  # of all rows of the model
+    >>> write_recommendations(model, "lists/", n=1, if_exists="resume")  # Parquet
     """
     Writing.of(
         recommendations, target, table, row, col, place=place, score=score, n=n, names=names,

@@ -311,6 +311,16 @@ class FactorModel(WithRequests, WithParameters):
         InvalidInputError
             If the model is not fitted, the file cannot be written, or the model is itself from a
             file for serving and `serving` is False.
+
+        Examples
+        --------
+        >>> from twofold import Pairings
+        >>> from twofold.solvers import ALS
+        >>> model = FactorModel(solver=ALS(n_factors=2, rng=0))
+        >>> model = model.fit(Pairings.from_arrays([1, 1, 2], [7, 9, 7]))
+        >>> model.save("music.twofold")
+        >>> FactorModel.load("music.twofold").col_ids.tolist()
+        [7, 9]
         """
         check_flags(serving=serving)
         write_model(path, self._get_fitted(), self.solver, serving)

@@ -29,6 +29,15 @@ class FoldedRows(WithFrame):
     Notes
     -----
     `to_frame` has a line for each row: ``row`` and ``factor_0``, ``factor_1``, ...
+
+    Examples
+    --------
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0))
+    >>> model = model.fit(Pairings.from_arrays([1, 1, 2], [7, 9, 7]))
+    >>> model.fold_in(Pairings.from_arrays([5, 5, 6], [7, 8, 8]))
+    <FoldedRows: 2 rows x 2 factors, 1 rows without a known column, 2 pairs dropped>
     """
 
     row_ids: Ids

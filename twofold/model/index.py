@@ -58,8 +58,14 @@ def export_index(
 
     Examples
     --------
-    >>> index = export_index(model)  # doctest: +SKIP
-    >>> scores, tracks = index.search(model.fold_in(new).row_factors, 10)  # doctest: +SKIP
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> pairings = Pairings.from_arrays([1, 1, 2], [7, 9, 7])
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0)).fit(pairings)
+    >>> index = export_index(model, "faiss")
+    >>> scores, cols = index.search(model.fold_in(pairings).row_factors, 2)
+    >>> sorted(cols[0].tolist())
+    [7, 9]
     """
     check_choice(kind, "kind", tuple(_MODULES))
     check_whole(connectivity, "connectivity", 2)

@@ -49,6 +49,18 @@ class Ranking(WithFrame):
     -----
     `to_frame` has a line for each recommendation, without the padding: ``row``, ``rank`` (from 1),
     ``col`` and ``score``.
+
+    Examples
+    --------
+    >>> from twofold import FactorModel, Pairings
+    >>> from twofold.solvers import ALS
+    >>> model = FactorModel(solver=ALS(n_factors=2, rng=0))
+    >>> model = model.fit(Pairings.from_arrays([1, 1, 2], [7, 9, 7]))
+    >>> ranking = model.recommend([1, 2], n=1)
+    >>> ranking
+    <Ranking: 1 columns for each of 2 rows, 1 of padding>
+    >>> [(row, [col for col, score in found]) for row, found in ranking]
+    [(1, []), (2, [9])]
     """
 
     row_ids: Ids
@@ -83,7 +95,32 @@ class Ranking(WithFrame):
         scores: NDArray[Any],
         fallback: NDArray[np.bool_] | None = None,
     ) -> "Ranking":
-        """Put ids to positions; by default no row has a fallback."""
+        """Put ids to positions; by default no row has a fallback.
+
+        Parameters
+        ----------
+        row_ids : ndarray, shape (n_rows,)
+            Ids of the rows.
+        vocabulary : ndarray, shape (n_cols,)
+            Ids of all columns.
+        positions : ndarray of int64, shape (n_rows, n)
+            Positions of the best columns; -1 for padding.
+        scores : ndarray of float, shape (n_rows, n)
+            Their scores.
+        fallback : ndarray of bool, shape (n_rows,), optional
+            Rows with the columns of a fallback.
+
+        Returns
+        -------
+        Ranking
+
+        Examples
+        --------
+        >>> ids, positions = np.array([4]), np.array([[1, -1]])
+        >>> ranking = Ranking.of(ids, np.array([7, 9]), positions, np.array([[0.5, np.nan]]))
+        >>> list(ranking)
+        [(4, [(9, 0.5)])]
+        """
         mask = positions >= 0
         col_ids = np.full(positions.shape, None if vocabulary.dtype == object else -1)
         col_ids = col_ids.astype(vocabulary.dtype)

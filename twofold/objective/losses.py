@@ -33,17 +33,55 @@ class Loss(ABC):
     """Base class of differentiable losses; subclasses are frozen dataclasses.
 
     `value` and `derivative` must accept both floats and arrays.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from twofold.testing import check_loss
+    >>> @dataclass(frozen=True)
+    ... class LogCosh(Loss):
+    ...     def value(self, target, prediction):
+    ...         distance = np.abs(prediction - target)
+    ...         return distance + np.log1p(np.exp(-2.0 * distance)) - np.log(2.0)
+    ...     def derivative(self, target, prediction):
+    ...         return np.tanh(prediction - target)
+    ...
+    >>> check_loss(LogCosh())
+    >>> LogCosh().valid_targets(np.array([0.5, 2.0])).tolist()
+    [True, True]
     """
 
     kernel_code: ClassVar[int] = formulas.EXTERNAL
 
     @abstractmethod
     def value(self, target: Any, prediction: Any) -> Any:
-        """Return l(target, prediction), elementwise."""
+        """Return l(target, prediction), elementwise.
+
+        Parameters
+        ----------
+        target, prediction : float or ndarray
+            r and x, of one shape.
+
+        Returns
+        -------
+        float or ndarray
+            The loss of each pair.
+        """
 
     @abstractmethod
     def derivative(self, target: Any, prediction: Any) -> Any:
-        """Return dl/dprediction, elementwise."""
+        """Return dl/dprediction, elementwise.
+
+        Parameters
+        ----------
+        target, prediction : float or ndarray
+            r and x, of one shape.
+
+        Returns
+        -------
+        float or ndarray
+            The slope of each pair.
+        """
 
     @property
     def kernel_parameter(self) -> float:
@@ -57,6 +95,10 @@ class Loss(ABC):
         ----------
         targets : ndarray of float64, shape (n,)
             Finite numbers.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
         """
         return np.ones(targets.shape, dtype=bool)
 

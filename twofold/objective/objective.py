@@ -112,6 +112,11 @@ class Objective(Terms):
         Returns
         -------
         Objective
+
+        Examples
+        --------
+        >>> Objective.notebook().regularizer
+        L2(weight=0.005, exponent=0.0)
         """
         return cls(regularizer=L2(weight, exponent))
 
@@ -161,6 +166,13 @@ class Objective(Terms):
         Returns
         -------
         Objective
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> objective = Objective(unobserved_weight=0.1)
+        >>> objective.for_data(sparse.csr_array([[1, 0], [0, 1]])) is objective
+        True
         """
         if not self.biases or self.mean is not None:
             return self
@@ -264,6 +276,14 @@ class Objective(Terms):
         ------
         InvalidInputError
             If shapes do not match or a number is not finite.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+        >>> dP, dQ = Objective().gradient(R, np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> dP.round(2).tolist()
+        [[-0.99], [-0.99]]
         """
         problem = Problem.of(self, matrix, weights)
         P, Q = _float_factors(problem, row_factors, col_factors)

@@ -17,6 +17,15 @@ __all__ = ["ObjectiveValue", "Point", "is_finite", "padded_factors"]
 class ObjectiveValue:
     """The three terms of the objective, in float64, and their sum.
 
+    Attributes
+    ----------
+    loss : float
+        Sum of w l(r, p.q) over the stored entries.
+    unobserved : float
+        a0 times the sum of (p.q)^2 over all cells, or over the cells that are not stored.
+    penalty : float
+        lam times the sum of s_u phi over the rows and columns.
+
     Examples
     --------
     >>> ObjectiveValue(loss=1.0, unobserved=0.5, penalty=0.25).total
@@ -24,11 +33,8 @@ class ObjectiveValue:
     """
 
     loss: float
-    """Sum of w l(r, p.q) over the stored entries."""
     unobserved: float
-    """a0 times the sum of (p.q)^2 over all cells, or over the cells that are not stored."""
     penalty: float
-    """lam times the sum of s_u phi over the rows and columns."""
 
     @property
     def total(self) -> float:
@@ -66,7 +72,19 @@ class Point:
 
     @classmethod
     def of(cls, P: NDArray[Any], Q: NDArray[Any], value: ObjectiveValue | None = None) -> Self:
-        """Create a point from factors of shape (n, k); padded, aligned arrays are not copied."""
+        """Create a point from factors.
+
+        Parameters
+        ----------
+        P, Q : ndarray, shape (n_rows, k) and (n_cols, k)
+            Factors; padded, aligned arrays are not copied.
+        value : ObjectiveValue, optional
+            The value of the objective at the point.
+
+        Returns
+        -------
+        Point
+        """
         return cls(padded_factors(P), padded_factors(Q), P.shape[1], value)
 
     @cached_property

@@ -96,7 +96,37 @@ class Problem:
         values: Array | None,
         weights: Array | None,
     ) -> Self:
-        """Create a problem from the arrays of a CSR matrix and the weights of its entries."""
+        """Create a problem from the arrays of a CSR matrix and the weights of its entries.
+
+        Parameters
+        ----------
+        objective : Terms
+            The objective to minimise.
+        shape : tuple of int
+            (n_rows, n_cols).
+        indptr, indices : ndarray of int
+            The structure of the CSR matrix.
+        values : ndarray of float, shape (n_entries,), or None
+            The stored values; None for ones.
+        weights : ndarray of float, shape (n_entries,), or None
+            The weights; None for ones.
+
+        Returns
+        -------
+        Problem
+
+        Raises
+        ------
+        InvalidInputError
+            As for `of`.
+
+        Examples
+        --------
+        >>> from twofold import Objective
+        >>> indptr, indices = np.array([0, 2, 3]), np.array([0, 1, 1])
+        >>> Problem.of_arrays(Objective(), (2, 2), indptr, indices, None, None).n_entries
+        3
+        """
         if weights is not None and objective.data not in ("ones", "targets"):
             raise InvalidInputError(
                 f'data="{objective.data}" reads the weights from the matrix: give weights= with '
@@ -120,19 +150,81 @@ class Problem:
         return cls(objective, shape, side_of(objective, entries, shape[1]))
 
     def original_factors(self, point: Point) -> tuple[Array, Array]:
-        """Return the factors P and Q of a point, one row for each row and column of the data."""
+        """Return the factors P and Q of a point, one row for each row and column of the data.
+
+        Parameters
+        ----------
+        point : Point
+            A point of this problem.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+        """
         return point.row_factors, point.col_factors
 
     def restricted(self, P: Array, Q: Array) -> tuple[Array, Array]:
-        """Return the factors of this problem's rows and columns, the inverse of the above."""
+        """Return the factors of this problem's rows and columns, the inverse of the above.
+
+        Parameters
+        ----------
+        P, Q : ndarray
+            Factors with a row for each row and column of the data.
+
+        Returns
+        -------
+        tuple of ndarray
+            Those of the rows and columns of this problem.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> P, Q = problem.original_factors(point)
+        >>> [part.shape for part in problem.restricted(P, Q)]
+        [(2, 1), (3, 1)]
+        """
         return P, Q
 
     def evaluated(self, point: Point, n_threads: int | None = None) -> Point:
-        """Return the point with its value; see `evaluate_point`."""
+        """Return the point with its value; see `evaluate_point`.
+
+        Parameters
+        ----------
+        point : Point
+            The point to evaluate.
+        n_threads : int, optional
+            Number of threads; default all.
+
+        Returns
+        -------
+        Point
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> problem.evaluated(point).value.loss, problem.is_finite(point)
+        (1.0, True)
+        """
         return evaluate_point(self, point, n_threads)
 
     def is_finite(self, point: Point) -> bool:
-        """Return whether all factors are finite."""
+        """Return whether all factors are finite.
+
+        Parameters
+        ----------
+        point : Point
+            A point of this problem.
+
+        Returns
+        -------
+        bool
+        """
         return is_finite(point.rows) and is_finite(point.cols)
 
     def limit(
@@ -141,6 +233,31 @@ class Problem:
         """Return ten times the objective at the start, ``first``, and at the centers.
 
         A run that exceeds it has diverged.
+
+        Parameters
+        ----------
+        first : float
+            The objective at the start.
+        n_factors : int
+            Number of factors without the columns of biases.
+        dtype : dtype
+            Type of the factors.
+        n_threads : int, optional
+            Number of threads; default all.
+
+        Returns
+        -------
+        float
+            Infinity, if both objectives are 0.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> round(problem.limit(4.0, 1, "float32"), 3)
+        40.0
         """
         at_zero = self.value(*self.origin(n_factors, dtype), n_threads=n_threads).total
         if first == at_zero == 0.0:
@@ -220,6 +337,25 @@ class Problem:
         """Add the centers of the penalty to factors of shape (n, n_factors).
 
         If there are biases, the columns of b_u = 0 and b_i = mu are appended.
+
+        Parameters
+        ----------
+        P, Q : ndarray, shape (n_rows, n_factors) and (n_cols, n_factors)
+            Factors.
+
+        Returns
+        -------
+        tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> objective = Objective(data="targets", biases=True)
+        >>> problem = Problem.of(objective, sparse.csr_array([[3.0, 5.0], [0.0, 4.0]]))
+        >>> P, Q = problem.around_centers(np.ones((2, 1)), np.ones((2, 1)))
+        >>> P.tolist(), Q.tolist()
+        ([[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]], [[1.0, 1.0, 4.0], [1.0, 1.0, 4.0]])
         """
         n_columns = P.shape[1] + self.objective.n_bias_columns
         moved = []
@@ -240,6 +376,14 @@ class Problem:
         Returns
         -------
         tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> [factors.shape for factors in problem.origin(4, "float32")]
+        [(2, 4), (3, 4)]
         """
         zeros = [empty_aligned((n, n_factors), dtype) for n in self.shape]
         for factors in zeros:
@@ -249,10 +393,29 @@ class Problem:
     def penalties(self, n_columns: int) -> Penalties:
         """Return the penalties of rows and columns whose factors have ``n_columns`` columns.
 
+        Parameters
+        ----------
+        n_columns : int
+            Number of columns of the factors, with those of biases.
+
+        Returns
+        -------
+        Penalties
+            The arguments of kernels for rows and for columns.
+
         Raises
         ------
         InvalidInputError
             If the centers have another shape than the factors.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> problem.penalties(4).rows.smooth
+        True
         """
         if n_columns not in self._penalties:
             rows, cols = self.objective.regularizer.centers
@@ -272,7 +435,31 @@ class Problem:
         return {}
 
     def penalty(self, axis: Axis, n_columns: int, centers: Centers | None) -> PenaltyCall:
-        """Return the penalty of rows or columns with the given centers, of any number."""
+        """Return the penalty of rows or columns with the given centers, of any number.
+
+        Parameters
+        ----------
+        axis : {"row", "col"}
+            The side.
+        n_columns : int
+            Number of columns of the factors, with those of biases.
+        centers : Centers or None
+            The centers of these rows; None for zeros.
+
+        Returns
+        -------
+        PenaltyCall
+            The argument of kernels.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> problem.penalty("row", 4, None).smooth
+        True
+        """
         columns = BiasColumns.of(axis, n_columns) if self.objective.biases else None
         bias = self.mean if axis == "col" else 0.0
         center = padded_center(centers, columns, bias)
@@ -305,6 +492,26 @@ class Problem:
         """Return the objective at P (n_rows, k) and Q (n_cols, k), in float64.
 
         The factors are not validated; if they are not finite, the value is not finite either.
+
+        Parameters
+        ----------
+        P, Q : ndarray, shape (n_rows, k) and (n_cols, k)
+            Factors of one floating dtype.
+        n_threads : int, optional
+            Number of threads; default all.
+
+        Returns
+        -------
+        ObjectiveValue
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> problem.value(point.row_factors, point.col_factors).loss
+        1.0
         """
         value = evaluate_point(self, Point.of(P, Q), n_threads).value
         assert value is not None
@@ -327,6 +534,16 @@ class Problem:
         tuple of ndarray
             Arrays of the shapes of P and Q; a subgradient where phi has a kink. A custom
             regulariser without a derivative is not included.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> dP, dQ = problem.gradient(point.row_factors, point.col_factors)
+        >>> dP.round(2).tolist()
+        [[-0.99], [-0.99]]
         """
         k = P.shape[1]
         _, dP, dQ = value_and_gradient(self, Point.of(P, Q), n_threads, subgradient=True)
@@ -335,10 +552,25 @@ class Problem:
     def check_factors(self, row_factors: Any, col_factors: Any, name: str = "") -> None:
         """Raise unless the factors are finite 2-d arrays whose shapes match the matrix.
 
+        Parameters
+        ----------
+        row_factors, col_factors : ndarray
+            The factors to check.
+        name : str, default ""
+            A text before their names in the message, such as ``"init "``.
+
         Raises
         ------
         InvalidInputError
             If a shape does not match or an element is not finite.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = Point.of(np.ones((2, 1)), np.full((3, 1), 0.5))
+        >>> problem.check_factors(np.ones((2, 4)), np.ones((3, 4)))
         """
         check_factors(row_factors, "row", self.shape[0], self.shape[1], name)
         check_factors(col_factors, "col", self.shape[1], self.shape[0], name)

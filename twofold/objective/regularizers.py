@@ -47,6 +47,21 @@ class Regularizer(ABC):
     ------
     InvalidInputError
         If a parameter is negative or not finite.
+
+    Examples
+    --------
+    >>> from twofold.testing import check_regularizer
+    >>> @dataclass(frozen=True)
+    ... class SmoothedL1(Regularizer):
+    ...     width: float = 0.1
+    ...     def value(self, x):
+    ...         return np.sqrt(x * x + self.width**2) - self.width
+    ...     def derivative(self, x):
+    ...         return x / np.sqrt(x * x + self.width**2)
+    ...
+    >>> check_regularizer(SmoothedL1())
+    >>> SmoothedL1(exponent=0.5).scale([4.0, 9.0], all_cells_weight=0.0).tolist()
+    [2.0, 3.0]
     """
 
     weight: float = 0.005
@@ -67,14 +82,59 @@ class Regularizer(ABC):
 
     @abstractmethod
     def value(self, x: Any) -> Any:
-        """Return phi(x), elementwise."""
+        """Return phi(x), elementwise.
+
+        Parameters
+        ----------
+        x : float or ndarray
+            Factors minus their centers.
+
+        Returns
+        -------
+        float or ndarray
+            phi of each of them.
+        """
 
     def derivative(self, x: Any) -> Any:
-        """Return phi'(x), elementwise. Required if `smooth`."""
+        """Return phi'(x), elementwise. Required if `smooth`.
+
+        Parameters
+        ----------
+        x : float or ndarray
+            Factors minus their centers.
+
+        Returns
+        -------
+        float or ndarray
+            The slope of phi at each of them.
+
+        Raises
+        ------
+        TypeError
+            If the subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} is smooth: define derivative(x)")
 
     def proximal(self, x: Any, step: Any) -> Any:
-        """Return argmin_z step phi(z) + (z - x)^2 / 2, elementwise. Required if not `smooth`."""
+        """Return argmin_z step phi(z) + (z - x)^2 / 2, elementwise. Required if not `smooth`.
+
+        Parameters
+        ----------
+        x : float or ndarray
+            Factors before the step.
+        step : float or ndarray
+            The learning rate times the weight of phi, >= 0.
+
+        Returns
+        -------
+        float or ndarray
+            The factors after the step.
+
+        Raises
+        ------
+        TypeError
+            If the subclass does not define it.
+        """
         raise TypeError(f"{type(self).__name__} is not smooth: define proximal(x, step)")
 
     def scale(self, summed_weights: Any, all_cells_weight: float) -> Any:
@@ -86,6 +146,10 @@ class Regularizer(ABC):
             n_u, the sum of the weights of each row.
         all_cells_weight : float
             a0 times the number of columns.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
         """
         return (np.asarray(summed_weights, dtype=np.float64) + all_cells_weight) ** self.exponent
 

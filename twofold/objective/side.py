@@ -61,6 +61,18 @@ class Margin:
         Position in the data of the first of these rows.
     part : Part, optional
         The tasks of these rows, if they are a part of the rows of a problem.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import Objective
+    >>> from twofold.objective import Problem
+    >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+    >>> margin = problem.col_margin
+    >>> margin.n, margin.counts.tolist(), margin.summed_weights.tolist()
+    (3, [1, 2, 1], [1.0, 2.0, 1.0])
+    >>> margin.n_of([0, 1]), margin.position(1), margin.n_original
+    (2, 1, 3)
     """
 
     counts: NDArray[np.int64]
@@ -85,12 +97,32 @@ class Margin:
         return self.n_of(slice(None))
 
     def n_of(self, rows: Any) -> int:
-        """Return the number of rows of the data that some rows stand for."""
+        """Return the number of rows of the data that some rows stand for.
+
+        Parameters
+        ----------
+        rows : slice or array_like of int
+            Positions of rows.
+
+        Returns
+        -------
+        int
+        """
         multiplicity = self.multiplicity if self.multiplicity.size else np.ones(self.n)
         return int(multiplicity[rows].sum())
 
     def position(self, row: int) -> int:
-        """Return the position of a row in the data."""
+        """Return the position of a row in the data.
+
+        Parameters
+        ----------
+        row : int
+            A position among these rows.
+
+        Returns
+        -------
+        int
+        """
         return int(self.positions[row]) if self.positions.size else int(row)
 
     @property
@@ -127,11 +159,51 @@ class Margin:
         return balanced_bounds(self.counts + 8, CHUNK)
 
     def coarse_bounds(self, width: int) -> NDArray[np.int64]:
-        """Return bounds of fewer tasks, for sums of matrices of shape (width, width)."""
+        """Return bounds of fewer tasks, for sums of matrices of shape (width, width).
+
+        Parameters
+        ----------
+        width : int
+            Number of rows and columns of each matrix.
+
+        Returns
+        -------
+        ndarray of int64
+            Some of `bounds`, with the first and the last one.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> from twofold.objective import Problem
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> problem.rows.coarse_bounds(8).tolist()
+        [0, 2]
+        """
         return np.append(self.bounds[: -1 : self._stride(width)], self.bounds[-1])
 
     def first_coarse_task(self, width: int) -> int:
-        """Return the number of the first task of `coarse_bounds` among those of all rows."""
+        """Return the number of the first task of `coarse_bounds` among those of all rows.
+
+        Parameters
+        ----------
+        width : int
+            As for `coarse_bounds`.
+
+        Returns
+        -------
+        int
+            0, if these are all rows of the problem.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> from twofold.objective import Problem
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> problem.rows.first_coarse_task(8)
+        0
+        """
         return 0 if self.part is None else self.part.first // self._stride(width)
 
     def _stride(self, width: int) -> int:
@@ -141,7 +213,29 @@ class Margin:
 
 @dataclass(frozen=True, eq=False)
 class Side(Margin):
-    """The stored entries by rows (CSR) or, for the other side, by columns (CSC)."""
+    """The stored entries by rows (CSR) or, for the other side, by columns (CSC).
+
+    The parameters that are not listed are those of `Margin`.
+
+    Parameters
+    ----------
+    entries : Entries
+        The arrays ``indptr``, ``indices``, ``targets`` and ``weights`` of the kernels; targets and
+        weights are empty if all of them are 1.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import Objective
+    >>> from twofold.objective import Problem
+    >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+    >>> problem.rows.entries.indices.tolist(), problem.cols.entries.indices.tolist()
+    ([0, 1, 1, 2], [0, 0, 1, 1])
+    >>> problem.rows.subset(np.array([0, 3])).entries.indices.tolist()
+    [0, 2]
+    >>> problem.rows.with_targets(np.arange(4.0)).entries.targets.tolist()
+    [0.0, 1.0, 2.0, 3.0]
+    """
 
     entries: Entries
 
@@ -152,7 +246,17 @@ class Side(Margin):
         return entries.excluded if entries.excluded.size else float(entries.missing_weight)
 
     def subset(self, chosen: NDArray[np.int64]) -> "Side":
-        """Return the side with only the entries at the chosen positions, which are ascending."""
+        """Return the side with only the entries at the chosen positions, which are ascending.
+
+        Parameters
+        ----------
+        chosen : ndarray of int64, shape (n_chosen,)
+            Positions of entries, ascending.
+
+        Returns
+        -------
+        Side
+        """
         own = self.entries
         entries_of_subset = select_entries(own, chosen)
         indptr = np.searchsorted(chosen, own.indptr).astype(np.int64)
@@ -160,7 +264,17 @@ class Side(Margin):
         return replace(self, counts=np.diff(indptr), entries=entries)
 
     def with_targets(self, targets: NDArray[np.float64]) -> "Side":
-        """Return the side with other targets, shape (n_entries,)."""
+        """Return the side with other targets, shape (n_entries,).
+
+        Parameters
+        ----------
+        targets : ndarray of float64, shape (n_entries,)
+            The target of each entry.
+
+        Returns
+        -------
+        Side
+        """
         return replace(self, entries=self.entries._replace(targets=targets))
 
 

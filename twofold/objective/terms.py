@@ -17,7 +17,21 @@ __all__ = ["Terms"]
 
 @dataclass(frozen=True)
 class Terms:
-    """The parameters of an objective; see `Objective`."""
+    """The parameters of an objective, with their validation.
+
+    Parameters
+    ----------
+    loss, regularizer, data, unobserved_weight, unobserved, nonnegative, biases, mean
+        As for `Objective`.
+
+    Examples
+    --------
+    >>> terms = Terms(data="signed", unobserved_weight=0.1, unobserved="missing")
+    >>> terms.targets_of([2.0, -1.0]).tolist(), terms.missing_weight
+    ([1.0, 0.0], 0.1)
+    >>> terms.n_bias_columns, terms.has_centers
+    (0, False)
+    """
 
     loss: Loss = field(default_factory=SquaredLoss)
     regularizer: Regularizer = field(default_factory=L2)
@@ -98,7 +112,23 @@ class Terms:
         return self.regularizer.centers != (None, None)
 
     def with_centers(self, row_center: Any, col_center: Any) -> Self:
-        """Return the objective with other centers of its `L2`; None for zeros."""
+        """Return the objective with other centers of its `L2`; None for zeros.
+
+        Parameters
+        ----------
+        row_center, col_center : array_like or None
+            As for `L2`.
+
+        Returns
+        -------
+        Terms
+            Of the type of this object.
+
+        Examples
+        --------
+        >>> Terms().with_centers([[0.5, 0.0]], None).has_centers
+        True
+        """
         if row_center is None and col_center is None and not self.has_centers:
             return self
         regularizer: Any = self.regularizer

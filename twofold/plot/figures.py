@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "axes_for", "check_picture", "draw_picture", "plain_numbers"]
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Colours of Okabe & Ito, which can be distinguished with colour blindness."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a3b00", "#8844ee", "#555555")
+"""Colours that can be distinguished with colour blindness, with a contrast of 3 or more to white.
+
+The first four are of Okabe & Ito, whose other colours are too pale for lines on white.
+"""
 _FEW_DECADES = 3.0  # of an axis whose labels are not the powers of ten only
 
 

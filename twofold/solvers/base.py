@@ -55,6 +55,14 @@ Init = tuple[Any, Any] | Solution | None
 class Support:
     """Objectives that a solver supports; an abstract class includes all of its subclasses.
 
+    Parameters
+    ----------
+    losses, regularizers : tuple of type, default all
+        The classes of supported losses and regularisers.
+    unobserved_weight, nonnegative, biases, centers : bool, default True
+        Whether objectives with a positive ``unobserved_weight``, with ``nonnegative=True``, with
+        ``biases=True`` or with centers of `L2` are supported.
+
     Examples
     --------
     >>> from twofold import Objective
@@ -70,7 +78,18 @@ class Support:
     centers: bool = True
 
     def missing(self, objective: Terms) -> str:
-        """Return the first unsupported part of the objective, or an empty string."""
+        """Return the first unsupported part of the objective, or an empty string.
+
+        Parameters
+        ----------
+        objective : Objective
+            The objective to check.
+
+        Returns
+        -------
+        str
+            The part as in an error message.
+        """
         if not _is_supported(objective.loss, self.losses):
             return f"the loss {type(objective.loss).__name__}"
         if not _is_supported(objective.regularizer, self.regularizers):
@@ -154,6 +173,18 @@ class Solver(ABC):
         Epochs between evaluations of the objective, >= 1. The last epoch is always evaluated.
     progress : bool, default False
         Show a progress bar.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import L2, Objective
+    >>> from twofold.solvers import ALS
+    >>> solver = ALS(n_factors=2, max_epochs=3, rng=0)
+    >>> isinstance(solver, Solver), solver.n_factors
+    (True, 2)
+    >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+    >>> solver.solve(Objective(regularizer=L2(0.1)), R).n_epochs
+    3
     """
 
     n_factors: int = 64
@@ -177,6 +208,25 @@ class Solver(ABC):
 
         Its `Problem.original_factors` are those of the solution. It is called for the spectral
         start, and to continue a solution.
+
+        Parameters
+        ----------
+        problem : Problem
+            The objective with the matrix.
+        resumed : Solution or None
+            The solution that is continued.
+
+        Returns
+        -------
+        Problem
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.solvers import GD
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> GD(n_factors=2).working_problem(problem, None) is problem
+        True
         """
         return problem
 
@@ -184,6 +234,13 @@ class Solver(ABC):
         """Return the initial memory of a run: a frozen dataclass of arrays and numbers.
 
         Its fields, shapes and dtypes must not change during the run.
+
+        Parameters
+        ----------
+        problem : Problem
+            The objective with the matrix.
+        point : Point
+            The initial factors.
         """
         return None
 
@@ -191,11 +248,34 @@ class Solver(ABC):
         """Return the solver that has the same result in one process, by default this one.
 
         Model files have it, so that they are read without a cluster.
+
+        Returns
+        -------
+        Solver
+
+        Examples
+        --------
+        >>> from twofold.solvers import ALS
+        >>> solver = ALS(n_factors=2)
+        >>> solver.on_one_machine() is solver
+        True
         """
         return self
 
     def array_memory(self) -> AbstractContextManager[None]:
-        """Return the context in which a run makes its arrays; by default it has no effect."""
+        """Return the context in which a run makes its arrays; by default it has no effect.
+
+        Returns
+        -------
+        context manager
+
+        Examples
+        --------
+        >>> from twofold.solvers import GD
+        >>> with GD(n_factors=2).array_memory():
+        ...     factors = np.zeros((3, 2))
+        ...
+        """
         return nullcontext()
 
     @property
@@ -204,15 +284,52 @@ class Solver(ABC):
         return False
 
     def prepare(self, problem: Problem, state: State) -> State:
-        """Return the state with the workspace that `step` needs."""
+        """Return the state with the workspace that `step` needs.
+
+        Parameters
+        ----------
+        problem : Problem
+            The objective with the matrix.
+        state : State
+            The state before an epoch.
+
+        Returns
+        -------
+        State
+        """
         return state
 
     @abstractmethod
     def step(self, problem: Problem, state: State) -> State:
-        """Run one epoch; return a new state from `State.moved`."""
+        """Run one epoch; return a new state from `State.moved`.
+
+        Parameters
+        ----------
+        problem : Problem
+            The objective with the matrix.
+        state : State
+            The state before the epoch.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold.solvers import GD
+        >>> solver, seed = GD(n_factors=1), 7
+        >>> problem = Problem.of(Objective(), sparse.csr_array([[1, 1, 0], [0, 1, 1]]))
+        >>> point = problem.evaluated(Point.of(np.ones((2, 1)), np.full((3, 1), 0.5)))
+        >>> state = State(point, 0, seed, memory=solver.new_memory(problem, point))
+        >>> state = solver.step(problem, solver.prepare(problem, state))
+        >>> problem.evaluated(state.point).value.total < point.value.total
+        True
+        """
 
     def validate(self, objective: Objective) -> None:
         """Check hyper-parameters and objective; subclasses extend it.
+
+        Parameters
+        ----------
+        objective : Objective
+            The objective to minimise.
 
         Raises
         ------
@@ -220,6 +337,18 @@ class Solver(ABC):
             If a hyper-parameter is out of range.
         UnsupportedObjectiveError
             If this solver cannot minimise the objective.
+
+        Examples
+        --------
+        >>> from twofold import HuberLoss
+        >>> from twofold.solvers import ALS
+        >>> ALS(n_factors=2).validate(Objective())
+        >>> try:
+        ...     ALS(n_factors=2).validate(Objective(HuberLoss()))
+        ... except UnsupportedObjectiveError as error:
+        ...     print(error)
+        ...
+        ALS does not support the loss HuberLoss: use GD or SGD
         """
         check_whole(self.n_factors, "n_factors", 1)
         check_whole(self.max_epochs, "max_epochs", 0)

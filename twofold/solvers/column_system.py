@@ -61,7 +61,13 @@ _MIN_EIGENVALUE_RATIO = {np.dtype(np.float32): 4e-8, np.dtype(np.float64): 1e-6}
 
 
 class Route(IntEnum):
-    """Method by which a row was solved."""
+    """Method by which a row was solved.
+
+    Examples
+    --------
+    >>> Route.CG.name, Route(0)
+    ('CG', <Route.EMPTY: 0>)
+    """
 
     EMPTY = rows.EMPTY
     """The row has no entries, and its solution is zero."""
@@ -123,6 +129,18 @@ class RowReport:
         Estimated relative error. With ``way="cg"`` it is the relative residual, and with
         nonnegative factors the largest violation of the optimality conditions, relative to the
         linear terms.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import L2, Objective
+    >>> from twofold.objective import Problem
+    >>> objective = Objective(regularizer=L2(1.0))
+    >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
+    >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
+    >>> report.check(rows)
+    >>> report.unsolved.size, report.unsettled.size, bool(report.error.max() < 1e-6)
+    (0, 0, True)
     """
 
     row_factors: Array
@@ -142,6 +160,13 @@ class RowReport:
 
     def check(self, side: Side, axis: str = "row") -> None:
         """Raise if a row has no solution.
+
+        Parameters
+        ----------
+        side : Side
+            The rows that were solved.
+        axis : {"row", "col"}, default "row"
+            The side of the problem, for messages.
 
         Raises
         ------
@@ -395,7 +420,24 @@ class ColumnSystem:
         return replace(self, col_factors=Q, rotated=rotated)
 
     def is_accurate(self, ridge: Any) -> Any:
-        """Return whether whitening in this dtype is accurate enough for a ridge, elementwise."""
+        """Return whether whitening in this dtype is accurate enough for a ridge, elementwise.
+
+        Parameters
+        ----------
+        ridge : float or ndarray
+            Weights of the penalty of rows, lam s_u.
+
+        Returns
+        -------
+        bool or ndarray of bool
+
+        Examples
+        --------
+        >>> from twofold import Objective
+        >>> system = ColumnSystem.prepare(Objective(), np.array([[1.0], [2.0]]))
+        >>> bool(system.is_accurate(0.1))
+        True
+        """
         smallest, largest = float(self.spectrum[0]), float(self.spectrum[self.n_factors - 1])
         ratio = _MIN_EIGENVALUE_RATIO[self.col_factors.dtype]
         return (ridge + smallest > ratio * (ridge + largest)) & (ridge + smallest > 0.0)

@@ -22,7 +22,18 @@ __all__ = ["Record", "Solution", "Status"]
 
 
 class Status(StrEnum):
-    """Why a solver stopped."""
+    """Why a solver stopped.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import Objective
+    >>> from twofold.solvers import ALS
+    >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+    >>> solution = ALS(n_factors=2, max_epochs=3, rng=0).solve(Objective(), R)
+    >>> solution.status is Status.MAX_EPOCHS, solution.status == "max_epochs"
+    (True, True)
+    """
 
     CONVERGED = "converged"
     """The objective is expected to decrease by no more than ``tol`` of itself."""
@@ -40,12 +51,26 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Record:
-    """The objective after an epoch."""
+    """The objective after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of completed epochs; 0 is the initial state.
+    seconds : float
+        Time of preparation and epochs so far, without evaluations, callbacks and compilation.
+    loss, unobserved, penalty, total : float
+        The terms of the objective and their sum.
+
+    Examples
+    --------
+    >>> record = Record.of(2, 0.5, ObjectiveValue(loss=1.0, unobserved=0.5, penalty=0.25))
+    >>> record.epoch, record.total
+    (2, 1.75)
+    """
 
     epoch: int
-    """Number of completed epochs; 0 is the initial state."""
     seconds: float
-    """Time of preparation and epochs so far, without evaluations, callbacks and compilation."""
     loss: float
     unobserved: float
     penalty: float
@@ -53,7 +78,21 @@ class Record:
 
     @classmethod
     def of(cls, epoch: int, seconds: float, value: ObjectiveValue) -> Self:
-        """Create the record of an objective value."""
+        """Create the record of an objective value.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of completed epochs.
+        seconds : float
+            Time so far.
+        value : ObjectiveValue
+            The value of the objective.
+
+        Returns
+        -------
+        Record
+        """
         return cls(epoch, seconds, value.loss, value.unobserved, value.penalty, value.total)
 
 
@@ -136,6 +175,15 @@ class Solution:
         ------
         InvalidInputError
             If matplotlib is not installed, there are too few axes, or the file cannot be written.
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> from twofold.solvers import ALS
+        >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+        >>> solution = ALS(n_factors=2, max_epochs=3, rng=0).solve(Objective(), R)
+        >>> figure = solution.plot("history.png")
         """
         return draw_picture(target, PANELS, partial(draw_history, self.history))
 
@@ -166,7 +214,12 @@ class Solution:
         write_file(path, "solution", 1, arrays, self.to_meta())
 
     def to_meta(self) -> dict[str, Any]:
-        """Return all fields except the arrays, as JSON types."""
+        """Return all fields except the arrays, as JSON types.
+
+        Returns
+        -------
+        dict of str to object
+        """
         return {
             "status": self.status.value,
             "message": self.message,
@@ -181,7 +234,30 @@ class Solution:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        """Create a solution from the arrays of a file and the result of `to_meta`."""
+        """Create a solution from the arrays of a file and the result of `to_meta`.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            ``row_factors``, ``col_factors``, and the memory as ``memory.NAME``.
+        meta : mapping of str to object
+            The result of `to_meta`.
+
+        Returns
+        -------
+        Solution
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> from twofold import Objective
+        >>> from twofold.solvers import ALS
+        >>> R = sparse.csr_array([[1, 1, 0], [0, 1, 1]])
+        >>> solution = ALS(n_factors=2, max_epochs=3, rng=0).solve(Objective(), R)
+        >>> arrays = {"row_factors": solution.row_factors, "col_factors": solution.col_factors}
+        >>> Solution.from_arrays(arrays, solution.to_meta()).n_epochs
+        3
+        """
         memory = {
             name.removeprefix("memory."): array
             for name, array in arrays.items()

@@ -36,6 +36,14 @@ class State:
         Data that `Solver.prepare` can recompute; not saved.
     partial : PartialEpoch, optional
         File for what the next epoch has finished; see `Solver.saves_partial_epochs`.
+
+    Examples
+    --------
+    >>> state = State(Point.of(np.ones((2, 1)), np.ones((3, 1))), epoch=0, seed=7)
+    >>> state.moved(2.0 * state.row_factors, state.col_factors).row_factors.tolist()
+    [[2.0], [2.0]]
+    >>> state.epoch_rng().random() == state.epoch_rng().random()
+    True
     """
 
     point: Point
@@ -60,7 +68,25 @@ class State:
     def moved(
         self, row_factors: NDArray[Any], col_factors: NDArray[Any], *, memory: Any = None
     ) -> Self:
-        """Return the state with new factors, and new memory if it is given."""
+        """Return the state with new factors, and new memory if it is given.
+
+        Parameters
+        ----------
+        row_factors, col_factors : ndarray, shape (n_rows, n_factors) and (n_cols, n_factors)
+            The new factors, of the same dtype as the old ones.
+        memory : optional
+            The new memory.
+
+        Returns
+        -------
+        State
+            With the epoch of this state, which the loop of the solver increases.
+
+        Raises
+        ------
+        InvalidInputError
+            If a shape or dtype differs from that of the old factors.
+        """
         for name, new, old in (
             ("row_factors", row_factors, self.point.rows),
             ("col_factors", col_factors, self.point.cols),
@@ -74,7 +100,25 @@ class State:
         return self.at(Point.of(row_factors, col_factors), memory=memory)
 
     def at(self, point: Point, *, memory: Any = None, workspace: Any = None) -> Self:
-        """Return the state at another point, with new memory and workspace where given."""
+        """Return the state at another point, with new memory and workspace where given.
+
+        Parameters
+        ----------
+        point : Point
+            The new factors.
+        memory, workspace : optional
+            What replaces that of this state.
+
+        Returns
+        -------
+        State
+
+        Examples
+        --------
+        >>> state = State(Point.of(np.ones((2, 1)), np.ones((3, 1))), epoch=0, seed=7)
+        >>> state.at(Point.of(np.zeros((2, 1)), np.zeros((3, 1)))).col_factors.tolist()
+        [[0.0], [0.0], [0.0]]
+        """
         return replace(
             self,
             point=point,
@@ -83,7 +127,12 @@ class State:
         )
 
     def epoch_rng(self) -> np.random.Generator:
-        """Return the random generator of this epoch, which depends on seed and epoch only."""
+        """Return the random generator of this epoch, which depends on seed and epoch only.
+
+        Returns
+        -------
+        numpy.random.Generator
+        """
         return random_stream(self.seed, 1, self.epoch)
 
 

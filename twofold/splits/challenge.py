@@ -26,6 +26,11 @@ class ChallengeTask(NamedTuple):
         Number of tracks that are given.
     is_random : bool
         Whether these are chosen at random; otherwise they are the first ones.
+
+    Examples
+    --------
+    >>> print(CHALLENGE_TASKS[8])
+    title, 25 random tracks
     """
 
     has_title: bool
@@ -63,6 +68,13 @@ class ChallengeSplit(NamedTuple):
     tasks : dict of int to PairSplit
         By the number of the task: its rows, which are in no other task, with their seed tracks
         (`PairSplit.seen`) and those to predict (`PairSplit.heldout`), and all columns.
+
+    Examples
+    --------
+    >>> from twofold.datasets import make_playlists
+    >>> playlists = make_playlists(300, 100).pairings
+    >>> split_challenge(playlists, 5, tasks=[2, 3], order=range(playlists.n_pairs))
+    <ChallengeSplit: train 290 rows x 100 columns; 2: 5 rows, 126 held out; 3: 5 rows, 81 held out>
     """
 
     train: Pairings

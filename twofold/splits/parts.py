@@ -26,6 +26,13 @@ class Unknown(NamedTuple):
         Number of columns that have a pair in the part, but none in the training part.
     n_pairs : int
         Number of pairs with these columns.
+
+    Examples
+    --------
+    >>> from twofold import split_pairs
+    >>> split = split_pairs(Pairings.from_arrays([5] * 10, range(10)), fraction=0.3)
+    >>> split.unknown
+    Unknown(n_cols=3, n_pairs=3)
     """
 
     n_cols: int
@@ -46,6 +53,16 @@ class RowSplit(NamedTuple):
         The rows to train on, with the columns that have a pair in them.
     validation, test : Pairings
         The other rows, with all columns.
+
+    Examples
+    --------
+    >>> from twofold import split_rows
+    >>> from twofold.datasets import make_playlists
+    >>> split = split_rows(make_playlists(20, 50, n_groups=2).pairings, rng=0)
+    >>> split.train.shape[0], split.validation.shape[0], split.test.shape[0]
+    (14, 3, 3)
+    >>> split.unknown["test"].n_cols
+    0
     """
 
     train: Pairings
@@ -79,6 +96,15 @@ class PairSplit(NamedTuple):
         The pairs that are given.
     heldout : Pairings
         The pairs to predict.
+
+    Examples
+    --------
+    >>> from twofold import split_pairs
+    >>> split = split_pairs(Pairings.from_arrays([5] * 10, range(10)), fraction=0.3)
+    >>> split
+    <PairSplit: 1 rows x 10 columns, 7 pairs seen, 3 held out (3 with 3 columns not seen)>
+    >>> split.train.shape
+    (1, 7)
     """
 
     seen: Pairings

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from twofold.exceptions import (
     DivergenceWarning,
+    IgnoredValuesWarning,
     InvalidInputError,
     UnsupportedObjectiveError,
 )
@@ -83,6 +84,7 @@ def check_solver(
     subject.require(subject.objectives, "supports none of the objectives of this suite")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # the checks read the status
+        warnings.simplefilter("ignore", IgnoredValuesWarning)  # matrices have values on purpose
         for check in _CHECKS:
             check(subject)
 

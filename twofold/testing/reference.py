@@ -48,6 +48,12 @@ def entries(
     ------
     tuple of int, int, float and float
         Row, column, target and weight.
+
+    Examples
+    --------
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> list(entries(Objective(), R))
+    [(0, 0, 1.0, 1.0), (0, 1, 1.0, 1.0), (1, 1, 1.0, 1.0), (1, 2, 1.0, 1.0)]
     """
     coo = matrix.tocoo() if sparse.issparse(matrix) else sparse.coo_array(matrix)
     data: str = objective.data
@@ -82,6 +88,14 @@ def scales(
     Returns
     -------
     tuple of ndarray, shape (n_rows,) and (n_cols,)
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> rows, cols = scales(Objective(regularizer=L2(exponent=1.0)), R)
+    >>> rows.tolist(), cols.tolist()
+    ([2.0, 2.0], [1.0, 2.0, 1.0])
     """
     n_rows, n_cols = matrix.shape
     summed_rows, summed_cols = np.zeros(n_rows), np.zeros(n_cols)
@@ -113,6 +127,11 @@ def mean(objective: Objective, matrix: Any, weights: ArrayLike | None = None) ->
     -------
     float
         0 without data.
+
+    Examples
+    --------
+    >>> mean(Objective(data="targets", biases=True), sparse.csr_array([[3.0, 5.0], [0.0, 4.0]]))
+    4.0
     """
     if objective.mean is not None:
         return objective.mean
@@ -157,6 +176,15 @@ def value(
     -------
     dict
         "loss", "unobserved", "penalty" and "total".
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> objective = Objective(regularizer=L2(0.1))
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> P, Q = np.ones((2, 1)), np.full((3, 1), 0.5)
+    >>> {name: round(term, 3) for name, term in value(objective, R, P, Q).items()}
+    {'loss': 1.0, 'unobserved': 0.0, 'penalty': 0.275, 'total': 1.275}
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
@@ -195,6 +223,16 @@ def gradient(
     -------
     tuple of ndarray, shape (n_rows, k) and (n_cols, k)
         Zero in the constant columns of factors with biases.
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> objective = Objective(regularizer=L2(0.1))
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> P, Q = np.ones((2, 1)), np.full((3, 1), 0.5)
+    >>> dP, dQ = gradient(objective, R, P, Q)
+    >>> dP.round(3).tolist()
+    [[-0.8], [-0.8]]
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     X = P @ Q.T
@@ -235,6 +273,15 @@ def fold_in(
     -------
     ndarray, shape (n_rows, k)
         Zero for a row without entries.
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> objective = Objective(regularizer=L2(0.1))
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> P, Q = np.ones((2, 1)), np.full((3, 1), 0.5)
+    >>> fold_in(objective, R, Q).round(3).tolist()
+    [[1.667], [1.667]]
     """
     Q = np.asarray(Q, dtype=np.float64)
     n_rows, k = matrix.shape[0], Q.shape[1]
@@ -288,6 +335,15 @@ def half_step(
     Returns
     -------
     ndarray, shape (n_rows, k) or (n_cols, k)
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> objective = Objective(regularizer=L2(0.1))
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> P, Q = np.ones((2, 1)), np.full((3, 1), 0.5)
+    >>> half_step(objective, R, P, Q, "row").round(3).tolist()
+    [[1.667], [1.667]]
     """
     factors = [np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)]
     side = ("row", "col").index(axis)
@@ -332,6 +388,18 @@ def balanced(objective: Objective, matrix: Any, P: ArrayLike, Q: ArrayLike) -> t
     Returns
     -------
     tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+
+    Examples
+    --------
+    >>> from twofold import L2
+    >>> objective = Objective(regularizer=L2(0.1))
+    >>> R = sparse.csr_array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    >>> P, Q = np.ones((2, 1)), np.full((3, 1), 0.5)
+    >>> new_P, new_Q = balanced(objective, R, P, Q)
+    >>> bool(np.allclose(new_P @ new_Q.T, P @ Q.T))
+    True
+    >>> bool(np.isclose(np.sum(new_P**2), np.sum(new_Q**2)))
+    True
     """
     P, Q = np.asarray(P, dtype=np.float64), np.asarray(Q, dtype=np.float64)
     rows, cols = (np.sqrt(each)[:, np.newaxis] for each in scales(objective, matrix))
@@ -457,6 +525,12 @@ def notebook_epochs(
     Returns
     -------
     tuple of ndarray, shape (n_rows, k) and (n_cols, k)
+
+    Examples
+    --------
+    >>> P, Q = notebook_epochs([[0, 0], [0, 1]], [[0.5]], [[0.5], [0.5]], 0.1, 0.01, iterations=1)
+    >>> P.round(4).tolist(), Q.round(4).tolist()
+    ([[0.574]], [[0.537], [0.537]])
     """
     P, Q = np.array(P, dtype=np.float64), np.array(Q, dtype=np.float64)
     rows, cols = np.asarray(pairs).T
@@ -484,6 +558,11 @@ def notebook_fold_in(cols: ArrayLike, Q: ArrayLike, lam: float) -> Float:
     Returns
     -------
     ndarray, shape (k,)
+
+    Examples
+    --------
+    >>> notebook_fold_in([0, 1], [[1.0], [0.5], [2.0]], lam=0.25).tolist()
+    [1.0]
     """
     Y = np.asarray(Q, dtype=np.float64)[np.asarray(cols, dtype=np.int64)]
     inverse = np.linalg.inv(Y.T @ Y + lam * np.identity(Y.shape[1]))

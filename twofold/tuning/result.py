@@ -40,6 +40,24 @@ class SearchResult(WithFrame, Sequence[Trial]):
     -----
     `to_frame` has a line for each trial: ``number``, a column for each field that varies, the score
     by its name, ``train_total``, ``epochs``, ``seconds``, ``status`` and ``message``.
+
+    Examples
+    --------
+    >>> from twofold.datasets import make_playlists
+    >>> from twofold.solvers import ALS
+    >>> from twofold.splits import split_rows
+    >>> from twofold.tuning import Grid, search
+    >>> train, validation, _ = split_rows(make_playlists(60, 40, n_groups=2).pairings, rng=0)
+    >>> solver, strategy = ALS(max_epochs=2, rng=0), Grid({"n_factors": [2, 4]})
+    >>> result = search(solver, Balanced(), train, validation, strategy)
+    >>> len(result), result.names, result.score_name, result.higher_is_better
+    (3, ['n_factors'], 'ndcg@20', True)
+    >>> result.best is result[0], result.default.number
+    (True, 0)
+    >>> result.best_solver.n_factors == result.best.parameters["n_factors"]
+    True
+    >>> result.refit().row_ids.size
+    51
     """
 
     trials: tuple[Trial, ...]
@@ -48,7 +66,35 @@ class SearchResult(WithFrame, Sequence[Trial]):
 
     @classmethod
     def ranked(cls, trials: dict[int, Trial], complete: bool, runner: Runner) -> "SearchResult":
-        """Make the result of finished trials."""
+        """Make the result of finished trials.
+
+        Parameters
+        ----------
+        trials : dict of int to Trial
+            The trials by number.
+        complete : bool
+            False if the search was interrupted by Ctrl-C.
+        runner : Runner
+            What ran them.
+
+        Returns
+        -------
+        SearchResult
+
+        Examples
+        --------
+        >>> from twofold.datasets import make_playlists
+        >>> from twofold.solvers import ALS
+        >>> from twofold.splits import split_rows
+        >>> from twofold.tuning import Grid, search
+        >>> train, validation, _ = split_rows(make_playlists(60, 40, n_groups=2).pairings, rng=0)
+        >>> solver, strategy = ALS(max_epochs=2, rng=0), Grid({"n_factors": [2, 4]})
+        >>> result = search(solver, Balanced(), train, validation, strategy)
+        >>> trials = {trial.number: trial for trial in result}
+        >>> SearchResult.ranked(trials, True, result.runner).trials == result.trials
+        True
+        >>> figure = result.plot("search.png")
+        """
         score = runner.score
 
         def place(trial: Trial) -> tuple[bool, int, float, int]:

@@ -48,6 +48,21 @@ class Trial:
         When it ended, in UTC.
     rung : int, default 0
         Of successive halving: how often the trial was continued.
+
+    Examples
+    --------
+    >>> from twofold import Balanced
+    >>> from twofold.datasets import make_playlists
+    >>> from twofold.solvers import ALS
+    >>> from twofold.splits import split_rows
+    >>> from twofold.tuning import Grid, search
+    >>> train, validation, _ = split_rows(make_playlists(60, 40, n_groups=2).pairings, rng=0)
+    >>> solver, strategy = ALS(n_factors=2, rng=0), Grid({"max_epochs": [3]})
+    >>> trial = search(solver, Balanced(), train, validation, strategy).best
+    >>> trial.status, trial.rung
+    ('max_epochs', 0)
+    >>> Score(len, higher_is_better=True).cost_of(trial) == -trial.score
+    True
     """
 
     number: int

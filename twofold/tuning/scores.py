@@ -48,13 +48,38 @@ class Score:
     name: str = "score"
 
     def cost(self, value: float) -> float:
-        """Return a number that is smaller for a better value; inf for NaN."""
+        """Return a number that is smaller for a better value; inf for NaN.
+
+        Parameters
+        ----------
+        value : float
+            A score.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> Score(len, higher_is_better=True).cost(0.25)
+        -0.25
+        """
         if not np.isfinite(value):
             return float("inf")
         return -value if self.higher_is_better else value
 
     def cost_of(self, trial: "Trial") -> float:
-        """Return the cost of a trial's score."""
+        """Return the cost of a trial's score.
+
+        Parameters
+        ----------
+        trial : Trial
+            A finished trial.
+
+        Returns
+        -------
+        float
+        """
         return self.cost(trial.score)
 
 

@@ -39,6 +39,11 @@ class Proposal:
         Empty: all epochs of the solver.
     kept : frozenset of int, default frozenset()
         Numbers of the trials whose factors may be continued later.
+
+    Examples
+    --------
+    >>> Proposal(4, {"n_factors": 16}, epochs=(2, 6)).rung
+    1
     """
 
     number: int
@@ -56,6 +61,16 @@ class Strategy(ABC):
     """What `search` runs. A strategy of your own has these three methods and ``space``.
 
     A strategy is deterministic: a search that was killed runs it again, with the stored trials.
+
+    Examples
+    --------
+    >>> strategy = Grid({"n_factors": [16, 64]})
+    >>> isinstance(strategy, Strategy), strategy.n_runs(max_epochs=15)
+    (True, 3)
+    >>> [proposal.parameters for proposal in strategy.proposals({"n_factors": 16}, 15, cost=float)]
+    [{}, {'n_factors': 64}]
+    >>> strategy.describe()["strategy"]
+    'Grid'
     """
 
     space: Mapping[str, Any]
@@ -84,7 +99,13 @@ class Strategy(ABC):
 
     @abstractmethod
     def n_runs(self, max_epochs: int) -> int:
-        """Return the largest number of proposals."""
+        """Return the largest number of proposals.
+
+        Parameters
+        ----------
+        max_epochs : int
+            Of the solver.
+        """
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -126,7 +147,18 @@ class Grid(Strategy):
         return {name: Values(list_of_values(name, given)) for name, given in self.space.items()}
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Yield all combinations; the last name varies fastest."""
+        """Yield all combinations; the last name varies fastest.
+
+        Yields
+        ------
+        dict of str to object
+            The value of each field.
+
+        Examples
+        --------
+        >>> list(Grid({"n_factors": [16, 64]}).combinations())
+        [{'n_factors': 16}, {'n_factors': 64}]
+        """
         lists = [list_of_values(name, given) for name, given in self.space.items()]
         for values in itertools.product(*lists):
             yield dict(zip(self.space, values, strict=True))
@@ -180,7 +212,13 @@ class Random(Strategy):
         check_whole(self.n_trials, "n_trials", 1)
 
     def draws(self) -> Iterator[dict[str, Any]]:
-        """Yield the parameters of each trial."""
+        """Yield the parameters of each trial.
+
+        Yields
+        ------
+        dict of str to object
+            The value of each field.
+        """
         drawn, generator = self.dimensions, np.random.default_rng(seed_of(self.rng))
         values = [each.values for each in drawn.values() if isinstance(each, Values)]
         sizes = [len(each) for each in values]
@@ -264,7 +302,22 @@ class Halving(Strategy):
             )
 
     def candidates(self) -> list[dict[str, Any]]:
-        """Return the parameters of the first step, without the defaults."""
+        """Return the parameters of the first step, without the defaults.
+
+        Returns
+        -------
+        list of dict of str to object
+
+        Raises
+        ------
+        InvalidInputError
+            If a field has infinitely many values, and ``n_trials`` is not given.
+
+        Examples
+        --------
+        >>> Halving({"n_factors": [16, 64]}).candidates()
+        [{'n_factors': 16}, {'n_factors': 64}]
+        """
         if self.n_trials is not None:
             return [*Random(self.space, self.n_trials, rng=self.rng).draws()]
         for name, dimension in self.dimensions.items():
@@ -275,7 +328,23 @@ class Halving(Strategy):
         return [*Grid(self.space).combinations()]
 
     def budgets(self, max_epochs: int) -> list[int]:
-        """Return the number of epochs of each step."""
+        """Return the number of epochs of each step.
+
+        Parameters
+        ----------
+        max_epochs : int
+            Of the solver.
+
+        Returns
+        -------
+        list of int
+            Ascending; the last one is ``max_epochs``.
+
+        Raises
+        ------
+        InvalidInputError
+            If ``min_epochs`` is larger than ``max_epochs``.
+        """
         if self.min_epochs > max_epochs:
             raise InvalidInputError(
                 f"min_epochs is {self.min_epochs}: it must be at most max_epochs of the solver, "

@@ -64,7 +64,15 @@ def write_mpd_sql(
 
     Examples
     --------
-    >>> write_mpd_sql(read_mpd("mpd.slice.0-999.json"), "sqlite:///mpd.db")  # doctest: +SKIP
+    >>> import json
+    >>> from pathlib import Path
+    >>> track = {"track_uri": "spotify:track:1", "track_name": "Air", "artist_name": "Bach"}
+    >>> playlists = [{"pid": 0, "name": "calm", "tracks": [track]}, {"pid": 1, "tracks": []}]
+    >>> _ = Path("mpd.slice.0-1.json").write_text(json.dumps({"playlists": playlists}))
+    >>> from twofold.io import read_mpd, read_sql
+    >>> write_mpd_sql(read_mpd("mpd.slice.0-1.json"), "sqlite:///mpd.db")
+    >>> read_sql("sqlite:///mpd.db").n_pairs
+    1
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "append"))
     names = {"table": table, "tracks": tracks, "playlists": playlists}
@@ -100,6 +108,16 @@ class ImportedMpd:
         Number of imported rows of the tables ``playlists``, ``tracks`` and ``pairings``.
     n_slices, n_new_slices : int
         Number of imported slices: of all calls, and of this call.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> track = {"track_uri": "spotify:track:1", "track_name": "Air", "artist_name": "Bach"}
+    >>> playlists = [{"pid": 0, "name": "calm", "tracks": [track]}, {"pid": 1, "tracks": []}]
+    >>> _ = Path("mpd.slice.0-1.json").write_text(json.dumps({"playlists": playlists}))
+    >>> import_mpd("mpd.slice.0-1.json", "sqlite:///imported.db")
+    ImportedMpd(n_playlists=2, n_tracks=1, n_pairs=1, n_slices=1, n_new_slices=1)
     """
 
     n_playlists: int
@@ -149,7 +167,13 @@ def import_mpd(
 
     Examples
     --------
-    >>> import_mpd("spotify_million_playlist_dataset.zip", "sqlite:///mpd.db")  # doctest: +SKIP
+    >>> import json
+    >>> from pathlib import Path
+    >>> track = {"track_uri": "spotify:track:1", "track_name": "Air", "artist_name": "Bach"}
+    >>> playlists = [{"pid": 0, "name": "calm", "tracks": [track]}, {"pid": 1, "tracks": []}]
+    >>> _ = Path("mpd.slice.0-1.json").write_text(json.dumps({"playlists": playlists}))
+    >>> import_mpd("mpd.slice.0-1.json", "sqlite:///music.db").n_tracks
+    1
     """
     check_choice(if_exists, "if_exists", ("resume", "replace"))
     check_names({}, {"schema": schema})

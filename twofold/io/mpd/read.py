@@ -27,6 +27,17 @@ class MpdPairings(Pairings):
         Columns ``uri``, ``name``, ``artist``, ``album`` and ``duration_ms``.
     playlists : dict of str to ndarray of object, each of shape (n_rows,), default empty
         Columns ``pid``, ``name``, ``description``, ``num_followers`` and ``modified_at``.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> track = {"track_uri": "spotify:track:1", "track_name": "Air", "artist_name": "Bach"}
+    >>> playlists = [{"pid": 0, "name": "calm", "tracks": [track]}, {"pid": 1, "tracks": []}]
+    >>> _ = Path("mpd.slice.0-1.json").write_text(json.dumps({"playlists": playlists}))
+    >>> mpd = read_mpd("mpd.slice.0-1.json")
+    >>> mpd.row_ids.tolist(), mpd.tracks["name"].tolist(), mpd.n_empty_playlists
+    ([0, 1], ['Air'], 1)
     """
 
     tracks: Table = field(default_factory=dict, kw_only=True)
@@ -80,7 +91,13 @@ def read_mpd(
 
     Examples
     --------
-    >>> mpd = read_mpd("spotify_million_playlist_dataset.zip")  # doctest: +SKIP
+    >>> import json
+    >>> from pathlib import Path
+    >>> track = {"track_uri": "spotify:track:1", "track_name": "Air", "artist_name": "Bach"}
+    >>> playlists = [{"pid": 0, "name": "calm", "tracks": [track]}, {"pid": 1, "tracks": []}]
+    >>> _ = Path("mpd.slice.0-1.json").write_text(json.dumps({"playlists": playlists}))
+    >>> read_mpd("mpd.slice.0-1.json")
+    <MpdPairings: 2 rows x 1 columns, 1 pairs>
     """
     started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))

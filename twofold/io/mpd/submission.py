@@ -59,9 +59,9 @@ def write_submission(
 
     Examples
     --------
-    >>> challenge = read_mpd("challenge_set.json")  # doctest: +SKIP
-    >>> ranking = model.recommend(challenge, n=500)  # doctest: +SKIP
-    >>> write_submission("a.csv.gz", "us", "us@mail.org", ranking, challenge)  # doctest: +SKIP
+    >>> seeds = Pairings.from_arrays([3], ["spotify:track:0000000000000000000000"])
+    >>> tracks = [(f"spotify:track:{number:022d}", 1.0) for number in range(1, 501)]
+    >>> write_submission("a.csv.gz", "us", "us@mail.org", [(3, tracks)], seeds)
     """
     check_path(path)
     check_pairings(seeds)
