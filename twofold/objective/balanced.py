@@ -115,6 +115,12 @@ class Balanced:
         Returns
         -------
         float
+
+        Examples
+        --------
+        >>> from scipy import sparse
+        >>> Balanced(data="weights").total_weight(sparse.csr_array([[1.0, -2.0]]), None)
+        3.0
         """
         if weights is not None:
             return float(np.sum(weights))
