@@ -10,6 +10,7 @@ from twofold import L2, HuberLoss, Objective, fold_in
 from twofold.exceptions import SingularRowError
 from twofold.objective import Problem
 from twofold.solvers import ColumnSystem
+from twofold.solvers.coordinates import coordinates
 
 ALL_CELLS = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
 OBJECTIVES = {
@@ -51,6 +52,15 @@ def test_row_solve(measure, size, n_threads, d, k):
     report = measure(solve, rounds=5, work={"GFLOP": gflop, "rows": side.n},
                      peak={"GFLOP": gemm})  # fmt: skip
     report.check(side)
+
+
+@pytest.mark.benchmark(group="coordinates of inexact rows")
+@pytest.mark.parametrize("ridge", [None, 1.0], ids=["eigendecomposition", "cholesky"])
+@pytest.mark.parametrize("k", [64, 128])
+def test_coordinates(measure, k, ridge):
+    Q = np.random.default_rng(0).normal(size=(1000, k)) / k
+    found = measure(coordinates, Q.T @ Q, ridge, rounds=50)
+    assert found.vectors.shape == (k, k)
 
 
 @pytest.mark.benchmark(group="ways to solve a row")

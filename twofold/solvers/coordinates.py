@@ -36,7 +36,7 @@ def coordinates(gram: Matrix, ridge: float | None = None) -> Coordinates:
     """Return coordinates for a Gramian G.
 
     The eigendecomposition G = V S V' is right for any ridge mu. For a single one, the Cholesky
-    factorisation G + mu I = L L' gives V = (2 mu)^1/2 L^-T and S = mu I in a tenth of the time.
+    factorisation G + mu I = L L' gives V = (2 mu)^1/2 L^-T and S = mu I in less time.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def _of_triangle(gram: Matrix, ridge: float) -> Coordinates:
 def cholesky(A: Matrix) -> tuple[Matrix, Matrix]:
     """Return L with L L' = A, and L^-1, for a symmetric matrix; nan if it is not definite.
 
-    The kernel takes a fifth of the time of LAPACK, which must be called in another thread.
+    LAPACK takes longer, because it must be called in another thread.
     """
     k = len(A)
     width = k + -k % TILE
