@@ -13,9 +13,10 @@ from twofold._kernels import rows
 from twofold.exceptions import SingularRowError
 from twofold.objective import Point, Problem
 from twofold.solvers import ALS, start
-from twofold.solvers.column_system import ColumnSystem, RowReport
+from twofold.solvers.column_system import ColumnSystem
 from twofold.solvers.merged import Groups, MergedProblem
 from twofold.solvers.operations import Operations
+from twofold.solvers.report import RowReport
 
 OBJECTIVES = [
     Objective(

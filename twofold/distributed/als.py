@@ -19,13 +19,13 @@ from twofold.objective.biases import Axis
 from twofold.solvers import blocks
 from twofold.solvers.als import ALS, ALSMemory
 from twofold.solvers.base import Init
-from twofold.solvers.column_system import MissingTriangleError
 from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
 from twofold.solvers.merged import MergedProblem
 from twofold.solvers.operations import AXES
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import spectral_factors
 from twofold.solvers.state import State, random_stream, restored_memory
+from twofold.solvers.triangles import MissingTriangleError
 
 __all__ = ["DaskALS"]
 

@@ -31,8 +31,8 @@ from twofold.objective.reduction import Node
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block
-from twofold.solvers.column_system import missing_triangle
 from twofold.solvers.operations import AXES, Operations, other_axis
+from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
 __all__ = ["ClusterOperations", "Parts"]

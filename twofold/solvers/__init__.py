@@ -14,11 +14,12 @@ centers), ``folding`` (fold-in of new rows).
 
 from twofold.solvers.als import ALS
 from twofold.solvers.base import Init, Solver, Support
-from twofold.solvers.column_system import ColumnSystem, Route, RowReport
+from twofold.solvers.column_system import ColumnSystem
 from twofold.solvers.folding import fold_in
 from twofold.solvers.gd import GD
 from twofold.solvers.loop import Callback, OnInterrupt
 from twofold.solvers.registry import available_solvers, get_solver, solvers_for
+from twofold.solvers.report import Route, RowReport
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.sgd import SGD
 from twofold.solvers.state import State

@@ -36,7 +36,9 @@ from twofold.objective.reduction import Node, nodes_of
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
 from twofold.solvers.centered_system import CenteredSystem
-from twofold.solvers.column_system import Buffers, RowReport, scaled_columns, stacked_triangle
+from twofold.solvers.column_system import Buffers
+from twofold.solvers.report import RowReport
+from twofold.solvers.triangles import scaled_columns, stacked_triangle
 
 __all__ = [
     "Block",

@@ -32,7 +32,8 @@ from twofold.objective.evaluation import gramian, multiplied, predictions
 from twofold.objective.point import padded_factors
 from twofold.objective.side import CHUNK, Side
 from twofold.objective.terms import Terms
-from twofold.solvers.column_system import Buffers, ColumnSystem, RowReport, Way
+from twofold.solvers.column_system import Buffers, ColumnSystem, Way
+from twofold.solvers.report import RowReport
 
 __all__ = ["CenteredSystem"]
 

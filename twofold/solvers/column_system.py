@@ -3,44 +3,28 @@
 The ALS half-step, `fold_in` and fitted models use it to solve rows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, Literal, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from twofold._common.cached import cached_property
 from twofold._kernels import cg, direct, nonnegative, orthogonal, rows
 from twofold._kernels.aligned import aligned_copy, empty_aligned
 from twofold._kernels.arguments import Columns, Report, Tasks
-from twofold._kernels.threads import (
-    available_threads,
-    check_n_threads,
-    run,
-    useful_threads,
-    with_one_blas_thread,
-)
+from twofold._kernels.threads import available_threads, check_n_threads, run, useful_threads
 from twofold.exceptions import InvalidInputError
 from twofold.objective.evaluation import gramian, multiplied
 from twofold.objective.point import padded_factors
 from twofold.objective.side import Side, balanced_bounds
 from twofold.objective.terms import Terms
 from twofold.solvers.coordinates import coordinates
-from twofold.solvers.unsolved import UnsolvedRows
+from twofold.solvers.report import RowReport
+from twofold.solvers.triangles import scaled_columns, stacked_triangle
 
-__all__ = [
-    "Buffers",
-    "ColumnSystem",
-    "MissingTriangleError",
-    "Route",
-    "RowReport",
-    "missing_triangle",
-    "scaled_columns",
-    "stacked_triangle",
-]
+__all__ = ["Buffers", "ColumnSystem"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -60,40 +44,6 @@ _FEW_ENTRIES = 8  # below this share of the columns, only the columns of the ent
 _MIN_EIGENVALUE_RATIO = {np.dtype(np.float32): 4e-8, np.dtype(np.float64): 1e-6}
 
 
-class Route(IntEnum):
-    """Method by which a row was solved.
-
-    Examples
-    --------
-    >>> Route.CG.name, Route(0)
-    ('CG', <Route.EMPTY: 0>)
-    """
-
-    EMPTY = rows.EMPTY
-    """The row has no entries, and its solution is zero."""
-    DUAL = rows.DUAL
-    """Cholesky factorisation of the d x d matrix of a row of d entries."""
-    PRIMAL = rows.PRIMAL
-    """Cholesky factorisation of the n_factors x n_factors matrix."""
-    CG = rows.CG
-    """Conjugate gradients."""
-    ORTHOGONAL = rows.ORTHOGONAL
-    """Orthogonal factorisation in float64, for ill-conditioned normal equations."""
-    NORMAL = rows.NORMAL
-    """Normal equations in float64, for weights below a0."""
-    NONNEGATIVE = rows.NONNEGATIVE
-    """Coordinate descent and an active-set method, for nonnegative factors."""
-
-
-class MissingTriangleError(Exception):
-    """A row is ill-conditioned, and a system of some columns lacks the triangle of all."""
-
-
-def missing_triangle() -> NDArray[np.float64]:
-    """Raise MissingTriangleError; the ``triangle`` of a system of some columns."""
-    raise MissingTriangleError
-
-
 class Buffers:
     """Working memory and plans that are reused in a run, because making them takes time."""
 
@@ -111,86 +61,6 @@ class Buffers:
             self._arrays.pop(key, None)  # before the new array exists
             self._arrays[key] = empty_aligned(shape, dtype)
         return self._arrays[key][: shape[0]]
-
-
-@dataclass(frozen=True, eq=False)
-class RowReport:
-    """Solved rows with the status, route and error of each row.
-
-    Parameters
-    ----------
-    row_factors : ndarray, shape (n, width)
-        The solutions, padded with zeros to a multiple of 8 columns.
-    status : ndarray of uint8, shape (n,)
-        0 if a row is solved; otherwise a code that `check` translates into an error.
-    route : ndarray of uint8, shape (n,)
-        The `Route` of each row.
-    error : ndarray of float64, shape (n,)
-        Estimated relative error. With ``way="cg"`` it is the relative residual, and with
-        nonnegative factors the largest violation of the optimality conditions, relative to the
-        linear terms.
-
-    Examples
-    --------
-    >>> from scipy import sparse
-    >>> from twofold import L2, Objective
-    >>> from twofold.objective import Problem
-    >>> objective = Objective(regularizer=L2(1.0))
-    >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
-    >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
-    >>> report.check(rows)
-    >>> report.unsolved.size, report.unsettled.size, bool(report.error.max() < 1e-6)
-    (0, 0, True)
-    """
-
-    row_factors: Array
-    status: NDArray[np.uint8]
-    route: NDArray[np.uint8]
-    error: NDArray[np.float64]
-
-    @property
-    def unsettled(self) -> Rows:
-        """Indices of the rows for which an iterative method did not converge."""
-        return np.flatnonzero(self.status == rows.NOT_CONVERGED)
-
-    @property
-    def unsolved(self) -> Rows:
-        """Indices of the rows without a solution, for which `check` raises."""
-        return np.flatnonzero((self.status != rows.SOLVED) & (self.status != rows.NOT_CONVERGED))
-
-    def check(self, side: Side, axis: str = "row") -> None:
-        """Raise if a row has no solution.
-
-        Parameters
-        ----------
-        side : Side
-            The rows that were solved.
-        axis : {"row", "col"}, default "row"
-            The side of the problem, for messages.
-
-        Raises
-        ------
-        SingularRowError
-            If the normal equations of a row are singular.
-        InvalidInputError
-            If a solution is beyond the range of its dtype.
-        """
-        if not self.status.any():
-            return
-        overflown = np.flatnonzero(self.status == rows.OVERFLOW)
-        found = overflown if overflown.size else np.flatnonzero(self.status == rows.SINGULAR)
-        if found.size:
-            row = int(found[0])
-            raise UnsolvedRows(
-                axis,
-                side.position(row),
-                None if side.multiplicity.size else int(side.counts[row]),
-                side.n_of(found),
-                bool(overflown.size),
-                str(self.row_factors.dtype),
-                bool(side.scale[row] > 0.0),
-                bool((self.route[found] == rows.NORMAL).any()),
-            ).error()
 
 
 @dataclass(frozen=True, eq=False)
@@ -635,32 +505,6 @@ class _Call:
     buffers: Buffers
     part: int | None = None
     """Number of the part of the side that is solved; None for any other rows."""
-
-
-def scaled_columns(
-    factors: Array, a0: float, multiplicity: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return columns in float64 whose Gramian is a0 times that of ``factors``."""
-    weight = multiplicity[:, np.newaxis] if multiplicity.size else 1.0
-    return np.asarray(np.sqrt(a0 * weight) * factors.astype(np.float64))
-
-
-def stacked_triangle(parts: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return R of the QR factorisation of parts with k columns below each other, shape (k, k)."""
-    triangle: Any = None
-    for part in parts:
-        k = part.shape[1]
-        R = with_one_blas_thread(
-            _qr_triangle, part if triangle is None else np.vstack([triangle, part])
-        )
-        triangle = np.zeros((k, k))
-        triangle[: R.shape[0]] = R
-    return np.asarray(triangle)
-
-
-def _qr_triangle(Q: NDArray[np.float64]) -> NDArray[np.float64]:
-    (R,) = scipy.linalg.qr(Q, mode="r", overwrite_a=True, check_finite=False)
-    return np.asarray(R[: Q.shape[1]])
 
 
 def _cost(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from twofold.objective.evaluation import evaluate_point, gramian_of_nodes
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block, RowOptions
-from twofold.solvers.column_system import stacked_triangle
+from twofold.solvers.triangles import stacked_triangle
 
 __all__ = ["AXES", "Operations", "other_axis"]
 

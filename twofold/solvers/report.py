@@ -1,0 +1,122 @@
+"""`RowReport`: solved rows with the method and the error of each."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twofold._kernels import rows
+from twofold.objective.side import Side
+from twofold.solvers.unsolved import UnsolvedRows
+
+__all__ = ["Route", "RowReport"]
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+class Route(IntEnum):
+    """Method by which a row was solved.
+
+    Examples
+    --------
+    >>> Route.CG.name, Route(0)
+    ('CG', <Route.EMPTY: 0>)
+    """
+
+    EMPTY = rows.EMPTY
+    """The row has no entries, and its solution is zero."""
+    DUAL = rows.DUAL
+    """Cholesky factorisation of the d x d matrix of a row of d entries."""
+    PRIMAL = rows.PRIMAL
+    """Cholesky factorisation of the n_factors x n_factors matrix."""
+    CG = rows.CG
+    """Conjugate gradients."""
+    ORTHOGONAL = rows.ORTHOGONAL
+    """Orthogonal factorisation in float64, for ill-conditioned normal equations."""
+    NORMAL = rows.NORMAL
+    """Normal equations in float64, for weights below a0."""
+    NONNEGATIVE = rows.NONNEGATIVE
+    """Coordinate descent and an active-set method, for nonnegative factors."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowReport:
+    """Solved rows with the status, route and error of each row.
+
+    Parameters
+    ----------
+    row_factors : ndarray, shape (n, width)
+        The solutions, padded with zeros to a multiple of 8 columns.
+    status : ndarray of uint8, shape (n,)
+        0 if a row is solved; otherwise a code that `check` translates into an error.
+    route : ndarray of uint8, shape (n,)
+        The `Route` of each row.
+    error : ndarray of float64, shape (n,)
+        Estimated relative error. With ``way="cg"`` it is the relative residual, and with
+        nonnegative factors the largest violation of the optimality conditions, relative to the
+        linear terms.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> from twofold import L2, Objective
+    >>> from twofold.objective import Problem
+    >>> objective = Objective(regularizer=L2(1.0))
+    >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
+    >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
+    >>> report.check(rows)
+    >>> report.unsolved.size, report.unsettled.size, bool(report.error.max() < 1e-6)
+    (0, 0, True)
+    """
+
+    row_factors: Array
+    status: NDArray[np.uint8]
+    route: NDArray[np.uint8]
+    error: NDArray[np.float64]
+
+    @property
+    def unsettled(self) -> Rows:
+        """Indices of the rows for which an iterative method did not converge."""
+        return np.flatnonzero(self.status == rows.NOT_CONVERGED)
+
+    @property
+    def unsolved(self) -> Rows:
+        """Indices of the rows without a solution, for which `check` raises."""
+        return np.flatnonzero((self.status != rows.SOLVED) & (self.status != rows.NOT_CONVERGED))
+
+    def check(self, side: Side, axis: str = "row") -> None:
+        """Raise if a row has no solution.
+
+        Parameters
+        ----------
+        side : Side
+            The rows that were solved.
+        axis : {"row", "col"}, default "row"
+            The side of the problem, for messages.
+
+        Raises
+        ------
+        SingularRowError
+            If the normal equations of a row are singular.
+        InvalidInputError
+            If a solution is beyond the range of its dtype.
+        """
+        if not self.status.any():
+            return
+        overflown = np.flatnonzero(self.status == rows.OVERFLOW)
+        found = overflown if overflown.size else np.flatnonzero(self.status == rows.SINGULAR)
+        if found.size:
+            row = int(found[0])
+            raise UnsolvedRows(
+                axis,
+                side.position(row),
+                None if side.multiplicity.size else int(side.counts[row]),
+                side.n_of(found),
+                bool(overflown.size),
+                str(self.row_factors.dtype),
+                bool(side.scale[row] > 0.0),
+                bool((self.route[found] == rows.NORMAL).any()),
+            ).error()
