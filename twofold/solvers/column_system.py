@@ -105,6 +105,7 @@ class ColumnSystem:
     >>> from scipy import sparse
     >>> from twofold import L2, Objective
     >>> from twofold.objective import Problem
+    >>> from twofold.solvers import Route
     >>> objective = Objective(regularizer=L2(1.0))
     >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
     >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)

@@ -64,6 +64,7 @@ class RowReport:
     >>> from scipy import sparse
     >>> from twofold import L2, Objective
     >>> from twofold.objective import Problem
+    >>> from twofold.solvers import ColumnSystem
     >>> objective = Objective(regularizer=L2(1.0))
     >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
     >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
