@@ -128,11 +128,14 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "erase")
     # Kernels that an earlier run has compiled would not run the code that generates them.
     with tempfile.TemporaryDirectory() as cache:
-        session.run(*run, "-m", "pytest", *PARALLEL, env={"NUMBA_CACHE_DIR": cache})
+        env = {"NUMBA_CACHE_DIR": cache}
+        # Otherwise the processes of tests, which have a limit of time, would compile.
+        session.run(*run, "-m", "twofold", "warm-up", env=env)
+        session.run(*run, "-m", "pytest", *PARALLEL, env=env)
     session.run(*run, "--context=plain", "-m", "pytest", "-q", "tests/kernels/test_nojit.py",
                 env={"NUMBA_DISABLE_JIT": "1"})  # fmt: skip
     session.run("coverage", "combine")
-    session.run(*report, f"--omit={KERNELS}")
+    session.run(*report, "--include=twofold/*", f"--omit={KERNELS}")  # not copies made by tests
     session.run(*report, f"--include={KERNELS}")
     session.run(*report, f"--include={KERNELS}", f"--omit={COMPILER}", "--contexts=plain",
                 env={"NOT_COVERED": GENERATORS})  # fmt: skip
