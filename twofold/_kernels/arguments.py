@@ -39,6 +39,8 @@ class Tasks(NamedTuple):
     """int64."""
     bounds: Array
     """int64, shape (n_tasks + 1,): task t is ``rows[bounds[t]:bounds[t + 1]]``."""
+    longest: int
+    """Largest number of entries of a row."""
 
 
 class Columns(NamedTuple):
@@ -63,7 +65,7 @@ class Columns(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Status, route and error of each row of a side; see `twofold.solvers.RowReport`."""
+    """Status, route, error and sums of each row of a side; see `twofold.solvers.RowReport`."""
 
     status: Array
     """uint8, shape (n,)."""
@@ -71,6 +73,8 @@ class Report(NamedTuple):
     """uint8, shape (n,)."""
     error: Array
     """float64, shape (n,)."""
+    sums: Array
+    """float64, shape (n, 2), or (0, 2) if not needed."""
 
 
 class LossCall(NamedTuple):

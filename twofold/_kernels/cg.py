@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from twofold._kernels.arguments import curvature, linear
+from twofold._kernels.dense import padded
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.rows import (
     CG,
@@ -19,6 +20,8 @@ from twofold._kernels.rows import (
     add_tile,
     dot_tile,
     next_row_range,
+    set_row_sums,
+    store_tile,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
@@ -48,6 +51,10 @@ class Scratch(NamedTuple):
     inverse_h: Any
     """1 / h, followed by the largest h."""
     ids: Any
+    dots: Any
+    """Predictions y.x of the entries, or an empty array if they are not needed."""
+    step_dots: Any
+    """Those of the search direction."""
 
 
 @kernel
@@ -89,7 +96,7 @@ def solve_by_cg(
     the solution is not finite, or if the rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
-    k = Y.shape[1]
+    k, n_dots = Y.shape[1], padded(tasks.longest) if report.sums.size else 0
     s = Scratch(
         np.zeros(k),
         np.zeros(k),
@@ -103,6 +110,8 @@ def solve_by_cg(
         np.zeros(k, Y.dtype),
         np.zeros(k + 1),
         np.zeros(TILE, np.int32),
+        np.zeros(n_dots, Y.dtype),
+        np.zeros(n_dots, Y.dtype),
     )
     largest_eigenvalue = 0.0
     for f in range(Y.shape[1]):
@@ -133,6 +142,11 @@ def solve_by_cg(
             report.status[u] = SOLVED if is_solved else UNSUITABLE
             report.route[u] = CG
             report.error[u] = error
+            if report.sums.size:
+                quadratic = 0.0
+                for f in range(k):
+                    quadratic += s.x[f] * s.x[f]
+                set_row_sums(u, entries, s.dots, quadratic, report.sums)
         task = next_task(counter)
 
 
@@ -169,7 +183,11 @@ def _start_row(u, next_range, entries, Y, start, s):
         s.scaled[f] = 0.0 if is_zero else start[u, f]
         s.total[f] = 0.0
     if not is_zero:
-        add_residual(low, high, next_range, entries, Y, s.scaled, s.ids, s.coefficients, s.total)
+        add_residual(
+            low, high, next_range, entries, Y, s.scaled, s.ids, s.coefficients, s.total, s.dots
+        )  # fmt: skip
+    else:
+        s.dots[: min(s.dots.size, high - low)] = 0.0
     for f in range(s.x.size):
         s.x[f] = s.scaled[f] * s.inverse_h[f]
         s.r[f] = s.h[f] * s.total[f] - s.x[f]
@@ -222,6 +240,8 @@ def _step(u, size, entries, Y, s):
         s.total[f] = s.p[f] + s.h[f] * s.total[f]
         pAp += np.float64(s.p[f]) * np.float64(s.total[f])
     alpha = size / pAp
+    for e in range(min(s.dots.size, entries.indptr[u + 1] - entries.indptr[u])):
+        s.dots[e] += alpha * s.step_dots[e]
     new_size = length = 0.0
     for f in range(s.p.size):
         s.x[f] += alpha * s.p[f]
@@ -241,6 +261,7 @@ def _add_products(u, entries, Y, s):
     for e in range(low, high, TILE):
         m = min(high - e, TILE)
         dot_tile(Y, entries, e, m, s.ids, s.scaled, s.coefficients)
+        store_tile(s.coefficients, e - low, s.step_dots)
         for r in range(m):
             s.coefficients[r] *= curvature(entries, e + r)
         for r in range(m, TILE):
@@ -255,7 +276,9 @@ def _recompute_residual(u, entries, Y, s):
     for f in range(s.x.size):
         s.scaled64[f] = s.h[f] * s.x[f]
         s.residual[f] = 0.0
-    add_residual(low, high, (0, 0), entries, Y, s.scaled64, s.ids, s.coefficients64, s.residual)
+    add_residual(
+        low, high, (0, 0), entries, Y, s.scaled64, s.ids, s.coefficients64, s.residual, s.dots
+    )  # fmt: skip
     size = 0.0
     for f in range(s.x.size):
         s.r[f] = s.h[f] * s.residual[f] - s.x[f]

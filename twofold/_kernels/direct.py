@@ -21,6 +21,7 @@ from twofold._kernels.arguments import curvature, linear
 from twofold._kernels.dense import (
     add_products_row,
     cholesky,
+    padded,
     padded_leading_dim,
     set_products_row,
     solve_transposed,
@@ -35,10 +36,13 @@ from twofold._kernels.rows import (
     SOLVED,
     UNSUITABLE,
     add_residual,
+    dot_tile,
     matvec,
     next_row_range,
     prefetch_rows,
     rmatvec,
+    set_row_sums,
+    store_tile,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
@@ -90,6 +94,8 @@ class Scratch(NamedTuple):
     """Columns of these entries."""
     arange: Any
     """0, 1, 2, ..."""
+    dots: Any
+    """Predictions of the entries, or an empty array if they are not needed."""
 
 
 @kernel
@@ -120,6 +126,7 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
         np.zeros(TILE),
         np.zeros(TILE, np.int32),
         np.arange(k).astype(np.int32),
+        np.zeros(padded(tasks.longest) if report.sums.size else 0, Y.dtype),
     )
     mu = -1.0
     task = next_task(counter)
@@ -158,8 +165,9 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
     error = rounding * (DUAL_ERROR if dual else _PRIMAL_ERROR)
     if term_size > 0.0:
         error += _CANCELLATION_ERROR * eps * term_size / np.sqrt(length)
+    slope = np.nan
     if not error < (ROW_TOLERANCE if eps > 1e-10 else _ROW_TOLERANCE_64) and rounding < 0.5:
-        error = _refine(u, mu, dual, rounding, term_size * largest, entries, columns, s, out)
+        error, slope = _refine(u, mu, dual, rounding, term_size * largest, entries, columns, s, out)
         error = max(error, _ROUNDING_64 * trace)
     max_error = 2.0 * ROW_TOLERANCE
     # A nan, from a failed factorisation or an overflow, makes these comparisons false.
@@ -167,6 +175,25 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
     report.status[u] = SOLVED if is_solved else UNSUITABLE
     report.route[u] = DUAL if dual else PRIMAL
     report.error[u] = error
+    if report.sums.size:
+        if np.isnan(slope):
+            slope = 0.0
+            _set_dots(u, entries, Y, s, out)
+        for f in range(Y.shape[1]):
+            slope += (columns.spectrum[f] + mu) * np.float64(out[u, f]) ** 2
+        set_row_sums(u, entries, s.dots, slope, report.sums)
+
+
+@device
+def _set_dots(u, entries, Y, s, out):
+    """Set the predictions of row u, while the rows of Y are in the cache."""
+    low, high = entries.indptr[u], entries.indptr[u + 1]
+    for f in range(s.work.size):
+        s.work[f] = out[u, f]
+    for e in range(low, high, TILE):
+        m = min(high - e, TILE)
+        dot_tile(Y, entries, e, m, s.entry_ids, s.work, s.x)
+        store_tile(s.x, e - low, s.dots)
 
 
 @device
@@ -356,6 +383,10 @@ def _gather(low, high, entries, Y, s):
 def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
     """Refine row u of ``out`` with residuals in float64; return an estimate of its error.
 
+    Also return by how much the last change changed the squared loss of the row. It is needed as the
+    predictions are those before the change. It includes what the change adds to the part of the
+    unobserved term that the entries exclude; terms of second order in the change are left out.
+
     Each step multiplies the error by a ratio, which is estimated by ``rounding`` times
     `_CONTRACTION` for the first step and by the ratio of the last two changes afterwards. The
     remaining error is the sum of the geometric series. If the terms of the right-hand side cancel,
@@ -366,7 +397,7 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
     tolerance = ROW_TOLERANCE if np.finfo(out.dtype).eps > 1e-10 else _ROW_TOLERANCE_64
     low, high = entries.indptr[u], entries.indptr[u + 1]
     ratio = min(_CONTRACTION * rounding, 0.89)
-    last_change, change, error = -1.0, 0.0, np.nan
+    last_change, change, error, slope = -1.0, 0.0, np.nan, 0.0
     for f in range(k):
         s.row64[f] = np.float64(out[u, f])
     for _attempt in range(_MAX_REFINEMENTS):
@@ -378,9 +409,12 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
         else:
             solve_transposed(s.U, s.inverse, k, s.w)
             solve_upper(s.U, s.inverse, k, s.w)
-        change = length = 0.0
+        change = length = slope = 0.0
         for f in range(k):
             update = np.float64(s.h[f] * s.w[f])
+            # The residual and the gradient of the loss differ by that of the other terms.
+            others = (columns.spectrum[f] + mu) * s.row64[f]
+            slope -= 2.0 * (s.residual[f] + others) * update
             s.row64[f] += update
             change += update * update
             length += s.row64[f] * s.row64[f]
@@ -396,7 +430,7 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
             break
     for f in range(k):
         out[u, f] = real(s.row64[f])
-    return 0.0 if change == 0.0 else error
+    return 0.0 if change == 0.0 else error, slope
 
 
 @device
@@ -430,7 +464,9 @@ def _residual(low, high, mu, entries, columns, s):
         matvec(columns.vectors, s.row64, s.arange, s.coefficients, x)
     for f in range(k):
         total[f] = 0.0
-    add_residual(low, high, (0, 0), entries, columns.factors, x, s.entry_ids, s.coefficients, total)
+    add_residual(
+        low, high, (0, 0), entries, columns.factors, x, s.entry_ids, s.coefficients, total, s.dots
+    )  # fmt: skip
     if rotates:
         rmatvec(columns.vectors, total, s.arange, s.coefficients, s.residual)
     for f in range(k):

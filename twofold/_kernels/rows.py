@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twofold._kernels.arguments import curvature, linear
+from twofold._kernels.arguments import curvature, excluded_weight, linear, target, weight
 from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import add_rows, dot_rows, prefetch_at, prefetch_row
@@ -75,12 +75,21 @@ def add_tile(Y, entries, e, m, ids, factor, out):
         add_rows(Y, ids, 0, factor, out)
 
 
+@inlined
+def store_tile(values, position, dots):
+    """Set dots[position:position+8] to eight values, unless it is empty."""
+    if dots.size:
+        for r in range(TILE):
+            dots[position + r] = values[r]
+
+
 @device
-def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total):
+def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total, dots):
     """Add sum_e (b_e - c_e y_e.x) y_e over the entries low:high to ``total``, eight at a time.
 
     The sum is computed in the dtype of x, ``coefficients`` and ``total``. The rows of Y of later
-    entries, and of the entries in ``next_range``, are prefetched.
+    entries, and of the entries in ``next_range``, are prefetched. Unless it is empty, ``dots`` is
+    set to y_e.x; its length is a multiple of 8.
     """
     distance = max(_AHEAD // (Y.shape[1] * Y.itemsize), TILE)
     next_start, next_stop = next_range
@@ -91,12 +100,30 @@ def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total)
         next_start += TILE
         m = min(high - e, TILE)
         dot_tile(Y, entries, e, m, ids, x, coefficients)
+        store_tile(coefficients, e - low, dots)
         for r in range(m):
             dot = np.float64(coefficients[r])
             coefficients[r] = linear(entries, e + r) - curvature(entries, e + r) * dot
         for r in range(m, TILE):
             coefficients[r] = 0.0
         add_tile(Y, entries, e, m, ids, coefficients, total)
+
+
+@device
+def set_row_sums(u, entries, dots, quadratic, sums):
+    """Set sums[u] to the objective of row u, and to the sum of a x^2 over its entries.
+
+    The objective is sum_e (w (r - x)^2 - a x^2) + p'(G + mu I) p, of which ``quadratic`` is the
+    last term. ``dots`` has the predictions x, and a is the weight that an entry excludes from the
+    unobserved term.
+    """
+    low, loss, square = entries.indptr[u], 0.0, 0.0
+    for e in range(low, entries.indptr[u + 1]):
+        x = np.float64(dots[e - low])
+        difference = target(entries, e) - x
+        loss += weight(entries, e) * (difference * difference)
+        square += excluded_weight(entries, e) * (x * x)
+    sums[u, 0], sums[u, 1] = loss - square + quadratic, square
 
 
 @device

@@ -32,6 +32,7 @@ from twofold.objective.terms import Terms
 from twofold.solvers import blocks
 from twofold.solvers.blocks import Block
 from twofold.solvers.operations import AXES, Operations, other_axis
+from twofold.solvers.report import RowReport
 from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
@@ -261,16 +262,17 @@ class ClusterOperations(Operations):
         result.routes["row"] = self.each(blocks.extrapolated, "row", *moved, momentum=momentum)
         return result
 
-    def evaluated(self, point: Point) -> Point:
-        """Return the point with its value and, if a0 > 0, the Gramians."""
+    def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
+        """Return the point with its value and, if a0 > 0, the Gramians; see `Operations`."""
         rows: Any = point.rows
         cols: Any = point.cols
         has_grams = bool(self.terms.unobserved_weight)
         grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
         is_needed = [has_grams and gram is None for gram in grams]
+        others = [self.routed("row", cols)] if solved_cols is None else []
         measured = [
-            self.each(_measured, "row", rows, self.routed("row", cols), needs_gramian=is_needed[0]),
-            self.each(_measured, "col", cols, needs_gramian=is_needed[1]),
+            self.each(_measured, "row", rows, *others, needs_gramian=is_needed[0]),
+            self.each(_measured, "col", solved_cols or cols, needs_gramian=is_needed[1]),
         ]
         results = self.values(*measured)
         rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
@@ -280,7 +282,10 @@ class ClusterOperations(Operations):
             elif isinstance(grams[n], Parts):
                 grams[n] = _gramian(*self.values(grams[n])[0])
         sums, col_sums = (np.concatenate([one.sums for one in part]) for part in results)
-        return with_value(self.terms, point, grams if has_grams else [], sums, col_sums)
+        return with_value(
+            self.terms, point, grams if has_grams else [], sums, col_sums,
+            is_solved=solved_cols is not None,
+        )  # fmt: skip
 
     def _nodes_later(self, gramian: Any) -> Any:
         """Return the nodes of a `routed_gramian`, which come with the next `values`."""
@@ -298,13 +303,19 @@ class _Measured(NamedTuple):
 
 
 def _measured(
-    block: Block, own: Array, *other: Array, needs_gramian: bool, threads: int
+    block: Block, solved: Any, *other: Array, needs_gramian: bool, threads: int
 ) -> _Measured:
-    """Return the sums of the value: of columns, and of rows with the factors of the others."""
-    function: Any = blocks.rows_value if other else blocks.cols_value
+    """Return the sums of the value of factors, or of a report of solved rows.
+
+    Without the factors of the other side, or a report, only the penalty is known.
+    """
+    function: Any = blocks.rows_value if other else blocks.penalty_value
+    own = solved
+    if isinstance(solved, RowReport):
+        function, own = blocks.solved_value, solved.row_factors
     nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
     is_finite, _ = blocks.is_usable(block, own, threads)
-    return _Measured(function(block, own, *other, threads=threads), is_finite, nodes)
+    return _Measured(function(block, solved, *other, threads=threads), is_finite, nodes)
 
 
 def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:

@@ -42,21 +42,32 @@ _ALL_ROWS = np.empty(0, np.int64)
 _NO_WEIGHTS = np.empty(0)
 
 
-def evaluate_point(problem: "Problem", point: Point, n_threads: int | None = None) -> Point:
+def evaluate_point(
+    problem: "Problem",
+    point: Point,
+    n_threads: int | None = None,
+    sums: tuple[Array, Array] | None = None,
+) -> Point:
     """Return the point with its objective value, which is not finite if a factor is not.
 
-    If a0 > 0, it has the Gramians, too.
+    If a0 > 0, it has the Gramians, too. ``sums`` are those of the tasks of rows and of columns, if
+    they are known from solving the columns; see `with_value`.
 
     The sums of fixed tasks are added in order in float64, so the result is bitwise independent of
     the number of threads.
     """
     threads = check_n_threads(n_threads)
-    penalties = problem.penalties(point.n_factors)
-    sums = value_sums(
-        problem.rows, problem.loss_call, penalties.rows, point.rows, point.cols, threads
-    )
-    col_sums = penalty_sums(problem.col_margin, penalties.cols, point.cols, threads)
-    return with_value(problem.objective, point, _grams(problem, point, threads), sums, col_sums)
+    is_solved = sums is not None
+    if sums is None:
+        penalties = problem.penalties(point.n_factors)
+        sums = (
+            value_sums(
+                problem.rows, problem.loss_call, penalties.rows, point.rows, point.cols, threads
+            ),
+            penalty_sums(problem.col_margin, penalties.cols, point.cols, threads),
+        )
+    grams = _grams(problem, point, threads)
+    return with_value(problem.objective, point, grams, *sums, is_solved=is_solved)
 
 
 def value_sums(
@@ -151,17 +162,31 @@ def _grams(problem: "Problem", point: Point, threads: int) -> list[Array]:
 
 
 def with_value(
-    objective: Terms, point: Point, grams: list[Array], sums: Array, col_sums: Array
+    objective: Terms,
+    point: Point,
+    grams: list[Array],
+    sums: Array,
+    col_sums: Array,
+    *,
+    is_solved: bool = False,
 ) -> Point:
-    """Return the point with its value, from the sums of all tasks and the Gramians if a0 > 0."""
+    """Return the point with its value, from the sums of all tasks and the Gramians if a0 > 0.
+
+    With ``is_solved`` the sums of the loss include the unobserved term of all cells, so that their
+    rounding errors, to which a minimum is insensitive, are not those of different points.
+    """
+    loss, excluded, penalty = (
+        _ordered_sum(rows) + _ordered_sum(cols)
+        for rows, cols in zip(sums.T, col_sums.T, strict=True)
+    )
     unobserved = 0.0
     if grams:
-        product = float(np.sum(grams[0] * grams[1]))
-        unobserved = objective.unobserved_weight * product - _ordered_sum(sums[:, 1])
-    penalty = _ordered_sum(sums[:, 2]) + _ordered_sum(col_sums[:, 2])
-    value = ObjectiveValue(_ordered_sum(sums[:, 0]), unobserved, penalty)
+        unobserved = objective.unobserved_weight * float(np.sum(grams[0] * grams[1]))
+        loss -= unobserved if is_solved else 0.0
+        unobserved -= excluded
+    value = ObjectiveValue(loss, unobserved, penalty)
     gramians = (grams[0], grams[1]) if grams else (None, None)
-    return replace(point, value=value, gramians=gramians)
+    return replace(point, value=value, gramians=gramians, is_rounded=False)
 
 
 def _gradient_side(

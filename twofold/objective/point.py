@@ -56,6 +56,8 @@ class Point:
         The value of the objective, if it was evaluated.
     gramians : tuple of two ndarray or None
         P'P and Q'Q in float64, shape (width, width), as far as they are known.
+    is_rounded : bool, default False
+        Whether the value has rounding errors of the dtype of the factors.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class Point:
     n_factors: int
     value: ObjectiveValue | None = None
     gramians: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None)
+    is_rounded: bool = False
 
     @classmethod
     def of(cls, P: NDArray[Any], Q: NDArray[Any], value: ObjectiveValue | None = None) -> Self:

@@ -1,9 +1,9 @@
 """Alternating least squares with exact or approximate half-steps."""
 
+import math
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 from twofold._common.checks import check_choice, check_whole
@@ -36,6 +36,8 @@ class ALSMemory:
     t: float
     gain: float
     """Decrease of the objective in the last epoch."""
+    total: float
+    """The objective after it, as the next epoch compares its own with; nan before the first one."""
     is_merged: bool
     """Whether the columns are those of a `MergedProblem`."""
 
@@ -180,7 +182,7 @@ class ALS(Solver):
     def new_memory(self, problem: Problem, point: Point) -> ALSMemory:
         """Return the initial memory."""
         previous = point.cols if self.acceleration else point.cols[:0]
-        return ALSMemory(previous, 0.0, 0.0, isinstance(problem, MergedProblem))
+        return ALSMemory(previous, 0.0, 0.0, math.nan, isinstance(problem, MergedProblem))
 
     def prepare(self, problem: Problem, state: State) -> State:
         """Return the state with the operations on its factors."""
@@ -190,32 +192,32 @@ class ALS(Solver):
     def step(self, problem: Problem, state: State) -> State:
         """Solve for all rows, then for all columns."""
         operations: Operations = state.workspace
-        point, needs_value = state.point, self._needs_value
-        if needs_value and point.value is None:
-            point = operations.evaluated(point)
+        point, needs_value, total = state.point, self._needs_value, state.memory.total
+        if needs_value and math.isnan(total):
+            point = point if point.value else operations.evaluated(point)
+            total = _total(point)
         run = Extrapolation(state.memory.previous, state.memory.t)
         if run.momentum and state.partial is not None and state.partial.has(_PLAIN):
             run = Extrapolation(run.previous, 1.0)  # The extrapolated epoch was rejected.
-        options = self._row_options(operations, point, state)
+        options = self._row_options(operations, total, state)
         start = run.extrapolated(operations, point.cols)
-        new, start = self._epoch(operations, point, start, options, state)
+        new, start, report = self._epoch(operations, point, start, options, state)
         if not needs_value:
             return state.at(new)
         turning = run.turning_sums(operations, start, point.cols, new.cols)
-        new = operations.evaluated(new)
-        if run.momentum and not _total(new) <= _total(point):
+        new = _evaluated(operations, new, report)
+        if run.momentum and not _total(new) <= total:
             run = Extrapolation(run.previous, 1.0)
-            del new, start, turning  # which are as large as those of the repeated epoch
-            new, start = self._epoch(operations, point, point.cols, options, state)
-            new, turning = operations.evaluated(new), None
-        gain = _total(point) - _total(new)
+            del new, start, turning, report  # as large as those of the repeated epoch
+            new, start, report = self._epoch(operations, point, point.cols, options, state)
+            new, turning = _evaluated(operations, new, report), None
+        memory = replace(state.memory, gain=total - _total(new), total=_total(new))
         if not self.acceleration:
-            return state.at(new, memory=replace(state.memory, gain=gain))
+            return state.at(new, memory=memory)
         cols = point.cols if run.momentum else start
-        decrease = gain / max(abs(_total(new)), 1e-300)
+        decrease = memory.gain / max(abs(memory.total), 1e-300)
         run = run.advanced(operations, turning, cols, decrease)
-        memory = replace(state.memory, previous=run.previous, t=run.t, gain=gain)
-        return state.at(new, memory=memory)
+        return state.at(new, memory=replace(memory, previous=run.previous, t=run.t))
 
     def _epoch(
         self,
@@ -224,15 +226,19 @@ class ALS(Solver):
         start: Factors,
         options: RowOptions,
         state: State,
-    ) -> tuple[Point, Factors]:
+    ) -> tuple[Point, Factors, Any]:
         """Return the point after both half-steps from the columns ``start``, and these columns.
 
-        The factors are balanced between the half-steps unless the start is extrapolated, or the
-        coordinates of the factors have a meaning.
+        The third result is the report of the columns, if it has sums. The factors are balanced
+        between the half-steps unless the start is extrapolated, or the coordinates of the factors
+        have a meaning.
         """
         k, is_plain = point.n_factors, start is point.cols
         known = point.gramians[1] if is_plain else None
-        half = partial(operations.solved, "row", start, point.rows, known, options)
+
+        def half() -> Factors:
+            return operations.solved("row", start, point.rows, known, options)[0]
+
         name = _PLAIN if is_plain else "extrapolated"
         rows = half() if state.partial is None else state.partial.result(name, half)
         if self.acceleration and is_plain and _turns_freely(operations.objective):
@@ -241,7 +247,9 @@ class ALS(Solver):
         product = None
         if operations.objective.unobserved_weight:
             product = operations.routed_gramian("col", rows)
-        cols = operations.solved("col", rows, start, product, options)
+        has_sums = self._needs_value and _has_sums(operations.objective)
+        options = options._replace(needs_sums=has_sums)
+        cols, report = operations.solved("col", rows, start, product, options)
         if operations.unsettled and not operations.has_warned:
             operations.has_warned = True
             axis, first, n = operations.unsettled[0]
@@ -251,20 +259,34 @@ class ALS(Solver):
                 "do not warn)",
                 ConvergenceWarning,
             )
-        return Point(rows, cols, k, gramians=(product, None)), start
+        return Point(rows, cols, k, gramians=(product, None)), start, report
 
     @property
     def _needs_value(self) -> bool:
         """Whether an epoch uses the value of the objective."""
         return bool(self.acceleration) or self.row_solver == "auto"
 
-    def _row_options(self, operations: Operations, point: Point, state: State) -> RowOptions:
+    def _row_options(self, operations: Operations, total: float, state: State) -> RowOptions:
         """Return how rows are solved; the excess is that of each row, and 0 for exact rows."""
         excess = 0.0
         if self.row_solver == "auto":
-            gain = state.memory.gain if state.epoch else _FIRST_GAIN * _total(point)
+            gain = state.memory.gain if state.epoch else _FIRST_GAIN * total
             excess = max(_EXCESS * gain / max(operations.n_original, 1), 0.0)
         return RowOptions(self.row_solver, self.cg_steps + (state.epoch == 0), excess)
+
+
+def _evaluated(operations: Operations, point: Point, report: Any) -> Point:
+    """Return the point with its value, from the report of the columns where that knows it."""
+    if report is not None:
+        evaluated = replace(operations.evaluated(point, report), is_rounded=True)
+        if math.isfinite(_total(evaluated)):
+            return evaluated
+    return operations.evaluated(point)
+
+
+def _has_sums(objective: Terms) -> bool:
+    """Return whether the reports of solved rows can have sums."""
+    return not (objective.nonnegative or objective.has_centers or objective.biases)
 
 
 def _total(point: Point) -> float:

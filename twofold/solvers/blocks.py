@@ -44,7 +44,6 @@ __all__ = [
     "Block",
     "RowOptions",
     "StartSide",
-    "cols_value",
     "column_sums",
     "extrapolated",
     "factors_of",
@@ -52,11 +51,13 @@ __all__ = [
     "has_entries",
     "is_usable",
     "largest",
+    "penalty_value",
     "rescaled",
     "rows_value",
     "sketched",
     "solved",
     "solved_factors",
+    "solved_value",
     "sparse_times",
     "square_sums",
     "start_factors",
@@ -133,6 +134,7 @@ class RowOptions(NamedTuple):
     way: Any
     cg_steps: int
     excess: float
+    needs_sums: bool = False
 
 
 def solved(
@@ -257,9 +259,24 @@ def rows_value(block: Block, own: Array, other: Array, threads: int) -> Array:
     return value_sums(block.side, loss, block.penalty, own, other, threads)
 
 
-def cols_value(block: Block, factors: Array, threads: int) -> Array:
-    """Return the sums of the tasks of columns; see `penalty_sums`."""
+def penalty_value(block: Block, factors: Array, threads: int) -> Array:
+    """Return the sums of the tasks with the penalty only; see `penalty_sums`."""
     return penalty_sums(block.side, block.penalty, factors, threads)
+
+
+def solved_value(block: Block, report: RowReport, threads: int) -> Array:
+    """Return the sums of the tasks, as `value_sums`, from those of the solved rows.
+
+    The first one includes a0 times the sum of x^2 over all cells.
+    """
+    side, own = block.side, report.sums
+    if side.multiplicity.size:
+        own = own * side.multiplicity[:, np.newaxis]
+    sums = penalty_value(block, report.row_factors, threads)
+    if len(own):
+        sums[:, :2] = np.add.reduceat(own, side.bounds[:-1])
+        sums[:, 0] += sums[:, 1] - sums[:, 2]
+    return sums
 
 
 # The initial factors

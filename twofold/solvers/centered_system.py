@@ -160,15 +160,19 @@ class CenteredSystem:
         way: Way = "auto",
         cg_steps: int = 2,
         excess: float = 0.0,
+        needs_sums: bool = False,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
     ) -> RowReport:
-        """Solve rows for the center of a `PenaltyCall`; see `ColumnSystem.solve`."""
+        """Solve rows for the center of a `PenaltyCall`; see `ColumnSystem.solve`.
+
+        The report has sums only without a center.
+        """
         threads = check_n_threads(n_threads)
         if not center.size:
             return self.system.solve(
-                side, start, way=way, cg_steps=cg_steps, excess=excess, n_threads=threads,
-                buffers=buffers,
+                side, start, way=way, cg_steps=cg_steps, excess=excess, needs_sums=needs_sums,
+                n_threads=threads, buffers=buffers,
             )  # fmt: skip
         free, without_entries = self.free, self.rows_without_entries(side, center, threads)
         if start is not None:

@@ -207,6 +207,7 @@ class ColumnSystem:
         way: Way = "auto",
         cg_steps: int = 2,
         excess: float = 0.0,
+        needs_sums: bool = False,
         n_threads: int | None = None,
         buffers: Buffers | None = None,
     ) -> RowReport:
@@ -225,6 +226,8 @@ class ColumnSystem:
         excess : float, default 0.0
             By how much the objective of a row may exceed its minimum with ``"auto"``. If it is
             above 0, more rows are solved by conjugate gradients.
+        needs_sums : bool, default False
+            Whether the report has the sums of each row that the value of the objective needs.
         n_threads : int, optional
             Default: all. The result is bitwise independent of it.
         buffers : Buffers, optional
@@ -238,9 +241,7 @@ class ColumnSystem:
         threads = check_n_threads(n_threads)
         call = _Call(side, start, way, cg_steps, excess, threads, buffers or Buffers())
         out = empty_aligned((side.n, self.col_factors.shape[1]), self.col_factors.dtype)
-        report = RowReport(
-            out, np.zeros(side.n, np.uint8), np.zeros(side.n, np.uint8), np.zeros(side.n)
-        )
+        report = RowReport.of(out, needs_sums)
         is_free = not self.objective.nonnegative
         solve = self._solve_whitened if is_free else self._solve_nonnegatively
         left: list[Rows] = []
@@ -329,19 +330,18 @@ class ColumnSystem:
         solved = report.row_factors
         if not is_own_dtype:
             solved = call.buffers.get("solved", (side.n, width), dtype)
-        kernel_report = Report(report.status, report.route, report.error)
         report.status[listed] = rows.UNSUITABLE
         chosen = listed if is_well_conditioned.all() else listed[is_well_conditioned]
         by_cg, direct_tasks = self._plan(chosen, call)
         if by_cg.rows.size:
-            self._solve_by_cg(by_cg, call, solved, kernel_report)
+            self._solve_by_cg(by_cg, call, solved, report.for_kernels)
             remaining = chosen[report.status[chosen] == rows.UNSUITABLE]
             if remaining.size != direct_tasks.rows.size:
                 direct_tasks = self._tasks(remaining, call)
         if direct_tasks.rows.size:
             run(
                 direct.solve_direct, direct_tasks.bounds.size - 1, call.threads, direct_tasks,
-                side.entries, self._columns(np.empty(0)), solved, kernel_report,
+                side.entries, self._columns(np.empty(0)), solved, report.for_kernels,
             )  # fmt: skip
         is_unsolved = report.status[listed] != rows.SOLVED
         if rotates or not is_own_dtype:
@@ -453,11 +453,13 @@ class ColumnSystem:
 
     def _tasks(self, listed: Rows, call: "_Call") -> Tasks:
         """Divide the rows into tasks of similar cost."""
+        counts = call.side.counts[listed]
+        longest = int(counts.max(initial=0))
         if listed.size <= 1:
-            return Tasks(listed, np.arange(listed.size + 1))
-        cost = _cost(call.side.counts[listed], self.n_factors)
+            return Tasks(listed, np.arange(listed.size + 1), longest)
+        cost = _cost(counts, self.n_factors)
         per_task = max(1 << 16, int(cost.sum()) // (call.threads * 32) + 1)
-        return Tasks(listed, balanced_bounds(cost, per_task))
+        return Tasks(listed, balanced_bounds(cost, per_task), longest)
 
     def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
         """Solve rows by coordinate descent; return none, as those not solved are in the report."""
@@ -466,7 +468,7 @@ class ColumnSystem:
         run(
             nonnegative.solve_nonnegative, tasks.bounds.size - 1, call.threads, tasks,
             call.side.entries, self.col_factors, self.gram, start, report.row_factors,
-            Report(report.status, report.route, report.error),
+            report.for_kernels,
         )  # fmt: skip
         return listed[:0]
 
@@ -474,8 +476,9 @@ class ColumnSystem:
         run(
             orthogonal.solve_orthogonal, listed.size, call.threads, listed, call.side.entries,
             self.col_factors, self._triangle, self.gram, report.row_factors,
-            Report(report.status, report.route, report.error),
+            report.for_kernels,
         )  # fmt: skip
+        report.sums[listed if report.sums.size else ()] = np.nan
 
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:

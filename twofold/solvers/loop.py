@@ -264,8 +264,22 @@ class Run:
             f"{last_good.epoch}: {advice}.",
         )
 
+    def evaluate_exactly(self) -> None:
+        """Replace a value of the state, and of its record, that has rounding errors."""
+        point = self.state.point
+        if not point.is_rounded:
+            return
+        point = self.problem.evaluated(point, self.solver.n_threads)
+        assert point.value is not None
+        self.state = replace(self.state, point=point)
+        for n, record in enumerate(self.history):
+            if record.epoch == self.state.epoch:
+                self.history[n] = Record.of(record.epoch, record.seconds, point.value)
+
     def finish(self, status: Status, message: str) -> Solution:
-        """Return the solution of the state."""
+        """Return the solution of the state; the value of the last epoch of a run is exact."""
+        if status is not Status.RUNNING:
+            self.evaluate_exactly()
         state = self.state
         return Solution(
             *self.problem.original_factors(state.point),

@@ -21,7 +21,7 @@ from twofold.solvers.column_system import ColumnSystem
 __all__ = ["has_plain_rows", "solve_plain_row"]
 
 _MAX_ENTRIES = 64  # more might be solved by conjugate gradients
-_TASKS = Tasks(np.zeros(1, np.int64), np.array([0, 1]))
+_TASKS = Tasks(np.zeros(1, np.int64), np.array([0, 1]), _MAX_ENTRIES)
 _EMPTY = np.empty(0)
 
 
@@ -59,7 +59,7 @@ def solve_plain_row(system: ColumnSystem, indices: NDArray[Any]) -> NDArray[Any]
         system.rotated, system.spectrum, system.col_factors, system.vectors, _EMPTY, k
     )
     out = empty_aligned((1, width), system.col_factors.dtype)
-    report = Report(np.zeros(1, np.uint8), np.zeros(1, np.uint8), np.zeros(1))
+    report = Report(np.zeros(1, np.uint8), np.zeros(1, np.uint8), np.zeros(1), np.empty((0, 2)))
     run(direct.solve_direct, 1, 1, _TASKS, entries, columns, out, report)
     if report.status[0] != rows.SOLVED:
         return None

@@ -105,10 +105,20 @@ class Operations:
         (values,) = self.values(self.each(function, axis, *factors, **others))
         return values
 
-    def evaluated(self, point: Point) -> Point:
-        """Return the point with its value and, if a0 > 0, the Gramians."""
+    def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
+        """Return the point with its value and, if a0 > 0, the Gramians.
+
+        With the report of columns that were `solved` with sums, the value is computed from these,
+        which takes much less time and has rounding errors of the dtype of the factors.
+        """
         with np.errstate(all="ignore"):  # The loop ends a run whose value is not finite.
-            return evaluate_point(self.problem, point, self.threads)
+            sums = None
+            if solved_cols is not None:
+                sums = (
+                    blocks.penalty_value(self.blocks["row"], point.rows, self.threads),
+                    blocks.solved_value(self.blocks["col"], solved_cols, self.threads),
+                )
+            return evaluate_point(self.problem, point, self.threads, sums)
 
     def gramians(
         self, factors: Mapping[Axis, Factors], *, by_penalty: bool = False
@@ -133,25 +143,29 @@ class Operations:
         start: Factors,
         product: Factors | None,
         options: RowOptions,
-    ) -> Factors:
+    ) -> tuple[Factors, Any]:
         """Return a side solved for fixed factors of the other one, and their `routed_gramian`.
 
-        Rows that did not converge are noted in `unsettled`.
+        The second result is the report if it has sums, and otherwise None. Rows that did not
+        converge are noted in `unsettled`.
         """
         if product is None and self.objective.unobserved_weight:
             product = self.routed_gramian(axis, other)
         may_be_unsettled = self.objective.nonnegative
+        needs_report = may_be_unsettled or options.needs_sums
         solved = self.each(
-            blocks.solved if may_be_unsettled else blocks.solved_factors,
+            blocks.solved if needs_report else blocks.solved_factors,
             axis, self.routed(axis, other), start, product, n_columns=self.n_columns,
             options=options, triangle=self.triangle_for(axis, other),
         )  # fmt: skip
-        if not may_be_unsettled:
-            return solved
-        found = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
-        if found:
-            self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
-        return self.each(blocks.factors_of, axis, solved)
+        if not needs_report:
+            return solved, None
+        if may_be_unsettled:
+            found = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
+            if found:
+                self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
+        factors = self.each(blocks.factors_of, axis, solved)
+        return factors, solved if options.needs_sums else None
 
     def triangle_for(self, axis: Axis, other: Factors) -> Any:
         """Return what `blocks.solved` gets: here a function, as few rows need it."""

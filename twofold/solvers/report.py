@@ -1,13 +1,14 @@
 """`RowReport`: solved rows with the method and the error of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels import rows
+from twofold._kernels.arguments import Report
 from twofold.objective.side import Side
 from twofold.solvers.unsolved import UnsolvedRows
 
@@ -58,6 +59,11 @@ class RowReport:
         Estimated relative error. With ``way="cg"`` it is the relative residual, and with
         nonnegative factors the largest violation of the optimality conditions, relative to the
         linear terms.
+    sums : ndarray of float64, shape (n, 2) or (0, 2)
+        The objective of each row, sum_k (w_k (r_k - x_k)^2 - a_k x_k^2) + a0 |Q p|^2 + lam s |p|^2
+        with the predictions x and the weights a that entries exclude from the unobserved term, and
+        the sum of a x^2, if they were asked for. They are computed during the solve, with rounding
+        errors of the dtype of the factors, and are nan for rows for which it does not do so.
 
     Examples
     --------
@@ -77,6 +83,27 @@ class RowReport:
     status: NDArray[np.uint8]
     route: NDArray[np.uint8]
     error: NDArray[np.float64]
+    sums: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
+
+    @classmethod
+    def of(cls, row_factors: Array, needs_sums: bool) -> Self:
+        """Return the report of rows that are not solved yet.
+
+        Parameters
+        ----------
+        row_factors : ndarray, shape (n, width)
+            Where the solutions will be.
+        needs_sums : bool
+            Whether ``sums`` are computed.
+        """
+        n = len(row_factors)
+        status, route = np.zeros((2, n), np.uint8)
+        return cls(row_factors, status, route, np.zeros(n), np.zeros((n if needs_sums else 0, 2)))
+
+    @property
+    def for_kernels(self) -> Report:
+        """The arrays that kernels write to, besides the solutions."""
+        return Report(self.status, self.route, self.error, self.sums)
 
     @property
     def unsettled(self) -> Rows:
