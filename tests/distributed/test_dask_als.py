@@ -169,10 +169,10 @@ def test_another_run_wrote_the_file_of_the_checkpoint(three_workers, tmp_path):
     victim = next(iter(three_workers.run(os.getpid).values()))
     lost, original = [], ClusterOperations.evaluated
 
-    def evaluated(self, point):
+    def evaluated(self, *arguments):
         if not lost:
             lost.append(os.kill(victim, signal.SIGKILL))
-        return original(self, point)
+        return original(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClusterOperations, "evaluated", evaluated)

@@ -1,6 +1,5 @@
 """`DaskALS`: alternating least squares on a cluster."""
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -194,7 +193,7 @@ class DaskALS(ALS):
         is_merged = isinstance(problem.original, MergedProblem)
         shape = 0, point.cols.shape[1]
         previous: Any = point.cols if self.acceleration else np.empty(shape, point.cols.dtype)
-        return ALSMemory(previous, 0.0, 0.0, math.nan, is_merged)
+        return ALSMemory(previous, 0.0, 0.0, np.full(3, np.nan), is_merged)
 
     def _started(self, cluster: Homes, data: Data, init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""

@@ -41,6 +41,11 @@ class ObjectiveValue:
         """Return loss + unobserved + penalty."""
         return self.loss + self.unobserved + self.penalty
 
+    @property
+    def terms(self) -> NDArray[np.float64]:
+        """Loss, unobserved and penalty as an array of shape (3,)."""
+        return np.array([self.loss, self.unobserved, self.penalty])
+
 
 @dataclass(frozen=True, eq=False)
 class Point:

@@ -39,7 +39,7 @@ from twofold.exceptions import (
     InvalidInputError,
     UnsupportedObjectiveError,
 )
-from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
+from twofold.objective import Loss, Objective, ObjectiveValue, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
 from twofold.solvers.operations import Operations
 from twofold.solvers.result import Record, Solution, Status
@@ -241,6 +241,29 @@ class Solver(ABC):
             The objective with the matrix.
         point : Point
             The initial factors.
+        """
+        return None
+
+    def value_of(self, memory: Any) -> ObjectiveValue | None:
+        """Return the objective of the last epoch as the memory has it, if it does.
+
+        A run that is continued goes on with this value, whose rounding errors may differ from those
+        of the last record of a finished run.
+
+        Parameters
+        ----------
+        memory
+            The memory of a state; see `new_memory`.
+
+        Returns
+        -------
+        ObjectiveValue or None
+
+        Examples
+        --------
+        >>> from twofold.solvers import GD
+        >>> GD(n_factors=2).value_of(None) is None
+        True
         """
         return None
 

@@ -75,6 +75,7 @@ class Run:
         """Run `Solver.step` up to ``max_epochs``."""
         if self.history:
             self.seconds = self.history[-1].seconds
+            self.restore_value()
         self.state = self.timed(self.solver.prepare, self.problem, self.state)
         if not self.history:
             self.evaluate()
@@ -111,11 +112,14 @@ class Run:
             if not self.is_finite() or self.exceeds_limit(total):
                 return self.diverged(self.last_good)
             self.record()
+            has_converged = self.converged()
+            if has_converged or epoch == solver.max_epochs:
+                self.evaluate_exactly()
             self.last_good = self.state
             bar.set_postfix(objective=f"{total:.6g}")
             if self.report_and_check_stop():
                 return self.finish(Status.STOPPED, f"The callback stopped after epoch {epoch}.")
-            if self.converged():
+            if has_converged:
                 return self.finish(
                     Status.CONVERGED,
                     f"After epoch {epoch} the objective is expected to decrease by no more than "
@@ -263,6 +267,14 @@ class Run:
             f"The objective was {total:.6g} at epoch {epoch}; the factors are those of epoch "
             f"{last_good.epoch}: {advice}.",
         )
+
+    def restore_value(self) -> None:
+        """Continue with the value that the solver had, where the end of a run made it exact."""
+        last, value = self.history[-1], self.solver.value_of(self.state.memory)
+        if value is not None and last.epoch == self.state.epoch:
+            point = replace(self.state.point, value=value, is_rounded=True)
+            self.state = replace(self.state, point=point)
+            self.history[-1] = Record.of(last.epoch, last.seconds, value)
 
     def evaluate_exactly(self) -> None:
         """Replace a value of the state, and of its record, that has rounding errors."""
