@@ -151,6 +151,17 @@ def extrapolate(counter, n_tasks, new, old, momentum, out):
 
 
 @kernel
+def scale_rows(counter, n_tasks, factors, scale, out):
+    """Set out[u] = scale[u] F[u]; a task is `PRODUCT_ROWS` rows."""
+    task = next_task(counter)
+    while task < n_tasks:
+        for u in range(task * PRODUCT_ROWS, min((task + 1) * PRODUCT_ROWS, out.shape[0])):
+            for f in range(out.shape[1]):
+                out[u, f] = scale[u] * factors[u, f]
+        task = next_task(counter)
+
+
+@kernel
 def turning(counter, n_tasks, bounds, start, old, new, weights, sums):
     """Set sums[task] to <start - new, new - old> of the rows of a task, in float64.
 

@@ -225,7 +225,11 @@ class Problem:
         -------
         bool
         """
-        return is_finite(point.rows) and is_finite(point.cols)
+        sides = zip((point.rows, point.cols), point.gramians, strict=True)
+        return all(  # The diagonal of a Gramian has the square of every factor.
+            (gram is not None and bool(np.isfinite(gram).all())) or is_finite(factors)
+            for factors, gram in sides
+        )
 
     def limit(
         self, first: float, n_factors: int, dtype: Any, n_threads: int | None = None

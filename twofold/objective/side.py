@@ -139,8 +139,17 @@ class Margin:
         """
         if self.n == 1:
             return np.flatnonzero(self.counts)
-        rows = np.lexsort((-self.counts, np.arange(self.n) // _BLOCK))
-        return rows[self.counts[rows] > 0].astype(np.int64, copy=False)
+        longest = self.counts.max(initial=0)
+        # Integers of at most 16 bits are sorted by their digits, in a tenth of the time.
+        keys = (longest - self.counts).astype(np.min_scalar_type(longest))
+        rows = np.concatenate(
+            [
+                low + np.argsort(keys[low : low + _BLOCK], kind="stable")
+                for low in range(0, max(self.n, 1), _BLOCK)
+            ]
+        )
+        found: NDArray[np.int64] = rows[self.counts[rows] > 0].astype(np.int64, copy=False)
+        return found
 
     @cached_property
     def solve_parts(self) -> list[tuple[slice, NDArray[np.int64]]]:

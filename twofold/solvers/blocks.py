@@ -328,7 +328,7 @@ def _fourth_root(summed_weights: NDArray[np.float64], top: float) -> NDArray[np.
     """Return n_u^1/4 relative to the largest one, at least 1e-5, and 1 for rows without entries."""
     top = top or 1.0
     positive = np.where(summed_weights > 0.0, summed_weights, top)
-    return np.asarray(np.maximum(positive / top, 1e-20) ** 0.25)
+    return np.asarray(np.sqrt(np.sqrt(np.maximum(positive / top, 1e-20))))
 
 
 def sparse_times(block: Block, start: StartSide, X: Array, threads: int) -> Array:
@@ -388,12 +388,12 @@ def square_sums(block: Block, factors: Array, threads: int) -> Array:
 
 def rescaled(block: Block, factors: Array, top: float, number: float, threads: int) -> Array:
     """Return a number times D^1/4 F, with D relative to ``top``, or times F if that is 0."""
-    scale: Any = np.float32(number)
+    scale = np.full(len(factors), number, np.float32)
     if top:
-        root = _fourth_root(block.side.summed_weights, top).astype(np.float32)
-        scale = scale * root[:, np.newaxis]
+        scale *= _fourth_root(block.side.summed_weights, top).astype(np.float32)
     out = empty_aligned(factors.shape, factors.dtype)
-    np.multiply(factors, scale, out=out)
+    n_tasks = -(-len(out) // products.PRODUCT_ROWS)
+    run(products.scale_rows, n_tasks, useful_threads(out.size, threads), factors, scale, out)
     return out
 
 
