@@ -15,6 +15,8 @@ from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns
 
 __all__ = ["Popularity", "count_rows", "most_popular"]
 
+_PAIRS = 1 << 22  # that are counted together, which bounds the memory
+
 
 class Popularity:
     """Recommend to each row the columns that most rows have and that it does not have.
@@ -118,7 +120,10 @@ def count_rows(matrix: sparse.csr_array) -> NDArray[np.int64]:
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return np.bincount(matrix.indices, minlength=matrix.shape[1])
+    counts = np.zeros(matrix.shape[1], np.int64)
+    for low in range(0, matrix.nnz, _PAIRS):  # np.bincount converts them to 64 bits
+        counts += np.bincount(matrix.indices[low : low + _PAIRS], minlength=counts.size)
+    return counts
 
 
 def most_popular(
