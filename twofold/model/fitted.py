@@ -12,13 +12,8 @@ from scipy import sparse
 from twofold._common.arrays import FactorArray, Ids
 from twofold._common.cached import cached_property, state_of
 from twofold._kernels.screen import Screen
-from twofold.data.pairings import (
-    AlignedEntries,
-    Pairings,
-    aligned_entries,
-    check_pairings,
-    entries_of_rows,
-)
+from twofold.data.entries import AlignedEntries, aligned_entries, entries_of_rows
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
 from twofold.model.folded import FoldedRows

@@ -8,7 +8,8 @@ from scipy import sparse
 
 from twofold._common.arrays import Ids
 from twofold._common.checks import check_flags
-from twofold.data.pairings import Pairings, aligned_entries, check_pairings
+from twofold.data.entries import aligned_entries
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import NotFittedError
 from twofold.model.checks import check_n
 from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns

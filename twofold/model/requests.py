@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_choice, check_flags, check_whole
-from twofold.data.pairings import Pairings, check_pairings, entries_of_columns
+from twofold.data.entries import entries_of_columns
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError, NotFittedError
 from twofold.model.checks import check_n
 from twofold.model.explain import explained

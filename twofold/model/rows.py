@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.aligned import aligned_copy
-from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.data.entries import AlignedEntries, entries_of_rows
+from twofold.data.pairings import Pairings
 from twofold.objective import Objective, Problem
 from twofold.solvers import ALS, Solution, Status
 from twofold.solvers.centered_system import CenteredSystem
