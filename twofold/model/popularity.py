@@ -104,7 +104,7 @@ class Popularity:
             If a row id is not among the counted ones.
         """
         trained, counts = self._get_fitted()
-        check_n(n, trained.shape[1])
+        n = check_n(n, trained.shape[1])
         check_flags(exclude_known=exclude_known)
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
