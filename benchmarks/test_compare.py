@@ -292,6 +292,7 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
             "'smal' is invalid: give tiny, small, medium, large, mpd, a .npz file or a database",
         ),
         ("--data none.npz", "none.npz: there is no such file"),
+        ("--data other.npz", "'other.npz' has an array 'stars' beside rows and cols"),
         ("--data sqlite:///none.db", "sqlite:///none.db: there is no such file"),
         ("--data sqlite:///empty.db", "no such table: pairings"),
         ("--data nosuch://host/x", "nosuch"),
@@ -303,6 +304,7 @@ def test_one_command_does_it_all_and_goes_on_where_it_was(entries_file, tmp_path
 def test_a_typo_is_refused_before_anything_runs(words, reason, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sqlite3.connect("empty.db").close()
+    np.savez("other.npz", rows=[1], cols=[2], stars=[3.0])
     monkeypatch.setattr(sys, "argv", ["benchmarks", "run", *shlex.split(words)])
     monkeypatch.setattr(benchmarks.__main__, "run", pytest.fail)
     with pytest.raises(SystemExit) as caught:
@@ -311,3 +313,15 @@ def test_a_typo_is_refused_before_anything_runs(words, reason, tmp_path, monkeyp
     (line,) = capsys.readouterr().err.splitlines()
     assert reason in line
     assert not (tmp_path / "benchmarks.db").exists()
+
+
+def test_the_problem_ratings_has_the_values_of_the_data(tmp_path):
+    numbers, path = np.arange(40), str(tmp_path / "ratings.npz")
+    np.savez(path, rows=numbers % 5, cols=numbers // 5, ratings=numbers % 3)
+    problems.check_data(path)
+    task = problems.task(path, "ratings", 2)
+    values = np.concatenate([task.matrix.data, task.heldout.data])
+    assert np.bincount(values.astype(int)).tolist() == [14, 13, 13]
+    np.savez(path := str(tmp_path / "pairs.npz"), rows=numbers % 5, cols=numbers // 5)
+    planted = problems.task(path, "ratings", 2).matrix.data
+    assert np.unique(planted).size == planted.size

@@ -15,9 +15,9 @@ from twofold import (
     split_challenge,
     split_rows,
 )
-from twofold.exceptions import TwofoldError
+from twofold.exceptions import InvalidInputError, TwofoldError
 from twofold.model import Popularity
-from twofold.solvers import ALS
+from twofold.solvers import ALS, GD, SGD
 
 PAIRINGS = Pairings.from_arrays(np.repeat(np.arange(20), 4), np.tile(np.arange(8), 10))
 SPLIT = split_rows(PAIRINGS, rng=0)
@@ -54,6 +54,9 @@ class Frame:
 CALLS = {
     "fit pairings": lambda m, x: FactorModel(OBJECTIVE, SOLVER).fit(x),
     "fit callback": lambda m, x: FactorModel(OBJECTIVE, SOLVER).fit(PAIRINGS, callback=x),
+    "solve callback": lambda m, x: SOLVER.solve(OBJECTIVE, PAIRINGS.matrix, callback=x),
+    "solve progress": lambda m, x: ALS(progress=x).solve(OBJECTIVE, PAIRINGS.matrix),
+    "solve momentum": lambda m, x: GD(momentum=x).solve(OBJECTIVE, PAIRINGS.matrix),
     "fit on_interrupt": lambda m, x: FactorModel(OBJECTIVE, SOLVER).fit(PAIRINGS, on_interrupt=x),
     "fit objective": lambda m, x: FactorModel(x, SOLVER).fit(PAIRINGS),
     "fit solver": lambda m, x: FactorModel(OBJECTIVE, x).fit(PAIRINGS),
@@ -131,3 +134,48 @@ def test_an_argument_of_a_wrong_type_is_refused_by_a_sentence(model, call, wrong
     with pytest.raises(TwofoldError) as caught:
         call(model, wrong)
     assert len(str(caught.value)) > 15
+
+
+NULL = "a\0b"
+PATHS = {
+    "save": lambda m: m.save(NULL),
+    "load": lambda m: m.load(NULL),
+    "Pairings.save": lambda m: PAIRINGS.save(NULL),
+    "Pairings.open": lambda m: Pairings.open(NULL),
+    "read_npz": lambda m: twofold.io.read_npz(NULL),
+    "read_csv": lambda m: twofold.io.read_csv(NULL),
+    "read_lists": lambda m: twofold.io.read_lists(NULL),
+    "read_parquet": lambda m: twofold.io.read_parquet(NULL),
+    "read_mtx": lambda m: twofold.io.read_mtx(NULL),
+}
+
+
+@pytest.mark.parametrize("call", PATHS.values(), ids=PATHS)
+def test_a_path_with_a_null_character_is_refused(model, call):
+    with pytest.raises(InvalidInputError, match="no file has a null character"):
+        call(model)
+
+
+def test_a_missing_parquet_file():
+    with pytest.raises(InvalidInputError, match=r"cannot read 'none\.parquet': No such file"):
+        twofold.io.read_parquet("none.parquet")
+
+
+@pytest.mark.parametrize("n", [np.int8(100), np.uint8(200)])
+def test_small_integers_of_numpy_are_numbers_of_columns(model, n):
+    for ranking in (
+        model.recommend([1], n),
+        model.recommend_new([1], n),
+        model.recommend_rows([1], n),
+        model.similar_cols([1], n),
+        model.similar_rows([1], n),
+        Popularity().fit(PAIRINGS).recommend([1], n),
+    ):
+        assert ranking.positions.shape == (1, n)
+
+
+@pytest.mark.parametrize("solver", [ALS, SGD, GD])
+@pytest.mark.parametrize("n_factors", [np.int8(100), np.int16(300)])
+def test_small_integers_of_numpy_are_numbers_of_factors(solver, n_factors):
+    solution = solver(n_factors=n_factors, max_epochs=1, rng=0).solve(OBJECTIVE, PAIRINGS.matrix)
+    assert solution.col_factors.shape == (8, n_factors)

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from twofold import L2, Objective, Pairings, split_pairs, split_rows
 from twofold.datasets import make_playlists
+from twofold.exceptions import TwofoldError
 from twofold.io import read_npz, read_sql
 from twofold.metrics import recall_at_k, rmse
 from twofold.solvers import ALS
@@ -53,7 +54,8 @@ PROBLEMS = {
     ),
     "ratings": Problem(
         Objective(regularizer=L2(0.05, exponent=1.0), data="targets"),
-        "every pair has a value of planted rank 8 plus noise; lam = 0.05 for each pair",
+        "values of the data or, where all are 1, of planted rank 8 plus noise; lam = 0.05 for each "
+        "pair",
     ),
     "fold-all": Problem(_ALL, "new rows for fixed columns, objective 'all'", convex=True),
     "fold-missing": Problem(
@@ -133,7 +135,7 @@ def make_task(pairings: Pairings, problem: str, n_factors: int) -> Task:
     """Create a task from pairs and the name of a problem."""
     chosen = PROBLEMS[problem]
     if not chosen.convex:
-        if chosen.objective.data == "targets":
+        if chosen.objective.data == "targets" and (pairings.matrix.data == 1.0).all():
             pairings = _with_ratings(pairings)
         seen, heldout = split_pairs(pairings, fraction=0.2, rng=0)
         return Task(chosen.objective, seen.matrix, heldout.matrix)
@@ -156,12 +158,16 @@ def load(data: str) -> Pairings:
 
 
 def check_data(data: str) -> None:
-    """Raise ValueError unless the data exist, without loading them."""
+    """Raise ValueError unless the data can be read; a database is not read to its end."""
     if data in SIZES:
         return
     if data.endswith(".npz"):
         if not Path(data).is_file():
             raise ValueError(f"{data}: there is no such file")
+        try:
+            read_npz(data)
+        except TwofoldError as error:
+            raise ValueError(str(error)) from None
         return
     try:
         url = sa.make_url(data)

@@ -9,7 +9,7 @@ from scipy import sparse
 from twofold import Objective, Pairings
 from twofold.data.csr import as_csr
 from twofold.data.files import write_file
-from twofold.data.pairings import parts_of
+from twofold.data.stored import parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError, UnknownIdError
 from twofold.objective import Problem
 from twofold.solvers import ALS

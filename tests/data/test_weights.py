@@ -10,7 +10,7 @@ from scipy import sparse
 
 from twofold import Pairings, split_pairs, split_rows
 from twofold.data.files import write_file
-from twofold.data.pairings import parts_of
+from twofold.data.stored import parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.io import read_npz
 

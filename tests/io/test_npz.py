@@ -131,13 +131,23 @@ def test_an_index_outside_of_the_matrix_is_damage(tmp_path, monkeypatch):
 
 def test_arrays_of_other_names_are_named(tmp_path):
     path = tmp_path / "a.npz"
-    np.savez(path, rows=[1, 2], cols=[3, 4], ratings=[0.5, 1.0])
-    with pytest.raises(FileFormatError, match="'ratings' beside rows and cols: the names are"):
+    np.savez(path, rows=[1, 2], cols=[3, 4], stars=[0.5, 1.0])
+    with pytest.raises(FileFormatError, match="'stars' beside rows and cols: the names are"):
         read_npz(path)
     np.savez(path, rows=[1, 2], cols=[3, 4], values=[0.5, 1.0], times=[7, 8], row_ids=[0, 1, 2])
     found = read_npz(path)
     assert found.row_ids.tolist() == [0, 1, 2]
     assert (found.matrix.data.tolist(), found.times.tolist()) == ([0.5, 1.0], [7, 8])
+
+
+def test_ratings_are_values_and_timestamps_are_times(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, rows=[1, 2], cols=[3, 4], ratings=[0.5, 1.0], timestamps=[7, 8])
+    found = read_npz(path)
+    assert (found.matrix.data.tolist(), found.times.tolist()) == ([0.5, 1.0], [7, 8])
+    np.savez(path, rows=[1, 2], cols=[3, 4], ratings=[0.5, 1.0], values=[0.5, 1.0])
+    with pytest.raises(FileFormatError, match="'ratings' and 'values', which mean the same"):
+        read_npz(path)
 
 
 def test_messages_say_what_the_file_is(tmp_path):

@@ -361,3 +361,31 @@ def test_what_is_no_schema_or_no_database_of_sqlalchemy(make_db):
     with pytest.raises(InvalidInputError, match=r"given as a sqlite3\.Connection: .*SQLAlchemy"):
         read_sql(connection)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"table": "others"}, "table is for a table, not for a query"),
+        ({"schema": "main"}, "schema is for a table, not for a query"),
+        ({"where": sa.column("pid") < 3}, "where is for a table, not for a query"),
+        ({"max_rows": 3}, "max_rows is for a table, not for a query"),
+        ({"engine": "connectorx"}, "engine is for a table, not for a query"),
+        ({"query": " "}, "query is an empty text: give a SELECT"),
+        ({"query": "DELETE FROM pairings"}, "the query returns no rows: give a SELECT"),
+        ({"query": None, "progress": "yes"}, "progress is a str: it must be True or False"),
+    ],
+)
+def test_options_without_a_use_are_refused(make_db, options, message):
+    url = make_db(*THREE)
+    with pytest.raises(InvalidInputError, match=message):
+        read_sql(url, **{"query": "SELECT pid, tid FROM pairings"} | options)
+    assert read_sql(url).n_pairs == 3
+
+
+def test_the_schema_of_rows_beside_a_query(make_db):
+    url = make_db(
+        *THREE, "CREATE TABLE playlists (pid INTEGER)", "INSERT INTO playlists VALUES (9)"
+    )
+    query = "SELECT pid, tid FROM pairings"
+    assert read_sql(url, query=query, rows="playlists", schema="main").row_ids.tolist() == [1, 3, 9]

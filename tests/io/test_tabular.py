@@ -183,6 +183,10 @@ def test_parquet_folders_and_columns(tmp_path):
     ("options", "message"),
     [
         ({"value": "tid"}, "value is 'tid', which is a column of ids"),
+        ({"quoting": "no"}, "quoting is a str: it must be True or False"),
+        ({"newlines_in_fields": 1}, "newlines_in_fields is a int"),
+        ({"quoting": False, "newlines_in_fields": True}, "leave out quoting=False"),
+        ({"names": []}, r"names is \[\]: give a list"),
         ({"delimiter": '"'}, "without line breaks and quote marks"),
         ({"delimiter": "\n"}, "without line breaks and quote marks"),
         ({"id_type": "integer"}, "column 'tid' holds '0x1F', which is not a 64-bit integer"),
@@ -332,3 +336,10 @@ def test_one_text_after_many_integers_makes_all_of_them_text(tmp_path, monkeypat
     assert found.matrix.sum() == 2001
     whole = read_text(tmp_path, "pid,tid\n" + lines.replace(f"{odd},", "12,"))
     assert whole.row_ids.tolist() == list(range(-500, 500))
+
+
+@pytest.mark.parametrize("delimiter", ["", "\n", '"', 5])
+def test_delimiters_that_lists_cannot_have(tmp_path, delimiter):
+    (tmp_path / "lists.txt").write_text("ann 7 9\n")
+    with pytest.raises(InvalidInputError, match=r"delimiter is .*: it must be a text without"):
+        read_lists(tmp_path / "lists.txt", delimiter=delimiter)

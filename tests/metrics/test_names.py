@@ -89,7 +89,7 @@ def test_case_and_spaces_do_not_matter():
     [
         ("recal@20", r"did you mean \"recall\"\? There are precision@k, .*gini@k"),
         ("rprecision", 'did you mean "r-precision"'),
-        ("xyz", "there is no metric 'xyz': There are"),
+        ("xyz", "there is no metric 'xyz': there are"),
         ("recall", 'write "recall@20"'),
         ("recall@", 'write "recall@20"'),
         ("recall@0", "whole number >= 1"),

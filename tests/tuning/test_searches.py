@@ -16,6 +16,7 @@ from twofold import (
 from twofold.exceptions import InvalidInputError
 from twofold.solvers import ALS, GD
 from twofold.tuning import Grid, Halving, Random, Score, Trial, grid_search, search
+from twofold.tuning.searches import prepare
 
 SOLVER = ALS(n_factors=3, max_epochs=3, rng=0)
 
@@ -226,6 +227,41 @@ def test_an_interrupt_returns_what_has_finished(parts):
     )  # fmt: skip
     assert not result.complete
     assert sorted(trial.number for trial in result) == [0, 1]
+
+
+class Tasks:
+    """Workers that compute nothing: Ctrl-C arrives while the first result is taken."""
+
+    is_open = True
+
+    def __init__(self):
+        self.cancelled = []
+
+    def submit(self, function, shared, *arguments):
+        return Task(self.cancelled)
+
+    def finished(self, tasks):
+        return list(tasks)
+
+
+class Task:
+    def __init__(self, cancelled):
+        self.cancelled = cancelled
+
+    def result(self):
+        raise KeyboardInterrupt
+
+    def cancel(self):
+        self.cancelled.append(self)
+
+
+def test_an_interrupt_cancels_every_trial_whose_result_has_not_been_taken(parts):
+    tasks, grid = Tasks(), Grid({"regularizer.weight": [1.0, 2.0]})
+    prepared = prepare(SOLVER, Objective(), parts.train, parts.validation, grid)
+    result = prepared.run(False, None, tasks)
+    assert not result.complete
+    assert len(result) == 0
+    assert len(set(tasks.cancelled)) == 3
 
 
 @pytest.mark.parametrize("higher", [True, False])

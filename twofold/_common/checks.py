@@ -90,3 +90,5 @@ def check_path(path: Any) -> None:
     """Raise unless this can name a file."""
     if not isinstance(path, str | os.PathLike):
         raise InvalidInputError(f"the path is a {type(path).__name__}: give a text or a Path")
+    if "\0" in str(path):
+        raise InvalidInputError(f"the path is {str(path)!r}: no file has a null character in it")

@@ -28,6 +28,7 @@ T = TypeVar("T")
 _LEAST_WORK = 1 << 17  # multiply-adds of memory-bound kernels that repay the start of a thread
 _compiled: set[tuple[Any, ...]] = set()
 _blas_limit = threading.RLock()  # held while BLAS is limited; a fork waits for it
+_this_thread = threading.local()
 _most_threads: ContextVar[int | None] = ContextVar("most_threads", default=None)
 
 
@@ -93,10 +94,10 @@ def run(kernel: Callable[..., object], n_tasks: int, n_threads: int, *arguments:
         kernel(counter, 0, *arguments)
         counter[0] = 0
         _compiled.add(types)
-    helpers: list[_Call[object]] = []
+    helpers = [_Call(kernel, (counter, n_tasks, *arguments)) for _ in range(n_helpers)]
     try:
-        for _ in range(n_helpers):
-            helpers += _submitted(_helpers, kernel, counter, n_tasks, *arguments)
+        for helper in helpers:
+            _helpers.submit(helper)
         kernel(counter, n_tasks, *arguments)
     finally:  # After an interrupt, too, the helpers stop at their next task.
         counter[0] = n_tasks
@@ -114,15 +115,19 @@ def with_one_blas_thread(function: Callable[..., T], *arguments: Any) -> T:
     dedicated thread makes all these calls: they never overlap, and an interrupt of the calling
     thread cannot leave the limit in place. A limit that another library sets meanwhile is kept.
     """
-    limited = copy_context().run  # within the `at_most_threads` of the caller
-    calls = _submitted(_blas_caller, limited, _call_with_one_blas_thread, function, arguments)
-    if not calls:
-        return _call_with_one_blas_thread(function, arguments)
+    if getattr(_this_thread, "has_limited_blas", False):
+        return function(*arguments)
+    if sys.is_finalizing():  # All other threads have ended, perhaps with the lock.
+        return _with_limited_blas(function, arguments)
+    within = copy_context().run  # within the `at_most_threads` of the caller
+    call = _Call(within, (_with_blas_lock, function, arguments))
     try:
-        return calls[0].result()
+        if not _blas_caller.submit(call):
+            return _with_blas_lock(function, arguments)
+        return call.result()
     finally:  # After an interrupt, too, the limit is removed before this returns.
-        if not calls[0].withdraw():
-            calls[0].wait()
+        if not call.withdraw():
+            call.wait()
 
 
 class _Call(Generic[T]):
@@ -165,16 +170,38 @@ class _Call(Generic[T]):
 class _Pool:
     """Threads that make calls, in half the time of a `ThreadPoolExecutor`.
 
-    They are daemons: the caller waits for every call, so that none is left at the exit.
+    They start with the first call. They are daemons: the caller waits for every call, so that none
+    is left at the exit.
     """
 
-    def __init__(self, n_threads: int, name: str) -> None:
-        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
-        for _ in range(n_threads):
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+    def __init__(self, n_threads: Callable[[], int], name: str) -> None:
+        self._n_threads, self._name = n_threads, name
+        self.discard_threads()
 
-    def submit(self, call: _Call[Any]) -> None:
+    def discard_threads(self) -> None:
+        """Begin again without threads, as in a forked child, where those of the parent are not."""
+        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._n_started = 0
+
+    def submit(self, call: _Call[Any]) -> bool:
+        """Return whether a thread will make the call; at the exit there may be no threads."""
+        if sys.is_finalizing():
+            return False
+        try:
+            self._start()
+        except RuntimeError:
+            return False
         self._calls.put(call)
+        return True
+
+    def _start(self) -> None:
+        n_threads = self._n_threads()
+        if self._n_started < n_threads:
+            with self._starting:
+                while self._n_started < n_threads:
+                    threading.Thread(target=self._work, name=self._name, daemon=True).start()
+                    self._n_started += 1
 
     def _work(self) -> None:
         while True:
@@ -183,32 +210,24 @@ class _Pool:
             del call  # and its arrays
 
 
-def _submitted(
-    pool: Callable[[], _Pool], function: Callable[..., T], *arguments: Any
-) -> list[_Call[T]]:
-    """Return the submitted call; none if the interpreter is shutting down, without threads."""
-    if sys.is_finalizing():
-        return []
-    call = _Call(function, arguments)
-    try:
-        pool().submit(call)
-    except RuntimeError:
-        return []
-    return [call]
-
-
-def _call_with_one_blas_thread(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _with_blas_lock(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     with _blas_limit:
-        libraries = [(library, library.num_threads) for library in _blas_libraries()]
+        return _with_limited_blas(function, arguments)
+
+
+def _with_limited_blas(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    libraries = [(library, library.num_threads) for library in _blas_libraries()]
+    try:
+        _this_thread.has_limited_blas = True
         for library, n_threads in libraries:
             if n_threads != 1:
                 library.set_num_threads(1)
-        try:
-            return function(*arguments)
-        finally:
-            for library, n_threads in libraries:
-                if library.num_threads == 1 and n_threads != 1:
-                    library.set_num_threads(n_threads)
+        return function(*arguments)
+    finally:
+        _this_thread.has_limited_blas = False
+        for library, n_threads in libraries:
+            if library.num_threads == 1 and n_threads != 1:
+                library.set_num_threads(n_threads)
 
 
 @cache
@@ -216,14 +235,8 @@ def _blas_libraries() -> list[Any]:
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-@cache
-def _helpers() -> _Pool:
-    return _Pool(max(1, _threads_of_process() - 1), "twofold")
-
-
-@cache
-def _blas_caller() -> _Pool:
-    return _Pool(1, "twofold-blas")
+_helpers = _Pool(lambda: max(1, _threads_of_process() - 1), "twofold")
+_blas_caller = _Pool(lambda: 1, "twofold-blas")
 
 
 def _argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -236,14 +249,9 @@ def _argument_types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
-def _discard_pools() -> None:
-    """Discard the pools of the parent process, whose threads do not exist in a forked child."""
-    _helpers.cache_clear()
-    _blas_caller.cache_clear()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_discard_pools)
+    os.register_at_fork(after_in_child=_helpers.discard_threads)
+    os.register_at_fork(after_in_child=_blas_caller.discard_threads)
     # A child forked while BLAS is limited would keep the limit.
     os.register_at_fork(
         before=_blas_limit.acquire,

@@ -8,6 +8,7 @@ is no pickle. A file is written under a temporary name in the same folder and re
 readers find the old file or the new one and never a part of one.
 """
 
+import errno
 import json
 import os
 import struct
@@ -220,7 +221,9 @@ def damage_explained(path: Path_, wanted: str, *kinds: str) -> Iterator[None]:
     except _DAMAGE as error:
         name, found = repr(os.fspath(path)), kind_of_file(path)
         if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
-            raise InvalidInputError(f"cannot read {name}: {error.strerror or error}") from error
+            is_missing = isinstance(error, FileNotFoundError)  # without a reason if by pyarrow
+            reason = error.strerror or (os.strerror(errno.ENOENT) if is_missing else error)
+            raise InvalidInputError(f"cannot read {name}: {reason}") from error
         if found is None or found in kinds:
             raise FileFormatError(f"{name} is truncated or damaged: {error}") from error
         raise FileFormatError(f"{name} is {found}, not {wanted}") from error

@@ -12,7 +12,7 @@ from twofold.data.pairings import Pairings
 from twofold.evaluation.result import Counts
 from twofold.evaluation.task import GivenRows, Task
 from twofold.exceptions import InvalidInputError
-from twofold.metrics.names import ErrorMetric
+from twofold.metrics.kinds import ErrorMetric
 from twofold.objective import Objective
 from twofold.objective.side import balanced_bounds
 

@@ -13,7 +13,8 @@ from twofold.evaluation.result import Counts
 from twofold.evaluation.task import GivenRows, Task
 from twofold.exceptions import InvalidInputError
 from twofold.metrics.judged import judge
-from twofold.metrics.names import Metric, RowTally
+from twofold.metrics.kinds import Metric
+from twofold.metrics.tallies import RowTally
 from twofold.model.popularity import count_rows
 from twofold.model.ranking import Ranking
 from twofold.model.rules import ranked

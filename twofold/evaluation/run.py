@@ -20,7 +20,8 @@ from twofold.evaluation.recommendations import POPULAR, Recommender, TrainedRows
 from twofold.evaluation.result import Evaluation
 from twofold.evaluation.task import Task
 from twofold.exceptions import InvalidInputError, LeakWarning
-from twofold.metrics.names import ErrorMetric, Metric, available, get
+from twofold.metrics.kinds import ErrorMetric, Metric
+from twofold.metrics.names import available, get
 from twofold.model.popularity import Popularity
 from twofold.solvers import Solution
 from twofold.splits import PairSplit

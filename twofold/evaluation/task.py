@@ -9,7 +9,8 @@ from scipy import sparse
 
 from twofold._common.arrays import Ids
 from twofold.data.csr import with_data
-from twofold.data.pairings import Pairings, aligned_entries, entries_of_rows
+from twofold.data.entries import aligned_entries, entries_of_rows
+from twofold.data.pairings import Pairings
 from twofold.data.vocabulary import Vocabulary
 from twofold.evaluation.result import Counts
 

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +15,7 @@ from twofold.exceptions import FileFormatError
 __all__ = ["read_npz"]
 
 _KNOWN = ("rows", "cols", "values", "weights", "times", "row_ids")
+_SYNONYMS = {"ratings": "values", "timestamps": "times"}
 
 
 def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one") -> Pairings:
@@ -23,8 +25,9 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
     ----------
     path : str or path-like
         A file of `Pairings.save`; or of ``numpy.savez(rows=..., cols=...)``, perhaps with
-        ``values``, ``weights``, ``times`` and ``row_ids`` as for `Pairings.from_arrays`; or of
-        ``scipy.sparse.save_npz``, where the positions in the matrix become the ids.
+        ``values`` (or ``ratings``), ``weights``, ``times`` (or ``timestamps``) and ``row_ids`` as
+        for `Pairings.from_arrays`; or of ``scipy.sparse.save_npz``, where the positions in the
+        matrix become the ids.
     duplicates : {"keep-one", "count", "error"}, default "keep-one"
         What a pair becomes that occurs several times in ``rows`` and ``cols``, as for
         `Pairings.from_arrays`. The other two kinds of file are read entry by entry.
@@ -51,12 +54,7 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
             names = {name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")}
             is_plain, is_scipy = {"rows", "cols"} <= names, {"format", "shape"} <= names
             if is_plain:
-                unknown = sorted(names - set(_KNOWN))
-                if unknown:
-                    raise FileFormatError(
-                        f"{str(path)!r} has an array {unknown[0]!r} beside rows and cols: the "
-                        f"names are {', '.join(_KNOWN)}"
-                    )
+                _check_names(names, str(path))
             if is_plain or is_scipy:
                 arrays = read_arrays(file, names)  # notices damage that scipy does not
         if is_scipy and not is_plain:
@@ -67,7 +65,23 @@ def read_npz(path: str | os.PathLike[str], *, duplicates: Duplicates = "keep-one
                 )
             matrix = sparse.load_npz(path)
     if is_plain:
-        return Pairings.from_arrays(**arrays, duplicates=duplicates)
+        by_name: dict[str, Any] = {_SYNONYMS.get(name, name): arrays[name] for name in arrays}
+        return Pairings.from_arrays(**by_name, duplicates=duplicates)
     if is_scipy:
         return Pairings(matrix, *(np.arange(size) for size in matrix.shape))
     return Pairings.open(path, mmap=False)
+
+
+def _check_names(names: set[str], path: str) -> None:
+    """Raise unless these arrays are those of `Pairings.from_arrays`, each under one name."""
+    unknown = sorted(names - set(_KNOWN) - set(_SYNONYMS))
+    if unknown:
+        raise FileFormatError(
+            f"{path!r} has an array {unknown[0]!r} beside rows and cols: the names are "
+            f"{', '.join(_KNOWN)}"
+        )
+    for synonym, name in _SYNONYMS.items():
+        if {synonym, name} <= names:
+            raise FileFormatError(
+                f"{path!r} has arrays {synonym!r} and {name!r}, which mean the same: leave one out"
+            )

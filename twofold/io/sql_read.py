@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.operators import in_op
 
-from twofold._common.checks import check_choice, check_names, check_whole
+from twofold._common.checks import check_choice, check_flags, check_names, check_whole
 from twofold._common.progress import progress_bar
 from twofold.data import Duplicates, PairBuilder, Pairings
 from twofold.data.builder import IdType, OnNull
@@ -80,7 +80,8 @@ def read_sql(
     time : str, optional
         Its column that says when a pair was made: integers, or dates and times.
     query : str, sqlalchemy.Select or sqlalchemy.text, optional
-        A SELECT to read instead of a table; `row`, `col` and so on name its columns.
+        A SELECT to read instead of a table; `row`, `col` and so on name its columns. A `table`,
+        `where` and `max_rows` beside it are refused, and so is a `schema` without `rows`.
     schema : str, optional
         The schema of the tables. By default the one that the database searches first.
     where : str, SQLAlchemy expression or callable, optional
@@ -103,7 +104,7 @@ def read_sql(
     progress : bool, default False
         Show a progress bar on standard error.
     chunk_size : int, default 10000
-        How many SQL rows to fetch at a time, >= 1.
+        How many SQL rows to fetch at a time, >= 1; ConnectorX fetches all at once.
     engine : {"sqlalchemy", "connectorx"}, default "sqlalchemy"
         What reads the rows. ConnectorX (extra ``sql-fast``) holds all of them in memory at once,
         about 50 bytes for each pair of integers. It opens a connection of its own: `source` must be
@@ -138,6 +139,7 @@ def read_sql(
     """
     check_choice(engine, "engine", ("sqlalchemy", "connectorx"))
     check_whole(chunk_size, "chunk_size", 1)
+    check_flags(progress=progress)
     check_names({"table": table}, {"schema": schema, "rows": rows})
     if max_rows is not None:
         check_whole(max_rows, "max_rows", 1)
@@ -153,11 +155,14 @@ def read_sql(
         listed = {} if rows is None else columns_of(connection, rows, schema)
         stack.enter_context(_undisturbed(connection))
         if query is not None:
-            if not isinstance(query, str | sa.ClauseElement):
-                raise InvalidInputError(
-                    f"query is a {type(query).__name__}: give a text or a select of SQLAlchemy"
-                )
-            _refuse_beside_query(where=where, max_rows=max_rows, engine=engine)
+            _check_query(query)
+            _refuse_beside_query(
+                table=None if table == "pairings" else table,
+                schema=schema if rows is None else None,
+                where=where,
+                max_rows=max_rows,
+                engine=None if engine == "sqlalchemy" else engine,
+            )
             selected = query if isinstance(query, sa.ClauseElement) else sa.text(_escaped(query))
         else:
             builder.names = [find_column(name, types, what) for name in builder.names]
@@ -173,13 +178,11 @@ def read_sql(
             kinds = [(name, types[name]) for name in builder.names]
             quick = ConnectorXQuery(source, connection, selected, where, kinds)
         else:
-            with progress_bar(unit=" pairs", unit_scale=True, shown=progress) as bar:
-                for chunk in _chunks(connection, selected, chunk_size, builder.names, what):
-                    builder.add(chunk)
-                    bar.update(len(chunk[0]))
+            _add_all(
+                builder, _chunks(connection, selected, chunk_size, builder.names, what), progress
+            )
     if quick is not None:  # when SQLAlchemy's connection is closed: see the locks of SQLite
-        for chunk in quick.chunks():
-            builder.add(chunk)
+        _add_all(builder, quick.chunks(), progress)
     if builder.n_read == builder.n_null:
         reason = "has no pairs" if where is None else "has no pairs that `where` leaves"
         nulls = f", apart from {builder.n_null} with a NULL id" if builder.n_null else ""
@@ -191,9 +194,25 @@ def read_sql(
     return pairings
 
 
+def _add_all(builder: PairBuilder, chunks: Iterator[list[Any]], progress: bool) -> None:
+    with progress_bar(unit=" pairs", unit_scale=True, shown=progress) as bar:
+        for chunk in chunks:
+            builder.add(chunk)
+            bar.update(len(chunk[0]))
+
+
+def _check_query(query: Any) -> None:
+    if not isinstance(query, str | sa.ClauseElement):
+        raise InvalidInputError(
+            f"query is a {type(query).__name__}: give a text or a select of SQLAlchemy"
+        )
+    if isinstance(query, str) and not query.strip():
+        raise InvalidInputError("query is an empty text: give a SELECT, or None for a table")
+
+
 def _refuse_beside_query(**options: Any) -> None:
     for name, given in options.items():
-        if given not in (None, "sqlalchemy"):
+        if given is not None:
             raise InvalidInputError(
                 f"{name} is for a table, not for a query: write it into the query, or leave it out"
             )
@@ -333,6 +352,8 @@ def _chunks(
     streams = connection.dialect.supports_server_side_cursors and not autocommit
     options = {"stream_results": True, "max_row_buffer": chunk_size} if streams else UNBUFFERED
     with connection.execute(query, execution_options=options) as result:
+        if not result.returns_rows:
+            raise InvalidInputError(f"{what} returns no rows: give a SELECT")
         found = list(result.keys())
         places = [found.index(find_column(name, found, what)) for name in names]
         pick = None if places == list(range(len(found))) else itemgetter(*places)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from twofold._common.atomic import Path_
-from twofold._common.checks import check_path
+from twofold._common.checks import check_flags, check_path
 from twofold.data import Duplicates, PairBuilder, Pairings
 from twofold.data.builder import IdType, OnNull
 from twofold.data.columns import import_pyarrow
@@ -102,25 +102,35 @@ def read_csv(
         row, col, value, weight, time,
         duplicates=duplicates, on_null=on_null, id_type=id_type or "infer",
     )  # fmt: skip
-    if not isinstance(delimiter, str) or not delimiter or set(delimiter) & set('\r\n"'):
-        raise InvalidInputError(
-            f"delimiter is {delimiter!r}: it must be a text without line breaks and quote marks"
-        )
+    _check_delimiter(delimiter)
     for what, name in (("value", value), ("weight", weight), ("time", time)):
         if name in (row, col):
             raise InvalidInputError(
                 f"{what} is {name!r}, which is a column of ids: give another one"
             )
+    check_flags(quoting=quoting, newlines_in_fields=newlines_in_fields)
+    if newlines_in_fields and not quoting:
+        raise InvalidInputError(
+            "newlines_in_fields=True is for fields in quote marks: leave out quoting=False"
+        )
     if names is not None and (
         not isinstance(names, Iterable)
         or isinstance(names, str)
         or not all(isinstance(name, str) for name in list(names))
+        or not list(names)
     ):
         raise InvalidInputError(f"names is {names!r}: give a list with the name of each column")
     lines = _Lines(path, encoding, delimiter, comment)
     for chunk in _csv_chunks(lines, builder, names, quoting, newlines_in_fields):
         builder.add(chunk)
     return _built(path, builder, "csv")
+
+
+def _check_delimiter(delimiter: Any) -> None:
+    if not isinstance(delimiter, str) or not delimiter or set(delimiter) & set('\r\n"'):
+        raise InvalidInputError(
+            f"delimiter is {delimiter!r}: it must be a text without line breaks and quote marks"
+        )
 
 
 def _csv_chunks(
@@ -205,6 +215,8 @@ def read_lists(
     [7, 9]
     """
     builder = PairBuilder("row", "col", duplicates=duplicates, id_type=id_type or "infer")
+    if delimiter is not None:
+        _check_delimiter(delimiter)
     existing = []
     lines = _Lines(path, encoding, "", comment)
     with lines.explained():

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from twofold.data.pairings import Pairings, aligned_entries
+from twofold.data.entries import aligned_entries
+from twofold.data.pairings import Pairings
 from twofold.exceptions import InvalidInputError, UnsupportedObjectiveError
 from twofold.model.fitted import Fitted
 from twofold.model.rows import problem_of

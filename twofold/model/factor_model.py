@@ -165,7 +165,7 @@ class FactorModel(WithRequests, WithParameters):
         DivergenceWarning
             If the solver diverged; the model then has the last finite factors.
         """
-        self._check(pairings, callback)
+        self._check(pairings)
         if isinstance(pairings, Pairings):
             matrix: Any = pairings.matrix
             weights, objective = pairings.weights, self._given.for_data(matrix, pairings.weights)
@@ -193,8 +193,8 @@ class FactorModel(WithRequests, WithParameters):
         self._fitted = Fitted(objective, solution, pairings, self.solver)
         return self
 
-    def _check(self, pairings: object, callback: object) -> None:
-        """Raise InvalidInputError unless `fit` can use its arguments and the parts of the model."""
+    def _check(self, pairings: object) -> None:
+        """Raise InvalidInputError unless `fit` can use the pairings and the parts of the model."""
         if not isinstance(pairings, Pairings | PartitionedPairings):
             raise InvalidInputError(
                 f"pairings is a {type(pairings).__name__}: give Pairings, for instance "
@@ -213,11 +213,6 @@ class FactorModel(WithRequests, WithParameters):
             raise InvalidInputError(
                 f"{type(self.solver).__name__} needs Pairings in this process: use DaskALS for "
                 f"{type(pairings).__name__}"
-            )
-        if callback is not None and not callable(callback):
-            raise InvalidInputError(
-                f"callback is a {type(callback).__name__}: give a function of the epoch and the "
-                "solution"
             )
 
     def _check_objective(self, objective: Objective) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from twofold.data.files import read_file, write_file
-from twofold.data.pairings import Pairings, from_parts, parts_of
+from twofold.data.pairings import Pairings
+from twofold.data.stored import arguments_of, parts_of
 from twofold.exceptions import FileFormatError, InvalidInputError
 from twofold.model.description import CENTERS, describe, restore_objective, restore_solver
 from twofold.model.fitted import Fitted
@@ -62,7 +63,7 @@ def read_model(path: str | os.PathLike[str], classes: Iterable[type], mapped: bo
             pairings: Pairings = ServedColumns.of_arrays(arrays, meta["text_row_ids"])
             arrays["row_factors"] = arrays["col_factors"][:0]
         else:
-            pairings = from_parts(arrays, meta["pairings"])
+            pairings = Pairings(**arguments_of(arrays, meta["pairings"]))
         solution = Solution.from_arrays(arrays, meta["solution"])
         fitted = Fitted.checked(objective, solution, pairings, solver)
         restore_system(fitted, arrays)

@@ -1,5 +1,7 @@
 """`Fitted`: the result of a fit, with the quantities that requests need."""
 
+import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -10,13 +12,8 @@ from scipy import sparse
 from twofold._common.arrays import FactorArray, Ids
 from twofold._common.cached import cached_property, state_of
 from twofold._kernels.screen import Screen
-from twofold.data.pairings import (
-    AlignedEntries,
-    Pairings,
-    aligned_entries,
-    check_pairings,
-    entries_of_rows,
-)
+from twofold.data.entries import AlignedEntries, aligned_entries, entries_of_rows
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
 from twofold.model.folded import FoldedRows
@@ -120,14 +117,26 @@ class Fitted:
         )  # fmt: skip
 
     def _solved_rows(self, positions: NDArray[np.int64] | None = None) -> FactorArray:
-        return solved_rows(
-            self.system,
-            self.objective,
-            self.pairings,
-            self.solution,
-            positions,
-            self.solver.n_threads,
-        )
+        system = self.system
+        with self._array_memory():
+            return solved_rows(
+                system,
+                self.objective,
+                self.pairings,
+                self.solution,
+                positions,
+                self.solver.n_threads,
+            )
+
+    def _array_memory(self) -> AbstractContextManager[None]:
+        """Return the context in which large arrays are in files of the solver's folder.
+
+        It has no effect for a model from a file if there is no such folder on this machine.
+        """
+        folder = getattr(self.solver, "array_folder", None)
+        if folder is None or os.path.isdir(folder):
+            return self.solver.array_memory()
+        return nullcontext()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is prepared out of pickles: it is computed again."""
@@ -136,12 +145,14 @@ class Fitted:
     @cached_property
     def system(self) -> CenteredSystem:
         """The columns, prepared for folding rows in."""
-        return CenteredSystem.prepare(self.objective, self.solution.col_factors)
+        with self._array_memory():
+            return CenteredSystem.prepare(self.objective, self.solution.col_factors)
 
     @cached_property
     def screen(self) -> Screen:
         """The columns in 8 bits, for requests of a few rows; n_factors + 8 bytes for each."""
-        return prepare_screen(self.solution.col_factors, self.solver.n_threads)
+        with self._array_memory():
+            return prepare_screen(self.solution.col_factors, self.solver.n_threads)
 
     @cached_property
     def _has_plain_rows(self) -> bool:
@@ -167,8 +178,10 @@ class Fitted:
     def factors_of_new(self, entries: AlignedEntries, center: ArrayLike | None) -> FactorArray:
         """Return the factors of new rows, by their entries over the columns of the model."""
         problem = problem_of(self.objective, entries)
-        penalty = penalty_of_new(problem, self.system.n_factors, center)
-        return fold_rows_in(self.system, problem, penalty, self.solver.n_threads)
+        system = self.system
+        penalty = penalty_of_new(problem, system.n_factors, center)
+        with self._array_memory():
+            return fold_rows_in(system, problem, penalty, self.solver.n_threads)
 
     @cached_property
     def of_unknown(self) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -8,12 +8,15 @@ from scipy import sparse
 
 from twofold._common.arrays import Ids
 from twofold._common.checks import check_flags
-from twofold.data.pairings import Pairings, aligned_entries, check_pairings
+from twofold.data.entries import aligned_entries
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import NotFittedError
 from twofold.model.checks import check_n
 from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns
 
 __all__ = ["Popularity", "count_rows", "most_popular"]
+
+_PAIRS = 1 << 22  # that are counted together, which bounds the memory
 
 
 class Popularity:
@@ -101,7 +104,7 @@ class Popularity:
             If a row id is not among the counted ones.
         """
         trained, counts = self._get_fitted()
-        check_n(n, trained.shape[1])
+        n = check_n(n, trained.shape[1])
         check_flags(exclude_known=exclude_known)
         if isinstance(rows, Pairings):
             ids, known = rows.row_ids, aligned_entries(rows, trained).matrix
@@ -118,7 +121,10 @@ def count_rows(matrix: sparse.csr_array) -> NDArray[np.int64]:
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return np.bincount(matrix.indices, minlength=matrix.shape[1])
+    counts = np.zeros(matrix.shape[1], np.int64)
+    for low in range(0, matrix.nnz, _PAIRS):  # np.bincount converts them to 64 bits
+        counts += np.bincount(matrix.indices[low : low + _PAIRS], minlength=counts.size)
+    return counts
 
 
 def most_popular(

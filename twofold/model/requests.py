@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from twofold._common.arrays import FactorArray
 from twofold._common.checks import check_choice, check_flags, check_whole
-from twofold.data.pairings import Pairings, check_pairings, entries_of_columns
+from twofold.data.entries import entries_of_columns
+from twofold.data.pairings import Pairings, check_pairings
 from twofold.exceptions import InvalidInputError, NotFittedError
 from twofold.model.checks import check_n
 from twofold.model.explain import explained
@@ -202,7 +203,7 @@ class WithRequests:
         array([[2, 3]])
         """
         fitted = self._get_fitted()
-        check_n(n, fitted.pairings.shape[1])
+        n = check_n(n, fitted.pairings.shape[1])
         check_flags(exclude_known=exclude_known)
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
@@ -274,7 +275,7 @@ class WithRequests:
         array([[3]])
         """
         fitted = self._get_fitted()
-        check_n(n, fitted.pairings.shape[1])
+        n = check_n(n, fitted.pairings.shape[1])
         check_flags(exclude_known=exclude_known)
         if fallback is not None:
             check_choice(fallback, "fallback", ("popular",))
@@ -328,7 +329,7 @@ class WithRequests:
         """
         fitted = self._get_fitted()
         fitted.check_has_rows("rows")
-        check_n(n, fitted.pairings.shape[0], "row")
+        n = check_n(n, fitted.pairings.shape[0], "row")
         check_flags(exclude_known=exclude_known)
         trained = fitted.pairings
         positions = trained.col_index(col_ids)
@@ -402,7 +403,7 @@ class WithRequests:
             If an id is not among the trained columns.
         """
         fitted = self._get_fitted()
-        check_n(n, fitted.pairings.shape[1])
+        n = check_n(n, fitted.pairings.shape[1])
         positions = fitted.pairings.col_index(col_ids)
         return by_cosine(
             fitted.pairings.col_ids, positions, fitted.solution.col_factors,
@@ -441,7 +442,7 @@ class WithRequests:
         array([['b']], dtype=object)
         """
         fitted = self._get_fitted()
-        check_n(n, fitted.pairings.shape[0], "row")
+        n = check_n(n, fitted.pairings.shape[0], "row")
         positions = fitted.pairings.row_index(row_ids)
         return by_cosine(
             fitted.pairings.row_ids, positions, fitted.row_factors,

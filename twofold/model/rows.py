@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold._kernels.aligned import aligned_copy
+from twofold.data.entries import AlignedEntries, entries_of_rows
+from twofold.data.pairings import Pairings
 from twofold.objective import Objective, Problem
 from twofold.solvers import ALS, Solution, Status
 from twofold.solvers.centered_system import CenteredSystem
@@ -68,6 +70,8 @@ def solved_rows(
         given, centers = given[positions], centers and centers.take(positions)
     penalty = problem.penalty("row", system.n_factors, centers)
     report = system.solve(problem.rows, penalty.center, n_threads=n_threads)
-    rows = np.ascontiguousarray(report.row_factors[:, : system.n_factors])
+    rows = report.row_factors
+    if rows.shape[1] > system.n_factors:
+        rows = aligned_copy(rows[:, : system.n_factors], rows.dtype)
     rows[report.unsolved] = given[report.unsolved]
     return rows

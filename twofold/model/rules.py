@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from twofold._kernels.screen import Screen
-from twofold.data.pairings import Pairings, aligned_entries, find_cols
+from twofold.data.entries import aligned_entries, find_cols
+from twofold.data.pairings import Pairings
 from twofold.data.vocabulary import Vocabulary
 from twofold.model.popularity import most_popular
 from twofold.model.ranking import NO_RULES, Ranking, Rules, best_columns, zero_rows

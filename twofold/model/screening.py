@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.screen import MAX_FACTORS, STRIPS, Screen, quantise
 from twofold._kernels.threads import check_n_threads, run
 from twofold._kernels.vectors.scores import STRIP
@@ -37,9 +38,9 @@ def prepare_screen(col_factors: NDArray[Any], n_threads: int | None = None) -> S
     n_strips = -(-len(Q) // STRIP)
     n_tasks = -(-n_strips // STRIPS)
     screen = Screen(
-        np.empty((n_strips, -(-Q.shape[1] // 2) * 2 * STRIP), np.int8),
-        np.empty((n_strips, STRIP), np.float32),
-        np.empty((n_strips, STRIP), np.float32),
+        empty_aligned((n_strips, -(-Q.shape[1] // 2) * 2 * STRIP), np.int8),
+        empty_aligned((n_strips, STRIP), np.float32),
+        empty_aligned((n_strips, STRIP), np.float32),
         np.zeros(n_tasks),
     )
     run(quantise, n_tasks, check_n_threads(n_threads), Q, screen)

@@ -10,7 +10,8 @@ from scipy import sparse
 
 from twofold._kernels.threads import check_n_threads
 from twofold._kernels.vectors.matrix import vector_bits
-from twofold.data.pairings import AlignedEntries, Pairings, entries_of_rows
+from twofold.data.entries import AlignedEntries, entries_of_rows
+from twofold.data.pairings import Pairings
 from twofold.data.united import United, united
 from twofold.data.vocabulary import Vocabulary
 from twofold.exceptions import InvalidInputError

@@ -28,7 +28,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.checks import check_choice, check_real, check_whole, seed_of
+from twofold._common.checks import check_choice, check_flags, check_real, check_whole, seed_of
 from twofold._common.warn import warn
 from twofold._kernels.aligned import aligned_copy
 from twofold._kernels.threads import check_n_threads
@@ -382,6 +382,7 @@ class Solver(ABC):
         check_n_threads(self.n_threads)
         check_choice(self.dtype, "dtype", ("float32", "float64"))
         check_choice(self.init, "init", ("spectral", "random"))
+        check_flags(progress=self.progress)
         missing = self.supports.missing(objective)
         if missing:
             alternatives = [
@@ -460,6 +461,11 @@ class Solver(ABC):
         """
         self.validate(objective)
         check_choice(on_interrupt, "on_interrupt", ("raise", "keep"))
+        if callback is not None and not callable(callback):
+            raise InvalidInputError(
+                f"callback is a {type(callback).__name__}: give a function of the epoch and the "
+                "solution"
+            )
         with self.array_memory():
             solution = self._solution(
                 objective, matrix, init, callback, weights, checkpoint, on_interrupt
@@ -541,15 +547,15 @@ class Solver(ABC):
     ) -> tuple[Problem, tuple[NDArray[Any], NDArray[Any]]]:
         """Return the problem to solve and the factors of ``init``, computed in float32."""
         problem, found = original, None
+        k = int(self.n_factors)  # Multiples of a small integer of numpy may be beyond its range.
         if self.init == "spectral" and not original.objective.has_centers:
             problem = self.working_problem(original, None)
-            n_columns = self.n_factors + original.objective.n_bias_columns
+            n_columns = k + original.objective.n_bias_columns
             operations = Operations(problem, n_columns, self.n_threads)
-            found = spectral_factors(operations, self.n_factors, seed)
+            found = spectral_factors(operations, k, seed)
         if found is None:
             problem = original
-            found = random_factors(problem, self.n_factors, self.init_scale, seed)
-        k = self.n_factors
+            found = random_factors(problem, k, self.init_scale, seed)
         P, Q = (
             factors
             if factors.dtype == self.dtype and factors.shape[1] == k

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold._common.checks import check_real, check_whole
+from twofold._common.checks import check_flags, check_real, check_whole
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.arguments import PenaltyCall
 from twofold._kernels.evaluate import proximal_rows
@@ -93,6 +93,8 @@ class GD(Solver):
         """Check hyper-parameters and objective."""
         super().validate(objective)
         check_whole(self.n_batches, "n_batches", 1)
+        if self.momentum is not None:
+            check_flags(momentum=self.momentum)
         if self.learning_rate is not None:
             check_real(self.learning_rate, "learning_rate", above=0.0)
         elif self.n_batches > 1:

@@ -147,7 +147,7 @@ class _Running:
     def _collect(self) -> None:
         """Wait for a trial; take and report those that have ended."""
         for task in self.workers.finished(self.running):
-            proposal, pending = self.running.pop(task)
+            proposal, pending = self.running[task]
             try:
                 pending.trial = task.result()
                 self.search.store(pending.trial)
@@ -156,6 +156,7 @@ class _Running:
                     raise
                 # Not stored, so that it is tried again, perhaps by workers with more memory.
                 pending.trial = _failed(proposal, self.search.parameters_of(proposal), error)
+            del self.running[task]  # Not before, so that an interrupt cancels the task.
             self.report(pending.trial)
 
 

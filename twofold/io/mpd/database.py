@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import sqlalchemy as sa
 
-from twofold._common.checks import check_choice, check_names
+from twofold._common.checks import check_choice, check_flags, check_names
 from twofold._common.progress import progress_bar
 from twofold.data.pairings import Pairings
 from twofold.exceptions import FileFormatError, InvalidInputError
@@ -177,6 +177,7 @@ def import_mpd(
     """
     check_choice(if_exists, "if_exists", ("resume", "replace"))
     check_names({}, {"schema": schema})
+    check_flags(progress=progress)
     sql.check_lasting(target)
     tables = _Tables(schema)
     with find_slices(paths) as files:

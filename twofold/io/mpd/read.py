@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from twofold._common.checks import check_choice
+from twofold._common.checks import check_choice, check_flags
 from twofold._common.progress import progress_bar
 from twofold.data import Duplicates, Pairings, ReadReport
 from twofold.data.csr import build_csr
@@ -101,6 +101,7 @@ def read_mpd(
     """
     started = time.perf_counter()
     check_choice(duplicates, "duplicates", ("keep-one", "count", "error"))
+    check_flags(positions=positions, progress=progress)
     read = Playlists({}, 0)
     with find_slices(paths) as files:
         for file in progress_bar(files, unit=" files", shown=progress):
