@@ -2,6 +2,8 @@
 
 ``python -m benchmarks run`` measures the runs that are missing in the results file, each in a
 separate process, and writes the page, the tables and the plot; ``report`` only writes them.
+``publish`` puts the figures into README.md and docs/: the first --data and --n-factors are those of
+the plot and the main tables.
 """
 
 import argparse
@@ -19,6 +21,8 @@ from benchmarks.compare.regression import compare
 from benchmarks.compare.store import NOTHING, Store
 from benchmarks.compare.summary import glance, markdown
 from benchmarks.machine import child_environment, machine
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
@@ -95,6 +99,16 @@ def report(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
     print("Written: " + ", ".join(map(str, written)))
 
 
+def _publish(chosen: argparse.Namespace, entries: dict[str, Entry]) -> None:
+    """Put the figures of the results file into README.md and docs/."""
+    from benchmarks.compare.publish import publish
+
+    with Store(chosen.results) as store:
+        runs = store.runs()
+    written = publish(runs, order(runs, entries), chosen.data, chosen.n_factors[0], ROOT)
+    print("Written: " + ", ".join(map(str, written)))
+
+
 def guard(old: Path, new: Path) -> bool:
     """Print regressions relative to an older file; return whether there are any."""
     with Store(old) as old_store, Store(new) as new_store:
@@ -125,7 +139,7 @@ def _options() -> argparse.ArgumentParser:
     )  # fmt: skip
     option = parser.add_argument
     # fmt: off
-    option("command", choices=["run", "report"])
+    option("command", choices=["run", "report", "publish"])
     option("--data", nargs="+", default=["small"], metavar="DATA",
            help=f"{', '.join(SIZES)} (generated), an SQLAlchemy URL with a table "
            "pairings(pid, tid), or a .npz file")
@@ -169,7 +183,7 @@ def _check(chosen: argparse.Namespace) -> dict[str, Entry]:
             raise ValueError(f"--solver: there is no {name!r}: choose from {', '.join(entries)}")
     if chosen.compare is not None and not chosen.compare.exists():
         raise ValueError(f"--compare {chosen.compare}: there is no such file")
-    if chosen.command == "report":
+    if chosen.command != "run":
         if not chosen.results.exists():
             raise ValueError(f"there is no file {chosen.results}: use run first")
         return entries
@@ -192,6 +206,9 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         entries = _check(chosen)
+        if chosen.command == "publish":
+            _publish(chosen, entries)
+            return
     except ValueError as error:
         parser.error(str(error))
     try:

@@ -4,15 +4,21 @@ from collections.abc import Iterator
 import hypothesis
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401 - loads the BLAS of scipy before its threads are limited
 import servers
 import sqlalchemy as sa
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from twofold.datasets import PlaylistData, make_playlists
 
 # The first example may compile a kernel, and the machines that run this are shared.
 hypothesis.settings.register_profile("kernels", deadline=None)
 hypothesis.settings.load_profile("kernels")
+
+# Idle threads of BLAS spin, which on busy cores makes the references ten times as slow. Processes
+# that tests start have the default number.
+threadpool_limits(1, user_api="blas")
 
 # A job in the background ignores SIGINT, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

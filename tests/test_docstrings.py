@@ -11,8 +11,14 @@ from numpydoc.docscrape import get_doc_object
 from numpydoc.validate import validate
 from test_public_names import PUBLIC
 
+from twofold._common.cached import cached_property
+
 WANTED = {"GL08", "PR02", "RT01", "SS01", "YD01"}  # a summary, no wrong parameters, results
 CALLED = re.compile(r"^ *(?:>>>|\.\.\.) .*$", re.M)
+
+
+def is_property(member) -> bool:
+    return isinstance(member, property | cached_property)
 
 
 def members(thing) -> dict[str, object]:
@@ -22,9 +28,7 @@ def members(thing) -> dict[str, object]:
         for name, member in vars(thing).items()
         if not name.startswith("_")
         and not any(hasattr(base, name) for base in thing.__mro__[1:])
-        and (
-            inspect.isfunction(getattr(member, "__func__", member)) or isinstance(member, property)
-        )
+        and (inspect.isfunction(getattr(member, "__func__", member)) or is_property(member))
     }
 
 
@@ -48,6 +52,8 @@ def documents_all_parameters(thing, doc) -> bool:
     """Whether the fields of a record or the parameters of a function are in its docstring."""
     found = documented(doc)
     if inspect.isclass(thing):
+        if getattr(thing, "_is_protocol", False):  # it has no parameters
+            return True
         for base in thing.__mro__[1:-1]:
             found |= documented(get_doc_object(base))
     real = [name.lstrip("*") for name in inspect.signature(thing).parameters]
@@ -66,7 +72,7 @@ def missing(path: str, thing) -> list[str]:
     """Return the sections that the docstring of a function, class or property does not have."""
     found = [message for code, message in validate(path)["errors"] if code in WANTED]
     doc = get_doc_object(thing)
-    has_signature = not isinstance(thing, property) and not issubclass(
+    has_signature = not is_property(thing) and not issubclass(
         thing if inspect.isclass(thing) else object, str | Exception | Enum
     )
     if has_signature and not documents_all_parameters(thing, doc):
@@ -79,18 +85,13 @@ def missing(path: str, thing) -> list[str]:
 @pytest.mark.parametrize(("name", "thing"), PUBLIC)
 def test_functions_and_classes_have_all_sections(name, thing):
     assert not missing(f"{thing.__module__}.{thing.__qualname__}", thing)
-    is_abstract = inspect.isabstract(thing) or issubclass(
-        thing if inspect.isclass(thing) else object, Exception
-    )
-    # The examples of these need a cluster: tests/distributed runs those of docs/distributed.md.
-    needs_cluster = thing.__module__.startswith("twofold.distributed")
-    assert examples(thing) or is_abstract or needs_cluster, f"{name} has no example"
+    assert examples(thing), f"{name} has no example"
 
 
 METHODS = [
     pytest.param(thing, name, getattr(member, "__func__", member), id=f"{thing.__name__}.{name}")
     for thing in dict.fromkeys(case.values[1] for case in PUBLIC)
-    if inspect.isclass(thing) and not thing.__module__.startswith("twofold.distributed")
+    if inspect.isclass(thing)
     for name, member in members(thing).items()
 ]
 
@@ -104,4 +105,15 @@ CALLS = "\n".join(
 def test_methods_have_all_sections_and_are_in_an_example(thing, name, member):
     assert not missing(f"{thing.__module__}.{thing.__qualname__}.{name}", member)
     is_used = re.search(rf"\.{name}\(", CALLS)
-    assert is_used or isinstance(member, property), f"no example calls {thing.__name__}.{name}"
+    assert is_used or is_property(member), f"no example calls {thing.__name__}.{name}"
+
+
+PROPERTIES = [case for case in METHODS if is_property(case.values[2])]
+
+
+@pytest.mark.parametrize(("thing", "name", "member"), PROPERTIES)
+def test_properties_that_are_arrays_state_their_shape(thing, name, member):
+    function = member.fget if isinstance(member, property) else member.function
+    returned = str(inspect.signature(function).return_annotation)
+    is_array = re.search(r"ndarray|csr_array|NDArray|Array\b|Ids\b", returned)
+    assert not is_array or "shape (" in member.__doc__, f"{thing.__name__}.{name}: {returned}"

@@ -113,7 +113,8 @@ def recalls(problem: str) -> list[str]:
     text = (ROOT / "docs/benchmarks.md").read_text("utf-8")
     first = text.partition(f"**polimi2018, {problem}, n_factors=64**")[2]
     rows = [line for line in first.partition("\n\n**")[0].splitlines() if "| twofold" in line]
-    return sorted(f"{100 * float(row.split('|')[11]):.0f}" for row in rows)
+    numbers = sorted(100 * float(row.split("|")[11]) for row in rows)
+    return [f"{number:.0f}" for number in numbers]
 
 
 def test_recalls_in_the_readme_are_those_of_the_benchmarks():
@@ -132,6 +133,22 @@ def test_links_lead_to_files():
     for page in pages():
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_external_links_are_encrypted_and_name_a_host():
+    found = [
+        (page.name, link)
+        for page in pages()
+        for link in re.findall(r"https?://[^\s)>\"`]+", page.read_text("utf-8"))
+        if "host:" not in link
+    ]
+    assert len(found) > 5
+    wrong = [
+        (page, link)
+        for page, link in found
+        if not re.fullmatch(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[\w./#%~=?&+-]*)?", link)
+    ]
+    assert not wrong, wrong
 
 
 def test_files_that_the_architecture_names_exist():

@@ -14,14 +14,16 @@ import twofold
 from twofold.solvers import available_solvers, get_solver
 
 MODULES = [
+    "twofold.exceptions",
     "twofold.objective",
-    "twofold.data.pairings",
+    "twofold.data",
     "twofold.solvers",
     "twofold.io",
     "twofold.model",
     "twofold.metrics",
     "twofold.metrics.statistics",
     "twofold.splits",
+    "twofold.evaluation",
     "twofold.tuning",
     "twofold.distributed",
     "twofold.plot",

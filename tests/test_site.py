@@ -3,7 +3,9 @@
 import importlib
 import inspect
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -24,13 +26,15 @@ api_pages = importlib.import_module("api_pages")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of a new build; a warning is an error."""
-    folder = tmp_path_factory.mktemp("site")
+    """The folder of a new build, TWOFOLD_SITE if that is set; a warning is an error."""
+    temporary = tmp_path_factory.mktemp("site")
+    folder = Path(os.environ.get("TWOFOLD_SITE") or temporary / "html").absolute()
+    shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-    command += ["-d", str(folder / "doctrees"), str(DOCS), str(folder / "html")]
+    command += ["-d", str(temporary / "doctrees"), str(DOCS), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return folder / "html"
+    return folder
 
 
 class Page(HTMLParser):

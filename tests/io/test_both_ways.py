@@ -38,8 +38,9 @@ def outcome(source, *names, **options):
     )  # fmt: skip
 
 
-def compare(url, ids, value, weight, data):
+def compare(engine, ids, value, weight, data):
     """Make a table of drawn pairs, and read it both ways."""
+    url = engine.url.render_as_string(hide_password=False)
     (row_type, rows), (col_type, cols) = ids
     numbers = [number for number in (value, weight) if number]
     kinds = [row_type, col_type, *(number[0] for number in numbers)]
@@ -47,7 +48,6 @@ def compare(url, ids, value, weight, data):
     items = [st.none() | rows, st.none() | cols, *(number[1] for number in numbers)]
     listed = data.draw(st.lists(st.tuples(*items), max_size=12))
     listed += data.draw(st.lists(st.sampled_from(listed), max_size=4)) if listed else []
-    engine = sa.create_engine(url)
     columns = [sa.Column(name, kind) for name, kind in zip(names, kinds, strict=True)]
     table = sa.Table("pairs of", sa.MetaData(), *columns)
     options = {
@@ -58,14 +58,27 @@ def compare(url, ids, value, weight, data):
         "weight": NAMES[3] if weight else None,
     }
     with engine.begin() as connection:
-        table.drop(connection, checkfirst=True)
-        table.create(connection)
+        connection.exec_driver_sql('DROP TABLE IF EXISTS "pairs of"')
+        table.create(connection, checkfirst=False)
         if listed:
             keyed = [dict(zip(names, pair, strict=True)) for pair in listed]
             connection.execute(sa.insert(table), keyed)
     assert outcome(url, *names[:2], **options, engine="connectorx") == outcome(
-        url, *names[:2], **options
+        engine, *names[:2], **options
     )
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'any one?.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres):
+    engine = sa.create_engine(postgres)
+    yield engine
     engine.dispose()
 
 
@@ -74,8 +87,8 @@ FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(Healt
 
 @FEW
 @given(ids=st.tuples(IDS, IDS), value=VALUES, weight=WEIGHTS, data=st.data())
-def test_sqlite(tmp_path, ids, value, weight, data):
-    compare(f"sqlite:///{tmp_path / 'any one?.db'}", ids, value, weight, data)
+def test_sqlite(sqlite_engine, ids, value, weight, data):
+    compare(sqlite_engine, ids, value, weight, data)
 
 
 ANYTHING = st.one_of(INTEGERS, TEXTS, st.floats(), st.binary(max_size=3), st.none())
@@ -104,5 +117,5 @@ def test_anything_in_sqlite_is_the_same_or_refused(tmp_path, pairs, data):
 
 @FEW
 @given(ids=st.tuples(IDS, IDS), value=VALUES, weight=WEIGHTS, data=st.data())
-def test_postgresql(postgres, ids, value, weight, data):
-    compare(postgres, ids, value, weight, data)
+def test_postgresql(postgres_engine, ids, value, weight, data):
+    compare(postgres_engine, ids, value, weight, data)

@@ -114,14 +114,17 @@ def test_clone_of_scikit_learn(playlists):
     np.testing.assert_array_equal(again.fit(playlists.pairings).row_factors, model.row_factors)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_grid_search_of_scikit_learn(playlists, n_jobs):
+def test_grid_search_of_scikit_learn(playlists):
     selection = pytest.importorskip("sklearn.model_selection")
     grid = {"solver__n_factors": [2, 4], "objective__ratio": [5.0, 15.0]}
-    search = selection.GridSearchCV(
-        small_model(), grid, scoring=ndcg, cv=3, n_jobs=n_jobs, error_score="raise"
+    search, parallel = (
+        selection.GridSearchCV(
+            small_model(), grid, scoring=ndcg, cv=3, n_jobs=n_jobs, error_score="raise"
+        ).fit(playlists.pairings)
+        for n_jobs in (1, 2)
     )
-    search.fit(playlists.pairings)
+    found, expected = (one.cv_results_["mean_test_score"] for one in (parallel, search))
+    np.testing.assert_array_equal(found, expected)
     folds = [*selection.KFold(3).split(playlists.pairings)]
     for number, parameters in enumerate(search.cv_results_["params"]):
         scores = [

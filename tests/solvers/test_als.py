@@ -81,7 +81,7 @@ def test_epoch_equals_two_fold_ins():
 def test_converges_to_a_stationary_point(objective):
     matrix = random_matrix(30, 20, 150)
     start = normal_factors(30, 3), normal_factors(20, 3, seed=2)
-    solver = ALS(n_factors=3, max_epochs=600, evaluate_every=600, n_threads=1, dtype="float64")
+    solver = ALS(n_factors=3, max_epochs=200, evaluate_every=200, n_threads=1, dtype="float64")
     solution = solver.solve(objective, matrix, start)
     end = solution.row_factors, solution.col_factors
     assert relative_gradient(objective, matrix, start, end) < 1e-4

@@ -393,6 +393,7 @@ def test_failing_checkpoint_does_not_stop_the_run(monkeypatch):
         solver.solve(Objective(), R, checkpoint="unused")
 
 
+@threadpool_limits.wrap(limits=2, user_api="blas")
 def test_blas_limit_restored_by_another_library_is_kept():
     """A limit that another library sets during a call is not overwritten."""
 

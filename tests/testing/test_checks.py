@@ -64,8 +64,8 @@ class SignDescent(Solver):
 
 
 SOLVERS = [
-    (ALS, {"epochs": 500, "stationary": True, "n_threads": 1}),
-    (GD, {"epochs": 800, "stationary": True, "n_threads": 1}),
+    (ALS, {"epochs": 150, "stationary": True, "n_threads": 1}),
+    (GD, {"epochs": 300, "stationary": True, "n_threads": 1}),
     (GD, {"learning_rate": 0.02}),
     (GD, {"learning_rate": 0.02, "n_batches": 3}),
     (SGD, {}),

@@ -62,6 +62,19 @@ class PairBuilder:
     ------
     InvalidInputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> from twofold import Pairings
+    >>> builder = PairBuilder("user", "film", value="stars")
+    >>> builder.add([[1, 1], ["Alien", "Brazil"], [5.0, 3.0]])
+    >>> builder.add([[2], ["Alien"], [4.0]])
+    >>> pairings = Pairings(**builder.build("own reader"))
+    >>> pairings.matrix.toarray()
+    array([[5., 3.],
+           [4., 0.]])
+    >>> pairings.report.n_read
+    3
     """
 
     def __init__(
@@ -99,7 +112,13 @@ class PairBuilder:
         }
 
     def add(self, columns: Sequence[Any]) -> None:
-        """Append a chunk: parallel columns, see `twofold.data.columns`.
+        """Append a chunk.
+
+        Parameters
+        ----------
+        columns : sequence of array_like or of pyarrow's arrays
+            Parallel columns, in the order of the names that the builder has: ids of rows and of
+            columns, then values, weights and times.
 
         Raises
         ------
@@ -168,6 +187,11 @@ class PairBuilder:
             Name of the reader, for the report.
         row_ids : column of ids, optional
             Rows that exist, whether or not they have a pair.
+
+        Returns
+        -------
+        dict of str to object
+            The matrix, the ids, the weights and times, and the report.
 
         Raises
         ------

@@ -26,6 +26,13 @@ class ReadReport:
         What is left of them: stored pairs, and different rows (playlists) and columns (tracks).
     seconds : float
         From the call to the finished pairings.
+
+    Examples
+    --------
+    >>> from twofold import Pairings
+    >>> report = Pairings.from_arrays([1, 1, 2], [3, 3, 4]).report
+    >>> report.reader, report.n_read, report.n_duplicates, report.n_pairs
+    ('arrays', 3, 1, 2)
     """
 
     reader: str
@@ -41,7 +48,29 @@ class ReadReport:
     def of(
         cls, matrix: sparse.csr_array, reader: str, n_read: int, n_null: int, started: float
     ) -> "ReadReport":
-        """Report of a matrix that was read since `time.perf_counter` was ``started``."""
+        """Return the report of a matrix.
+
+        Parameters
+        ----------
+        matrix : csr_array, shape (n_rows, n_cols)
+            What was read, without duplicates.
+        reader : str
+            Name of the reader.
+        n_read, n_null : int
+            Pairs that came from the source, and how many of them were left out.
+        started : float
+            `time.perf_counter` of the call, in seconds.
+
+        Returns
+        -------
+        ReadReport
+
+        Examples
+        --------
+        >>> report = ReadReport.of(sparse.eye_array(3, format="csr"), "csv", 5, 1, started=0.0)
+        >>> report.n_duplicates
+        1
+        """
         n_rows, n_cols = matrix.shape
         return cls(
             reader=reader,
@@ -56,7 +85,7 @@ class ReadReport:
 
     @property
     def pairs_per_second(self) -> float:
-        """Pairs read in a second."""
+        """Number of pairs read in a second."""
         return self.n_read / self.seconds
 
     def __str__(self) -> str:

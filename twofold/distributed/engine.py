@@ -52,6 +52,20 @@ class Cluster:
         If there is no client, or it is closed.
     InvalidInputError
         If Dask is not installed, or `client` is something else.
+
+    Examples
+    --------
+    With a cluster in the threads of this process:
+
+    >>> from operator import add, mul
+    >>> from distributed import Client
+    >>> with Client(processes=False, dashboard_address=None) as client:
+    ...     cluster = Cluster(client)
+    ...     task = cluster.submit(add, 2, 3)
+    ...     print([ended.result() for ended in cluster.finished([task])])
+    ...     print(list(cluster.each(mul, 10, [(1,), (2,)])))
+    [5]
+    [10, 20]
     """
 
     def __init__(self, client: Any = None) -> None:
@@ -93,6 +107,18 @@ class Cluster:
         """Yield ``function(shared, *task)`` of each task, in their order.
 
         The tasks are taken as the workers need them, so that the memory is that of a few.
+
+        Parameters
+        ----------
+        function, shared
+            As for `submit`.
+        tasks : iterable of tuple
+            The further arguments of each task.
+
+        Yields
+        ------
+        object
+            The result of each task.
         """
         begun: deque[Task] = deque()
         try:
@@ -107,7 +133,17 @@ class Cluster:
                 left.cancel()
 
     def finished(self, tasks: "Iterable[Task]") -> "list[Task]":
-        """Wait until a task has a result or an error; return all that have."""
+        """Wait until a task has a result or an error; return all that have.
+
+        Parameters
+        ----------
+        tasks : iterable of Task
+            Results of `submit`, at least one.
+
+        Returns
+        -------
+        list of Task
+        """
         from distributed import CancelledError, wait
 
         tasks = list(tasks)
@@ -119,7 +155,25 @@ class Cluster:
                 return found
 
     def sent(self, shared: Any) -> Any:
-        """Return the object on the workers, sent to all of them if it is not there."""
+        """Return the object on the workers, sent to all of them if it is not there.
+
+        Parameters
+        ----------
+        shared : object
+            As for `submit`.
+
+        Returns
+        -------
+        distributed.Future
+            An argument for tasks, which get the object in a `Packed`.
+
+        Examples
+        --------
+        >>> from distributed import Client
+        >>> with Client(processes=False, dashboard_address=None) as client:
+        ...     print(Cluster(client).sent([1, 2]).result().content)
+        [1, 2]
+        """
         _, handle = self._sent.get(id(shared), (None, None))
         if handle is None or handle.status != "finished":
             with self.reaching_workers():
@@ -129,7 +183,25 @@ class Cluster:
 
     @contextmanager
     def reaching_workers(self) -> Iterator[None]:
-        """Raise ClusterError if the scheduler has ended, or has no workers."""
+        """Within this context manager, raise the errors of the cluster as `ClusterError`.
+
+        Yields
+        ------
+        None
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler has ended, or has no workers.
+
+        Examples
+        --------
+        >>> from distributed import Client
+        >>> with Client(processes=False, dashboard_address=None) as client:
+        ...     with Cluster(client).reaching_workers():
+        ...         print(client.submit(abs, -3).result())
+        3
+        """
         from distributed import TimeoutError
 
         with _reaching_scheduler():

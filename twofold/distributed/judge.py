@@ -61,8 +61,18 @@ def evaluate(
 
     Examples
     --------
-    >>> evaluate("m.twofold", split, ["recall@20"], client=client)["recall@20"]  # doctest: +SKIP
-    0.41
+    With a cluster in the threads of this process:
+
+    >>> from distributed import Client
+    >>> import twofold
+    >>> from twofold import FactorModel, split_pairs
+    >>> from twofold.datasets import make_playlists
+    >>> split = split_pairs(make_playlists(60, 30, rng=0).pairings, rng=0)
+    >>> model = FactorModel().fit(split.train)
+    >>> with Client(processes=False, dashboard_address=None) as client:
+    ...     evaluation = evaluate(model, split, ["recall@5"], client=client)
+    >>> evaluation["recall@5"] == twofold.evaluate(model, split, ["recall@5"])["recall@5"]
+    True
     """
     check_whole(k, "k", 1)
     cluster = Cluster(client)

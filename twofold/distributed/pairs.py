@@ -77,7 +77,7 @@ class ClusterPairings(PartitionedPairings):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of rows and of columns, once a solver has read the pairs."""
+        """Number of rows and number of columns, once a solver has read the pairs."""
         return len(self.row_ids), len(self.col_ids)
 
     def objective_for(self, given: Objective | Balanced) -> Objective:
@@ -107,12 +107,37 @@ class ClusterPairings(PartitionedPairings):
     def layout(
         self, cluster: Homes, objective: Objective, n_columns: int, width: int
     ) -> PairsLayout:
-        """Read the pairs; return their problem on the workers, see `Layout.of_problem`.
+        """Read the pairs; return their problem on the workers.
+
+        Parameters
+        ----------
+        cluster : Homes
+            The workers.
+        objective : Objective
+            What is minimised.
+        n_columns : int
+            Number of columns of the factors.
+        width : int
+            The largest number of columns of factors, for the memory of a block.
+
+        Returns
+        -------
+        PairsLayout
 
         Raises
         ------
         InvalidInputError
             If the objective has centers, or biases without a mean: they need all pairs.
+
+        Examples
+        --------
+        >>> from functools import partial
+        >>> from distributed import Client
+        >>> parts = ClusterPairings([partial(Pairings.from_arrays, [1, 2], [7, 8])])
+        >>> with Client(processes=False, dashboard_address=None) as client:
+        ...     made = parts.layout(Homes(client), Objective(), n_columns=2, width=2)
+        ...     print(made.layout)
+        2 rows in 1 blocks and 2 cols in 1 blocks, on 1 workers
         """
         if objective.has_centers or (objective.biases and objective.mean is None):
             raise InvalidInputError(

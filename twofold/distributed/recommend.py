@@ -70,8 +70,16 @@ def write_recommendations(
 
     Examples
     --------
-    >>> write_recommendations("m.twofold", "lists/", if_exists="resume")  # doctest: +SKIP
-    >>> write_recommendations(model, "postgresql://host/music", n=20)  # doctest: +SKIP
+    With a cluster in the threads of this process:
+
+    >>> from distributed import Client
+    >>> from twofold import FactorModel, Pairings
+    >>> model = FactorModel().fit(Pairings.from_arrays([1, 1, 2], [7, 9, 7]))
+    >>> with Client(processes=False, dashboard_address=None) as client:
+    ...     write_recommendations(model, "lists/", n=1, client=client)
+    ...     write_recommendations(model, "sqlite:///lists.db", n=1, client=client)
+    >>> [path.name for path in Path("lists").iterdir()]
+    ['part-00000.parquet']
     """
     cluster = Cluster(client)
     writing = Writing.of(

@@ -64,7 +64,19 @@ def search(
 
     Examples
     --------
-    >>> search(solver, objective, train, validation, Grid(grid), client=client)  # doctest: +SKIP
+    With a cluster in the threads of this process:
+
+    >>> from distributed import Client
+    >>> from twofold import Balanced, split_rows
+    >>> from twofold.datasets import make_playlists
+    >>> from twofold.solvers import ALS
+    >>> from twofold.tuning import Grid
+    >>> train, validation, _ = split_rows(make_playlists(60, 30, rng=0).pairings, rng=0)
+    >>> solver, grid = ALS(max_epochs=2, rng=0), Grid({"n_factors": [2, 4]})
+    >>> with Client(processes=False, dashboard_address=None) as client:
+    ...     result = search(solver, Balanced(), train, validation, grid, client=client)
+    >>> len(result.trials)  # the default and two of the grid
+    3
     """
     if options.get("warm_start"):
         raise InvalidInputError(

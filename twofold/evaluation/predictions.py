@@ -28,6 +28,26 @@ class Predictor(Protocol):
     """What `evaluate` needs of a model for errors of predicted values; `FactorModel` has it.
 
     With an attribute ``objective``, an `Objective`, this says what the targets are.
+
+    Examples
+    --------
+    A model that predicts the same for all pairs:
+
+    >>> import numpy as np
+    >>> from twofold import Pairings, evaluate, split_pairs
+    >>> class Constant:
+    ...     def __init__(self, pairings):
+    ...         self.pairings = pairings
+    ...
+    ...     def predict(self, pairings, seen=None):
+    ...         return np.full(pairings.n_pairs, 3.5)
+    >>> ratings = Pairings.from_arrays([1, 1, 2, 2], [7, 8, 7, 8], [5.0, 2.0, 5.0, 2.0])
+    >>> split = split_pairs(ratings, fraction=0.5, rng=0)
+    >>> model = Constant(split.train)
+    >>> model.predict(split.heldout)
+    array([3.5, 3.5])
+    >>> evaluate(model, split, ["mae"], baseline=False)["mae"]
+    1.5
     """
 
     @property
@@ -35,7 +55,20 @@ class Predictor(Protocol):
         """The training pairs."""
 
     def predict(self, pairings: Pairings, seen: Pairings | None = None) -> NDArray[np.float64]:
-        """Predict pairs of trained rows, or of new rows with the pairs ``seen``."""
+        """Predict pairs of trained rows, or of new rows with the pairs ``seen``.
+
+        Parameters
+        ----------
+        pairings : Pairings
+            The pairs to predict. Their values are not used.
+        seen : Pairings, optional
+            The known pairs of the same rows, if these are not trained ones.
+
+        Returns
+        -------
+        ndarray, shape (n_pairs,)
+            The values, in the order of ``pairings.matrix``.
+        """
 
 
 class MeanValue:

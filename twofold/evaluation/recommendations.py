@@ -29,14 +29,55 @@ POPULAR = "most popular"
 
 
 class Recommender(Protocol):
-    """What `evaluate` needs of a model that recommends, such as `FactorModel` and `Popularity`."""
+    """What `evaluate` needs of a model that recommends, such as `FactorModel` and `Popularity`.
+
+    Examples
+    --------
+    A model that recommends the columns with the largest ids to every row:
+
+    >>> import numpy as np
+    >>> from twofold import Pairings, evaluate, split_pairs
+    >>> from twofold.model import Ranking
+    >>> class Newest:
+    ...     def __init__(self, pairings):
+    ...         self.pairings = pairings
+    ...
+    ...     def recommend(self, rows, n=10, *, exclude_known=True):
+    ...         newest = np.argsort(-self.pairings.col_ids)[:n]
+    ...         positions = np.tile(newest, (len(rows.row_ids), 1))
+    ...         scores = self.pairings.col_ids[positions].astype(float)
+    ...         return Ranking.of(rows.row_ids, self.pairings.col_ids, positions, scores)
+    >>> pairings = Pairings.from_arrays([1, 1, 2, 2], [7, 8, 8, 9])
+    >>> split = split_pairs(pairings, fraction=0.5, rng=0)
+    >>> model = Newest(split.train)
+    >>> model.recommend(split.seen, n=1).col_ids
+    array([[8],
+           [8]])
+    >>> evaluate(model, split, ["recall@1"], baseline=False)["recall@1"]
+    0.5
+    """
 
     @property
     def pairings(self) -> Pairings:
         """The training pairs, with the ids of the columns that can be recommended."""
 
     def recommend(self, rows: Any, n: int = 10, *, exclude_known: bool = True) -> Ranking:
-        """Return the n best columns for trained rows (ids) or for new ones (`Pairings`)."""
+        """Return the n best columns for trained rows (ids) or for new ones (`Pairings`).
+
+        Parameters
+        ----------
+        rows : array_like of ids, or Pairings
+            Ids of trained rows, or new rows.
+        n : int, default 10
+            Columns for each row, padded where there are no more.
+        exclude_known : bool, default True
+            Leave out the columns that the row has already.
+
+        Returns
+        -------
+        Ranking
+            With shape (n_rows, n) each.
+        """
 
 
 def judged_lists(

@@ -36,6 +36,20 @@ class Counts:
         Held-out pairs whose column the model does not have.
     n_unknown_cols : int
         Different columns of these pairs.
+
+    Examples
+    --------
+    Column 9 of the held-out pairs is in no training pair:
+
+    >>> from twofold import Pairings, evaluate
+    >>> from twofold.model import Popularity
+    >>> from twofold.splits import PairSplit
+    >>> seen = Pairings.from_arrays([1, 1, 2], [3, 4, 4])
+    >>> heldout = Pairings.from_arrays([1, 2], [9, 3])
+    >>> model = Popularity().fit(seen)
+    >>> counts = evaluate(model, PairSplit(seen, heldout), baseline=False).counts["model"]
+    >>> counts.n_heldout_pairs, counts.n_unknown_pairs, counts.n_unanswered_rows
+    (2, 1, 1)
     """
 
     n_rows: int
@@ -73,6 +87,20 @@ class Evaluation(WithFrame):
     -----
     `to_frame` has a line for each model: ``model``, and a column for each metric and each of
     `counts`.
+
+    Examples
+    --------
+    >>> from twofold import FactorModel, evaluate, split_pairs
+    >>> from twofold.datasets import make_playlists
+    >>> split = split_pairs(make_playlists(200, 100, rng=0).pairings, rng=0)
+    >>> evaluation = evaluate(FactorModel().fit(split.train), split, ["recall@20"])
+    >>> evaluation["recall@20"] > evaluation["most popular", "recall@20"]
+    True
+    >>> mean = evaluation.interval("recall@20", rng=0)
+    >>> mean.low < evaluation["recall@20"] < mean.high
+    True
+    >>> evaluation.compare("recall@20", "model", "most popular", rng=0).p_value < 0.05
+    True
     """
 
     row_ids: Ids

@@ -127,12 +127,12 @@ class Margin:
 
     @property
     def penalty_weights(self) -> NDArray[np.float64]:
-        """The weight of phi(p_u) in the objective: lam s_u times the multiplicity."""
+        """Weights of phi(p_u) in the objective, shape (n,): lam s_u times the multiplicity."""
         return self.scale * self.multiplicity if self.multiplicity.size else self.scale
 
     @cached_property
     def solve_order(self) -> NDArray[np.int64]:
-        """Rows with entries, in the order in which they are solved.
+        """Rows with entries, shape (n_with_entries,), in the order in which they are solved.
 
         Blocks of rows ascend, so that arrays in files are read and written in order. Within a
         block the longest rows are first, because rows of one length share their whitening.
@@ -153,7 +153,7 @@ class Margin:
 
     @cached_property
     def solve_parts(self) -> list[tuple[slice, NDArray[np.int64]]]:
-        """Ranges of rows and the part of `solve_order` in each of them; at least one."""
+        """Ranges of rows and the part of `solve_order` in each, shape (n_with_entries,)."""
         if self.n <= _PART:
             return [(slice(None), self.solve_order)]
         ranges = [slice(low, low + _PART) for low in range(0, self.n, _PART)]
@@ -162,7 +162,7 @@ class Margin:
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:
-        """Bounds of fixed ranges of rows of similar cost, the tasks of reductions."""
+        """Bounds of ranges of rows of similar cost, the tasks of sums, shape (n_tasks + 1,)."""
         if self.part is not None:
             return self.part.bounds
         return balanced_bounds(self.counts + 8, CHUNK)
@@ -250,7 +250,7 @@ class Side(Margin):
 
     @property
     def excluded(self) -> NDArray[np.float64] | float:
-        """The weights that the entries exclude from the unobserved term, or that of all."""
+        """Weights that the unobserved term excludes, shape (n_entries,), or that of all entries."""
         entries = self.entries
         return entries.excluded if entries.excluded.size else float(entries.missing_weight)
 

@@ -448,7 +448,7 @@ class ColumnSystem:
 
     @cached_property
     def inverse_rotation(self) -> Array:
-        """V', by which solved rows are multiplied to restore the original coordinates."""
+        """V', shape (width, width), which restores the original coordinates of rows."""
         return aligned_copy(self.vectors.T, self.rotated.dtype)
 
     def _tasks(self, listed: Rows, call: "_Call") -> Tasks:

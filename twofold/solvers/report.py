@@ -107,12 +107,12 @@ class RowReport:
 
     @property
     def unsettled(self) -> Rows:
-        """Indices of the rows for which an iterative method did not converge."""
+        """Indices of the rows for which a method did not converge, shape (n_unsettled,)."""
         return np.flatnonzero(self.status == rows.NOT_CONVERGED)
 
     @property
     def unsolved(self) -> Rows:
-        """Indices of the rows without a solution, for which `check` raises."""
+        """Indices of the rows without a solution, shape (n_unsolved,); `check` raises for them."""
         return np.flatnonzero((self.status != rows.SOLVED) & (self.status != rows.NOT_CONVERGED))
 
     def check(self, side: Side, axis: str = "row") -> None:
