@@ -24,7 +24,7 @@ from twofold.solvers.merged import MergedProblem
 from twofold.solvers.operations import AXES
 from twofold.solvers.result import Record, Solution
 from twofold.solvers.start import spectral_factors
-from twofold.solvers.state import State, random_stream, restored_memory
+from twofold.solvers.state import State, random_stream, restored_memory, with_rounded_value
 from twofold.solvers.triangles import MissingTriangleError
 
 __all__ = ["DaskALS"]
@@ -193,7 +193,7 @@ class DaskALS(ALS):
         is_merged = isinstance(problem.original, MergedProblem)
         shape = 0, point.cols.shape[1]
         previous: Any = point.cols if self.acceleration else np.empty(shape, point.cols.dtype)
-        return ALSMemory(previous, 0.0, 0.0, np.full(3, np.nan), is_merged)
+        return ALSMemory(previous, 0.0, 0.0, is_merged)
 
     def _started(self, cluster: Homes, data: Data, init: Any) -> tuple[ClusterProblem, State]:
         """Return the problem and the initial state of a new run."""
@@ -255,6 +255,7 @@ class DaskALS(ALS):
         memory = restored_memory(expected, init.memory)
         if self.acceleration:
             memory = replace(memory, previous=placed("col", memory.previous))
+        point = with_rounded_value(point, init.memory)
         return problem, State(point, init.n_epochs, init.seed, memory)
 
 

@@ -186,7 +186,7 @@ def with_value(
         unobserved -= excluded
     value = ObjectiveValue(loss, unobserved, penalty)
     gramians = (grams[0], grams[1]) if grams else (None, None)
-    return replace(point, value=value, gramians=gramians, is_rounded=False)
+    return replace(point, value=value, gramians=gramians)
 
 
 def _gradient_side(

@@ -61,8 +61,9 @@ class Point:
         The value of the objective, if it was evaluated.
     gramians : tuple of two ndarray or None
         P'P and Q'Q in float64, shape (width, width), as far as they are known.
-    is_rounded : bool, default False
-        Whether the value has rounding errors of the dtype of the factors.
+    rounded : ObjectiveValue, optional
+        The value with rounding errors of the dtype of the factors, with which a solver continues.
+        ``value`` is the same object until it is evaluated.
 
     Examples
     --------
@@ -76,7 +77,7 @@ class Point:
     n_factors: int
     value: ObjectiveValue | None = None
     gramians: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None)
-    is_rounded: bool = False
+    rounded: ObjectiveValue | None = None
 
     @classmethod
     def of(cls, P: NDArray[Any], Q: NDArray[Any], value: ObjectiveValue | None = None) -> Self:

@@ -39,12 +39,17 @@ from twofold.exceptions import (
     InvalidInputError,
     UnsupportedObjectiveError,
 )
-from twofold.objective import Loss, Objective, ObjectiveValue, Point, Problem, Regularizer, Terms
+from twofold.objective import Loss, Objective, Point, Problem, Regularizer, Terms
 from twofold.solvers.loop import Callback, OnInterrupt, Run, timed
 from twofold.solvers.operations import Operations
 from twofold.solvers.result import Record, Solution, Status
 from twofold.solvers.start import random_factors, spectral_factors
-from twofold.solvers.state import State, restored_memory, without_empty_rows
+from twofold.solvers.state import (
+    State,
+    restored_memory,
+    with_rounded_value,
+    without_empty_rows,
+)
 
 __all__ = ["Init", "Solver", "Support"]
 
@@ -241,29 +246,6 @@ class Solver(ABC):
             The objective with the matrix.
         point : Point
             The initial factors.
-        """
-        return None
-
-    def value_of(self, memory: Any) -> ObjectiveValue | None:
-        """Return the objective of the last epoch as the memory has it, if it does.
-
-        A run that is continued goes on with this value, whose rounding errors may differ from those
-        of the last record of a finished run.
-
-        Parameters
-        ----------
-        memory
-            The memory of a state; see `new_memory`.
-
-        Returns
-        -------
-        ObjectiveValue or None
-
-        Examples
-        --------
-        >>> from twofold.solvers import GD
-        >>> GD(n_factors=2).value_of(None) is None
-        True
         """
         return None
 
@@ -568,7 +550,7 @@ class Solver(ABC):
         self, problem: Problem, factors: tuple[NDArray[Any], NDArray[Any]], init: Solution
     ) -> tuple[State, list[Record]]:
         """Return the state and the history of a solution of the same problem."""
-        point = Point.of(*factors)
+        point = with_rounded_value(Point.of(*factors), init.memory)
         memory = restored_memory(self.new_memory(problem, point), init.memory)
         history = [record for record in init.history if record.epoch <= init.n_epochs]
         return State(point, init.n_epochs, init.seed, memory), history

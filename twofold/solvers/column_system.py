@@ -463,6 +463,7 @@ class ColumnSystem:
 
     def _solve_nonnegatively(self, listed: Rows, call: "_Call", report: RowReport) -> Rows:
         """Solve rows by coordinate descent; return none, as those not solved are in the report."""
+        report.forget_sums(listed)
         start = np.zeros_like(report.row_factors) if call.start is None else call.start
         tasks = self._tasks(listed, call)
         run(
@@ -478,7 +479,7 @@ class ColumnSystem:
             self.col_factors, self._triangle, self.gram, report.row_factors,
             report.for_kernels,
         )  # fmt: skip
-        report.sums[listed if report.sums.size else ()] = np.nan
+        report.forget_sums(listed)
 
     @cached_property
     def _triangle(self) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from twofold.exceptions import CheckpointWarning, InvalidInputError
 from twofold.objective import Problem
 from twofold.solvers.partial import PartialEpoch
 from twofold.solvers.result import Record, Solution, Status
-from twofold.solvers.state import State, memory_arrays
+from twofold.solvers.state import State, saved_memory
 
 if TYPE_CHECKING:
     from twofold.solvers.base import Solver
@@ -270,23 +270,22 @@ class Run:
 
     def restore_value(self) -> None:
         """Continue with the value that the solver had, where the end of a run made it exact."""
-        last, value = self.history[-1], self.solver.value_of(self.state.memory)
+        last, value = self.history[-1], self.state.point.rounded
         if value is not None and last.epoch == self.state.epoch:
-            point = replace(self.state.point, value=value, is_rounded=True)
-            self.state = replace(self.state, point=point)
             self.history[-1] = Record.of(last.epoch, last.seconds, value)
 
     def evaluate_exactly(self) -> None:
         """Replace a value of the state, and of its record, that has rounding errors."""
         point = self.state.point
-        if not point.is_rounded:
+        if point.rounded is None or point.value is not point.rounded:
             return
-        point = self.problem.evaluated(point, self.solver.n_threads)
-        assert point.value is not None
-        self.state = replace(self.state, point=point)
+        self.state = replace(self.state, point=replace(point, value=None))
+        self.evaluate()
+        value = self.state.point.value
+        assert value is not None
         for n, record in enumerate(self.history):
             if record.epoch == self.state.epoch:
-                self.history[n] = Record.of(record.epoch, record.seconds, point.value)
+                self.history[n] = Record.of(record.epoch, record.seconds, value)
 
     def finish(self, status: Status, message: str) -> Solution:
         """Return the solution of the state; the value of the last epoch of a run is exact."""
@@ -301,7 +300,7 @@ class Run:
             type(self.solver).__name__,
             state.epoch,
             state.seed,
-            memory_arrays(state.memory),
+            saved_memory(state),
             self.fingerprint,
             check_n_threads(self.solver.n_threads),
             vector_bits(),

@@ -100,6 +100,17 @@ class RowReport:
         status, route = np.zeros((2, n), np.uint8)
         return cls(row_factors, status, route, np.zeros(n), np.zeros((n if needs_sums else 0, 2)))
 
+    def forget_sums(self, rows: Rows) -> None:
+        """Set the sums of rows to nan, if there are any.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Positions of the rows.
+        """
+        if self.sums.size:
+            self.sums[rows] = np.nan
+
     @property
     def for_kernels(self) -> Report:
         """The arrays that kernels write to, besides the solutions."""

@@ -53,8 +53,8 @@ class Status(StrEnum):
 class Record:
     """The objective after an epoch.
 
-    In a run of `ALS` with float32, those of all epochs but the last may have relative errors of
-    about 1e-8.
+    In a run of `ALS` with float32, those of all epochs but the last have relative errors of about
+    1e-8; see its notes.
 
     Attributes
     ----------

@@ -9,11 +9,21 @@ from numpy.typing import NDArray
 from twofold._common.arrays import FactorArray
 from twofold._kernels.aligned import aligned_copy
 from twofold.exceptions import InvalidInputError
-from twofold.objective import Point, Problem
+from twofold.objective import ObjectiveValue, Point, Problem
 from twofold.objective.centers import at_center_where_empty
 from twofold.solvers.partial import PartialEpoch
 
-__all__ = ["State", "memory_arrays", "random_stream", "restored_memory", "without_empty_rows"]
+__all__ = [
+    "State",
+    "memory_arrays",
+    "random_stream",
+    "restored_memory",
+    "saved_memory",
+    "with_rounded_value",
+    "without_empty_rows",
+]
+
+_ROUNDED = "rounded_value"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +163,21 @@ def without_empty_rows(problem: Problem, point: Point) -> Point:
     return replace(point, rows=rows, cols=cols, value=None, gramians=(None, None))
 
 
+def saved_memory(state: State) -> dict[str, NDArray[Any]]:
+    """Return the memory of a state, and the value it continues with, as a dict of arrays."""
+    rounded = state.point.rounded
+    value = {} if rounded is None else {_ROUNDED: rounded.terms}
+    return memory_arrays(state.memory) | value
+
+
+def with_rounded_value(point: Point, arrays: dict[str, NDArray[Any]]) -> Point:
+    """Return the point with the value it continues with, if `saved_memory` has one."""
+    if _ROUNDED not in arrays:
+        return point
+    value = ObjectiveValue(*np.asarray(arrays[_ROUNDED]).tolist())
+    return replace(point, value=value, rounded=value)
+
+
 def memory_arrays(memory: Any) -> dict[str, NDArray[Any]]:
     """Return the fields of a memory as a dict of arrays."""
     if memory is None:
@@ -169,6 +194,7 @@ def restored_memory(template: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         If the names, shapes or dtypes differ.
     """
     expected = memory_arrays(template)
+    arrays = {name: array for name, array in arrays.items() if name != _ROUNDED}
     if set(expected) != set(arrays):
         raise InvalidInputError(
             f"the solution's memory has {sorted(arrays)}, but the solver needs {sorted(expected)}: "
