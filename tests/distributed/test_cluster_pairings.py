@@ -79,6 +79,22 @@ def test_values_and_weights(client, tmp_path, data, kind):
     assert_equal(DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers)), expected)
 
 
+@pytest.mark.parametrize(
+    "options", [{"data": "targets"}, {"data": "signed", "unobserved": "missing"}, {}]
+)
+def test_the_mean_of_biases_is_that_of_all_parts(client, tmp_path, options):
+    pairs = frame(seed=9)
+    objective = Objective(regularizer=L2(0.5), biases=True, unobserved_weight=0.25, **options)
+    readers = parts(tmp_path, pairs, 3, value="times")
+    whole = Pairings.from_frame(pairs, row="pid", col="tid", value="times")
+    expected = FactorModel(objective, ALS(**OPTIONS)).fit(whole)
+    assert_equal(DaskALS(**OPTIONS).solve(objective, ClusterPairings(readers)), expected.solution)
+    found = FactorModel(objective, DaskALS(**OPTIONS)).fit(ClusterPairings(readers))
+    assert found.objective == objective.for_data(whole.matrix)
+    some = whole.take_rows(range(5))
+    assert [*found.recommend(some, n=3)] == [*expected.recommend(whole.row_ids[:5], n=3)]
+
+
 def test_ranges_of_a_database_and_a_checkpoint(client, tmp_path):
     pairs, url = frame(seed=2), f"sqlite:///{tmp_path / 'pairs.db'}"
     whole = Pairings.from_frame(pairs, row="pid", col="tid")
@@ -125,8 +141,9 @@ def test_wrong_inputs(client, tmp_path):
     with pytest.raises(InvalidInputError, match="a reader returned a int"):
         DaskALS(n_factors=2).solve(PLAIN, ClusterPairings([not_pairings]))
     readers = parts(tmp_path, frame(100))
-    with pytest.raises(InvalidInputError, match="without mean="):
-        DaskALS(n_factors=2).solve(Objective(biases=True), ClusterPairings(readers))
+    centers = L2(1.0, 0.0, np.zeros((300, 2)), None)
+    with pytest.raises(InvalidInputError, match="row_center or col_center needs the pairs in one"):
+        DaskALS(n_factors=2).solve(Objective(regularizer=centers), ClusterPairings(readers))
     with pytest.raises(InvalidInputError, match="leave out weights="):
         DaskALS(n_factors=2).solve(PLAIN, ClusterPairings(readers), weights=np.ones(3))
     texts = frame(100).astype({"tid": str})
@@ -194,6 +211,10 @@ def test_a_model_of_pairings_in_parts_serves_new_rows(client, tmp_path):
         FactorModel(solver=ALS()).fit(cluster_pairings)
     with pytest.raises(InvalidInputError, match="give its solution"):
         FactorModel(solver=DaskALS(**OPTIONS)).fit(cluster_pairings, found)
+    with pytest.raises(InvalidInputError, match="fit ClusterPairings of all parts"):
+        found.partial_fit(new)
+    with pytest.raises(InvalidInputError, match="fit ClusterPairings of all parts"):
+        FactorModel(solver=ALS(**OPTIONS)).fit(whole, found)
 
 
 def test_errors_of_pairs_have_their_ids(client, tmp_path):

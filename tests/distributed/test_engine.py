@@ -90,6 +90,25 @@ def test_a_shared_object_is_sent_again_if_all_workers_end(client):
     assert cluster.submit(added, shared, 1).result() == 8
 
 
+@pytest.mark.parametrize("n_failures", [1, 3])
+def test_a_worker_ends_while_an_object_is_sent(client, monkeypatch, n_failures):
+    """Then the scheduler raises the error of a worker that it does not know."""
+    failures, original = ["tcp://127.0.0.1:1"] * n_failures, client.scatter
+
+    def scatter(*arguments, **options):
+        if failures:
+            raise KeyError(failures.pop())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(client, "scatter", scatter)
+    cluster = Cluster()
+    if n_failures == 1:
+        assert cluster.submit(added, [3, 4], 1).result() == 8
+    else:
+        with pytest.raises(ClusterError, match="all workers that were given"):
+            cluster.submit(added, [3, 4], 1)
+
+
 def test_a_task_that_ends_every_worker_is_an_error(client, monkeypatch):
     monkeypatch.setattr("twofold.distributed.engine._MOST_ATTEMPTS", 1)
     with pytest.raises(ClusterError, match="more memory"):

@@ -24,6 +24,7 @@ __all__ = [
     "penalty_of",
     "referring",
     "route_of",
+    "route_sizes",
 ]
 
 Array = NDArray[Any]
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 # caches then, are twice as many.
 _ROW_COST = 0.4
 _SHORT, _DOUBLING_COST = 4096, 0.25
+_ALMOST_ALL = 0.9  # of the rows of a block; to select them would take longer than to send the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +159,17 @@ class Referring(NamedTuple):
 
 
 def referring(side: Side, across: NDArray[np.int64], threads: int) -> Referring:
-    """Return the rows of a block; ``across`` has the first row of each block of the other side."""
+    """Return the rows of a block; ``across`` has the first row of each block of the other side.
+
+    They also refer to the few rows that are left of a block of which they need almost all, because
+    it is then sent as it is.
+    """
     indices = side.entries.indices
     is_referred = np.zeros(across[-1], np.bool_)
     is_referred[indices] = True
+    for low, high in pairwise(across):
+        own = is_referred[low:high]
+        own |= np.count_nonzero(own) >= _ALMOST_ALL * own.size
     positions = np.cumsum(is_referred, dtype=np.int32) - np.int32(1)
     referred = np.flatnonzero(is_referred)
     ends = np.searchsorted(referred, across)
@@ -175,6 +184,11 @@ def referring(side: Side, across: NDArray[np.int64], threads: int) -> Referring:
 def route_of(own: Referring, number: int, threads: int) -> NDArray[np.int32]:
     """Return the rows of a block of the other side that are referred to."""
     return own.routes[number]
+
+
+def route_sizes(own: Referring, threads: int) -> list[int]:
+    """Return how many rows of each block of the other side are referred to."""
+    return [route.size for route in own.routes]
 
 
 def numbers_of(side: Side, threads: int) -> NDArray[np.float64]:

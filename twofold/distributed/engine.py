@@ -176,10 +176,17 @@ class Cluster:
         """
         _, handle = self._sent.get(id(shared), (None, None))
         if handle is None or handle.status != "finished":
-            with self.reaching_workers():
-                (handle,) = self.client.scatter([Packed(shared)], broadcast=True, hash=False)
+            handle = self._sent_to_all(Packed(shared))
             self._sent[id(shared)] = shared, handle
         return handle
+
+    def _sent_to_all(self, packed: "Packed") -> Any:
+        """Send an object to all workers; return its handle."""
+        for _ in range(_MOST_ATTEMPTS):
+            with self.reaching_workers(), suppress(KeyError):  # of a worker that ends meanwhile
+                (handle,) = self.client.scatter([packed], broadcast=True, hash=False)
+                return handle
+        raise ended_error()
 
     @contextmanager
     def reaching_workers(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from twofold.distributed.blocks import (
     numbers_of,
     referring,
     route_of,
+    route_sizes,
 )
 from twofold.distributed.layout import Layout
 from twofold.distributed.residents import Homes, Inline
@@ -79,6 +80,14 @@ class Parts:
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
+class Route(NamedTuple):
+    """Those rows of a block of the other side that a block refers to."""
+
+    n_rows: int
+    rows: Any
+    """Their positions, on the worker that selects them; None for all rows."""
+
+
 class ClusterOperations(Operations):
     """Operations on factors whose parts are on the workers.
 
@@ -102,7 +111,7 @@ class ClusterOperations(Operations):
         self.divisions, self.homes = layout.divisions, layout.homes
         self.sizes = {axis: int(self.divisions[axis].rows[-1]) for axis in AXES}
         self.n_original = sum(layout.n_original.values())
-        self.routes: dict[Axis, list[list[Any]]] = {}
+        self.routes: dict[Axis, list[list[Route]]] = {}
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
@@ -110,20 +119,17 @@ class ClusterOperations(Operations):
 
     def _make_blocks(self, layout: Layout) -> None:
         """Make the routes and the blocks on the workers."""
-        own: dict[Axis, list[Any]] = {}
-        for axis in AXES:
-            across = self.divisions[other_axis(axis)].rows
-            own[axis] = [
-                self.cluster.call(referring, side, home=home, across=across)
+        own: dict[Axis, list[Any]] = {
+            axis: [
+                self.cluster.call(
+                    referring, side, home=home, across=self.divisions[other_axis(axis)].rows
+                )
                 for side, home in zip(layout.sides[axis], self.homes[axis], strict=True)
             ]
-            self.routes[axis] = [
-                [
-                    self._moved(self.cluster.call(route_of, one, home=home, number=number), source)
-                    for number, source in enumerate(self.homes[other_axis(axis)])
-                ]
-                for one, home in zip(own[axis], self.homes[axis], strict=True)
-            ]
+            for axis in AXES
+        }
+        for axis in AXES:
+            self.routes[axis] = self._routes(axis, own[axis])
         for axis in AXES:
             other = other_axis(axis)
             numbers = [
@@ -140,9 +146,27 @@ class ClusterOperations(Operations):
                 for n, home in enumerate(self.homes[axis])
             ]  # fmt: skip
 
-    def _moved(self, handle: Any, home: str) -> Any:
-        """Return something on another worker."""
-        return self.cluster.call(_copied, handle, home=home)
+    def _routes(self, axis: Axis, own: list[Any]) -> list[list[Route]]:
+        """Return the routes of each block, from each block of the other side."""
+        other, homes = other_axis(axis), self.homes[axis]
+        lengths, sources = np.diff(self.divisions[other].rows).tolist(), self.homes[other]
+        sizes = self.cluster.values(
+            [
+                self.cluster.call(route_sizes, one, home=home)
+                for one, home in zip(own, homes, strict=True)
+            ]
+        )
+
+        def route(n: int, number: int) -> Route:
+            size = sizes[n][number]
+            if size == lengths[number]:
+                return Route(size, None)
+            rows = self.cluster.call(route_of, own[n], home=homes[n], number=number)
+            if sources[number] != homes[n]:
+                rows = self.cluster.call(_copied, rows, home=sources[number])
+            return Route(size, rows)
+
+        return [[route(n, number) for number in range(len(lengths))] for n in range(len(own))]
 
     @property
     def objective(self) -> Terms:
@@ -200,22 +224,51 @@ class ClusterOperations(Operations):
     def routed(self, axis: Axis, factors: Parts) -> Parts:
         """Return those factors of the other side that each block refers to, on its worker."""
         if axis not in factors.routes:
-            sources = self.homes[other_axis(axis)]
-            handles = []
-            for home, tables in zip(self.homes[axis], self.routes[axis], strict=True):
-                is_own, pieces = [], list[Any]()
-                for part, table, source in zip(factors.handles, tables, sources, strict=True):
-                    is_own.append(source == home)
-                    if source == home:  # without another copy
-                        pieces += [part, table]
-                    else:
-                        pieces.append(self.cluster.call(_rows, part, table, home=source))
-                if axis == "col":  # which one task uses
-                    handles.append(Inline(_joined, tuple(pieces), {"is_own": is_own}))
-                else:
-                    handles.append(self.cluster.call(_joined, *pieces, home=home, is_own=is_own))
-            factors.routes[axis] = Parts(self, axis, handles)
+            factors.routes[axis] = self._computed(self._joins(axis, factors))
         return factors.routes[axis]
+
+    def _joins(self, axis: Axis, factors: Parts) -> Parts:
+        """Return what is `routed` as something that each task computes that uses it."""
+        sources = self.homes[other_axis(axis)]
+        joins: list[Any] = []
+        for home, routes in zip(self.homes[axis], self.routes[axis], strict=True):
+            is_selected, pieces = [], list[Any]()
+            for part, (_, rows), source in zip(factors.handles, routes, sources, strict=True):
+                is_selected.append(rows is not None and source == home)
+                if rows is None:
+                    pieces.append(part)
+                elif source == home:  # without another copy
+                    pieces += [part, rows]
+                else:
+                    pieces.append(self.cluster.call(_rows, part, rows, home=source))
+            is_whole = len(pieces) == 1 and not is_selected[0]
+            options = {"is_selected": is_selected}
+            joins.append(pieces[0] if is_whole else Inline(_joined, tuple(pieces), options))
+        return Parts(self, axis, joins)
+
+    def _computed(self, parts: Parts) -> Parts:
+        """Return parts that are computed once, by tasks of their own."""
+        handles = [
+            self.cluster.call(one.function, *one.handles, home=home, **one.options)
+            if isinstance(one, Inline)
+            else one
+            for one, home in zip(parts.handles, self.homes[parts.axis], strict=True)
+        ]
+        return replace(parts, handles=handles)
+
+    def _inlined(
+        self, function: Callable[..., Any], axis: Axis, *factors: Parts, **options: Any
+    ) -> Parts:
+        """Return the results of `each` as something that each task computes that uses them."""
+        handles = zip(self.handles[axis], *(one.handles for one in factors), strict=True)
+        return Parts(self, axis, [Inline(function, own, options) for own in handles])
+
+    def solved(self, axis: Axis, other: Parts, *arguments: Any) -> tuple[Parts, Any]:
+        """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
+        result: tuple[Parts, Any] = super().solved(axis, other, *arguments)
+        if axis == "col":  # Nothing else uses the rows that were routed.
+            other.routes.pop(axis)
+        return result
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
@@ -225,13 +278,12 @@ class ClusterOperations(Operations):
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
         sources = self.homes[other_axis(axis)]
-        sizes = [
-            self.cluster.call(_size, table, home=source)
-            for home, tables in zip(self.homes[axis], self.routes[axis], strict=True)
-            for table, source in zip(tables, sources, strict=True)
+        return sum(
+            route.n_rows
+            for home, routes in zip(self.homes[axis], self.routes[axis], strict=True)
+            for route, source in zip(routes, sources, strict=True)
             if source != home
-        ]
-        return sum(self.cluster.values(sizes))
+        )
 
     def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Parts:
         """Return factors whose ranges of rows are made in order, and sent to the workers."""
@@ -256,10 +308,14 @@ class ClusterOperations(Operations):
         return self.triangle(axis, other) if self.uses_triangles else missing_triangle
 
     def extrapolated(self, new: Parts, old: Parts, momentum: float) -> Parts:
-        """Return Q + beta (Q - Q_previous), also of what was routed to the rows."""
-        result: Parts = super().extrapolated(new, old, momentum)
+        """Return Q + beta (Q - Q_previous), and what is routed of it to the rows.
+
+        Each task that uses them computes them, which takes less time than a task.
+        """
+        options = {"momentum": momentum}
+        result = self._inlined(blocks.extrapolated, "col", new, old, **options)
         moved = self.routed("row", new), self.routed("row", old)
-        result.routes["row"] = self.each(blocks.extrapolated, "row", *moved, momentum=momentum)
+        result.routes["row"] = self._inlined(blocks.extrapolated, "row", *moved, **options)
         return result
 
     def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
@@ -269,11 +325,14 @@ class ClusterOperations(Operations):
         has_grams = bool(self.terms.unobserved_weight)
         grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
         is_needed = [has_grams and gram is None for gram in grams]
-        others = [self.routed("row", cols)] if solved_cols is None else []
+        joins = cols.routes.get("row") or self._joins("row", cols)
+        others = [joins] if solved_cols is None else []
         measured = [
             self.each(_measured, "row", rows, *others, needs_gramian=is_needed[0]),
             self.each(_measured, "col", solved_cols or cols, needs_gramian=is_needed[1]),
         ]
+        # The next epoch needs them; the workers join them while this process waits for the values.
+        cols.routes["row"] = self._computed(joins)
         results = self.values(*measured)
         rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
         for n, part in enumerate(results):
@@ -326,21 +385,17 @@ def _copied(array: Array, threads: int) -> Array:
     return array.copy()
 
 
-def _size(rows: Array, threads: int) -> int:
-    return rows.size
-
-
 def _rows(factors: Array, rows: Array, threads: int) -> Array:
     return factors[rows]
 
 
-def _joined(*pieces: Array, is_own: list[bool], threads: int) -> Array:
+def _joined(*pieces: Array, is_selected: list[bool], threads: int) -> Array:
     """Return rows of the blocks of a side in one array that is aligned.
 
-    Those of a block on this worker are given as its factors and the rows, others as they are.
+    A piece has the rows, or is followed by their positions in it.
     """
     left = iter(pieces)
-    parts = [(next(left), next(left) if own else None) for own in is_own]
+    parts = [(next(left), next(left) if selected else None) for selected in is_selected]
     sizes = [len(part) if rows is None else rows.size for part, rows in parts]
     first = pieces[0]
     out = empty_aligned((sum(sizes), first.shape[1]), first.dtype)

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
 
 from twofold._common.checks import check_choice
 from twofold.data import Pairings
@@ -18,7 +21,7 @@ from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
 from twofold.distributed.shuffle import PairsLayout, Shuffle
 from twofold.exceptions import InvalidInputError
 from twofold.model.partitioned import PartitionedPairings
-from twofold.objective import Balanced, Objective
+from twofold.objective import Balanced, Objective, Problem
 
 __all__ = ["ClusterPairings"]
 
@@ -81,22 +84,22 @@ class ClusterPairings(PartitionedPairings):
         return len(self.row_ids), len(self.col_ids)
 
     def objective_for(self, given: Objective | Balanced) -> Objective:
-        """Return the objective of a fit, for `Balanced` by the sizes of the data.
+        """Return the objective of a fit, for `Balanced`, or biases without a mean, by the data.
 
         The pairs that are read for it stay on the workers for the next `layout`.
         """
-        if isinstance(given, Objective):
+        if isinstance(given, Objective) and (not given.biases or given.mean is not None):
             return given
         cluster, left = Homes(), MOST_ATTEMPTS
         while True:
             try:
                 pairs = self._pairs(cluster)
                 sums = [
-                    cluster.call(_weight_of, one.handle, home=one.home, rule=given)
+                    cluster.call(_sums_of, one.handle, home=one.home, rule=given)
                     for one in pairs.blocks
                 ]
                 with pairs.ids_in_errors():
-                    objective = given.for_sizes(sum(cluster.values(sums)), pairs.shape)
+                    objective = _objective_of(given, cluster.values(sums), pairs.shape)
                 self._read = cluster, pairs
                 return objective
             except LostError:
@@ -127,7 +130,7 @@ class ClusterPairings(PartitionedPairings):
         Raises
         ------
         InvalidInputError
-            If the objective has centers, or biases without a mean: they need all pairs.
+            If the objective has centers, which are by position.
 
         Examples
         --------
@@ -139,10 +142,10 @@ class ClusterPairings(PartitionedPairings):
         ...     print(made.layout)
         2 rows in 1 blocks and 2 cols in 1 blocks, on 1 workers
         """
-        if objective.has_centers or (objective.biases and objective.mean is None):
+        if objective.has_centers:
             raise InvalidInputError(
-                "an objective with centers, or with biases and without mean=, needs the pairs in "
-                "one process: give a matrix instead of ClusterPairings"
+                "an objective with row_center or col_center needs the pairs in one process: give "
+                "a matrix instead of ClusterPairings, or leave the centers out"
             )
         pairs = self._pairs(cluster)
         n_bytes = ENTRY_BYTES * pairs.n_pairs
@@ -173,5 +176,37 @@ class ClusterPairings(PartitionedPairings):
         return read_parts(cluster, self.readers, self.duplicates)
 
 
-def _weight_of(block: PairsBlock, rule: Balanced, threads: int) -> float:
-    return rule.total_weight(block.matrix, block.weights)
+class _Sums(NamedTuple):
+    """What the objective of some rows depends on."""
+
+    weight: float
+    explained: float
+    """The sum of w r."""
+    n_excluded: int
+    """Number of cells that are not in U, of an objective."""
+
+
+def _sums_of(block: PairsBlock, rule: Objective | Balanced, threads: int) -> _Sums:
+    if isinstance(rule, Balanced):
+        return _Sums(rule.total_weight(block.matrix, block.weights), 0.0, 0)
+    rows = Problem.of(rule, block.matrix, block.weights).rows
+    entries, summed = rows.entries, float(rows.summed_weights.sum())
+    explained, n_excluded = summed, 0
+    if entries.targets.size:
+        products = entries.weights * entries.targets if entries.weights.size else entries.targets
+        explained = float(products.sum())
+    if entries.missing_weight:
+        excluded = entries.excluded
+        n_excluded = int(np.count_nonzero(excluded)) if excluded.size else entries.indices.size
+    return _Sums(summed, explained, n_excluded)
+
+
+def _objective_of(
+    given: Objective | Balanced, sums: list[_Sums], shape: tuple[int, int]
+) -> Objective:
+    """Return the objective for all rows; see `Problem.mean`."""
+    weight, explained, n_excluded = (sum(part) for part in zip(*sums, strict=True))
+    if isinstance(given, Balanced):
+        return given.for_sizes(weight, shape)
+    total = weight + given.unobserved_weight * (float(shape[0] * shape[1]) - n_excluded)
+    return replace(given, mean=explained / total if total else 0.0)

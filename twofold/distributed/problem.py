@@ -101,7 +101,7 @@ class PairsData(Data):
     """The problem of a run, whose entries the workers read."""
 
     def __init__(self, objective: Objective, pairs: ClusterPairings) -> None:
-        self.objective, self.pairs = objective, pairs
+        self.objective, self.pairs = pairs.objective_for(objective), pairs
 
     @property
     def fingerprint(self) -> str:

@@ -1,5 +1,6 @@
 """`read_parts`: from readers of parts to blocks of rows on the workers."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from twofold.data import Pairings
 from twofold.data.csr import Duplicates, EntryError, build_csr
 from twofold.data.vocabulary import Vocabulary
 from twofold.distributed.layout import number_of_blocks
-from twofold.distributed.residents import Homes
+from twofold.distributed.residents import Handle, Homes
 from twofold.distributed.shuffle import Rows, summed
 from twofold.exceptions import InvalidInputError
 from twofold.objective import Problem
@@ -25,7 +26,6 @@ from twofold.objective.terms import Terms
 __all__ = ["ENTRY_BYTES", "Pairs", "PairsBlock", "read_parts", "rows_of_problem"]
 
 Array = NDArray[Any]
-Handle = Any
 ENTRY_BYTES = 28  # of a pair with a value or a weight in a side
 _NO_IDS: Ids = np.empty(0, np.int64)
 
@@ -97,11 +97,12 @@ def read_parts(
 
 def _all_ids(cluster: Homes, parts: list[Handle], homes: list[str]) -> tuple[Ids, Ids]:
     """Return the ids of all parts in ascending order."""
-    ids = [cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)]
+    ids = deque(
+        cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)
+    )
     unions = _Union(), _Union()
-    for n in range(len(ids)):  # one part at a time, which bounds the memory
-        (own,) = cluster.values([ids[n]])
-        ids[n] = None
+    while ids:  # one part at a time, which bounds the memory
+        (own,) = cluster.values([ids.popleft()])
         for union, part_ids in zip(unions, own, strict=True):
             union.add(part_ids)
     return unions[0].ids(), unions[1].ids()

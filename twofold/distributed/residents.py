@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
+from weakref import ref
 
 import numpy as np
 
@@ -19,14 +20,29 @@ from twofold._kernels.threads import available_threads
 from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
 from twofold.exceptions import ClusterError
 
-__all__ = ["MOST_ATTEMPTS", "Homes", "Inline", "LostError"]
+__all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "LostError"]
 
 MOST_ATTEMPTS = 5  # of what workers that end may interrupt
 _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
 _PROCESS = uuid4().hex, os.getpid()  # in a fork of this process, only the first one is the same
-_Inlined = tuple[Callable[..., Any], int, dict[str, Any]]
+
+
+@dataclass(eq=False)
+class Handle:
+    """An object of a worker, which keeps it while there is the handle.
+
+    Parameters
+    ----------
+    key : str
+        The name of the object.
+    future : distributed.Future, optional
+        None until the call that makes the object is sent to the scheduler.
+    """
+
+    key: str
+    future: Any = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,26 @@ class Inline:
     """
 
     function: Callable[..., Any]
-    handles: tuple[Any, ...]
+    handles: tuple[Handle, ...]
     options: dict[str, Any] = field(default_factory=dict)
+
+
+class _Argument(NamedTuple):
+    """An argument of a function in terms of the objects that its task gets in order."""
+
+    function: Callable[..., Any] | None = None
+    n_objects: int = 1
+    options: dict[str, Any] | None = None
+    value: Any = None
+
+
+class _Call(NamedTuple):
+    """A task that is not yet sent to the scheduler."""
+
+    handle: "ref[Handle]"
+    home: str
+    function: Callable[..., Any]
+    objects: tuple[Handle, ...]
 
 
 class LostError(ClusterError):
@@ -58,6 +92,7 @@ class Homes(Cluster):
 
     def __init__(self, client: Any = None) -> None:
         super().__init__(client)
+        self._calls: dict[str, _Call] = {}
         from distributed import get_worker
 
         with suppress(ValueError):  # outside of a task
@@ -102,7 +137,7 @@ class Homes(Cluster):
             workers = self.client.scheduler_info(n_workers=-1)["workers"]
         return [int(one["memory_limit"] or 0) for one in workers.values()]
 
-    def placed(self, objects: Sequence[Any], home: str) -> list[Any]:
+    def placed(self, objects: Sequence[Any], home: str) -> list[Handle]:
         """Send objects to a worker; return their handles.
 
         Raises
@@ -114,31 +149,63 @@ class Homes(Cluster):
         self._check()
         try:
             with _losses():
-                handles: list[Any] = self.client.scatter(packed, workers=[home], hash=False)
+                futures = self.client.scatter(packed, workers=[home], hash=False)
         except (KeyError, OSError, TimeoutError) as error:  # the scheduler lacks the worker
             raise LostError(f"the worker {home} has ended") from error
-        return handles
+        return [Handle(future.key, future) for future in futures]
 
-    def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Any:
+    def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Handle:
         """Compute ``function(*objects, threads=threads, **others)``; return its handle.
 
         ``handles`` are those of the objects, `Inline`, or small objects themselves. It runs on the
-        worker ``home`` while there is one, and its result stays there.
+        worker ``home`` while there is one, and its result stays there. The calls are sent to the
+        scheduler together, once the value of one of them is needed.
         """
-        self._check()
-        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
-        inlined, flat = list[_Inlined | None](), list[Any]()
+        arguments, objects = list[_Argument](), list[Handle]()
         for one in handles:
-            is_inline = isinstance(one, Inline)
-            inlined.append((one.function, len(one.handles), one.options) if is_inline else None)
-            flat += one.handles if is_inline else [one]
-        with _losses():
-            return self.client.submit(
-                _on_home, _PROCESS, function, inlined, others, *flat, key=key, workers=[home],
-                allow_other_workers=True,
-            )  # fmt: skip
+            if isinstance(one, Inline):
+                arguments.append(_Argument(one.function, len(one.handles), one.options))
+                objects += one.handles
+            elif isinstance(one, Handle):
+                arguments.append(_Argument())
+                objects.append(one)
+            else:
+                arguments.append(_Argument(n_objects=0, value=one))
+        handle = Handle(f"{function.__name__}-{uuid4()}")  # the name that the dashboard shows
+        whole = partial(_on_home, _PROCESS, function, arguments, others)
+        self._calls[handle.key] = _Call(ref(handle), home, whole, tuple(objects))
+        return handle
 
-    def values(self, handles: Sequence[Any]) -> list[Any]:
+    def _send_calls(self) -> None:
+        """Send the calls to the scheduler; those that no handle needs are left out."""
+        import dask
+        from distributed.utils_comm import WrappedKey
+
+        self._check()
+        calls, self._calls = self._calls, {}
+        kept = [handle for call in calls.values() if (handle := call.handle()) is not None]
+        if not kept:
+            return
+        graph = {
+            key: (call.function, *(WrappedKey(one.key) for one in call.objects))
+            for key, call in calls.items()
+        }
+        workers = {key: [call.home] for key, call in calls.items()}
+        priorities = {key: -number for number, key in enumerate(calls)}
+        with (
+            _losses(),
+            dask.annotate(
+                workers=workers.__getitem__, allow_other_workers=True,
+                priority=priorities.__getitem__,
+            ),
+        ):  # fmt: skip
+            futures = self.client.get(
+                graph, [one.key for one in kept], sync=False, fifo_timeout="0s"
+            )
+        for handle, future in zip(kept, futures, strict=True):
+            handle.future = future
+
+    def values(self, handles: Sequence[Handle]) -> list[Any]:
         """Return the objects of handles.
 
         Raises
@@ -150,23 +217,26 @@ class Homes(Cluster):
         """
         from distributed import TimeoutError, wait
 
-        handles = list(handles)
+        self._send_calls()
+        futures = [one.future for one in handles]
         with _losses():
             while True:
                 try:
-                    wait(handles, timeout=_WORKER_SECONDS)
+                    wait(futures, timeout=_WORKER_SECONDS)
                     break
                 except TimeoutError:
                     self.addresses()
-            return [_unpacked(one) for one in self.client.gather(handles)]
+            return [_unpacked(one) for one in self.client.gather(futures)]
 
-    def errors(self, handles: Sequence[Any]) -> list[BaseException]:
+    def errors(self, handles: Sequence[Handle]) -> list[BaseException]:
         """Wait for the objects of handles; return the errors of those that have one, in order."""
         from distributed import wait
 
+        self._send_calls()
+        futures = [one.future for one in handles]
         with _losses():
-            wait(handles)
-            return [one.exception() for one in handles if one.status == "error"]
+            wait(futures)
+            return [one.exception() for one in futures if one.status == "error"]
 
 
 @contextmanager
@@ -190,21 +260,24 @@ def _unpacked(value: Any) -> Any:
 def _on_home(
     process: tuple[str, int],
     function: Callable[..., Any],
-    inlined: list[_Inlined | None],
+    arguments: list[_Argument],
     others: dict[str, Any],
-    *values: Any,
+    *objects: Any,
 ) -> Any:
     """Call a function with the threads of the worker; ``process`` is the one of the client."""
     if process != (_PROCESS[0], os.getpid()):
         _reuse_memory()
-    left = map(_owned, values)
+    left = map(_owned, objects)
     with all_threads():
         threads = available_threads()
-        arguments = [
-            next(left) if one is None else one[0](*islice(left, one[1]), threads=threads, **one[2])
-            for one in inlined
-        ]
-        result = function(*arguments, threads=threads, **others)
+
+        def made(one: _Argument) -> Any:
+            own = list(islice(left, one.n_objects))
+            if one.function is None:
+                return own[0] if own else one.value
+            return one.function(*own, threads=threads, **(one.options or {}))
+
+        result = function(*map(made, arguments), threads=threads, **others)
     return result if isinstance(result, np.ndarray) else Packed(result)
 
 

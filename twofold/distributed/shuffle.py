@@ -11,7 +11,7 @@ from scipy import sparse
 
 from twofold.distributed.blocks import Division, divided, joined, part_of
 from twofold.distributed.layout import Layout
-from twofold.distributed.residents import Homes
+from twofold.distributed.residents import Handle, Homes
 from twofold.objective import Objective, Problem
 from twofold.objective.biases import Axis
 from twofold.objective.problem import side_of
@@ -22,7 +22,6 @@ from twofold.solvers.operations import AXES
 __all__ = ["PairsLayout", "Rows", "Shuffle", "summed"]
 
 Array = NDArray[Any]
-Handle = Any
 
 
 @dataclass(frozen=True)

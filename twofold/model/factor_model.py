@@ -174,7 +174,10 @@ class FactorModel(WithRequests, WithParameters):
         self._check_objective(objective)
         if isinstance(init, FactorModel):
             if not isinstance(pairings, Pairings):
-                raise InvalidInputError("init= of a model is for Pairings: give its solution")
+                raise InvalidInputError(
+                    "init= of a model is for Pairings: give its solution, if ClusterPairings have "
+                    "the same rows and columns, or leave init= out"
+                )
             fitted = init._get_fitted()
             init = aligned_factors(fitted, objective, pairings, self.solver.n_threads)
         is_here = isinstance(pairings, Pairings)

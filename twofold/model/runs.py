@@ -4,9 +4,7 @@ The finished blocks are those of a table of progress in a database, or the files
 """
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 from twofold._common.cached import cached_property, state_of
 from twofold._common.checks import check_names
 from twofold._common.each import Each, serially
-from twofold.data.columns import import_pyarrow
 from twofold.exceptions import InvalidInputError
 from twofold.io import connect
 from twofold.io.connect import Source, connected
@@ -33,6 +30,7 @@ from twofold.io.sql_write import (
     transaction,
 )
 from twofold.model.list_files import Columns, write_parquet
+from twofold.model.part_folder import PartFolder
 
 __all__ = [
     "Run", "columns_of", "lines_of", "own_progress", "write_blocks", "write_folder", "written_run",
@@ -40,8 +38,7 @@ __all__ = [
 
 Names = Mapping[Any, TrackName]
 
-_PART = re.compile(r"part-\d{5,}\.parquet")
-_RUN = b"twofold.run"  # a key of the metadata of each part
+_RUN = "twofold.run"  # a key of the metadata of each part
 
 
 def columns_of(
@@ -142,31 +139,17 @@ class Run:
 
 def write_folder(folder: Path, run: Run, if_exists: str, each: Each = serially) -> None:
     """Write a Parquet file for each block that the folder does not have of the same run."""
-    import_pyarrow()
-    if if_exists == "append":
-        raise InvalidInputError(
-            f'{str(folder)!r} is a folder: use if_exists="resume" or "replace", or another folder'
-        )
-    with _usable(folder):
-        found = _parts(folder)
-    if found and if_exists == "error":
-        raise InvalidInputError(
-            f'{str(folder)!r} has parts of recommendations: use if_exists="resume" or "replace", '
-            "or another folder"
-        )
+    parts = PartFolder(folder, "recommendations", _RUN)
+    found = parts.found(if_exists)
     (key,) = each(_key_of, run, [()])
     key = f"{key} {run.block}"
-    wanted = {folder / f"part-{i:05}.parquet": first for i, first in enumerate(run.starts())}
+    wanted = {parts.part(i): first for i, first in enumerate(run.starts())}
     done = {
         part
         for part, own in found.items()
         if if_exists == "resume" and part in wanted and own == key.encode()
     }
-    with _usable(folder):
-        folder.mkdir(exist_ok=True)
-        # Files of a killed process, with which polars does not read the folder, and other runs.
-        for path in {*folder.glob(".part-*.parquet.*.tmp"), *found} - done:
-            path.unlink()
+    parts.keep(done)
     tasks = ((part, first, key) for part, first in wanted.items() if part not in done)
     for _ in each(_write_part, run, tasks):
         pass
@@ -180,37 +163,6 @@ def _write_part(run: Run, part: Path, first: int, key: str) -> None:
     lines = lines_of(run.ranking(first, first + run.block), run.names)
     block = {name: lines[column] for column, name in run.columns.items()}
     write_parquet(part, [block], {_RUN: key})
-
-
-@contextmanager
-def _usable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInputError(
-            f"cannot write to the folder {str(folder)!r}: {error.strerror or error}; check that "
-            "the folder that contains it exists and may be written to"
-        ) from error
-
-
-def _parts(folder: Path) -> dict[Path, bytes]:
-    """Return the parts in a folder with the run in their metadata; raise for other files."""
-    from pyarrow import ArrowException, parquet
-
-    found = {}
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
-        if path.name.startswith((".", "_")):  # readers of folders ignore these
-            continue
-        key = None
-        if _PART.fullmatch(path.name):
-            with suppress(OSError, ArrowException):
-                key = (parquet.read_schema(path).metadata or {}).get(_RUN)
-        if key is None:
-            raise InvalidInputError(
-                f"{str(path)!r} is not a part of recommendations: delete it, or give another folder"
-            )
-        found[path] = key
-    return found
 
 
 def write_blocks(

@@ -18,6 +18,7 @@ from twofold.exceptions import InvalidInputError
 from twofold.model.changes import Changes
 from twofold.model.fitted import Fitted
 from twofold.model.rows import problem_of
+from twofold.model.serving import ColumnsOfParts
 from twofold.objective import Objective, Problem
 from twofold.objective.biases import Axis
 from twofold.solvers import Record, Solution, Status
@@ -56,7 +57,7 @@ def aligned_factors(
     InvalidInputError
         If the model has no rows, or other biases than the objective.
     """
-    fitted.check_has_rows("rows")
+    _check_has_rows(fitted)
     if fitted.objective.biases != objective.biases:
         raise InvalidInputError(
             f"init= is a model with biases={fitted.objective.biases}, but the objective has "
@@ -97,7 +98,7 @@ def updated(
     InvalidInputError
         As for `FactorModel.partial_fit`.
     """
-    fitted.check_has_rows("rows")
+    _check_has_rows(fitted)
     union, objective = united(fitted.pairings, pairings), fitted.objective
     _check_centers(objective, union.pairings)
     started = time.perf_counter()
@@ -121,6 +122,16 @@ def updated(
         n_threads=check_n_threads(n_threads), vector_bits=vector_bits(),
     )  # fmt: skip
     return Fitted(objective, solution, union.pairings, fitted.solver, changes)
+
+
+def _check_has_rows(fitted: Fitted) -> None:
+    """Raise InvalidInputError unless the model has its training pairs."""
+    if isinstance(fitted.pairings, ColumnsOfParts):
+        raise InvalidInputError(
+            "the model was fitted to pairings in parts and does not have them: fit "
+            "ClusterPairings of all parts, the new ones included, or fold new rows in"
+        )
+    fitted.check_has_rows("rows")
 
 
 @dataclass
