@@ -18,9 +18,11 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     curves = [run for run in runs if len(run.points) > 1 and run.status != "wrong"]
     tasks = [summary for summary in summaries(runs) if not summary.known]
+    several = len({summary.n_factors for summary in tasks}) > 1
     columns = min(2, max(1, len(tasks)))
     lines = -(-len(tasks) // columns) or 1
     figure, axes = plt.subplots(
@@ -44,7 +46,11 @@ def write_figure(runs: list[Run], names: list[str], *paths: Path) -> None:
                 marker="o", markersize=2.5,
             )  # fmt: skip
         panel.set(xscale="log", yscale="log", xlabel="seconds", ylabel="gap to the best")
-        panel.set_title(f"{short(summary.data)}: {summary.problem}", fontsize=10)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        factors = f", k = {summary.n_factors}" if several else ""
+        panel.set_title(f"{short(summary.data)}: {summary.problem}{factors}", fontsize=10)
         panel.grid(color="#e4e7eb", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in list(axes.flat)[len(tasks) :]:
