@@ -19,7 +19,7 @@ EXTRAS = [
     "sql-fast", "frames", "mpd-fast", "postgres", "mysql", "plot", "optuna", "index",
     "distributed", "peers", "bench",
 ]  # fmt: skip
-MODULES = {"faiss-cpu": "faiss", "lazy-loader": "lazy_loader", "dask": "distributed"}
+MODULES = {"faiss-cpu": "faiss", "lazy-loader": "lazy_loader"}
 # Imported by a library that is there already: scikit-learn asks its tags of a model.
 WITHOUT_EXTRA = {"sklearn", "twofold"}
 

@@ -77,7 +77,18 @@ def write_factors(
 
     Examples
     --------
-    >>> write_factors(model, pairs, "rows", if_exists="resume")  # doctest: +SKIP
+    With a cluster in the threads of this process:
+
+    >>> from functools import partial
+    >>> from distributed import Client
+    >>> from twofold import Pairings
+    >>> from twofold.distributed import ClusterPairings
+    >>> reader = partial(Pairings.from_arrays, [1, 1, 2], [7, 9, 7])
+    >>> model = FactorModel().fit(reader())
+    >>> with Client(processes=False, dashboard_address=None) as client:
+    ...     write_factors(model, ClusterPairings([reader]), "factors", client=client)
+    >>> [path.name for path in Path("factors").iterdir()]
+    ['part-00000.parquet']
     """
     check_choice(if_exists, "if_exists", ("error", "replace", "resume"))
     check_names({"id_column": id_column}, {})

@@ -73,10 +73,14 @@ class RowReport:
     >>> from twofold.solvers import ColumnSystem
     >>> objective = Objective(regularizer=L2(1.0))
     >>> rows = Problem.of(objective, sparse.csr_array([[1, 0], [1, 1]])).rows
-    >>> report = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]])).solve(rows)
+    >>> system = ColumnSystem.prepare(objective, np.array([[1.0], [2.0]]))
+    >>> report = system.solve(rows, needs_sums=True)
     >>> report.check(rows)
     >>> report.unsolved.size, report.unsettled.size, bool(report.error.max() < 1e-6)
     (0, 0, True)
+    >>> report.forget_sums(np.array([1]))
+    >>> report.sums[:, 0]
+    array([0.5, nan])
     """
 
     row_factors: Array
