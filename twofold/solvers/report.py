@@ -60,10 +60,11 @@ class RowReport:
         nonnegative factors the largest violation of the optimality conditions, relative to the
         linear terms.
     sums : ndarray of float64, shape (n, 2) or (0, 2)
-        The objective of each row, sum_k (w_k (r_k - x_k)^2 - a_k x_k^2) + a0 |Q p|^2 + lam s |p|^2
-        with the predictions x and the weights a that entries exclude from the unobserved term, and
-        the sum of a x^2, if they were asked for. They are computed during the solve, with rounding
-        errors of the dtype of the factors, and are nan for rows for which it does not do so.
+        The objective of each row, sum_k (w_k (r_k - x_k)^2 - a_k x_k^2) + a0 |Q p|^2 + lam s |p|^2,
+        and the sum of a_k x_k^2; empty unless they were requested. Here x_k are the predictions,
+        and a_k is the weight that an entry excludes from the unobserved term. Both are computed
+        during the solve, with rounding errors of the dtype of the factors. They are nan for rows
+        that are solved by an orthogonal factorisation or with nonnegative factors.
 
     Examples
     --------
