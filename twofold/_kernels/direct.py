@@ -46,7 +46,7 @@ from twofold._kernels.rows import (
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import gather_transposed
+from twofold._kernels.vectors.rows import gather_scaled, gather_transposed
 from twofold._kernels.vectors.tasks import next_task
 
 _PANEL = 64  # entries gathered at a time, which fit into the L1 cache
@@ -357,24 +357,28 @@ def _gather(low, high, entries, Y, s):
 
     Returns the largest b^2 / c, or nan if a c is negative.
     """
-    k = Y.shape[1]
     real = Y.dtype.type
     largest = 0.0
-    for f in range(k):
+    for f in range(s.w.size):
         s.w[f] = 0.0
-    for e in range(low, high):
-        c, b = curvature(entries, e), linear(entries, e)
-        if not c >= 0.0:
-            return np.nan
-        if c > 0.0:
-            largest = max(largest, b * b / c)
-        sqrt_c, b = real(np.sqrt(c)), real(b)
-        i, position = entries.indices[e], e - low
-        for f in range(k):
-            value = s.h[f] * Y[i, f]
-            s.Z[position, f] = sqrt_c * value
-            s.w[f] += b * value
-    for f in range(k):
+    for e in range(low, high, TILE):
+        m = min(high - e, TILE)
+        for r in range(m):
+            c, b = curvature(entries, e + r), linear(entries, e + r)
+            if not c >= 0.0:
+                return np.nan
+            if c > 0.0:
+                largest = max(largest, b * b / c)
+            s.sqrt_c[r], s.x[r] = real(np.sqrt(c)), real(b)
+        if m == TILE:
+            gather_scaled(Y, entries.indices, e, s.h, s.sqrt_c, s.Z, e - low, s.x, s.w)
+        else:
+            for r in range(TILE):
+                s.entry_ids[r] = entries.indices[e + min(r, m - 1)]
+            for r in range(m, TILE):
+                s.sqrt_c[r] = s.x[r] = 0.0
+            gather_scaled(Y, s.entry_ids, 0, s.h, s.sqrt_c, s.Z, e - low, s.x, s.w)
+    for f in range(s.w.size):
         s.row64[f] += s.w[f]
     return largest
 

@@ -39,6 +39,37 @@ def gather_transposed(Y: Array, ids: Array, first: int, h: Array, factor: Array,
     T[: Y.shape[1], e] = factor[e] * (Y[ids[e]] * h).T
 
 
+def _gather_scaled(
+    Y: Matrix, ids: Matrix, first: Any, h: Matrix, factor: Matrix, T: Matrix, top: Any,
+    weight: Matrix, total: Matrix,
+) -> None:  # fmt: skip
+    builder, rows = Y.builder, _row_indices(ids, first)
+    factors, weights = (
+        [Y.broadcast(array.item(r)) for r in range(TILE)] for array in (factor, weight)
+    )
+    with Y.loop(0, Y.width) as f:
+        scale, weighted = h.load(f), total.load(f)
+        for r, row in enumerate(rows):
+            value = builder.fmul(Y.load(row, f), scale)
+            T.store(builder.fmul(value, factors[r]), (top, r), f)
+            weighted = Y.multiply_add(value, weights[r], weighted)
+        total.store(weighted, f)
+
+
+@machine_code(_gather_scaled)
+def gather_scaled(
+    Y: Array, ids: Array, first: int, h: Array, factor: Array, T: Array, top: int, weight: Array,
+    total: Array,
+) -> None:  # fmt: skip
+    """Set T[top + r, :k] = factor[r] z and add weight[r] z to ``total``, for the eight rows z.
+
+    Row r is z = h * Y[ids[first + r]], and Y has k columns.
+    """
+    Z = Y[ids[first : first + TILE]] * h
+    T[top : top + TILE, : Y.shape[1]] = factor[:TILE, None] * Z
+    total += weight[:TILE] @ Z
+
+
 def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
     rows, sums = _row_indices(ids, first), x.new_sums(TILE)
     with x.loop(0, Y.width) as f:
