@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from twofold._kernels.arguments import curvature, linear
 from twofold._kernels.dense import padded
 from twofold._kernels.jit import device, kernel
 from twofold._kernels.rows import (
@@ -16,12 +15,10 @@ from twofold._kernels.rows import (
     DUAL_ERROR,
     SOLVED,
     UNSUITABLE,
-    add_residual,
-    add_tile,
-    dot_tile,
+    add_normal_terms,
     next_row_range,
     set_row_sums,
-    store_tile,
+    set_terms,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
@@ -41,18 +38,21 @@ class Scratch(NamedTuple):
     """p^ in float64."""
     scaled64: Any
     residual: Any
-    coefficients64: Any
     r: Any
     p: Any
     scaled: Any
     total: Any
-    coefficients: Any
     h: Any
     inverse_h: Any
     """1 / h, followed by the largest h."""
     ids: Any
+    b: Any
+    """Linear terms of the entries of the row, padded with zeros like the arrays below."""
+    c: Any
+    """Their curvatures."""
+    zeros: Any
     dots: Any
-    """Predictions y.x of the entries, or an empty array if they are not needed."""
+    """Their predictions y.x."""
     step_dots: Any
     """Those of the search direction."""
 
@@ -96,22 +96,23 @@ def solve_by_cg(
     the solution is not finite, or if the rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
-    k, n_dots = Y.shape[1], padded(tasks.longest) if report.sums.size else 0
+    k, length = Y.shape[1], padded(tasks.longest)
     s = Scratch(
         np.zeros(k),
         np.zeros(k),
         np.zeros(k),
-        np.zeros(TILE),
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
-        np.zeros(TILE, Y.dtype),
         np.zeros(k, Y.dtype),
         np.zeros(k + 1),
         np.zeros(TILE, np.int32),
-        np.zeros(n_dots, Y.dtype),
-        np.zeros(n_dots, Y.dtype),
+        np.zeros(length),
+        np.zeros(length),
+        np.zeros(length),
+        np.zeros(length, Y.dtype),
+        np.zeros(length, Y.dtype),
     )
     largest_eigenvalue = 0.0
     for f in range(Y.shape[1]):
@@ -130,7 +131,8 @@ def solve_by_cg(
                 prefetch_row(start, tasks.rows[position + 1])
             # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
             ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
-            rounding = np.finfo(Y.dtype).eps * ratio * _trace(u, entries, columns.lengths)
+            set_terms(u, entries, s.b, s.c)
+            rounding = np.finfo(Y.dtype).eps * ratio * _trace(u, entries, columns.lengths, s.c)
             limit = tolerance / DUAL_ERROR if tolerance > 0.0 else _MAX_ROUNDING
             error = size = np.nan
             if rounding <= limit:
@@ -161,33 +163,25 @@ def _whiten(spectrum, mu, s):
 
 
 @device
-def _trace(u, entries, lengths):
+def _trace(u, entries, lengths, c):
     """Return the sum of c |z|^2 over the entries of a row, or nan if a c is negative."""
-    trace = 0.0
-    for e in range(entries.indptr[u], entries.indptr[u + 1]):
-        c = curvature(entries, e)
-        if not c >= 0.0:
-            return np.nan
-        trace += c * lengths[entries.indices[e]]
-    return trace
+    low, trace, smallest = entries.indptr[u], 0.0, 0.0
+    for e in range(entries.indptr[u + 1] - low):
+        smallest = min(smallest, c[e])
+        trace += c[e] * lengths[entries.indices[low + e]]
+    return trace if smallest == 0.0 else np.nan
 
 
 @device
 def _start_row(u, next_range, entries, Y, start, s):
     """Set x to the initial guess, or to 0 if the right-hand side is 0, and r to its residual."""
-    low, high = entries.indptr[u], entries.indptr[u + 1]
     is_zero = True
-    for e in range(low, high):
-        is_zero &= linear(entries, e) == 0.0
+    for e in range(entries.indptr[u + 1] - entries.indptr[u]):
+        is_zero &= s.b[e] == 0.0
     for f in range(s.x.size):
         s.scaled[f] = 0.0 if is_zero else start[u, f]
         s.total[f] = 0.0
-    if not is_zero:
-        add_residual(
-            low, high, next_range, entries, Y, s.scaled, s.ids, s.coefficients, s.total, s.dots
-        )  # fmt: skip
-    else:
-        s.dots[: min(s.dots.size, high - low)] = 0.0
+    add_normal_terms(u, next_range, entries, Y, s.scaled, s.b, s.c, s.ids, s.dots, s.total)
     for f in range(s.x.size):
         s.x[f] = s.scaled[f] * s.inverse_h[f]
         s.r[f] = s.h[f] * s.total[f] - s.x[f]
@@ -234,13 +228,15 @@ def _step(u, size, entries, Y, s):
     for f in range(s.p.size):
         s.scaled[f] = s.h[f] * s.p[f]
         s.total[f] = 0.0
-    _add_products(u, entries, Y, s)
+    add_normal_terms(
+        u, (0, 0), entries, Y, s.scaled, s.zeros, s.c, s.ids, s.step_dots, s.total
+    )  # fmt: skip
     pAp = 0.0
     for f in range(s.p.size):
-        s.total[f] = s.p[f] + s.h[f] * s.total[f]
+        s.total[f] = s.p[f] - s.h[f] * s.total[f]
         pAp += np.float64(s.p[f]) * np.float64(s.total[f])
     alpha = size / pAp
-    for e in range(min(s.dots.size, entries.indptr[u + 1] - entries.indptr[u])):
+    for e in range(entries.indptr[u + 1] - entries.indptr[u]):
         s.dots[e] += alpha * s.step_dots[e]
     new_size = length = 0.0
     for f in range(s.p.size):
@@ -255,29 +251,13 @@ def _step(u, size, entries, Y, s):
 
 
 @device
-def _add_products(u, entries, Y, s):
-    """Add sum_e c_e (y_e . scaled) y_e to ``total``."""
-    low, high = entries.indptr[u], entries.indptr[u + 1]
-    for e in range(low, high, TILE):
-        m = min(high - e, TILE)
-        dot_tile(Y, entries, e, m, s.ids, s.scaled, s.coefficients)
-        store_tile(s.coefficients, e - low, s.step_dots)
-        for r in range(m):
-            s.coefficients[r] *= curvature(entries, e + r)
-        for r in range(m, TILE):
-            s.coefficients[r] = 0.0
-        add_tile(Y, entries, e, m, s.ids, s.coefficients, s.total)
-
-
-@device
 def _recompute_residual(u, entries, Y, s):
     """Set r = Z'b - (I + Z_c' Z_c) x, summed in float64; return |r|^2."""
-    low, high = entries.indptr[u], entries.indptr[u + 1]
     for f in range(s.x.size):
         s.scaled64[f] = s.h[f] * s.x[f]
         s.residual[f] = 0.0
-    add_residual(
-        low, high, (0, 0), entries, Y, s.scaled64, s.ids, s.coefficients64, s.residual, s.dots
+    add_normal_terms(
+        u, (0, 0), entries, Y, s.scaled64, s.b, s.c, s.ids, s.dots, s.residual
     )  # fmt: skip
     size = 0.0
     for f in range(s.x.size):

@@ -35,14 +35,14 @@ from twofold._kernels.rows import (
     ROW_TOLERANCE,
     SOLVED,
     UNSUITABLE,
-    add_residual,
+    add_normal_terms,
     dot_tile,
     matvec,
     next_row_range,
     prefetch_rows,
     rmatvec,
     set_row_sums,
-    store_tile,
+    set_terms,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
@@ -51,8 +51,9 @@ from twofold._kernels.vectors.tasks import next_task
 
 _PANEL = 64  # entries gathered at a time, which fit into the L1 cache
 
-# Measured error bounds of the primal route, like DUAL_ERROR: as a multiple of eps x trace, and of
-# eps x (size of the terms of the right-hand side, which may cancel, relative to the solution).
+# Measured error bounds of the primal route. The error of p^ is about 0.5 eps |Z'CZ|_F |p^| in
+# a random direction, so that of p is as many times the root mean square of h. A right-hand side
+# whose terms cancel adds eps x (size of its terms, relative to the solution).
 _PRIMAL_ERROR, _CANCELLATION_ERROR = 0.5, 0.25
 _LONG_ROW = 4096  # entries at which the rounding error of summing panels equals that of one panel
 
@@ -88,14 +89,18 @@ class Scratch(NamedTuple):
     unrotated: Any
     """V p."""
     total: Any
-    coefficients: Any
-    """b_e - c_e q_e.p of eight entries."""
+    buffer: Any
+    """Eight elements of a product with V."""
     entry_ids: Any
-    """Columns of these entries."""
+    """Columns of eight entries."""
     arange: Any
     """0, 1, 2, ..."""
+    b: Any
+    """Linear terms of all entries, padded with zeros like the arrays below."""
+    c: Any
+    """Their curvatures."""
     dots: Any
-    """Predictions of the entries, or an empty array if they are not needed."""
+    """Their predictions."""
 
 
 @kernel
@@ -108,7 +113,7 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
     the dtype, or if the solution is not finite.
     """
     Y = columns.rotated
-    k = Y.shape[1]
+    k, length = Y.shape[1], padded(tasks.longest)
     s = Scratch(
         np.zeros((max(k, _PANEL), padded_leading_dim(k)), Y.dtype),
         np.zeros((k, padded_leading_dim(k)), Y.dtype),
@@ -126,7 +131,9 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
         np.zeros(TILE),
         np.zeros(TILE, np.int32),
         np.arange(k).astype(np.int32),
-        np.zeros(padded(tasks.longest) if report.sums.size else 0, Y.dtype),
+        np.zeros(length),
+        np.zeros(length),
+        np.zeros(length, Y.dtype),
     )
     mu = -1.0
     task = next_task(counter)
@@ -149,20 +156,28 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
     low, high = entries.indptr[u], entries.indptr[u + 1]
     # With d >= k the dual matrix has directions without any part of p^, whose terms cancel.
     dual = high - low < columns.n_factors
-    trace = term_size = np.nan
+    trace = term_size = norm = np.nan
     if dual:
         trace, term_size = _solve_dual(low, high, next_range, entries, Y, s)
         dual = not np.isnan(trace)
     if not dual:
-        trace, term_size = _solve_primal(low, high, next_range, entries, Y, s)
-    rounding = eps * trace * (1.0 + (high - low) / _LONG_ROW)
-    length = largest = size = 0.0
+        trace, norm, term_size = _solve_primal(low, high, next_range, entries, Y, s)
+    growth = eps * (1.0 + (high - low) / _LONG_ROW)
+    rounding = growth * trace
+    length = largest = size = squares = 0.0
     for f in range(Y.shape[1]):
         out[u, f] = s.h[f] * s.w[f]
         length += np.float64(s.w[f]) * np.float64(s.w[f])
         size += np.float64(out[u, f]) * np.float64(out[u, f])
         largest = max(largest, np.float64(s.h[f]))
-    error = rounding * (DUAL_ERROR if dual else _PRIMAL_ERROR)
+    for f in range(columns.n_factors):
+        squares += np.float64(s.h[f]) * np.float64(s.h[f])
+    if dual:
+        error = DUAL_ERROR * rounding
+    else:
+        error = _PRIMAL_ERROR * growth * norm
+        if size > 0.0:
+            error *= np.sqrt(squares / columns.n_factors * length / size)
     if term_size > 0.0:
         error += _CANCELLATION_ERROR * eps * term_size / np.sqrt(length)
     slope = np.nan
@@ -193,7 +208,8 @@ def _set_dots(u, entries, Y, s, out):
     for e in range(low, high, TILE):
         m = min(high - e, TILE)
         dot_tile(Y, entries, e, m, s.entry_ids, s.work, s.x)
-        store_tile(s.x, e - low, s.dots)
+        for r in range(TILE):
+            s.dots[e - low + r] = s.x[r]
 
 
 @device
@@ -312,8 +328,9 @@ def _solve_primal(low, high, next_range, entries, Y, s):
     """Set w = p^ with (I + Z'CZ) p^ = Z' b; Z is gathered in panels.
 
     Sets U to the Cholesky factor. The right-hand side is summed in float64, because sums of
-    thousands of terms of one sign lose digits in float32. Returns the trace of Z'CZ and a bound of
-    the root mean square of the terms b_e z_e, or nan if a c is negative or the factorisation fails.
+    thousands of terms of one sign lose digits in float32. Returns the trace and the Frobenius norm
+    of Z'CZ and a bound of the root mean square of the terms b_e z_e, or nan if a c is negative or
+    the factorisation fails.
     """
     k = Y.shape[1]
     largest = 0.0
@@ -323,7 +340,7 @@ def _solve_primal(low, high, next_range, entries, Y, s):
         stop = min(start + _PANEL, high)
         square = _gather(start, stop, entries, Y, s)
         if np.isnan(square):
-            return np.nan, np.nan
+            return np.nan, np.nan, np.nan
         largest = max(largest, square)
         if stop < high:
             next_start, next_stop = stop, min(stop + _PANEL, high)
@@ -338,17 +355,21 @@ def _solve_primal(low, high, next_range, entries, Y, s):
                 set_products_row(s.Z, stop - start, k, i, s.U)
             else:
                 add_products_row(s.Z, stop - start, k, i, s.U)
-    trace = 0.0
+    trace = squares = 0.0
     for f in range(k):
         s.w[f] = s.row64[f]
         trace += s.U[f, f]
+        total = Y.dtype.type(0.0)
+        for g in range(f + 1, k):
+            total += s.U[f, g] * s.U[f, g]
+        squares += 2.0 * total + s.U[f, f] * s.U[f, f]
     _add_identity_and_rhs(s.U, k, s.w)
     if not cholesky(s.U, s.inverse, k, k + TILE, 0.0):
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     for f in range(k):
         s.w[f] = s.U[f, k]
     solve_upper(s.U, s.inverse, k, s.w)
-    return trace, np.sqrt(largest * trace)
+    return trace, np.sqrt(squares), np.sqrt(largest * trace)
 
 
 @device
@@ -399,17 +420,17 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
     k = s.w.size
     real = out.dtype.type
     tolerance = ROW_TOLERANCE if np.finfo(out.dtype).eps > 1e-10 else _ROW_TOLERANCE_64
-    low, high = entries.indptr[u], entries.indptr[u + 1]
     ratio = min(_CONTRACTION * rounding, 0.89)
     last_change, change, error, slope = -1.0, 0.0, np.nan, 0.0
     for f in range(k):
         s.row64[f] = np.float64(out[u, f])
+    set_terms(u, entries, s.b, s.c)
     for _attempt in range(_MAX_REFINEMENTS):
-        _residual(low, high, mu, entries, columns, s)
+        _residual(u, mu, entries, columns, s)
         for f in range(k):
             s.w[f] = s.h[f] * real(s.residual[f])
         if dual:
-            _apply_dual(high - low, columns.rotated, s)
+            _apply_dual(entries.indptr[u + 1] - entries.indptr[u], columns.rotated, s)
         else:
             solve_transposed(s.U, s.inverse, k, s.w)
             solve_upper(s.U, s.inverse, k, s.w)
@@ -459,19 +480,19 @@ def _apply_dual(d, Y, s):
 
 
 @device
-def _residual(low, high, mu, entries, columns, s):
+def _residual(u, mu, entries, columns, s):
     """Set the residual to V' sum_e (b_e - c_e q_e.(V p)) q_e - (S + mu) p, with the unrotated Q."""
     k = s.w.size
     rotates = columns.vectors.size > 0
     x, total = (s.unrotated, s.total) if rotates else (s.row64, s.residual)
     if rotates:
-        matvec(columns.vectors, s.row64, s.arange, s.coefficients, x)
+        matvec(columns.vectors, s.row64, s.arange, s.buffer, x)
     for f in range(k):
         total[f] = 0.0
-    add_residual(
-        low, high, (0, 0), entries, columns.factors, x, s.entry_ids, s.coefficients, total, s.dots
+    add_normal_terms(
+        u, (0, 0), entries, columns.factors, x, s.b, s.c, s.entry_ids, s.dots, total
     )  # fmt: skip
     if rotates:
-        rmatvec(columns.vectors, total, s.arange, s.coefficients, s.residual)
+        rmatvec(columns.vectors, total, s.arange, s.buffer, s.residual)
     for f in range(k):
         s.residual[f] -= (columns.spectrum[f] + mu) * s.row64[f]

@@ -5,7 +5,13 @@ import numpy as np
 from twofold._kernels.arguments import curvature, excluded_weight, linear, target, weight
 from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import add_rows, dot_rows, prefetch_at, prefetch_row
+from twofold._kernels.vectors.rows import (
+    add_normal_rows,
+    add_rows,
+    dot_rows,
+    prefetch_at,
+    prefetch_row,
+)
 
 # Status of a row. UNSUITABLE: this route cannot solve the row, but another one may.
 SOLVED, UNSUITABLE, SINGULAR, OVERFLOW, NOT_CONVERGED = 0, 1, 2, 3, 4
@@ -75,22 +81,27 @@ def add_tile(Y, entries, e, m, ids, factor, out):
         add_rows(Y, ids, 0, factor, out)
 
 
-@inlined
-def store_tile(values, position, dots):
-    """Set dots[position:position+8] to eight values, unless it is empty."""
-    if dots.size:
-        for r in range(TILE):
-            dots[position + r] = values[r]
+@device
+def set_terms(u, entries, b, c):
+    """Set b and c to the terms of the entries of row u, padded with zeros to a multiple of 8."""
+    low, d = entries.indptr[u], entries.indptr[u + 1] - entries.indptr[u]
+    for e in range(d):
+        b[e] = linear(entries, low + e)
+    for e in range(d):
+        c[e] = curvature(entries, low + e)
+    for e in range(d, (d + TILE - 1) // TILE * TILE):
+        b[e] = c[e] = 0.0
 
 
 @device
-def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total, dots):
-    """Add sum_e (b_e - c_e y_e.x) y_e over the entries low:high to ``total``, eight at a time.
+def add_normal_terms(u, next_range, entries, Y, x, b, c, ids, dots, total):
+    """Set ``dots`` to y_e.x and add sum_e (b_e - c_e y_e.x) y_e to ``total``, for row u.
 
-    The sum is computed in the dtype of x, ``coefficients`` and ``total``. The rows of Y of later
-    entries, and of the entries in ``next_range``, are prefetched. Unless it is empty, ``dots`` is
-    set to y_e.x; its length is a multiple of 8.
+    The sum is computed in the dtype of x and ``total``. The rows of Y of later entries, and of the
+    entries in ``next_range``, are prefetched. The lengths of b, c and ``dots`` are multiples of 8,
+    and ``ids`` is working memory of length 8.
     """
+    low, high = entries.indptr[u], entries.indptr[u + 1]
     distance = max(_AHEAD // (Y.shape[1] * Y.itemsize), TILE)
     next_start, next_stop = next_range
     next_stop = min(next_stop, next_start + distance)
@@ -98,15 +109,12 @@ def add_residual(low, high, next_range, entries, Y, x, ids, coefficients, total,
         prefetch_rows(Y, entries.indices, min(e + distance, high), min(e + distance + TILE, high))
         prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
         next_start += TILE
-        m = min(high - e, TILE)
-        dot_tile(Y, entries, e, m, ids, x, coefficients)
-        store_tile(coefficients, e - low, dots)
-        for r in range(m):
-            dot = np.float64(coefficients[r])
-            coefficients[r] = linear(entries, e + r) - curvature(entries, e + r) * dot
-        for r in range(m, TILE):
-            coefficients[r] = 0.0
-        add_tile(Y, entries, e, m, ids, coefficients, total)
+        if high - e >= TILE:
+            add_normal_rows(Y, entries.indices, e, x, b, c, e - low, dots, total)
+        else:
+            for r in range(TILE):
+                ids[r] = entries.indices[min(e + r, high - 1)]
+            add_normal_rows(Y, ids, 0, x, b, c, e - low, dots, total)
 
 
 @device

@@ -97,8 +97,11 @@ class Matrix:
 
     def load_as(self, other: "Matrix", *at: Any) -> Any:
         """Load a vector with the length and the dtype of the vectors of another array."""
-        value = self.with_lanes(other.lanes).load(*at)
-        return value if value.type == other.vector else self.builder.fpext(value, other.vector)
+        kind = ir.VectorType(self.element, other.lanes).as_pointer()
+        value = self.builder.load(
+            self.builder.bitcast(self.address(*at), kind), align=self.itemsize
+        )
+        return other.cast(value)
 
     def store(self, value: Any, *at: Any) -> None:
         """Store a vector or an element at an index."""
@@ -176,10 +179,7 @@ class Matrix:
         """Return the transpose of a square of `lanes` vectors."""
         rows, step = list(rows), 1
         while step < self.lanes:  # Swap the off-diagonal blocks of size 1, 2, 4.
-            low = [
-                lane if not lane & step else lane - step + self.lanes for lane in range(self.lanes)
-            ]
-            high = [lane + step for lane in low]
+            low, high = self._swapped_lanes(step)
             for r in range(self.lanes):
                 if not r & step:
                     one, other = rows[r], rows[r + step]
@@ -190,10 +190,20 @@ class Matrix:
 
     def lane_sums(self, sums: list[Any]) -> Any:
         """Return the sum over the lanes of each of `lanes` variables, as one vector."""
-        columns = self.transpose([self.builder.load(one) for one in sums])
-        while len(columns) > 1:
-            columns = [self.builder.fadd(*columns[n : n + 2]) for n in range(0, len(columns), 2)]
-        return columns[0]
+        vectors, step = [self.builder.load(one) for one in sums], 1
+        while step < self.lanes:  # Swap off-diagonal blocks as in `transpose`, and add.
+            low, high = self._swapped_lanes(step)
+            vectors = [
+                self.builder.fadd(self.shuffle(one, other, low), self.shuffle(one, other, high))
+                for one, other in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+            step *= 2
+        return vectors[0]
+
+    def _swapped_lanes(self, step: int) -> tuple[list[int], list[int]]:
+        """Return the lanes of two rows after swapping their off-diagonal blocks of size step."""
+        low = [lane if not lane & step else lane - step + self.lanes for lane in range(self.lanes)]
+        return low, [lane + step for lane in low]
 
 
 def machine_code(

@@ -70,14 +70,28 @@ def gather_scaled(
     total += weight[:TILE] @ Z
 
 
-def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
-    rows, sums = _row_indices(ids, first), x.new_sums(TILE)
+def _dots(Y: Matrix, rows: list[Any], x: Matrix) -> list[Any]:
+    """Return y.x of eight rows y as vectors in the dtype of x."""
+    sums = x.new_sums(TILE)
     with x.loop(0, Y.width) as f:
         values = x.load(f)
         for row, total in zip(rows, sums, strict=True):
             x.add_product(total, Y.load_as(x, row, f), values)
-    for left in range(0, TILE, x.lanes):
-        out.store(x.lane_sums(sums[left : left + x.lanes]), left)
+    return [x.lane_sums(sums[left : left + x.lanes]) for left in range(0, TILE, x.lanes)]
+
+
+def _add_multiples(Y: Matrix, rows: list[Any], factors: list[Any], out: Matrix) -> None:
+    """Add the sum of factor y over eight rows y to ``out``."""
+    with out.loop(0, Y.width) as f:
+        total = out.load(f)
+        for row, factor in zip(rows, factors, strict=True):
+            total = out.multiply_add(Y.load_as(out, row, f), factor, total)
+        out.store(total, f)
+
+
+def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
+    for n, dots in enumerate(_dots(Y, _row_indices(ids, first), x)):
+        out.store(dots, n * x.lanes)
 
 
 @machine_code(_dot_rows)
@@ -87,19 +101,43 @@ def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array) -> None:
 
 
 def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, out: Matrix) -> None:
-    rows = _row_indices(ids, first)
     factors = [out.broadcast(factor.item(r)) for r in range(TILE)]
-    with out.loop(0, Y.width) as f:
-        total = out.load(f)
-        for row, row_factor in zip(rows, factors, strict=True):
-            total = out.multiply_add(Y.load_as(out, row, f), row_factor, total)
-        out.store(total, f)
+    _add_multiples(Y, _row_indices(ids, first), factors, out)
 
 
 @machine_code(_add_rows)
 def add_rows(Y: Array, ids: Array, first: int, factor: Array, out: Array) -> None:
     """Add factor[:8] Y[ids[first:first+8]] to ``out``, in the dtype of ``factor`` and ``out``."""
     out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
+
+
+def _add_normal_rows(
+    Y: Matrix, ids: Matrix, first: Any, x: Matrix, b: Matrix, c: Matrix, at: Any, dots: Matrix,
+    out: Matrix,
+) -> None:  # fmt: skip
+    rows, factors = _row_indices(ids, first), []
+    for n, values in enumerate(_dots(Y, rows, x)):
+        position = x.builder.add(at, x.index(n * x.lanes))
+        dots.store(dots.cast(values), position)
+        weights = x.builder.fneg(c.load_as(x, position))
+        values = x.multiply_add(weights, values, b.load_as(x, position))
+        factors += [x.shuffle(values, values, [lane] * x.lanes) for lane in range(x.lanes)]
+    _add_multiples(Y, rows, factors, out)
+
+
+@machine_code(_add_normal_rows)
+def add_normal_rows(
+    Y: Array, ids: Array, first: int, x: Array, b: Array, c: Array, at: int, dots: Array, out: Array
+) -> None:
+    """Set dots[at:at+8] = Y[ids[first:first+8]] x and add (b - c dots) Y[ids] to ``out``.
+
+    Of b and c, the elements at:at+8 are used. The sums are in the dtype of x and ``out``, which may
+    exceed that of Y.
+    """
+    rows, e = Y[ids[first : first + TILE]], slice(at, at + TILE)
+    products = rows @ x[: Y.shape[1]]
+    dots[e] = products
+    out[: Y.shape[1]] += (b[e] - c[e] * products) @ rows
 
 
 def _add_scaled_rows(
