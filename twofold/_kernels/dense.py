@@ -4,6 +4,8 @@ Sizes are multiples of 8 (see `padded`). Of symmetric and triangular matrices on
 above the diagonal are read and written. Right-hand sides are the columns to the right of a matrix.
 """
 
+import numpy as np
+
 from twofold._kernels.jit import device
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.tiles import (
@@ -12,6 +14,7 @@ from twofold._kernels.vectors.tiles import (
     set_tiles,
     solve_back,
     solve_tile,
+    square_sum,
     subtract_tiles,
 )
 
@@ -49,6 +52,15 @@ def add_products(A, m, n, U):
     """Add A'A to the upper triangle of U, for the first m rows and n columns of A."""
     for i in range(0, n, TILE):
         add_products_row(A, m, n, i, U)
+
+
+@device
+def symmetric_norm(U, n):
+    """Return the Frobenius norm of the symmetric matrix U[:n, :n]."""
+    total = 0.0
+    for i in range(0, n, TILE):
+        total += square_sum(U, i, i, i + TILE) + 2.0 * square_sum(U, i, i + TILE, n)
+    return np.sqrt(total)
 
 
 @device

@@ -26,6 +26,7 @@ from twofold._kernels.dense import (
     set_products_row,
     solve_transposed,
     solve_upper,
+    symmetric_norm,
 )
 from twofold._kernels.jit import device, inlined, kernel
 from twofold._kernels.rows import (
@@ -355,21 +356,17 @@ def _solve_primal(low, high, next_range, entries, Y, s):
                 set_products_row(s.Z, stop - start, k, i, s.U)
             else:
                 add_products_row(s.Z, stop - start, k, i, s.U)
-    trace = squares = 0.0
+    norm, trace = symmetric_norm(s.U, k), 0.0
     for f in range(k):
         s.w[f] = s.row64[f]
         trace += s.U[f, f]
-        total = Y.dtype.type(0.0)
-        for g in range(f + 1, k):
-            total += s.U[f, g] * s.U[f, g]
-        squares += 2.0 * total + s.U[f, f] * s.U[f, f]
     _add_identity_and_rhs(s.U, k, s.w)
     if not cholesky(s.U, s.inverse, k, k + TILE, 0.0):
         return np.nan, np.nan, np.nan
     for f in range(k):
         s.w[f] = s.U[f, k]
     solve_upper(s.U, s.inverse, k, s.w)
-    return trace, np.sqrt(squares), np.sqrt(largest * trace)
+    return trace, norm, np.sqrt(largest * trace)
 
 
 @device

@@ -1,5 +1,6 @@
 """Products, factorisation and triangular solves of tiles, with sums in registers."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +124,23 @@ def set_tiles_from_rows(
     """C[row:row+8, j:n] = A[i:i+8, first:m] B[first:m, j:n], in the dtype of A and B."""
     left, right = A[i : i + TILE, first:m].T, B[first:m, j:n]
     C[row : row + TILE, j:n] = _sum_of_outer_products(left, right)
+
+
+def _square_sum(U: Matrix, i: Any, j: Any, n: Any) -> Any:
+    sums = U.new_sums(TILE)
+    with U.loop(j, n) as f:
+        for r, total in enumerate(sums):
+            values = U.load((i, r), f)
+            U.add_product(total, values, values)
+    totals = [U.lane_sums(sums[left : left + U.lanes]) for left in range(0, TILE, U.lanes)]
+    lanes = [U.lane(total, lane) for total in totals for lane in range(U.lanes)]
+    return functools.reduce(U.builder.fadd, lanes)
+
+
+@machine_code(_square_sum)
+def square_sum(U: Array, i: int, j: int, n: int) -> float:
+    """Return the sum of the squares of U[i:i+8, j:n]."""
+    return np.sum(U[i : i + TILE, j:n] ** 2)
 
 
 # -- factorisation and substitution ---------------------------------------------------------------
