@@ -376,12 +376,13 @@ def _gather(low, high, entries, Y, s):
     Returns the largest b^2 / c, or nan if a c is negative.
     """
     real = Y.dtype.type
+    are_equal = entries.targets.size + entries.weights.size + entries.excluded.size == 0
     largest = 0.0
     for f in range(s.w.size):
         s.w[f] = 0.0
     for e in range(low, high, TILE):
         m = min(high - e, TILE)
-        for r in range(m):
+        for r in range(m if e == low or not are_equal else 0):
             c, b = curvature(entries, e + r), linear(entries, e + r)
             if not c >= 0.0:
                 return np.nan
