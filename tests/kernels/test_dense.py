@@ -48,6 +48,16 @@ def test_add_products(n, m, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", SIZES)
+def test_symmetric_norm(n, dtype):
+    A = positive_definite(n, dtype)
+    U = np.full((n, n + 8), np.nan, dtype)
+    for i in range(0, n, 8):  # the tiles on and above the diagonal
+        U[i : i + 8, i:n] = A[i : i + 8, i:]
+    np.testing.assert_allclose(call(dense.symmetric_norm, U, n), np.linalg.norm(A), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
 def test_set_products_row(n, dtype):
     A = random_matrix(9, n, dtype)
     added, set_ = np.zeros((n, n), dtype), np.full((n, n), np.nan, dtype)

@@ -83,6 +83,23 @@ def test_refined_rows(k, a0):
     assert_close(found, reference.fold_in(objective, matrix, Q), 5e-6)
 
 
+@pytest.mark.parametrize("ridge", [0.01, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("a0", [0.0, 0.1])
+@pytest.mark.parametrize("k", [8, 40])
+def test_error_estimates_of_rows_that_are_not_refined(k, a0, ridge):
+    """Columns that have a common direction make the eigenvalues of the systems unequal."""
+    rng, n_cols = np.random.default_rng(k), 900
+    Q = (0.1 * (rng.normal(size=(n_cols, k)) + 3 * rng.normal(size=k))).astype(np.float32)
+    objective = Objective(regularizer=L2(ridge), data="targets", unobserved_weight=a0)
+    matrix = rows_of(np.geomspace(k, n_cols, 12).astype(int), n_cols=n_cols)
+    report, found, routes = solved(objective, matrix, Q, way="direct")
+    assert routes == {"PRIMAL"}
+    expected = reference.fold_in(objective, matrix, Q)
+    errors = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
+    is_refined = report.error < rows.ROW_TOLERANCE / 100
+    assert (errors <= 1e-6 + np.where(is_refined, 0.0, 2.5 * report.error)).all()
+
+
 def test_cancelling_terms_of_the_right_hand_side():
     Q = factors(3, "float32")
     Q[1::2] = Q[::2]

@@ -31,6 +31,8 @@ factor_tile, solve_tile, solve_back = map(
 )
 gather_transposed, dot_rows = map(jitted, (rows.gather_transposed, rows.dot_rows))
 add_rows, add_scaled_rows = map(jitted, (rows.add_rows, rows.add_scaled_rows))
+gather_scaled, add_normal_rows = map(jitted, (rows.gather_scaled, rows.add_normal_rows))
+square_sum = jitted(tiles.square_sum)
 pair_dots, pair_adagrad, pair_update = map(
     jitted, (pairs.pair_dots, pairs.pair_adagrad, pairs.pair_update)
 )
@@ -150,6 +152,48 @@ def test_gather_dot_and_add_rows(id_type, dtype):
     total = h.copy()
     add_rows(Y, ids, 2, factor, total)
     np.testing.assert_allclose(total, h + factor[:8] @ Y[ids[2:10]], atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gather_scaled(dtype):
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    Y, ids = random_matrix(20, 24, dtype), np.array([3, 3, 0, 19, 7, 1, 2, 5, 9, 9, 4], np.int32)
+    (h, total), (factor, weight) = random_matrix(2, 24, dtype, 1), random_matrix(2, 8, dtype, 2)
+    T, start = np.zeros((30, 32), dtype), total.copy()
+    gather_scaled(Y, ids, 2, h, factor, T, 16, weight, total)
+    Z = Y[ids[2:10]] * h
+    np.testing.assert_allclose(T[16:24, :24], factor[:, None] * Z, atol=tolerance)
+    np.testing.assert_allclose(total, start + weight @ Z, atol=tolerance)
+    T[16:24, :24] = 0.0
+    assert not T.any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sum_dtype"),
+    [(np.float32, np.float32), (np.float32, np.float64), (np.float64, np.float64)],
+)
+@pytest.mark.parametrize("id_type", [np.int32, np.int64])
+def test_add_normal_rows(id_type, sum_dtype, dtype):
+    tolerance = 1e-4 if sum_dtype == np.float32 else 1e-12
+    Y, ids = random_matrix(20, 24, dtype), np.array([3, 3, 0, 19, 7, 1, 2, 5, 9, 9, 4], id_type)
+    x, out = random_matrix(2, 24, sum_dtype, 1)
+    b, c = random_matrix(2, 24, np.float64, 2)
+    dots, start = np.full(25, 7.0, dtype), out.copy()
+    add_normal_rows(Y, ids, 2, x, b, c, 16, dots, out)
+    selected = Y[ids[2:10]].astype(np.float64)
+    products = selected @ x
+    np.testing.assert_allclose(dots[16:24], products, atol=1e-5 if dtype == np.float32 else 1e-12)
+    expected = start + (b[16:24] - c[16:24] * products) @ selected
+    np.testing.assert_allclose(out, expected, atol=tolerance)
+    assert (np.delete(dots, range(16, 24)) == 7.0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [8, 16, 48])
+def test_square_sum(n, dtype):
+    U = random_matrix(20, 64, dtype)
+    expected = np.sum(U[8:16, 8:n].astype(np.float64) ** 2)
+    np.testing.assert_allclose(square_sum(U, 8, 8, n), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
