@@ -69,8 +69,8 @@ class ALS(Solver):
         requires it. If the refinement does not converge, the row is solved in float64, if necessary
         by an orthogonal factorisation.
 
-        ``"auto"`` solves rows with a direct cost above 65 d n_factors flops (for 64 factors, those
-        of about 23 entries or more) by conjugate gradients from the previous factors instead. In
+        ``"auto"`` solves rows with a direct cost above 57 d n_factors flops (for 64 factors, those
+        of about 16 entries or more) by conjugate gradients from the previous factors instead. In
         whitened coordinates, where the matrix is I + Z'Z, the objective exceeds the minimum over
         the row by r'(I + Z'Z)^-1 r <= |r|^2 for the residual r. The iteration stops when |r|^2 is
         at most a share of the last epoch's decrease of the objective, 2% divided by the number of
