@@ -96,7 +96,7 @@ def solve_by_cg(
     the solution is not finite, or if the rounding errors of Y are too large.
     """
     Y, spectrum = columns.rotated, columns.spectrum
-    k, length = Y.shape[1], padded(tasks.longest)
+    k, longest = Y.shape[1], padded(tasks.longest)
     s = Scratch(
         np.zeros(k),
         np.zeros(k),
@@ -108,15 +108,19 @@ def solve_by_cg(
         np.zeros(k, Y.dtype),
         np.zeros(k + 1),
         np.zeros(TILE, np.int32),
-        np.zeros(length),
-        np.zeros(length),
-        np.zeros(length),
-        np.zeros(length, Y.dtype),
-        np.zeros(length, Y.dtype),
+        np.empty(longest),
+        np.empty(longest),
+        np.zeros(longest),
+        np.empty(longest, Y.dtype),
+        np.empty(longest, Y.dtype),
     )
-    largest_eigenvalue = 0.0
+    largest_eigenvalue = largest_length = 0.0
     for f in range(Y.shape[1]):
         largest_eigenvalue = max(largest_eigenvalue, spectrum[f])
+    for i in range(columns.lengths.size):
+        length = columns.lengths[i]
+        largest_length = max(largest_length, length if length < np.inf else np.inf)
+    limit = tolerance / DUAL_ERROR if tolerance > 0.0 else _MAX_ROUNDING
     mu = -1.0
     task = next_task(counter)
     while task < n_tasks:
@@ -132,10 +136,9 @@ def solve_by_cg(
             # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
             ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
             set_terms(u, entries, s.b, s.c)
-            rounding = np.finfo(Y.dtype).eps * ratio * _trace(u, entries, columns.lengths, s.c)
-            limit = tolerance / DUAL_ERROR if tolerance > 0.0 else _MAX_ROUNDING
+            largest_trace = limit / (np.finfo(Y.dtype).eps * ratio)
             error = size = np.nan
-            if rounding <= limit:
+            if _is_trace_below(largest_trace, u, entries, columns.lengths, largest_length, s.c):
                 _start_row(u, next_range, entries, Y, start, s)
                 error, size = _iterate(u, n_steps, tolerance, excess, entries, Y, s)
             for f in range(Y.shape[1]):
@@ -163,13 +166,22 @@ def _whiten(spectrum, mu, s):
 
 
 @device
-def _trace(u, entries, lengths, c):
-    """Return the sum of c |z|^2 over the entries of a row, or nan if a c is negative."""
-    low, trace, smallest = entries.indptr[u], 0.0, 0.0
-    for e in range(entries.indptr[u + 1] - low):
-        smallest = min(smallest, c[e])
-        trace += c[e] * lengths[entries.indices[low + e]]
-    return trace if smallest == 0.0 else np.nan
+def _is_trace_below(limit, u, entries, lengths, largest_length, c):
+    """Return whether sum_e c_e |z_e|^2 of a row is at most the limit, and no c is negative.
+
+    Most rows need not read the lengths, because the limit exceeds ``largest_length`` sum_e c_e.
+    """
+    low, total, any_negative = entries.indptr[u], 0.0, False
+    d = entries.indptr[u + 1] - low
+    for e in range(d):
+        any_negative |= c[e] < 0.0
+        total += c[e]
+    bound = total * largest_length
+    if not any_negative and not bound <= limit:
+        bound = 0.0
+        for e in range(d):
+            bound += c[e] * lengths[entries.indices[low + e]]
+    return not any_negative and bound <= limit
 
 
 @device

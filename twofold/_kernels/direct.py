@@ -132,9 +132,9 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
         np.zeros(TILE),
         np.zeros(TILE, np.int32),
         np.arange(k).astype(np.int32),
-        np.zeros(length),
-        np.zeros(length),
-        np.zeros(length, Y.dtype),
+        np.empty(length),
+        np.empty(length),
+        np.empty(length, Y.dtype),
     )
     mu = -1.0
     task = next_task(counter)
