@@ -20,7 +20,7 @@ if __name__ == "__main__":
     with distributed.Client(n_workers=1, threads_per_worker=1, **options):
         homes = residents.Homes()
         assert homes.values([homes.call(nothing, home=homes.addresses()[0])]) == [1]
-    assert residents._reuse_memory.cache_info().currsize == 0
+    assert residents._reused_memory.cache_info().currsize == 0
 """
 
 
@@ -29,7 +29,7 @@ def threads_of(threads):
 
 
 def n_settings():
-    return residents._reuse_memory.cache_info().currsize
+    return residents._reused_memory.cache_info().currsize
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the allocator of glibc")

@@ -8,7 +8,7 @@ every result has the same bits as on one machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +24,11 @@ from twofold.distributed.blocks import (
     route_sizes,
 )
 from twofold.distributed.layout import Layout
-from twofold.distributed.residents import Homes, Inline
+from twofold.distributed.residents import Handle, Homes, Inline, only_reads
 from twofold.objective import Point
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import gramian_of_nodes, with_value
+from twofold.objective.point import is_finite
 from twofold.objective.reduction import Node
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
@@ -59,6 +60,8 @@ class Parts:
     handles: list[Any]
     routes: dict[Axis, "Parts"] = field(default_factory=dict)
     """What was already routed to the other side."""
+    sent: list[Any] | None = None
+    """The same parts for other workers, which do not keep them; by default the handles."""
     is_finite: bool | None = None
     """Whether all factors are finite, if that is known."""
     fetched: list[Any] | None = None
@@ -211,6 +214,8 @@ class ClusterOperations(Operations):
         """Return results of `each`, with one value for each block, in this process."""
         later, self.later = self.later, []  # also where the results of a step are errors
         wanted = [one for one in (*results, *later) if one.fetched is None]
+        if not wanted:
+            return [part.fetched or [] for part in results]
         found = iter(self.cluster.values([one for part in wanted for one in part.handles]))
         for part in wanted:
             part.fetched = [next(found) for _ in part.handles]
@@ -229,11 +234,12 @@ class ClusterOperations(Operations):
 
     def _joins(self, axis: Axis, factors: Parts) -> Parts:
         """Return what is `routed` as something that each task computes that uses it."""
-        sources = self.homes[other_axis(axis)]
+        sources, sent = self.homes[other_axis(axis)], factors.sent or factors.handles
         joins: list[Any] = []
         for home, routes in zip(self.homes[axis], self.routes[axis], strict=True):
             is_selected, pieces = [], list[Any]()
-            for part, (_, rows), source in zip(factors.handles, routes, sources, strict=True):
+            for n, ((_, rows), source) in enumerate(zip(routes, sources, strict=True)):
+                part = factors.handles[n] if source == home else sent[n]
                 is_selected.append(rows is not None and source == home)
                 if rows is None:
                     pieces.append(part)
@@ -244,6 +250,7 @@ class ClusterOperations(Operations):
             is_whole = len(pieces) == 1 and not is_selected[0]
             options = {"is_selected": is_selected}
             joins.append(pieces[0] if is_whole else Inline(_joined, tuple(pieces), options))
+        factors.sent = None
         return Parts(self, axis, joins)
 
     def _computed(self, parts: Parts) -> Parts:
@@ -265,10 +272,43 @@ class ClusterOperations(Operations):
 
     def solved(self, axis: Axis, other: Parts, *arguments: Any) -> tuple[Parts, Any]:
         """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
-        result: tuple[Parts, Any] = super().solved(axis, other, *arguments)
+        solved, report = super().solved(axis, other, *arguments)
         if axis == "col":  # Nothing else uses the rows that were routed.
             other.routes.pop(axis)
-        return result
+        return self._kept(solved, report), report
+
+    def _kept(self, factors: Parts, report: Parts | None = None) -> Parts:
+        """Return factors, perhaps of a report, as objects that are never sent to other workers.
+
+        Of an object on several workers, Dask removes all but one, and perhaps the one that is
+        needed. Those that are sent are removed after they are joined.
+        """
+        if len(set(self.homes[factors.axis])) == 1:
+            return factors
+        kept = (
+            self.each(_same, factors.axis, factors)
+            if report is None
+            else self.each(blocks.factors_of, factors.axis, report)
+        )
+        return replace(kept, sent=factors.handles)
+
+    def transformed(
+        self, factors: dict[Axis, Any], function: Callable[..., Any]
+    ) -> dict[Axis, Parts]:
+        """Return F B of both sides; see `Operations`. Each task computes its B."""
+        nodes: dict[Axis, list[Handle]] = {
+            axis: self.each(blocks.gramian_sums, axis, one, by_penalty=True).handles
+            for axis, one in factors.items()
+        }
+        lengths = {axis: len(handles) for axis, handles in nodes.items()}
+        arguments = tuple(chain.from_iterable(nodes.values()))
+
+        def turned(axis: Axis, one: Parts) -> Parts:
+            options = {"function": function, "lengths": lengths, "axis": axis}
+            matrix = Inline(_matrix, arguments, options)
+            return self._kept(self.each(_times, axis, one, matrix))
+
+        return {axis: turned(axis, one) for axis, one in factors.items()}
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
@@ -373,22 +413,42 @@ def _measured(
     if isinstance(solved, RowReport):
         function, own = blocks.solved_value, solved.row_factors
     nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
-    is_finite, _ = blocks.is_usable(block, own, threads)
-    return _Measured(function(block, solved, *other, threads=threads), is_finite, nodes)
+    return _Measured(function(block, solved, *other, threads=threads), is_finite(own), nodes)
 
 
 def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
     return gramian_of_nodes(chain.from_iterable(nodes))
 
 
+def _matrix(
+    *nodes: list[Node], function: Callable[..., Any], lengths: dict[Axis, int], axis: Axis,
+    threads: int,
+) -> Array | None:  # fmt: skip
+    """Return the matrix of one side that a function returns for the Gramians of both."""
+    left = iter(nodes)
+    found = function(*(_gramian(*islice(left, length)) for length in lengths.values()))
+    return None if found is None else found[axis]
+
+
+def _times(block: Block, factors: Array, B: Array | None, threads: int) -> Array:
+    return factors if B is None else blocks.times(block, factors, B, threads)
+
+
+def _same(block: Block, factors: Array, threads: int) -> Array:
+    return factors
+
+
+@only_reads
 def _copied(array: Array, threads: int) -> Array:
     return array.copy()
 
 
+@only_reads
 def _rows(factors: Array, rows: Array, threads: int) -> Array:
     return factors[rows]
 
 
+@only_reads
 def _joined(*pieces: Array, is_selected: list[bool], threads: int) -> Array:
     """Return rows of the blocks of a side in one array that is aligned.
 
