@@ -191,8 +191,8 @@ class ClusterOperations(Operations):
             self.solves.append(results)
         return results
 
-    def begin_step(self) -> None:
-        """Forget the results of the step before, which may have been interrupted."""
+    def forget_results(self) -> None:
+        """Forget the results of a step, which may have been interrupted."""
         self.later, self.solves = [], []
 
     def error_of_all(self, error: Exception) -> Exception:
@@ -272,9 +272,10 @@ class ClusterOperations(Operations):
 
     def solved(self, axis: Axis, other: Parts, *arguments: Any) -> tuple[Parts, Any]:
         """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
+        if axis == "col":  # Nothing else uses the rows that are routed.
+            other.routes[axis] = self._joins(axis, other)
         solved, report = super().solved(axis, other, *arguments)
-        if axis == "col":  # Nothing else uses the rows that were routed.
-            other.routes.pop(axis)
+        other.routes.pop("col", None)
         return self._kept(solved, report), report
 
     def _kept(self, factors: Parts, report: Parts | None = None) -> Parts:
