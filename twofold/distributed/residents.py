@@ -84,6 +84,24 @@ class _Call(NamedTuple):
     objects: tuple[Handle, ...]
 
 
+class _Graph(dict[str, Any]):
+    """Tasks by their keys.
+
+    Dask identifies every graph by a hash of all its functions and arguments. That of this class is
+    a number instead, because no two graphs are the same, and the hash takes several milliseconds.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+@cache
+def _register_graphs() -> None:
+    from dask.base import normalize_token
+
+    normalize_token.register(_Graph, lambda graph: ("twofold-graph", uuid4().hex))
+
+
 class LostError(ClusterError):
     """Something that workers had is lost, and can be made again."""
 
@@ -205,10 +223,13 @@ class Homes(Cluster):
         import dask
         from distributed.utils_comm import WrappedKey
 
-        graph = {
-            key: (call.function, *(WrappedKey(one.key) for one in call.objects))
-            for key, call in calls.items()
-        }
+        _register_graphs()
+        graph = _Graph(
+            {
+                key: (call.function, *(WrappedKey(one.key) for one in call.objects))
+                for key, call in calls.items()
+            }
+        )
         workers = {key: [call.home] for key, call in calls.items()}
         priorities = {key: -number for number, key in enumerate(calls)}
         with (
