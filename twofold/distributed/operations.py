@@ -8,7 +8,7 @@ every result has the same bits as on one machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.mapped import release_pages
+from twofold.distributed import tasks
 from twofold.distributed.blocks import (
     block_of,
     numbers_of,
@@ -24,17 +25,13 @@ from twofold.distributed.blocks import (
     route_sizes,
 )
 from twofold.distributed.layout import Layout
-from twofold.distributed.residents import Handle, Homes, Inline, only_reads
+from twofold.distributed.residents import Handle, Homes, Inline
 from twofold.objective import Point
 from twofold.objective.biases import Axis
-from twofold.objective.evaluation import gramian_of_nodes, with_value
-from twofold.objective.point import is_finite
-from twofold.objective.reduction import Node
+from twofold.objective.evaluation import with_value
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
-from twofold.solvers.blocks import Block
 from twofold.solvers.operations import AXES, Operations, other_axis
-from twofold.solvers.report import RowReport
 from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
@@ -64,6 +61,8 @@ class Parts:
     """The same parts for other workers, which do not keep them; by default the handles."""
     is_finite: bool | None = None
     """Whether all factors are finite, if that is known."""
+    measured: "Parts | None" = None
+    """What was already measured of factors of rows, without the other side."""
     fetched: list[Any] | None = None
     """The values of the handles, if they came to this process."""
 
@@ -166,7 +165,7 @@ class ClusterOperations(Operations):
                 return Route(size, None)
             rows = self.cluster.call(route_of, own[n], home=homes[n], number=number)
             if sources[number] != homes[n]:
-                rows = self.cluster.call(_copied, rows, home=sources[number])
+                rows = self.cluster.call(tasks.copied, rows, home=sources[number])
             return Route(size, rows)
 
         return [[route(n, number) for number in range(len(lengths))] for n in range(len(own))]
@@ -212,17 +211,16 @@ class ClusterOperations(Operations):
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""
-        later, self.later = self.later, []  # also where the results of a step are errors
-        wanted = [one for one in (*results, *later) if one.fetched is None]
-        if not wanted:
-            return [part.fetched or [] for part in results]
-        found = iter(self.cluster.values([one for part in wanted for one in part.handles]))
-        for part in wanted:
-            part.fetched = [next(found) for _ in part.handles]
+        wanted = [one for one in dict.fromkeys(results) if one.fetched is None]
+        if wanted:
+            handles = [one for part in wanted for one in self._computed(part).handles]
+            found = iter(self.cluster.values(handles))
+            for part in wanted:
+                part.fetched = [next(found) for _ in part.handles]
         return [part.fetched or [] for part in results]
 
     def needed_later(self, results: Parts) -> Parts:
-        """Return results of `each`; the next call of `values` fetches their values, too."""
+        """Return results for columns; the next call of `evaluated` fetches their values, too."""
         self.later.append(results)
         return results
 
@@ -246,17 +244,17 @@ class ClusterOperations(Operations):
                 elif source == home:  # without another copy
                     pieces += [part, rows]
                 else:
-                    pieces.append(self.cluster.call(_rows, part, rows, home=source))
+                    pieces.append(self.cluster.call(tasks.rows, part, rows, home=source))
             is_whole = len(pieces) == 1 and not is_selected[0]
             options = {"is_selected": is_selected}
-            joins.append(pieces[0] if is_whole else Inline(_joined, tuple(pieces), options))
+            joins.append(pieces[0] if is_whole else Inline(tasks.joined, tuple(pieces), options))
         factors.sent = None
         return Parts(self, axis, joins)
 
     def _computed(self, parts: Parts) -> Parts:
         """Return parts that are computed once, by tasks of their own."""
         handles = [
-            self.cluster.call(one.function, *one.handles, home=home, **one.options)
+            self.cluster.call(one.function, *one.arguments, home=home, **one.options)
             if isinstance(one, Inline)
             else one
             for one, home in zip(parts.handles, self.homes[parts.axis], strict=True)
@@ -284,13 +282,13 @@ class ClusterOperations(Operations):
         Of an object on several workers, Dask removes all but one, and perhaps the one that is
         needed. Those that are sent are removed after they are joined.
         """
-        if len(set(self.homes[factors.axis])) == 1:
+        axis = factors.axis
+        if len(set(self.homes[axis])) == 1:
             return factors
-        kept = (
-            self.each(_same, factors.axis, factors)
-            if report is None
-            else self.each(blocks.factors_of, factors.axis, report)
-        )
+        if report is None:
+            kept = self.each(tasks.same, axis, factors)
+        else:
+            kept = self._inlined(blocks.factors_of, axis, report)
         return replace(kept, sent=factors.handles)
 
     def transformed(
@@ -306,15 +304,25 @@ class ClusterOperations(Operations):
 
         def turned(axis: Axis, one: Parts) -> Parts:
             options = {"function": function, "lengths": lengths, "axis": axis}
-            matrix = Inline(_matrix, arguments, options)
-            return self._kept(self.each(_times, axis, one, matrix))
+            matrix = Inline(tasks.matrix_of_gramians, arguments, options)
+            return self._kept(self.each(tasks.times, axis, one, matrix))
 
         return {axis: turned(axis, one) for axis, one in factors.items()}
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
-        sums = self.each(blocks.gramian_sums, other_axis(axis), factors, by_penalty=False)
-        return Parts(self, axis, [Inline(_gramian, tuple(sums.handles))] * len(self.homes[axis]))
+        if axis == "col":
+            factors.measured = self._measured(factors, [], needs_gramian=True)
+            function: Any = tasks.gramian_of_measured
+            handles = factors.measured.handles
+        else:
+            function = tasks.gramian
+            handles = self.each(blocks.gramian_sums, "col", factors, by_penalty=False).handles
+        return Parts(self, axis, [Inline(function, tuple(handles))] * len(self.homes[axis]))
+
+    def turning_sums(self, start: Parts, old: Parts, new: Parts) -> Parts:
+        """Return the parts of <Y - Q_new, Q_new - Q>, computed by the task that measures Q_new."""
+        return self._inlined(blocks.turning_sums, "col", start, old, new)
 
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
@@ -338,8 +346,8 @@ class ClusterOperations(Operations):
         """Return factors as one array of this process."""
         rows = self.divisions[factors.axis].rows
         out = empty_aligned(factors.shape, self.dtype)
-        for n, handle in enumerate(factors.handles):
-            (part,) = self.cluster.values([handle])
+        for n, handle in enumerate(self._computed(factors).handles):
+            (part,) = self.cluster.values([handle])  # one at a time, which bounds the memory
             out[rows[n] : rows[n + 1]] = part
             release_pages(out)
         return out
@@ -363,108 +371,36 @@ class ClusterOperations(Operations):
         """Return the point with its value and, if a0 > 0, the Gramians; see `Operations`."""
         rows: Any = point.rows
         cols: Any = point.cols
-        has_grams = bool(self.terms.unobserved_weight)
-        grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
-        is_needed = [has_grams and gram is None for gram in grams]
+        has_grams, is_solved = bool(self.terms.unobserved_weight), solved_cols is not None
+        grams: list[Any] = list(point.gramians) if has_grams else []
+        is_missing = [has_grams and gram is None for gram in point.gramians]
         joins = cols.routes.get("row") or self._joins("row", cols)
-        others = [joins] if solved_cols is None else []
-        measured = [
-            self.each(_measured, "row", rows, *others, needs_gramian=is_needed[0]),
-            self.each(_measured, "col", solved_cols or cols, needs_gramian=is_needed[1]),
-        ]
+        of_rows, (later, self.later) = rows.measured, (self.later, [])
+        if of_rows is None or not is_solved:
+            others = [] if is_solved else [joins]
+            of_rows = self._measured(rows, [], *others, needs_gramian=is_missing[0])
+        of_cols = self._measured(solved_cols or cols, later, needs_gramian=is_missing[1])
         # The next epoch needs them; the workers join them while this process waits for the values.
         cols.routes["row"] = self._computed(joins)
-        results = self.values(*measured)
-        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
-        for n, part in enumerate(results):
-            if is_needed[n]:
-                grams[n] = _gramian(*(one.nodes for one in part))
-            elif isinstance(grams[n], Parts):
-                grams[n] = _gramian(*self.values(grams[n])[0])
-        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in results)
-        return with_value(
-            self.terms, point, grams if has_grams else [], sums, col_sums,
-            is_solved=solved_cols is not None,
+        of_nodes = [of_rows if is_missing[0] else rows.measured or of_rows, of_cols]
+        found = self.values(of_rows, of_cols, of_nodes[0])
+        for number, one in enumerate(later):
+            one.fetched = [part.more[number] for part in found[1]]
+        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in found[:2])
+        for n, gram in enumerate(grams):
+            if is_missing[n] or isinstance(gram, Parts):
+                grams[n] = tasks.gramian_of_measured(*(of_nodes[n].fetched or []))
+        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in found[:2])
+        return with_value(self.terms, point, grams, sums, col_sums, is_solved=is_solved)
+
+    def _measured(
+        self, solved: Parts, later: list[Parts], *other: Parts, needs_gramian: bool
+    ) -> Parts:
+        """Return what is `tasks.measured` of each block, with the results that are needed later."""
+        more = [
+            Inline(tasks.listed, one) for one in zip(*(one.handles for one in later), strict=True)
+        ]
+        return self.each(
+            tasks.measured, solved.axis, solved,
+            Parts(self, solved.axis, more) if later else [], *other, needs_gramian=needs_gramian,
         )  # fmt: skip
-
-    def _nodes_later(self, gramian: Any) -> Any:
-        """Return the nodes of a `routed_gramian`, which come with the next `values`."""
-        if not isinstance(gramian, Parts):
-            return gramian
-        return self.needed_later(replace(gramian, handles=list(gramian.handles[0].handles)))
-
-
-class _Measured(NamedTuple):
-    """What the value of an objective needs of a block."""
-
-    sums: Array
-    is_finite: bool
-    nodes: list[Node]
-
-
-def _measured(
-    block: Block, solved: Any, *other: Array, needs_gramian: bool, threads: int
-) -> _Measured:
-    """Return the sums of the value of factors, or of a report of solved rows.
-
-    Without the factors of the other side, or a report, only the penalty is known.
-    """
-    function: Any = blocks.rows_value if other else blocks.penalty_value
-    own = solved
-    if isinstance(solved, RowReport):
-        function, own = blocks.solved_value, solved.row_factors
-    nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
-    return _Measured(function(block, solved, *other, threads=threads), is_finite(own), nodes)
-
-
-def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
-    return gramian_of_nodes(chain.from_iterable(nodes))
-
-
-def _matrix(
-    *nodes: list[Node], function: Callable[..., Any], lengths: dict[Axis, int], axis: Axis,
-    threads: int,
-) -> Array | None:  # fmt: skip
-    """Return the matrix of one side that a function returns for the Gramians of both."""
-    left = iter(nodes)
-    found = function(*(_gramian(*islice(left, length)) for length in lengths.values()))
-    return None if found is None else found[axis]
-
-
-def _times(block: Block, factors: Array, B: Array | None, threads: int) -> Array:
-    return factors if B is None else blocks.times(block, factors, B, threads)
-
-
-def _same(block: Block, factors: Array, threads: int) -> Array:
-    return factors
-
-
-@only_reads
-def _copied(array: Array, threads: int) -> Array:
-    return array.copy()
-
-
-@only_reads
-def _rows(factors: Array, rows: Array, threads: int) -> Array:
-    return factors[rows]
-
-
-@only_reads
-def _joined(*pieces: Array, is_selected: list[bool], threads: int) -> Array:
-    """Return rows of the blocks of a side in one array that is aligned.
-
-    A piece has the rows, or is followed by their positions in it.
-    """
-    left = iter(pieces)
-    parts = [(next(left), next(left) if selected else None) for selected in is_selected]
-    sizes = [len(part) if rows is None else rows.size for part, rows in parts]
-    first = pieces[0]
-    out = empty_aligned((sum(sizes), first.shape[1]), first.dtype)
-    end = 0
-    for (part, rows), size in zip(parts, sizes, strict=True):
-        start, end = end, end + size
-        if rows is None:
-            out[start:end] = part
-        else:  # Other modes fill a temporary copy first.
-            part.take(rows, axis=0, out=out[start:end], mode="clip")
-    return out

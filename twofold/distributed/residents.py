@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import uuid4
 from weakref import ref
 
@@ -56,23 +55,59 @@ class Handle:
 
 @dataclass(frozen=True)
 class Inline:
-    """The value ``function(*objects, threads=threads, **options)`` as an argument of `Homes.call`.
+    """The value ``function(*arguments, threads=threads, **options)``, an argument of `Homes.call`.
 
-    It is computed by the task that uses it, because a task costs some milliseconds.
+    It is computed by the task that uses it, because a task costs some milliseconds. Its arguments
+    are like those of `Homes.call`.
     """
 
     function: Callable[..., Any]
-    handles: tuple[Handle, ...]
+    arguments: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class _Argument(NamedTuple):
-    """An argument of a function in terms of the objects that its task gets in order."""
+class _Object(NamedTuple):
+    """The next one of the objects that a task gets in order."""
 
-    function: Callable[..., Any] | None = None
-    n_objects: int = 1
-    options: dict[str, Any] | None = None
-    value: Any = None
+
+class _Value(NamedTuple):
+    """An argument that is sent with the task."""
+
+    value: Any
+
+
+class _Made(NamedTuple):
+    """What a task computes: an argument, or its result."""
+
+    function: Callable[..., Any]
+    arguments: list["_Object | _Value | _Made"]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, one: Inline, objects: list[Handle]) -> Self:
+        """Return what to compute, and append the handles of its objects."""
+        arguments = list[_Object | _Value | _Made]()
+        for part in one.arguments:
+            if isinstance(part, Inline):
+                arguments.append(cls.of(part, objects))
+            elif isinstance(part, Handle):
+                objects.append(part)
+                arguments.append(_Object())
+            else:
+                arguments.append(_Value(part))
+        return cls(one.function, arguments, one.options)
+
+    def result(self, objects: Iterator[Any], threads: int) -> Any:
+        """Return the result for the objects, in order."""
+        owned = _unpacked if self.function in _READING else _owned
+
+        def argument(one: _Object | _Value | _Made) -> Any:
+            if isinstance(one, _Made):
+                return one.result(objects, threads)
+            return owned(next(objects)) if isinstance(one, _Object) else one.value
+
+        arguments = [argument(one) for one in self.arguments]
+        return self.function(*arguments, threads=threads, **self.options)
 
 
 class _Call(NamedTuple):
@@ -189,19 +224,11 @@ class Homes(Cluster):
         worker ``home`` while there is one, and its result stays there. The calls are sent to the
         scheduler together, once the value of one of them is needed.
         """
-        arguments, objects = list[_Argument](), list[Handle]()
-        for one in handles:
-            if isinstance(one, Inline):
-                arguments.append(_Argument(one.function, len(one.handles), one.options))
-                objects += one.handles
-            elif isinstance(one, Handle):
-                arguments.append(_Argument())
-                objects.append(one)
-            else:
-                arguments.append(_Argument(n_objects=0, value=one))
+        objects = list[Handle]()
+        made = _Made.of(Inline(function, handles, others), objects)
         key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
         handle = Handle(key, ended=self._ended)
-        whole = partial(_on_home, _PROCESS, function, arguments, others)
+        whole = partial(_on_home, _PROCESS, made)
         self._calls[handle.key] = _Call(ref(handle), home, whole, tuple(objects))
         return handle
 
@@ -303,27 +330,11 @@ def _unpacked(value: Any) -> Any:
     return value.content if isinstance(value, Packed) else value
 
 
-def _on_home(
-    process: tuple[str, int],
-    function: Callable[..., Any],
-    arguments: list[_Argument],
-    others: dict[str, Any],
-    *objects: Any,
-) -> Any:
-    """Call a function with the threads of the worker; ``process`` is the one of the client."""
+def _on_home(process: tuple[str, int], made: _Made, *objects: Any) -> Any:
+    """Compute a result with the threads of the worker; ``process`` is the one of the client."""
     memory = _reused_memory() if process != (_PROCESS[0], os.getpid()) else None
     with all_threads(), memory_of(memory):
-        left = iter(objects)
-        threads = available_threads()
-
-        def made(one: _Argument) -> Any:
-            is_read = (one.function or function) in _READING
-            own = [(_unpacked if is_read else _owned)(part) for part in islice(left, one.n_objects)]
-            if one.function is None:
-                return own[0] if own else one.value
-            return one.function(*own, threads=threads, **(one.options or {}))
-
-        result = function(*map(made, arguments), threads=threads, **others)
+        result = made.result(iter(objects), available_threads())
     return result if isinstance(result, np.ndarray) else Packed(result)
 
 
