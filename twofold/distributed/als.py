@@ -133,7 +133,7 @@ class DaskALS(ALS):
             with data.ids_in_errors():
                 return run.run()
         finally:  # They refer to the operations, and would stay on the workers.
-            problem.operations.forget_results()
+            problem.operations.forget_all()
 
     def _data(self, objective: Objective, matrix: Any, weights: Any) -> Data:
         """Return the data of the arguments of `solve`."""

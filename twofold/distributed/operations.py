@@ -25,7 +25,7 @@ from twofold.distributed.blocks import (
     route_sizes,
 )
 from twofold.distributed.layout import Layout
-from twofold.distributed.residents import Handle, Homes, Inline
+from twofold.distributed.residents import Homes, Inline
 from twofold.objective import Point
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import with_value
@@ -61,6 +61,8 @@ class Parts:
     """The same parts for other workers, which do not keep them; by default the handles."""
     is_finite: bool | None = None
     """Whether all factors are finite, if that is known."""
+    gramian: "Parts | None" = None
+    """The `routed_gramian`, if it is being computed already."""
     measured: "Parts | None" = None
     """What was already measured of factors of rows, without the other side."""
     fetched: list[Any] | None = None
@@ -90,6 +92,15 @@ class Route(NamedTuple):
     """Their positions, on the worker that selects them; None for all rows."""
 
 
+class _Extrapolated(NamedTuple):
+    """Factors of columns that are extrapolated, and the result, if it was begun."""
+
+    new: Parts
+    old: Parts
+    momentum: float
+    result: Parts | None = None
+
+
 class ClusterOperations(Operations):
     """Operations on factors whose parts are on the workers.
 
@@ -117,6 +128,7 @@ class ClusterOperations(Operations):
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
+        self.expected: _Extrapolated | None = None
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -193,6 +205,11 @@ class ClusterOperations(Operations):
     def forget_results(self) -> None:
         """Forget the results of a step, which may have been interrupted."""
         self.later, self.solves = [], []
+
+    def forget_all(self) -> None:
+        """Forget all factors, which refer to these operations."""
+        self.forget_results()
+        self.expected = None
 
     def error_of_all(self, error: Exception) -> Exception:
         """Return the error of rows without a solution for the rows of all blocks.
@@ -294,23 +311,30 @@ class ClusterOperations(Operations):
     def transformed(
         self, factors: dict[Axis, Any], function: Callable[..., Any]
     ) -> dict[Axis, Parts]:
-        """Return F B of both sides; see `Operations`. Each task computes its B."""
-        nodes: dict[Axis, list[Handle]] = {
-            axis: self.each(blocks.gramian_sums, axis, one, by_penalty=True).handles
+        """Return F B of both sides; see `Operations`. Each worker computes the matrices B."""
+        nodes = [
+            self.each(blocks.gramian_sums, axis, one, by_penalty=True).handles
             for axis, one in factors.items()
-        }
-        lengths = {axis: len(handles) for axis, handles in nodes.items()}
-        arguments = tuple(chain.from_iterable(nodes.values()))
-
-        def turned(axis: Axis, one: Parts) -> Parts:
-            options = {"function": function, "lengths": lengths, "axis": axis}
-            matrix = Inline(tasks.matrix_of_gramians, arguments, options)
-            return self._kept(self.each(tasks.times, axis, one, matrix))
-
-        return {axis: turned(axis, one) for axis, one in factors.items()}
+        ]
+        matrices = {
+            home: self.cluster.call(
+                tasks.matrices_of_gramians, *chain.from_iterable(nodes), home=home,
+                make=function, lengths=[len(handles) for handles in nodes],
+            )
+            for home in dict.fromkeys(chain.from_iterable(self.homes.values()))
+        }  # fmt: skip
+        turned: dict[Axis, Parts] = {}
+        for axis, one in factors.items():
+            own = Parts(self, axis, [matrices[home] for home in self.homes[axis]])
+            turned[axis] = self._kept(self.each(tasks.times, axis, one, own))
+            if axis == "row" and self.terms.unobserved_weight:  # before the columns
+                turned[axis].gramian = self.routed_gramian("col", turned[axis])
+        return turned
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
+        if factors.gramian is not None:
+            return factors.gramian
         if axis == "col":
             factors.measured = self._measured(factors, [], needs_gramian=True)
             function: Any = tasks.gramian_of_measured
@@ -361,11 +385,26 @@ class ClusterOperations(Operations):
 
         Each task that uses them computes them, which takes less time than a task.
         """
+        expected, self.expected = self.expected, None
+        if expected is not None and expected[:3] == (new, old, momentum) and expected.result:
+            return expected.result
         options = {"momentum": momentum}
         result = self._inlined(blocks.extrapolated, "col", new, old, **options)
         moved = self.routed("row", new), self.routed("row", old)
         result.routes["row"] = self._inlined(blocks.extrapolated, "row", *moved, **options)
         return result
+
+    def expect(self, new: Parts, old: Parts, momentum: float) -> None:
+        """Note what is probably extrapolated next; see `Operations`."""
+        self.expected = _Extrapolated(new, old, momentum) if momentum else None
+
+    def _begin_expected(self) -> None:
+        """Begin with the Gramian of what is expected, while this process waits for the values."""
+        if self.expected is not None:
+            expected = self.expected
+            result = self.extrapolated(*expected[:3])
+            result.gramian = self.routed_gramian("row", result)
+            self.expected = expected._replace(result=result)
 
     def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
         """Return the point with its value and, if a0 > 0, the Gramians; see `Operations`."""
@@ -382,6 +421,7 @@ class ClusterOperations(Operations):
         of_cols = self._measured(solved_cols or cols, later, needs_gramian=is_missing[1])
         # The next epoch needs them; the workers join them while this process waits for the values.
         cols.routes["row"] = self._computed(joins)
+        self._begin_expected()
         of_nodes = [of_rows if is_missing[0] else rows.measured or of_rows, of_cols]
         found = self.values(of_rows, of_cols, of_nodes[0])
         for number, one in enumerate(later):
@@ -397,10 +437,11 @@ class ClusterOperations(Operations):
         self, solved: Parts, later: list[Parts], *other: Parts, needs_gramian: bool
     ) -> Parts:
         """Return what is `tasks.measured` of each block, with the results that are needed later."""
+        ready = replace(solved, handles=solved.sent or solved.handles)
         more = [
             Inline(tasks.listed, one) for one in zip(*(one.handles for one in later), strict=True)
         ]
         return self.each(
-            tasks.measured, solved.axis, solved,
+            tasks.measured, solved.axis, ready,
             Parts(self, solved.axis, more) if later else [], *other, needs_gramian=needs_gramian,
         )  # fmt: skip

@@ -24,7 +24,7 @@ __all__ = [
     "gramian_of_measured",
     "joined",
     "listed",
-    "matrix_of_gramians",
+    "matrices_of_gramians",
     "measured",
     "rows",
     "same",
@@ -77,19 +77,19 @@ def gramian_of_measured(*parts: Measured, threads: int = 1) -> NDArray[np.float6
     return gramian(*(one.nodes for one in parts))
 
 
-def matrix_of_gramians(
-    *nodes: list[Node], function: Callable[..., Any], lengths: dict[Axis, int], axis: Axis,
-    threads: int,
-) -> Array | None:  # fmt: skip
-    """Return the matrix of one side that a function returns for the Gramians of both."""
+def matrices_of_gramians(
+    *nodes: list[Node], make: Callable[..., Any], lengths: list[int], threads: int
+) -> Any:
+    """Return what a function returns for the Gramians of both sides."""
     left = iter(nodes)
-    found = function(*(gramian(*islice(left, length)) for length in lengths.values()))
-    return None if found is None else found[axis]
+    return make(*(gramian(*islice(left, length)) for length in lengths))
 
 
-def times(block: Block, factors: Array, B: Array | None, threads: int) -> Array:
-    """Return F B, or F if B is None."""
-    return factors if B is None else blocks.times(block, factors, B, threads)
+def times(block: Block, factors: Array, matrices: dict[Axis, Array] | None, threads: int) -> Array:
+    """Return F B with the matrix of the side, or F without matrices."""
+    if matrices is None:
+        return factors
+    return blocks.times(block, factors, matrices[block.axis], threads)
 
 
 def same(block: Block, factors: Array, threads: int) -> Array:

@@ -71,6 +71,8 @@ class Extrapolation:
         cols, new : factors, shape (n_cols, width)
             Q before and after the epoch.
         """
+        next_momentum = replace(self, t=_next(self.t)).momentum
+        operations.expect(new, cols if self.momentum else start, next_momentum)
         if not self.momentum:
             return None
         return operations.needed_later(operations.turning_sums(start, cols, new))

@@ -199,6 +199,9 @@ class Operations:
         """Return Q + beta (Q - Q_previous) for columns."""
         return self.each(blocks.extrapolated, "col", new, old, momentum=momentum)
 
+    def expect(self, new: Factors, old: Factors, momentum: float) -> None:
+        """Note what the next epoch extrapolates, unless the method is restarted."""
+
     def turning_sums(self, start: Factors, old: Factors, new: Factors) -> Any:
         """Return the parts of <Y - Q_new, Q_new - Q> for columns, as a result of `each`."""
         return self.each(blocks.turning_sums, "col", start, old, new)
