@@ -7,9 +7,9 @@ every result has the same bits as on one machine.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from twofold.distributed.blocks import (
     route_sizes,
 )
 from twofold.distributed.layout import Layout
+from twofold.distributed.parts import Extrapolated, Parts, Route
 from twofold.distributed.residents import Homes, Inline
 from twofold.objective import Point
 from twofold.objective.biases import Axis
@@ -35,70 +36,9 @@ from twofold.solvers.operations import AXES, Operations, other_axis
 from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
-__all__ = ["ClusterOperations", "Parts"]
+__all__ = ["ClusterOperations"]
 
 Array = NDArray[Any]
-
-
-@dataclass(eq=False)
-class Parts:
-    """Something with a row for each row of a side, of which each block has its part.
-
-    Parameters
-    ----------
-    operations : ClusterOperations
-    axis : {"row", "col"}
-    handles : list of distributed.Future
-        The part of each block.
-    """
-
-    operations: "ClusterOperations"
-    axis: Axis
-    handles: list[Any]
-    routes: dict[Axis, "Parts"] = field(default_factory=dict)
-    """What was already routed to the other side."""
-    sent: list[Any] | None = None
-    """The same parts for other workers, which do not keep them; by default the handles."""
-    is_finite: bool | None = None
-    """Whether all factors are finite, if that is known."""
-    gramian: "Parts | None" = None
-    """The `routed_gramian`, if it is being computed already."""
-    measured: "Parts | None" = None
-    """What was already measured of factors of rows, without the other side."""
-    fetched: list[Any] | None = None
-    """The values of the handles, if they came to this process."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of factors, with the padding."""
-        return self.operations.sizes[self.axis], self.operations.width
-
-    @property
-    def dtype(self) -> Any:
-        """Dtype of factors."""
-        return self.operations.dtype
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the factors as an array of this process."""
-        whole = self.operations.collected(self)
-        return whole if dtype is None else whole.astype(dtype, copy=False)
-
-
-class Route(NamedTuple):
-    """Those rows of a block of the other side that a block refers to."""
-
-    n_rows: int
-    rows: Any
-    """Their positions, on the worker that selects them; None for all rows."""
-
-
-class _Extrapolated(NamedTuple):
-    """Factors of columns that are extrapolated, and the result, if it was begun."""
-
-    new: Parts
-    old: Parts
-    momentum: float
-    result: Parts | None = None
 
 
 class ClusterOperations(Operations):
@@ -128,7 +68,7 @@ class ClusterOperations(Operations):
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
-        self.expected: _Extrapolated | None = None
+        self.expected: Extrapolated | None = None
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -396,7 +336,7 @@ class ClusterOperations(Operations):
 
     def expect(self, new: Parts, old: Parts, momentum: float) -> None:
         """Note what is probably extrapolated next; see `Operations`."""
-        self.expected = _Extrapolated(new, old, momentum) if momentum else None
+        self.expected = Extrapolated(new, old, momentum) if momentum else None
 
     def _begin_expected(self) -> None:
         """Begin with the Gramian of what is expected, while this process waits for the values."""

@@ -17,7 +17,8 @@ import numpy as np
 from twofold._kernels.aligned import aligned_copy
 from twofold._kernels.reused import ReusedMemory, memory_of
 from twofold._kernels.threads import available_threads
-from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
+from twofold.distributed.engine import Cluster, all_threads, ended_error, no_scheduler_error
+from twofold.distributed.packed import Packed
 from twofold.exceptions import ClusterError
 
 __all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "LostError", "only_reads"]

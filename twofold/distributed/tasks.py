@@ -59,7 +59,9 @@ def measured(
         function, own = blocks.solved_value, solved.row_factors
     nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
     sums = function(block, solved, *other, threads=threads)
-    return Measured(sums, is_finite(own), nodes, more)
+    # A finite Gramian has finite factors.
+    is_known = bool(nodes) and all(np.isfinite(np.diagonal(one.value)).all() for one in nodes)
+    return Measured(sums, is_known or is_finite(own), nodes, more)
 
 
 def listed(*results: Any, threads: int) -> list[Any]:
