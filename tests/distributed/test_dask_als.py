@@ -120,14 +120,19 @@ def test_factors_are_on_the_worker_of_their_block_only(client, monkeypatch):
 def test_nothing_is_left_on_the_workers(client):
     """Also without the cyclic garbage collector of this process."""
     gc.collect()
+    before = objects(client)
     gc.disable()
     try:
         DaskALS(n_factors=5, max_epochs=4, rng=0).solve(RUNS["default"][0], data())
         end = time.monotonic() + 30
-        while any(client.run(keys).values()):
+        while objects(client) - before:
             assert time.monotonic() < end
     finally:
         gc.enable()
+
+
+def objects(client):
+    return set().union(*client.run(keys).values())
 
 
 def keys(dask_worker):
