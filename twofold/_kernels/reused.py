@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["ReusedMemory", "memory_of", "reused_memory"]
 
 _LEAST_BYTES = 1 << 20  # Smaller arrays are in ordinary memory.
-_LARGEST_RATIO = 1.25  # of the memory of an array to what it needs
+_LARGEST_RATIO = 1.5  # of the memory of an array to what it needs
 _LINE = 64
 _memory: ContextVar["ReusedMemory | None"] = ContextVar("reused_memory", default=None)
 
