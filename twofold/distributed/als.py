@@ -162,6 +162,7 @@ class DaskALS(ALS):
 
     def prepare(self, problem: Any, state: State) -> State:
         """Return the state with the operations on its factors."""
+        problem.operations.balances = bool(self.acceleration)
         return state.at(state.point, workspace=problem.operations)
 
     def step(self, problem: Any, state: State) -> State:

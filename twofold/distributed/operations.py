@@ -69,6 +69,7 @@ class ClusterOperations(Operations):
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
         self.expected: Extrapolated | None = None
+        self.balances = False
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -252,10 +253,7 @@ class ClusterOperations(Operations):
         self, factors: dict[Axis, Any], function: Callable[..., Any]
     ) -> dict[Axis, Parts]:
         """Return F B of both sides; see `Operations`. Each worker computes the matrices B."""
-        nodes = [
-            self.each(blocks.gramian_sums, axis, one, by_penalty=True).handles
-            for axis, one in factors.items()
-        ]
+        nodes = [self._penalized(axis, one).handles for axis, one in factors.items()]
         matrices = {
             home: self.cluster.call(
                 tasks.matrices_of_gramians, *chain.from_iterable(nodes), home=home,
@@ -270,6 +268,10 @@ class ClusterOperations(Operations):
             if axis == "row" and self.terms.unobserved_weight:  # before the columns
                 turned[axis].gramian = self.routed_gramian("col", turned[axis])
         return turned
+
+    def _penalized(self, axis: Axis, factors: Parts) -> Parts:
+        """Return the sums of the Gramian with the weights of the penalty."""
+        return factors.penalized or self.each(blocks.gramian_sums, axis, factors, by_penalty=True)
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
@@ -338,8 +340,13 @@ class ClusterOperations(Operations):
         """Note what is probably extrapolated next; see `Operations`."""
         self.expected = Extrapolated(new, old, momentum) if momentum else None
 
-    def _begin_expected(self) -> None:
-        """Begin with the Gramian of what is expected, while this process waits for the values."""
+    def _begin_expected(self, cols: Parts) -> None:
+        """Begin with the Gramian that is needed next, while this process waits for the values.
+
+        It is that of the extrapolated columns, or that for `balanced` factors.
+        """
+        if self.expected is None and self.balances:
+            cols.penalized = self._penalized("col", cols)
         if self.expected is not None:
             expected = self.expected
             result = self.extrapolated(*expected[:3])
@@ -361,7 +368,7 @@ class ClusterOperations(Operations):
         of_cols = self._measured(solved_cols or cols, later, needs_gramian=is_missing[1])
         # The next epoch needs them; the workers join them while this process waits for the values.
         cols.routes["row"] = self._computed(joins)
-        self._begin_expected()
+        self._begin_expected(cols)
         of_nodes = [of_rows if is_missing[0] else rows.measured or of_rows, of_cols]
         found = self.values(of_rows, of_cols, of_nodes[0])
         for number, one in enumerate(later):

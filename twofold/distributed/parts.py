@@ -38,6 +38,8 @@ class Parts:
     """Whether all factors are finite, if that is known."""
     gramian: "Parts | None" = None
     """The `routed_gramian`, if it is being computed already."""
+    penalized: "Parts | None" = None
+    """The sums of the Gramian with the weights of the penalty, if they are being computed."""
     measured: "Parts | None" = None
     """What was already measured of factors of rows, without the other side."""
     fetched: list[Any] | None = None
