@@ -99,6 +99,7 @@ def time_(arguments: argparse.Namespace) -> None:
                 own, whole = (_epoch_seconds(one) for one in (found, expected))
                 same = found.row_factors.tobytes() == expected.row_factors.tobytes()
                 formula = _formula(watched, found.n_epochs)
+                _Watched.last = None  # with the data on the workers
                 print(
                     f"{n_workers} workers of {arguments.worker_threads}: an epoch {own:.3f} s, "
                     f"ALS with {n_threads} threads {whole:.3f} s, ratio {own / whole:.2f}; start "
@@ -111,6 +112,8 @@ def time_(arguments: argparse.Namespace) -> None:
 
 class _Watched(DaskALS):
     """DaskALS that keeps its operations."""
+
+    last: Any = None
 
     def prepare(self, problem: Any, state: Any) -> Any:
         state = super().prepare(problem, state)

@@ -1,8 +1,10 @@
 """`DaskALS` has the bits of `ALS`, whatever the workers do."""
 
+import gc
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -92,6 +94,49 @@ def test_bits_do_not_depend_on_the_number_of_blocks(client, n_blocks, monkeypatc
     assert_same(
         DaskALS(**options).solve(objective, matrix), ALS(**options).solve(objective, matrix)
     )
+
+
+def test_factors_are_on_the_worker_of_their_block_only(client, monkeypatch):
+    """Dask removes all but one of several copies of an object, and perhaps the one that is used."""
+    evaluated, found = ClusterOperations.evaluated, []
+
+    def noted(self, point, report=None):
+        point = evaluated(self, point, report)
+        for factors in (point.rows, point.cols):
+            handles = [one for one in factors.handles if hasattr(one, "future")]
+            found.extend(
+                (owners, home)
+                for one, home in zip(handles, self.homes[factors.axis], strict=False)
+                for owners in client.who_has([one.future]).values()
+            )
+        return point
+
+    monkeypatch.setattr(ClusterOperations, "evaluated", noted)
+    DaskALS(n_factors=5, max_epochs=4, rng=0).solve(RUNS["default"][0], data())
+    assert len(found) >= 8
+    assert all(owners == (home,) for owners, home in found[4:])
+
+
+def test_nothing_is_left_on_the_workers(client):
+    """Also without the cyclic garbage collector of this process."""
+    gc.collect()
+    before = objects(client)
+    gc.disable()
+    try:
+        DaskALS(n_factors=5, max_epochs=4, rng=0).solve(RUNS["default"][0], data())
+        end = time.monotonic() + 30
+        while objects(client) - before:
+            assert time.monotonic() < end
+    finally:
+        gc.enable()
+
+
+def objects(client):
+    return set().union(*client.run(keys).values())
+
+
+def keys(dask_worker):
+    return list(dask_worker.data)
 
 
 def test_equal_columns_are_merged_as_on_one_machine(client):

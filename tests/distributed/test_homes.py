@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
+from twofold._kernels.aligned import address, empty_aligned
 from twofold.distributed import residents
-from twofold.distributed.residents import Homes
+from twofold.distributed.residents import Handle, Homes, Inline, only_reads
 
 SETTINGS = """
 import distributed
@@ -20,7 +23,7 @@ if __name__ == "__main__":
     with distributed.Client(n_workers=1, threads_per_worker=1, **options):
         homes = residents.Homes()
         assert homes.values([homes.call(nothing, home=homes.addresses()[0])]) == [1]
-    assert residents._reuse_memory.cache_info().currsize == 0
+    assert residents._reused_memory.cache_info().currsize == 0
 """
 
 
@@ -28,8 +31,35 @@ def threads_of(threads):
     return threads
 
 
+def made(n, threads):
+    array = empty_aligned((n,), np.float64)
+    array[:] = n
+    return array
+
+
+def place(array, threads):
+    return address(array)
+
+
+def added(first, second, threads, factor=1):
+    return factor * (first + second)
+
+
+@only_reads
+def is_writeable(array, threads):
+    return array.flags.writeable
+
+
+def is_owned(array, threads):
+    return array.flags.writeable
+
+
+def keys(dask_worker):
+    return list(dask_worker.data)
+
+
 def n_settings():
-    return residents._reuse_memory.cache_info().currsize
+    return residents._reused_memory.cache_info().currsize
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the allocator of glibc")
@@ -46,3 +76,46 @@ def test_the_allocator_of_the_process_of_the_client_stays():
         [sys.executable, "-c", SETTINGS], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_arguments_are_computed_by_the_task_that_uses_them(client):
+    homes = Homes(client)
+    home = homes.addresses()[0]
+    one = homes.call(threads_of, home=home)
+    inner = Inline(added, (one, 10), {"factor": 2})  # 22
+    outer = Inline(added, (inner, one))  # 23
+    assert homes.values([homes.call(added, outer, inner, home=home, factor=3)]) == [135]
+
+
+def test_read_only_arrays_are_copied_unless_they_are_only_read():
+    """Arrays from other workers may be read-only, and kernels may write to them."""
+    array = np.ones(10)
+    array.flags.writeable = False
+    for function, expected in ((is_owned, True), (is_writeable, False)):
+        made = residents._Made.of(Inline(function, (Handle("array"),)), [])
+        assert made.result(iter([array]), 1) == expected
+
+
+def test_tasks_use_the_memory_of_arrays_that_ended(client):
+    homes = Homes(client)
+    home, places = homes.addresses()[0], []
+    for _ in range(4):
+        array = homes.call(made, 300_000, home=home)
+        places += homes.values([homes.call(place, array, home=home)])
+        del array
+    assert len(set(places)) <= 2  # Each is released after the next one is begun.
+
+
+def test_objects_are_released_after_the_next_calls(client):
+    homes = Homes(client)
+    home = homes.addresses()[0]
+    array = homes.call(made, 10, home=home)
+    homes.values([homes.call(place, array, home=home)])
+    key = array.key
+    del array
+    assert key in client.futures
+    homes.values([homes.call(threads_of, home=home)])
+    assert key not in client.futures
+    end = time.monotonic() + 30
+    while key in client.run(keys)[home]:
+        assert time.monotonic() < end

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.mapped import mapped_memory
+from twofold._kernels.reused import reused_memory
 
 LINE = 64
 """Size of a cache line in bytes."""
@@ -21,12 +22,16 @@ def address(array: NDArray[Any]) -> int:
 def empty_aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """Return an uninitialised array that is aligned to a cache line.
 
-    It is in a file within `arrays_in`.
+    It is in a file within `arrays_in`, and may be in memory of earlier arrays within `memory_of`.
     """
     size = math.prod(shape)
-    mapped = mapped_memory(size * np.dtype(dtype).itemsize)
+    n_bytes = size * np.dtype(dtype).itemsize
+    mapped = mapped_memory(n_bytes)
     if mapped is not None:  # A page is a multiple of cache lines.
         return np.frombuffer(mapped, dtype).reshape(shape)
+    reused = reused_memory(n_bytes)
+    if reused is not None:
+        return np.frombuffer(reused, dtype, size).reshape(shape)
     memory = np.empty(size + LINE, dtype)
     first = -address(memory) % LINE // memory.itemsize
     return memory[first : first + size].reshape(shape)

@@ -129,8 +129,11 @@ class DaskALS(ALS):
             self, problem, state, history, callback, checkpoint, fingerprint, note, seconds,
             on_interrupt,
         )  # fmt: skip
-        with data.ids_in_errors():
-            return run.run()
+        try:
+            with data.ids_in_errors():
+                return run.run()
+        finally:  # They refer to the operations, and would stay on the workers.
+            problem.operations.forget_all()
 
     def _data(self, objective: Objective, matrix: Any, weights: Any) -> Data:
         """Return the data of the arguments of `solve`."""
@@ -159,6 +162,7 @@ class DaskALS(ALS):
 
     def prepare(self, problem: Any, state: State) -> State:
         """Return the state with the operations on its factors."""
+        problem.operations.balances = bool(self.acceleration)
         return state.at(state.point, workspace=problem.operations)
 
     def step(self, problem: Any, state: State) -> State:
@@ -175,7 +179,7 @@ class DaskALS(ALS):
 
     def _step(self, problem: Any, state: State) -> State:
         """Run one epoch; an error of rows is that of all blocks."""
-        state.workspace.begin_step()
+        state.workspace.forget_results()
         try:
             return self._finished(super().step(problem, state))
         except (InvalidInputError, SingularRowError) as error:

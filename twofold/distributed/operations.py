@@ -7,15 +7,16 @@ every result has the same bits as on one machine.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.aligned import empty_aligned
 from twofold._kernels.mapped import release_pages
+from twofold.distributed import tasks
 from twofold.distributed.blocks import (
     block_of,
     numbers_of,
@@ -24,68 +25,20 @@ from twofold.distributed.blocks import (
     route_sizes,
 )
 from twofold.distributed.layout import Layout
+from twofold.distributed.parts import Extrapolated, Parts, Route
 from twofold.distributed.residents import Homes, Inline
 from twofold.objective import Point
 from twofold.objective.biases import Axis
-from twofold.objective.evaluation import gramian_of_nodes, with_value
-from twofold.objective.reduction import Node
+from twofold.objective.evaluation import with_value
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
-from twofold.solvers.blocks import Block
 from twofold.solvers.operations import AXES, Operations, other_axis
-from twofold.solvers.report import RowReport
 from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
 
-__all__ = ["ClusterOperations", "Parts"]
+__all__ = ["ClusterOperations"]
 
 Array = NDArray[Any]
-
-
-@dataclass(eq=False)
-class Parts:
-    """Something with a row for each row of a side, of which each block has its part.
-
-    Parameters
-    ----------
-    operations : ClusterOperations
-    axis : {"row", "col"}
-    handles : list of distributed.Future
-        The part of each block.
-    """
-
-    operations: "ClusterOperations"
-    axis: Axis
-    handles: list[Any]
-    routes: dict[Axis, "Parts"] = field(default_factory=dict)
-    """What was already routed to the other side."""
-    is_finite: bool | None = None
-    """Whether all factors are finite, if that is known."""
-    fetched: list[Any] | None = None
-    """The values of the handles, if they came to this process."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of factors, with the padding."""
-        return self.operations.sizes[self.axis], self.operations.width
-
-    @property
-    def dtype(self) -> Any:
-        """Dtype of factors."""
-        return self.operations.dtype
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the factors as an array of this process."""
-        whole = self.operations.collected(self)
-        return whole if dtype is None else whole.astype(dtype, copy=False)
-
-
-class Route(NamedTuple):
-    """Those rows of a block of the other side that a block refers to."""
-
-    n_rows: int
-    rows: Any
-    """Their positions, on the worker that selects them; None for all rows."""
 
 
 class ClusterOperations(Operations):
@@ -115,6 +68,8 @@ class ClusterOperations(Operations):
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
+        self.expected: Extrapolated | None = None
+        self.balances = False
         self._make_blocks(layout)
 
     def _make_blocks(self, layout: Layout) -> None:
@@ -163,7 +118,7 @@ class ClusterOperations(Operations):
                 return Route(size, None)
             rows = self.cluster.call(route_of, own[n], home=homes[n], number=number)
             if sources[number] != homes[n]:
-                rows = self.cluster.call(_copied, rows, home=sources[number])
+                rows = self.cluster.call(tasks.copied, rows, home=sources[number])
             return Route(size, rows)
 
         return [[route(n, number) for number in range(len(lengths))] for n in range(len(own))]
@@ -188,9 +143,14 @@ class ClusterOperations(Operations):
             self.solves.append(results)
         return results
 
-    def begin_step(self) -> None:
-        """Forget the results of the step before, which may have been interrupted."""
+    def forget_results(self) -> None:
+        """Forget the results of a step, which may have been interrupted."""
         self.later, self.solves = [], []
+
+    def forget_all(self) -> None:
+        """Forget all factors, which refer to these operations."""
+        self.forget_results()
+        self.expected = None
 
     def error_of_all(self, error: Exception) -> Exception:
         """Return the error of rows without a solution for the rows of all blocks.
@@ -209,15 +169,16 @@ class ClusterOperations(Operations):
 
     def values(self, *results: Parts) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""
-        later, self.later = self.later, []  # also where the results of a step are errors
-        wanted = [one for one in (*results, *later) if one.fetched is None]
-        found = iter(self.cluster.values([one for part in wanted for one in part.handles]))
-        for part in wanted:
-            part.fetched = [next(found) for _ in part.handles]
+        wanted = [one for one in dict.fromkeys(results) if one.fetched is None]
+        if wanted:
+            handles = [one for part in wanted for one in self._computed(part).handles]
+            found = iter(self.cluster.values(handles))
+            for part in wanted:
+                part.fetched = [next(found) for _ in part.handles]
         return [part.fetched or [] for part in results]
 
     def needed_later(self, results: Parts) -> Parts:
-        """Return results of `each`; the next call of `values` fetches their values, too."""
+        """Return results for columns; the next call of `evaluated` fetches their values, too."""
         self.later.append(results)
         return results
 
@@ -229,27 +190,29 @@ class ClusterOperations(Operations):
 
     def _joins(self, axis: Axis, factors: Parts) -> Parts:
         """Return what is `routed` as something that each task computes that uses it."""
-        sources = self.homes[other_axis(axis)]
+        sources, sent = self.homes[other_axis(axis)], factors.sent or factors.handles
         joins: list[Any] = []
         for home, routes in zip(self.homes[axis], self.routes[axis], strict=True):
             is_selected, pieces = [], list[Any]()
-            for part, (_, rows), source in zip(factors.handles, routes, sources, strict=True):
+            for n, ((_, rows), source) in enumerate(zip(routes, sources, strict=True)):
+                part = factors.handles[n] if source == home else sent[n]
                 is_selected.append(rows is not None and source == home)
                 if rows is None:
                     pieces.append(part)
                 elif source == home:  # without another copy
                     pieces += [part, rows]
                 else:
-                    pieces.append(self.cluster.call(_rows, part, rows, home=source))
+                    pieces.append(self.cluster.call(tasks.rows, part, rows, home=source))
             is_whole = len(pieces) == 1 and not is_selected[0]
             options = {"is_selected": is_selected}
-            joins.append(pieces[0] if is_whole else Inline(_joined, tuple(pieces), options))
+            joins.append(pieces[0] if is_whole else Inline(tasks.joined, tuple(pieces), options))
+        factors.sent = None
         return Parts(self, axis, joins)
 
     def _computed(self, parts: Parts) -> Parts:
         """Return parts that are computed once, by tasks of their own."""
         handles = [
-            self.cluster.call(one.function, *one.handles, home=home, **one.options)
+            self.cluster.call(one.function, *one.arguments, home=home, **one.options)
             if isinstance(one, Inline)
             else one
             for one, home in zip(parts.handles, self.homes[parts.axis], strict=True)
@@ -265,15 +228,67 @@ class ClusterOperations(Operations):
 
     def solved(self, axis: Axis, other: Parts, *arguments: Any) -> tuple[Parts, Any]:
         """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
-        result: tuple[Parts, Any] = super().solved(axis, other, *arguments)
-        if axis == "col":  # Nothing else uses the rows that were routed.
-            other.routes.pop(axis)
-        return result
+        if axis == "col":  # Nothing else uses the rows that are routed.
+            other.routes[axis] = self._joins(axis, other)
+        solved, report = super().solved(axis, other, *arguments)
+        other.routes.pop("col", None)
+        return self._kept(solved, report), report
+
+    def _kept(self, factors: Parts, report: Parts | None = None) -> Parts:
+        """Return factors, perhaps of a report, as objects that are never sent to other workers.
+
+        Of an object on several workers, Dask removes all but one, and perhaps the one that is
+        needed. Those that are sent are removed after they are joined.
+        """
+        axis = factors.axis
+        if len(set(self.homes[axis])) == 1:
+            return factors
+        if report is None:
+            kept = self.each(tasks.same, axis, factors)
+        else:
+            kept = self._inlined(blocks.factors_of, axis, report)
+        return replace(kept, sent=factors.handles)
+
+    def transformed(
+        self, factors: dict[Axis, Any], function: Callable[..., Any]
+    ) -> dict[Axis, Parts]:
+        """Return F B of both sides; see `Operations`. Each worker computes the matrices B."""
+        nodes = [self._penalized(axis, one).handles for axis, one in factors.items()]
+        matrices = {
+            home: self.cluster.call(
+                tasks.matrices_of_gramians, *chain.from_iterable(nodes), home=home,
+                make=function, lengths=[len(handles) for handles in nodes],
+            )
+            for home in dict.fromkeys(chain.from_iterable(self.homes.values()))
+        }  # fmt: skip
+        turned: dict[Axis, Parts] = {}
+        for axis, one in factors.items():
+            own = Parts(self, axis, [matrices[home] for home in self.homes[axis]])
+            turned[axis] = self._kept(self.each(tasks.times, axis, one, own))
+            if axis == "row" and self.terms.unobserved_weight:  # before the columns
+                turned[axis].gramian = self.routed_gramian("col", turned[axis])
+        return turned
+
+    def _penalized(self, axis: Axis, factors: Parts) -> Parts:
+        """Return the sums of the Gramian with the weights of the penalty."""
+        return factors.penalized or self.each(blocks.gramian_sums, axis, factors, by_penalty=True)
 
     def routed_gramian(self, axis: Axis, factors: Parts) -> Parts:
         """Return the `gramian` of factors of the other side, on each worker of this side."""
-        sums = self.each(blocks.gramian_sums, other_axis(axis), factors, by_penalty=False)
-        return Parts(self, axis, [Inline(_gramian, tuple(sums.handles))] * len(self.homes[axis]))
+        if factors.gramian is not None:
+            return factors.gramian
+        if axis == "col":
+            factors.measured = self._measured(factors, [], needs_gramian=True)
+            function: Any = tasks.gramian_of_measured
+            handles = factors.measured.handles
+        else:
+            function = tasks.gramian
+            handles = self.each(blocks.gramian_sums, "col", factors, by_penalty=False).handles
+        return Parts(self, axis, [Inline(function, tuple(handles))] * len(self.homes[axis]))
+
+    def turning_sums(self, start: Parts, old: Parts, new: Parts) -> Parts:
+        """Return the parts of <Y - Q_new, Q_new - Q>, computed by the task that measures Q_new."""
+        return self._inlined(blocks.turning_sums, "col", start, old, new)
 
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
@@ -297,8 +312,8 @@ class ClusterOperations(Operations):
         """Return factors as one array of this process."""
         rows = self.divisions[factors.axis].rows
         out = empty_aligned(factors.shape, self.dtype)
-        for n, handle in enumerate(factors.handles):
-            (part,) = self.cluster.values([handle])
+        for n, handle in enumerate(self._computed(factors).handles):
+            (part,) = self.cluster.values([handle])  # one at a time, which bounds the memory
             out[rows[n] : rows[n + 1]] = part
             release_pages(out)
         return out
@@ -312,98 +327,68 @@ class ClusterOperations(Operations):
 
         Each task that uses them computes them, which takes less time than a task.
         """
+        expected, self.expected = self.expected, None
+        if expected is not None and expected[:3] == (new, old, momentum) and expected.result:
+            return expected.result
         options = {"momentum": momentum}
         result = self._inlined(blocks.extrapolated, "col", new, old, **options)
         moved = self.routed("row", new), self.routed("row", old)
         result.routes["row"] = self._inlined(blocks.extrapolated, "row", *moved, **options)
         return result
 
+    def expect(self, new: Parts, old: Parts, momentum: float) -> None:
+        """Note what is probably extrapolated next; see `Operations`."""
+        self.expected = Extrapolated(new, old, momentum) if momentum else None
+
+    def _begin_expected(self, cols: Parts) -> None:
+        """Begin with the Gramian that is needed next, while this process waits for the values.
+
+        It is that of the extrapolated columns, or that for `balanced` factors.
+        """
+        if self.expected is None and self.balances:
+            cols.penalized = self._penalized("col", cols)
+        if self.expected is not None:
+            expected = self.expected
+            result = self.extrapolated(*expected[:3])
+            result.gramian = self.routed_gramian("row", result)
+            self.expected = expected._replace(result=result)
+
     def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
         """Return the point with its value and, if a0 > 0, the Gramians; see `Operations`."""
         rows: Any = point.rows
         cols: Any = point.cols
-        has_grams = bool(self.terms.unobserved_weight)
-        grams: list[Any] = [self._nodes_later(gram) for gram in point.gramians]
-        is_needed = [has_grams and gram is None for gram in grams]
+        has_grams, is_solved = bool(self.terms.unobserved_weight), solved_cols is not None
+        grams: list[Any] = list(point.gramians) if has_grams else []
+        is_missing = [has_grams and gram is None for gram in point.gramians]
         joins = cols.routes.get("row") or self._joins("row", cols)
-        others = [joins] if solved_cols is None else []
-        measured = [
-            self.each(_measured, "row", rows, *others, needs_gramian=is_needed[0]),
-            self.each(_measured, "col", solved_cols or cols, needs_gramian=is_needed[1]),
-        ]
+        of_rows, (later, self.later) = rows.measured, (self.later, [])
+        if of_rows is None or not is_solved:
+            others = [] if is_solved else [joins]
+            of_rows = self._measured(rows, [], *others, needs_gramian=is_missing[0])
+        of_cols = self._measured(solved_cols or cols, later, needs_gramian=is_missing[1])
         # The next epoch needs them; the workers join them while this process waits for the values.
         cols.routes["row"] = self._computed(joins)
-        results = self.values(*measured)
-        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in results)
-        for n, part in enumerate(results):
-            if is_needed[n]:
-                grams[n] = _gramian(*(one.nodes for one in part))
-            elif isinstance(grams[n], Parts):
-                grams[n] = _gramian(*self.values(grams[n])[0])
-        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in results)
-        return with_value(
-            self.terms, point, grams if has_grams else [], sums, col_sums,
-            is_solved=solved_cols is not None,
+        self._begin_expected(cols)
+        of_nodes = [of_rows if is_missing[0] else rows.measured or of_rows, of_cols]
+        found = self.values(of_rows, of_cols, of_nodes[0])
+        for number, one in enumerate(later):
+            one.fetched = [part.more[number] for part in found[1]]
+        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in found[:2])
+        for n, gram in enumerate(grams):
+            if is_missing[n] or isinstance(gram, Parts):
+                grams[n] = tasks.gramian_of_measured(*(of_nodes[n].fetched or []))
+        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in found[:2])
+        return with_value(self.terms, point, grams, sums, col_sums, is_solved=is_solved)
+
+    def _measured(
+        self, solved: Parts, later: list[Parts], *other: Parts, needs_gramian: bool
+    ) -> Parts:
+        """Return what is `tasks.measured` of each block, with the results that are needed later."""
+        ready = replace(solved, handles=solved.sent or solved.handles)
+        more = [
+            Inline(tasks.listed, one) for one in zip(*(one.handles for one in later), strict=True)
+        ]
+        return self.each(
+            tasks.measured, solved.axis, ready,
+            Parts(self, solved.axis, more) if later else [], *other, needs_gramian=needs_gramian,
         )  # fmt: skip
-
-    def _nodes_later(self, gramian: Any) -> Any:
-        """Return the nodes of a `routed_gramian`, which come with the next `values`."""
-        if not isinstance(gramian, Parts):
-            return gramian
-        return self.needed_later(replace(gramian, handles=list(gramian.handles[0].handles)))
-
-
-class _Measured(NamedTuple):
-    """What the value of an objective needs of a block."""
-
-    sums: Array
-    is_finite: bool
-    nodes: list[Node]
-
-
-def _measured(
-    block: Block, solved: Any, *other: Array, needs_gramian: bool, threads: int
-) -> _Measured:
-    """Return the sums of the value of factors, or of a report of solved rows.
-
-    Without the factors of the other side, or a report, only the penalty is known.
-    """
-    function: Any = blocks.rows_value if other else blocks.penalty_value
-    own = solved
-    if isinstance(solved, RowReport):
-        function, own = blocks.solved_value, solved.row_factors
-    nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
-    is_finite, _ = blocks.is_usable(block, own, threads)
-    return _Measured(function(block, solved, *other, threads=threads), is_finite, nodes)
-
-
-def _gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
-    return gramian_of_nodes(chain.from_iterable(nodes))
-
-
-def _copied(array: Array, threads: int) -> Array:
-    return array.copy()
-
-
-def _rows(factors: Array, rows: Array, threads: int) -> Array:
-    return factors[rows]
-
-
-def _joined(*pieces: Array, is_selected: list[bool], threads: int) -> Array:
-    """Return rows of the blocks of a side in one array that is aligned.
-
-    A piece has the rows, or is followed by their positions in it.
-    """
-    left = iter(pieces)
-    parts = [(next(left), next(left) if selected else None) for selected in is_selected]
-    sizes = [len(part) if rows is None else rows.size for part, rows in parts]
-    first = pieces[0]
-    out = empty_aligned((sum(sizes), first.shape[1]), first.dtype)
-    end = 0
-    for (part, rows), size in zip(parts, sizes, strict=True):
-        start, end = end, end + size
-        if rows is None:
-            out[start:end] = part
-        else:  # Other modes fill a temporary copy first.
-            part.take(rows, axis=0, out=out[start:end], mode="clip")
-    return out

@@ -8,24 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import uuid4
 from weakref import ref
 
 import numpy as np
 
 from twofold._kernels.aligned import aligned_copy
+from twofold._kernels.reused import ReusedMemory, memory_of
 from twofold._kernels.threads import available_threads
-from twofold.distributed.engine import Cluster, Packed, all_threads, ended_error, no_scheduler_error
+from twofold.distributed.engine import Cluster, all_threads, ended_error, no_scheduler_error
+from twofold.distributed.packed import Packed
 from twofold.exceptions import ClusterError
 
-__all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "LostError"]
+__all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "LostError", "only_reads"]
 
 MOST_ATTEMPTS = 5  # of what workers that end may interrupt
+F = TypeVar("F", bound=Callable[..., Any])
 _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
+_READING: set[Callable[..., Any]] = set()
 _PROCESS = uuid4().hex, os.getpid()  # in a fork of this process, only the first one is the same
 
 
@@ -39,31 +42,73 @@ class Handle:
         The name of the object.
     future : distributed.Future, optional
         None until the call that makes the object is sent to the scheduler.
+    ended : list
+        Gets the future at the end of the handle.
     """
 
     key: str
     future: Any = None
+    ended: list[Any] = field(default_factory=list)
+
+    def __del__(self) -> None:
+        self.ended.append(self.future)
 
 
 @dataclass(frozen=True)
 class Inline:
-    """The value ``function(*objects, threads=threads, **options)`` as an argument of `Homes.call`.
+    """The value ``function(*arguments, threads=threads, **options)``, an argument of `Homes.call`.
 
-    It is computed by the task that uses it, because a task costs some milliseconds.
+    It is computed by the task that uses it, because a task costs some milliseconds. Its arguments
+    are like those of `Homes.call`.
     """
 
     function: Callable[..., Any]
-    handles: tuple[Handle, ...]
+    arguments: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class _Argument(NamedTuple):
-    """An argument of a function in terms of the objects that its task gets in order."""
+class _Object(NamedTuple):
+    """The next one of the objects that a task gets in order."""
 
-    function: Callable[..., Any] | None = None
-    n_objects: int = 1
-    options: dict[str, Any] | None = None
-    value: Any = None
+
+class _Value(NamedTuple):
+    """An argument that is sent with the task."""
+
+    value: Any
+
+
+class _Made(NamedTuple):
+    """What a task computes: an argument, or its result."""
+
+    function: Callable[..., Any]
+    arguments: list["_Object | _Value | _Made"]
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, one: Inline, objects: list[Handle]) -> Self:
+        """Return what to compute, and append the handles of its objects."""
+        arguments = list[_Object | _Value | _Made]()
+        for part in one.arguments:
+            if isinstance(part, Inline):
+                arguments.append(cls.of(part, objects))
+            elif isinstance(part, Handle):
+                objects.append(part)
+                arguments.append(_Object())
+            else:
+                arguments.append(_Value(part))
+        return cls(one.function, arguments, one.options)
+
+    def result(self, objects: Iterator[Any], threads: int) -> Any:
+        """Return the result for the objects, in order."""
+        owned = _unpacked if self.function in _READING else _owned
+
+        def argument(one: _Object | _Value | _Made) -> Any:
+            if isinstance(one, _Made):
+                return one.result(objects, threads)
+            return owned(next(objects)) if isinstance(one, _Object) else one.value
+
+        arguments = [argument(one) for one in self.arguments]
+        return self.function(*arguments, threads=threads, **self.options)
 
 
 class _Call(NamedTuple):
@@ -73,6 +118,24 @@ class _Call(NamedTuple):
     home: str
     function: Callable[..., Any]
     objects: tuple[Handle, ...]
+
+
+class _Graph(dict[str, Any]):
+    """Tasks by their keys.
+
+    Dask identifies every graph by a hash of all its functions and arguments. That of this class is
+    a number instead, because no two graphs are the same, and the hash takes several milliseconds.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+@cache
+def _register_graphs() -> None:
+    from dask.base import normalize_token
+
+    normalize_token.register(_Graph, lambda graph: ("twofold-graph", uuid4().hex))
 
 
 class LostError(ClusterError):
@@ -93,6 +156,7 @@ class Homes(Cluster):
     def __init__(self, client: Any = None) -> None:
         super().__init__(client)
         self._calls: dict[str, _Call] = {}
+        self._ended: list[Any] = []  # futures, which are released after the next calls are sent
         from distributed import get_worker
 
         with suppress(ValueError):  # outside of a task
@@ -152,7 +216,7 @@ class Homes(Cluster):
                 futures = self.client.scatter(packed, workers=[home], hash=False)
         except (KeyError, OSError, TimeoutError) as error:  # the scheduler lacks the worker
             raise LostError(f"the worker {home} has ended") from error
-        return [Handle(future.key, future) for future in futures]
+        return [Handle(future.key, future, self._ended) for future in futures]
 
     def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Handle:
         """Compute ``function(*objects, threads=threads, **others)``; return its handle.
@@ -161,35 +225,39 @@ class Homes(Cluster):
         worker ``home`` while there is one, and its result stays there. The calls are sent to the
         scheduler together, once the value of one of them is needed.
         """
-        arguments, objects = list[_Argument](), list[Handle]()
-        for one in handles:
-            if isinstance(one, Inline):
-                arguments.append(_Argument(one.function, len(one.handles), one.options))
-                objects += one.handles
-            elif isinstance(one, Handle):
-                arguments.append(_Argument())
-                objects.append(one)
-            else:
-                arguments.append(_Argument(n_objects=0, value=one))
-        handle = Handle(f"{function.__name__}-{uuid4()}")  # the name that the dashboard shows
-        whole = partial(_on_home, _PROCESS, function, arguments, others)
+        objects = list[Handle]()
+        made = _Made.of(Inline(function, handles, others), objects)
+        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
+        handle = Handle(key, ended=self._ended)
+        whole = partial(_on_home, _PROCESS, made)
         self._calls[handle.key] = _Call(ref(handle), home, whole, tuple(objects))
         return handle
 
     def _send_calls(self) -> None:
-        """Send the calls to the scheduler; those that no handle needs are left out."""
-        import dask
-        from distributed.utils_comm import WrappedKey
+        """Send the calls to the scheduler; those that no handle needs are left out.
 
+        What is not needed any more is released afterwards, because a client sends no more than one
+        message in 10 ms, and the calls are urgent.
+        """
         self._check()
         calls, self._calls = self._calls, {}
         kept = [handle for call in calls.values() if (handle := call.handle()) is not None]
-        if not kept:
-            return
-        graph = {
-            key: (call.function, *(WrappedKey(one.key) for one in call.objects))
-            for key, call in calls.items()
-        }
+        if kept:
+            self._send(calls, kept)
+        self._ended.clear()
+
+    def _send(self, calls: dict[str, _Call], kept: list[Handle]) -> None:
+        """Send calls as one graph, and set the futures of the handles that are kept."""
+        import dask
+        from distributed.utils_comm import WrappedKey
+
+        _register_graphs()
+        graph = _Graph(
+            {
+                key: (call.function, *(WrappedKey(one.key) for one in call.objects))
+                for key, call in calls.items()
+            }
+        )
         workers = {key: [call.home] for key, call in calls.items()}
         priorities = {key: -number for number, key in enumerate(calls)}
         with (
@@ -239,6 +307,12 @@ class Homes(Cluster):
             return [one.exception() for one in futures if one.status == "error"]
 
 
+def only_reads(function: F) -> F:
+    """Return a function after noting that its arrays may be read-only and not aligned."""
+    _READING.add(function)
+    return function
+
+
 @contextmanager
 def _losses() -> Iterator[None]:
     """Raise `LostError` for what Dask raises where data are lost."""
@@ -257,37 +331,22 @@ def _unpacked(value: Any) -> Any:
     return value.content if isinstance(value, Packed) else value
 
 
-def _on_home(
-    process: tuple[str, int],
-    function: Callable[..., Any],
-    arguments: list[_Argument],
-    others: dict[str, Any],
-    *objects: Any,
-) -> Any:
-    """Call a function with the threads of the worker; ``process`` is the one of the client."""
-    if process != (_PROCESS[0], os.getpid()):
-        _reuse_memory()
-    left = map(_owned, objects)
-    with all_threads():
-        threads = available_threads()
-
-        def made(one: _Argument) -> Any:
-            own = list(islice(left, one.n_objects))
-            if one.function is None:
-                return own[0] if own else one.value
-            return one.function(*own, threads=threads, **(one.options or {}))
-
-        result = function(*map(made, arguments), threads=threads, **others)
+def _on_home(process: tuple[str, int], made: _Made, *objects: Any) -> Any:
+    """Compute a result with the threads of the worker; ``process`` is the one of the client."""
+    memory = _reused_memory() if process != (_PROCESS[0], os.getpid()) else None
+    with all_threads(), memory_of(memory):
+        result = made.result(iter(objects), available_threads())
     return result if isinstance(result, np.ndarray) else Packed(result)
 
 
 @cache
-def _reuse_memory() -> None:
-    """Let the allocator of this worker reuse the memory of arrays, where it is that of glibc.
+def _reused_memory() -> ReusedMemory:
+    """Return memory for the arrays of tasks; let the allocator keep that of received arrays.
 
-    Dask configures it so that freed memory is returned at once, and each array of a task consists
-    of new pages then, which cost as much as several passes over it. `_KEPT_BYTES` or somewhat more
-    are kept, unless they are more than a sixteenth of the memory of the worker.
+    Otherwise each array consists of new pages, which cost as much as several passes over it. Dask
+    configures the allocator of glibc so that freed memory is returned at once. It keeps
+    `_KEPT_BYTES` or somewhat more then, unless they are more than a sixteenth of the memory of the
+    worker.
     """
     from distributed import get_worker
 
@@ -296,6 +355,7 @@ def _reuse_memory() -> None:
     if mallopt is not None and (not limit or limit >= 16 * _KEPT_BYTES):
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+    return ReusedMemory(limit // 32 if limit else _KEPT_BYTES)
 
 
 def _owned(value: Any) -> Any:

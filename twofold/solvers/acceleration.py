@@ -1,12 +1,14 @@
 """Acceleration of alternating steps: extrapolation with restarts, and balanced factors."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold._kernels.threads import with_one_blas_thread
+from twofold.objective.biases import Axis
 from twofold.solvers.coordinates import cholesky
 from twofold.solvers.operations import AXES, Operations
 
@@ -69,6 +71,8 @@ class Extrapolation:
         cols, new : factors, shape (n_cols, width)
             Q before and after the epoch.
         """
+        next_momentum = replace(self, t=_next(self.t)).momentum
+        operations.expect(new, cols if self.momentum else start, next_momentum)
         if not self.momentum:
             return None
         return operations.needed_later(operations.turning_sums(start, cols, new))
@@ -128,17 +132,22 @@ def balanced(
     tuple of factors
         New ones, or P and Q themselves without a penalty.
     """
+    factors: dict[Axis, Factors] = {"row": P, "col": Q}
+    matrices = partial(_matrices, n_factors=n_factors, dtype=P.dtype)
+    turned = operations.transformed(factors, matrices)
+    return turned["row"], turned["col"]
+
+
+def _matrices(A: Array, C: Array, n_factors: int, dtype: Any) -> dict[Axis, Array] | None:
+    """Return the `_transforms` for padded factors with biases, whose Gramians are A and C."""
     k = n_factors
-    grams = operations.gramians({"row": P, "col": Q}, by_penalty=True)
-    transforms = _transforms(*(gram[:k, :k] for gram in grams))
+    transforms = _transforms(A[:k, :k], C[:k, :k])
     if transforms is None:
-        return P, Q
-    turned = []
-    for axis, factors, transform in zip(AXES, (P, Q), transforms, strict=True):
-        whole = np.identity(factors.shape[1], factors.dtype)
-        whole[:k, :k] = transform
-        turned.append(operations.times(axis, factors, whole))
-    return turned[0], turned[1]
+        return None
+    whole = {axis: np.identity(len(A), dtype) for axis in AXES}
+    for axis, transform in zip(AXES, transforms, strict=True):
+        whole[axis][:k, :k] = transform
+    return whole
 
 
 def _transforms(A: Array, C: Array) -> tuple[Array, Array] | None:

@@ -252,7 +252,6 @@ class ALS(Solver):
         rows = half() if state.partial is None else state.partial.result(name, half)
         if self.acceleration and is_plain and _turns_freely(operations.objective):
             rows, start = balanced(operations, rows, start, self.n_factors)
-        operations.routed("col", rows)  # which begins while the Gramian is computed
         product = None
         if operations.objective.unobserved_weight:
             product = operations.routed_gramian("col", rows)

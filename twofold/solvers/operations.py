@@ -183,9 +183,24 @@ class Operations:
         """Return F B in the dtype of B."""
         return self.each(blocks.times, axis, factors, B=B)
 
+    def transformed(
+        self, factors: dict[Axis, Factors], function: Callable[..., dict[Axis, Array] | None]
+    ) -> dict[Axis, Factors]:
+        """Return F B of both sides, with the matrices that ``function`` returns for F' W F.
+
+        W has the weights of the penalty. If it returns None, the factors stay the same.
+        """
+        matrices = function(*self.gramians(factors, by_penalty=True))
+        if matrices is None:
+            return factors
+        return {axis: self.times(axis, one, matrices[axis]) for axis, one in factors.items()}
+
     def extrapolated(self, new: Factors, old: Factors, momentum: float) -> Factors:
         """Return Q + beta (Q - Q_previous) for columns."""
         return self.each(blocks.extrapolated, "col", new, old, momentum=momentum)
+
+    def expect(self, new: Factors, old: Factors, momentum: float) -> None:
+        """Note what the next epoch extrapolates, unless the method is restarted."""
 
     def turning_sums(self, start: Factors, old: Factors, new: Factors) -> Any:
         """Return the parts of <Y - Q_new, Q_new - Q> for columns, as a result of `each`."""
