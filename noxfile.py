@@ -105,7 +105,8 @@ def lowest(session: nox.Session) -> None:
     # pyparsing 3.3 warns of names that the lowest matplotlib uses.
     constraints.write_text("\n".join([*_lower_bounds(), "pyparsing<3.3"]))
     session.install("-c", str(constraints), "-e", ".[test]")
-    selection = [*SELECTION, "tests/data", "tests/plot", "tests/tuning"]
+    cluster = "tests/distributed/test_dask_als.py"
+    selection = [*SELECTION, "tests/data", "tests/plot", "tests/tuning", cluster]
     session.run("python", "-m", "pytest", *(session.posargs or ["-x", *PARALLEL, *selection]))
 
 

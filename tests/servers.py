@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -52,7 +53,7 @@ def _postgresql(initdb: str, postgres: str) -> Iterator[str]:
                    "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"]  # fmt: skip
         url = f"postgresql+psycopg://music@127.0.0.1:{port}/postgres"
         # SIGTERM would wait for connections that a failed test left open.
-        with _running(folder, command, url, data / "postmaster.pid", signal.SIGINT):
+        with _running(folder, command, url, signal.SIGINT):
             yield url
 
 
@@ -70,22 +71,25 @@ def mariadb() -> Iterator[str]:
                    f"--pid-file={folder / 'pid'}",
                    "--innodb-flush-log-at-trx-commit=0"]  # fmt: skip
         url = f"mysql+pymysql://root@127.0.0.1:{port}/"
-        with _running(folder, command, url, folder / "pid", signal.SIGTERM):
+        with _running(folder, command, url, signal.SIGTERM):
             yield url
 
 
 def _programs(what: str, *names: str) -> list[str]:
     path = os.pathsep.join([os.environ.get("PATH", ""), *map(str, _FOLDERS)])
     found = [shutil.which(name, path=path) for name in names]
-    if None in found or (_unprivileged() and shutil.which("runuser") is None):
+    if None in found:
         raise pytest.skip.Exception(f"needs the server programs of {what}")
     return [str(program) for program in found]
 
 
-def _unprivileged() -> list[str]:
-    """How to run as somebody else: the servers refuse to run as root."""
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    return ["runuser", "-u", "nobody", "--"] if is_root else []
+def _unprivileged() -> dict[str, Any]:
+    """Keyword arguments of `subprocess` for another user: the servers refuse to run as root."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return {}
+    import pwd  # not on Windows
+
+    return {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
 
 
 @contextmanager
@@ -97,8 +101,8 @@ def _folder() -> Iterator[Path]:
 
 
 def _make(folder: Path, *command: object) -> None:
-    words = [*_unprivileged(), *map(str, command)]
-    subprocess.run(words, check=True, capture_output=True, cwd=folder)
+    words = list(map(str, command))
+    subprocess.run(words, check=True, capture_output=True, cwd=folder, **_unprivileged())
 
 
 def _free_port() -> int:
@@ -109,22 +113,16 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(
-    folder: Path, command: list[object], url: str, pid_file: Path, stop: signal.Signals
-) -> Iterator[None]:
+def _running(folder: Path, command: list[object], url: str, stop: signal.Signals) -> Iterator[None]:
     log = folder / "log"
     with log.open("wb") as file:
-        words = [*_unprivileged(), *map(str, command)]
-        server = subprocess.Popen(words, stdout=file, stderr=file, cwd=folder)
+        words = list(map(str, command))
+        server = subprocess.Popen(words, stdout=file, stderr=file, cwd=folder, **_unprivileged())
     try:
         _wait_for(url, server, log)
         yield
     finally:
-        if _unprivileged() and pid_file.exists():  # runuser may not pass the signal on
-            pid = pid_file.read_text().split()[0]
-            subprocess.run([*_unprivileged(), "kill", f"-{stop.value}", pid], check=False)
-        else:
-            server.send_signal(stop)
+        server.send_signal(stop)
         server.wait(timeout=20)
 
 

@@ -24,7 +24,7 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="this system has no /d
 
 def test_ctrl_c_stops_after_the_epoch_and_still_writes_the_model(url, tmp_path, start):
     process = start("fit", url, "--max-epochs", 1_000_000, "--n-factors", 4, "--checkpoint", "c")
-    for _ in range(600):
+    for _ in range(3000):  # kernels may be compiled on a busy machine
         if (tmp_path / "c").exists():
             break
         time.sleep(0.1)

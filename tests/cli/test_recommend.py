@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -355,7 +357,8 @@ def test_errors(twofold, files, tmp_path):
     twofold(*recommend, "a.csv", "--row", 1).failed("a.csv is not a database")
     twofold("fold-in", files.path, "a.csv", "--names", "a:b:c").failed("a.csv is not a database")
     twofold("fold-in", files.path, "a.csv", "-o", "b.csv", "--top", 0).failed("--top 0")
-    sa.create_engine("sqlite:///bare.db").connect().exec_driver_sql("CREATE TABLE a (b)").close()
+    with closing(sqlite3.connect("bare.db")) as connection:
+        connection.execute("CREATE TABLE a (b)")
     twofold(*recommend, "bare.db", "--row", 1).failed("no table tracks with columns tid and name")
     twofold("similar", files.path).failed("--track")
     twofold("explain", files.path, "--row", 1).failed("--track")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_the_same_command_continues_a_stored_search(tune, tmp_path):
     words = ("--grid", "ratio=5,6", "--storage", "a.db", "--study", "s")
     first, second = (json.loads(tune(*words, "--json").out) for _ in range(2))
     assert first == second
-    with sqlite3.connect(tmp_path / "a.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         rows = connection.execute("SELECT study, number FROM tuning_trials ORDER BY number")
         assert rows.fetchall() == [("s", 0), ("s", 1), ("s", 2)]
     tune(*words, "--tol", 0.1).failed("--study s was made with other values of solver")

@@ -25,7 +25,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from subprocesses import run_python
-from threadpoolctl import threadpool_limits
 
 from twofold import L2, LogisticLoss, Objective, fold_in
 from twofold.exceptions import InvalidInputError, SingularRowError, TwofoldError
@@ -110,8 +109,7 @@ def ratios(p, Q, w, r, ridge, a0, missing):
         return (0.0 if not p.any() else np.inf,) * 3
     root = (np.sqrt(curvature)[:, None] * Q).astype(float)
     system = np.vstack([root, np.sqrt(float(ridge)) * np.identity(k)])
-    with threadpool_limits(1):  # threads of BLAS make small matrices slow on a busy machine
-        singular = np.linalg.svd(system, compute_uv=False)
+    singular = np.linalg.svd(system, compute_uv=False)
     largest, smallest, kappa = singular[0] ** 2, singular[-1] ** 2, singular[0] ** 2 / ridge
     norm_p, norm_x = (float(np.linalg.norm(v)) for v in (p, x))
     short = np.sqrt(kappa) if d <= 2 * max(k, 8) else 1.0

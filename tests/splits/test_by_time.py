@@ -149,7 +149,7 @@ def test_pairs_of_one_time_can_not_be_divided():
         (True, "cut is True: give a datetime"),
         ([1], r"cut is \[1\]: give a datetime"),
         (float("nan"), "cut is nan: it must be a finite number"),
-        (np.datetime64("NaT"), "NaT.*: give a datetime"),
+        (np.datetime64("NaT", "s"), "NaT.*: give a datetime"),
         ("2017-06-02", "all 2 pairs are before the cut 2017-06-02T.*2017-06-01T12:00:01"),
         (NOON, "all 2 pairs are not before the cut 2017-06-01T12.*are from 2017-06-01T12:00:00"),
         (1e300, "all 2 pairs are before the cut"),

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +31,7 @@ def parts(playlists):
 
 def table(path):
     """Return the stored trials without their times."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(f"{TABLE} FROM tuning_trials ORDER BY study, rung, number")
         return rows.fetchall()
 

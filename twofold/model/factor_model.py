@@ -31,15 +31,15 @@ class FactorModel(WithRequests, WithParameters):
     Parameters
     ----------
     objective : Objective or Balanced, optional
-        What to minimise. The default, ``Balanced()``, makes an objective for recommendations of
-        the sizes of the data in `fit`.
+        The function that `fit` minimises. The default, ``Balanced()``, derives an objective for
+        recommendations from the sizes of the data.
     solver : Solver, optional
-        How; default ``ALS()``.
+        The solver that minimises it; default ``ALS()``.
 
     Attributes
     ----------
     objective : Objective or Balanced
-        What `fit` minimised; before it, what was given.
+        The objective that `fit` minimised; before a fit, the one that was given.
     solution : Solution
         Factors, status and history of the fit.
     row_ids, col_ids : ndarray
@@ -75,12 +75,12 @@ class FactorModel(WithRequests, WithParameters):
 
     @property
     def objective(self) -> Objective | Balanced:
-        """What `fit` minimised; before it, what the model was made with."""
+        """The objective that `fit` minimised; before a fit, the one that was given."""
         return self._given if self._fitted is None else self._fitted.objective
 
     @property
     def solution(self) -> Solution:
-        """The result of `fit`; NotFittedError before it, as for all that is learnt."""
+        """The result of `fit`; before a fit, this and other results raise NotFittedError."""
         return self._get_fitted().solution
 
     @property
