@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import time
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
 from twofold._kernels.aligned import address, empty_aligned
 from twofold.distributed import residents
-from twofold.distributed.residents import Handle, Homes, Inline, only_reads
+from twofold.distributed.residents import Handle, Homes, Inline, LostError, only_reads
 
 SETTINGS = """
 import distributed
@@ -119,3 +120,10 @@ def test_objects_are_released_after_the_next_calls(client):
     end = time.monotonic() + 30
     while key in client.run(keys)[home]:
         assert time.monotonic() < end
+
+
+def test_a_task_without_its_input_has_lost_it():
+    with pytest.raises(LostError, match="worker that ended"), residents._losses():
+        raise KeyError(f"times-{uuid4()}")
+    with pytest.raises(KeyError, match="title"), residents._losses():
+        raise KeyError("title")

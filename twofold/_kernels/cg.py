@@ -114,9 +114,7 @@ def solve_by_cg(
         np.empty(longest, Y.dtype),
         np.empty(longest, Y.dtype),
     )
-    largest_eigenvalue = largest_length = 0.0
-    for f in range(Y.shape[1]):
-        largest_eigenvalue = max(largest_eigenvalue, spectrum[f])
+    largest_eigenvalue, largest_length = max(0.0, np.max(spectrum)), 0.0
     for i in range(columns.lengths.size):
         length = columns.lengths[i]
         largest_length = max(largest_length, length if length < np.inf else np.inf)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ _WORKER_SECONDS = 30  # to wait for a worker
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc, mallopt(3)
 _KEPT_BYTES, _LARGEST_KEPT = 1 << 28, 1 << 25  # the latter is the largest that glibc accepts
 _READING: set[Callable[..., Any]] = set()
+_KEY = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")  # of an object
+_LOST = "the cluster lost data with a worker that ended"
 _PROCESS = uuid4().hex, os.getpid()  # in a fork of this process, only the first one is the same
 
 
@@ -227,7 +230,7 @@ class Homes(Cluster):
         """
         objects = list[Handle]()
         made = _Made.of(Inline(function, handles, others), objects)
-        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows
+        key = f"{function.__name__}-{uuid4()}"  # the name that the dashboard shows; see _KEY
         handle = Handle(key, ended=self._ended)
         whole = partial(_on_home, _PROCESS, made)
         self._calls[handle.key] = _Call(ref(handle), home, whole, tuple(objects))
@@ -322,7 +325,11 @@ def _losses() -> Iterator[None]:
     try:
         yield
     except (CancelledError, ClosedClientError) as error:
-        raise LostError("the cluster lost data with a worker that ended") from error
+        raise LostError(_LOST) from error
+    except KeyError as error:  # of a task whose input was lost while it began
+        if not _KEY.search(str(error.args[0])):
+            raise
+        raise LostError(_LOST) from error
     except KilledWorker as error:
         raise ended_error() from error
 
