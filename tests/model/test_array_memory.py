@@ -59,8 +59,9 @@ REQUESTS = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_ordinary_memory_of_requests(name, models, tmp_path, monkeypatch):
     monkeypatch.setattr(popularity, "_PAIRS", 1000)
-    compiled, model = models
-    REQUESTS[name](compiled, tmp_path / "m")
+    _, model = models
+    first = FactorModel.from_solution(model.solution, TRAIN, OBJECTIVE, model.solver)
+    REQUESTS[name](first, tmp_path / "m")  # loads the kernels for the types of these arrays
     tracemalloc.start()
     REQUESTS[name](model, tmp_path / "m")
     peak = tracemalloc.get_traced_memory()[1]
