@@ -8,7 +8,7 @@ import pytest
 from numba import njit
 
 from twofold._kernels.threads import run
-from twofold._kernels.vectors import pairs, rows, tasks, tiles
+from twofold._kernels.vectors import pairs, rows, sums, tasks, tiles
 from twofold._kernels.vectors.matrix import TILE
 
 pytestmark = pytest.mark.plain
@@ -26,13 +26,12 @@ def jitted(primitive):
     return call
 
 
-factor_tile, solve_tile, solve_back = map(
-    jitted, (tiles.factor_tile, tiles.solve_tile, tiles.solve_back)
-)
+factor_tile, solve_tiles = map(jitted, (tiles.factor_tile, tiles.solve_tiles))
+solve_back, solve_forward = map(jitted, (tiles.solve_back, tiles.solve_forward))
 gather_transposed, dot_rows = map(jitted, (rows.gather_transposed, rows.dot_rows))
 add_rows, add_scaled_rows = map(jitted, (rows.add_rows, rows.add_scaled_rows))
-gather_scaled, add_normal_rows = map(jitted, (rows.gather_scaled, rows.add_normal_rows))
-square_sum = jitted(tiles.square_sum)
+gather_scaled, set_normal_terms = map(jitted, (rows.gather_scaled, rows.set_normal_terms))
+dot, square_sum = jitted(sums.dot), jitted(sums.square_sum)
 pair_dots, pair_adagrad, pair_update = map(
     jitted, (pairs.pair_dots, pairs.pair_adagrad, pairs.pair_update)
 )
@@ -96,41 +95,71 @@ def test_unsupported_arguments_raise():
         prefetch_row(A)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_factor_and_solve(dtype):
+def factored_tile(dtype):
+    """Return a matrix before and after `factor_tile` of its tile at 8, with its other results."""
     A = random_matrix(TILE, 2 * TILE, np.float64)
-    M = A @ A.T
-    U = random_matrix(24, 40, np.float64, seed=1)
-    U[8:16, 8:16] = M
+    U = random_matrix(24, 56, np.float64, seed=1)
+    U[8:16, 8:16] = A @ A.T
     U = U.astype(dtype)
     start, inverse = U.copy(), np.zeros(24, dtype)
     smallest = factor_tile(U, inverse, 8)
-    R = np.linalg.cholesky(M).T
-    tolerance = 1e-4 if dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(np.triu(U[8:16, 8:16]), R, atol=tolerance)
-    np.testing.assert_allclose(inverse[8:16], 1.0 / np.diag(R), atol=10 * tolerance)
-    assert smallest == pytest.approx(np.diag(R).min() ** 2, rel=1e-3)
-    solve_tile(U, inverse, 8, 24)
-    found = np.linalg.solve(R.T, start[8:16, 24:32].astype(np.float64))
-    np.testing.assert_allclose(U[8:16, 24:32], found, atol=100 * tolerance)
-    changed = np.zeros(U.shape, bool)
-    changed[8:16, 8:16] = changed[8:16, 24:32] = True
-    np.testing.assert_array_equal(U[~changed], start[~changed])
+    return start.astype(np.float64), U, inverse, smallest
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [16, 40])
-def test_solve_back(n, dtype):
+def test_factor_tile(dtype):
+    start, U, inverse, smallest = factored_tile(dtype)
+    R = np.linalg.cholesky(start[8:16, 8:16]).T
     tolerance = 1e-4 if dtype == np.float32 else 1e-12
-    U = random_matrix(48, 56, dtype) + 9.0 * np.identity(56, dtype)[:48]
-    x = random_matrix(48, 1, dtype, seed=1)[:, 0]
-    inverse = (1.0 / np.diag(U)).astype(dtype)
-    start = x.copy()
-    solve_back(U, inverse, 8, n, x)
-    rest = start[8:16] - U[8:16, 16:n] @ start[16:n]
-    found = np.linalg.solve(np.triu(U[8:16, 8:16]).astype(np.float64), rest)
-    np.testing.assert_allclose(x[8:16], found, atol=tolerance)
-    assert (np.delete(x, range(8, 16)) == np.delete(start, range(8, 16))).all()
+    np.testing.assert_allclose(np.triu(U[8:16, 8:16]), R, atol=tolerance)
+    np.testing.assert_allclose(inverse[8:16], 1.0 / np.diag(R), atol=10 * tolerance)
+    below = np.tril(np.linalg.inv(R.T), -1)
+    np.testing.assert_allclose(np.tril(U[8:16, 8:16], -1), below, atol=10 * tolerance)
+    assert smallest == pytest.approx(np.diag(R).min() ** 2, rel=1e-3)
+    U[8:16, 8:16] = start[8:16, 8:16]
+    np.testing.assert_array_equal(U, start)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 8, 24, 136])
+def test_dot(n, dtype):
+    x, y = random_matrix(2, n, dtype)
+    found = dot(x, y)
+    assert isinstance(found, float)
+    # The products of float32 numbers are exact in float64.
+    exact = np.dot(x.astype(np.longdouble), y.astype(np.longdouble))
+    assert found == pytest.approx(float(exact), abs=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [16, 24, 40])
+def test_solve_tiles(n, dtype):
+    start, U, inverse, _ = factored_tile(dtype)
+    U[8:16, 8:16] += 100.0 * np.identity(TILE, dtype)  # The diagonal is not used.
+    start[8:16, 8:16] = U[8:16, 8:16]
+    solve_tiles(U, inverse, 8, 16, n)
+    R = np.triu(U[8:16, 8:16]).astype(np.float64)
+    R[range(TILE), range(TILE)] = 1.0 / inverse[8:16]
+    start[8:16, 16:n] = np.linalg.solve(R.T, start[8:16, 16:n])
+    np.testing.assert_allclose(U, start, atol=1e-3 if dtype == np.float32 else 1e-11)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [16, 24, 56])
+def test_solve_back_and_forward(n, dtype):
+    tolerance = 1e-3 if dtype == np.float32 else 1e-11
+    start, U, inverse, _ = factored_tile(dtype)
+    R, right = np.triu(U[8:16, 8:16]).astype(np.float64), start[8:16, 16:n]
+    x = random_matrix(56, 1, dtype, seed=1)[:, 0]
+    found, expected = x.copy(), x.astype(np.float64)
+    solve_back(U, inverse, 8, n, found)
+    expected[8:16] = np.linalg.solve(R, x[8:16] - right @ x[16:n])
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    found, expected = x.copy(), x.astype(np.float64)
+    solve_forward(U, inverse, 8, n, found)
+    expected[8:16] = np.linalg.solve(R.T, x[8:16])
+    expected[16:n] -= expected[8:16] @ right
+    np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -150,8 +179,8 @@ def test_gather_dot_and_add_rows(id_type, dtype):
     dot_rows(Y, ids, 2, x, out)
     np.testing.assert_allclose(out, [*(Y[ids[2:10]] @ x), 7.0], atol=tolerance)
     total = h.copy()
-    add_rows(Y, ids, 2, factor, total)
-    np.testing.assert_allclose(total, h + factor[:8] @ Y[ids[2:10]], atol=tolerance)
+    add_rows(Y, ids, 2, factor, 3, total)
+    np.testing.assert_allclose(total, h + factor[3:11] @ Y[ids[2:10]], atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -173,19 +202,17 @@ def test_gather_scaled(dtype):
     [(np.float32, np.float32), (np.float32, np.float64), (np.float64, np.float64)],
 )
 @pytest.mark.parametrize("id_type", [np.int32, np.int64])
-def test_add_normal_rows(id_type, sum_dtype, dtype):
-    tolerance = 1e-4 if sum_dtype == np.float32 else 1e-12
+def test_set_normal_terms(id_type, sum_dtype, dtype):
     Y, ids = random_matrix(20, 24, dtype), np.array([3, 3, 0, 19, 7, 1, 2, 5, 9, 9, 4], id_type)
-    x, out = random_matrix(2, 24, sum_dtype, 1)
-    b, c = random_matrix(2, 24, np.float64, 2)
-    dots, start = np.full(25, 7.0, dtype), out.copy()
-    add_normal_rows(Y, ids, 2, x, b, c, 16, dots, out)
-    selected = Y[ids[2:10]].astype(np.float64)
-    products = selected @ x
-    np.testing.assert_allclose(dots[16:24], products, atol=1e-5 if dtype == np.float32 else 1e-12)
-    expected = start + (b[16:24] - c[16:24] * products) @ selected
-    np.testing.assert_allclose(out, expected, atol=tolerance)
-    assert (np.delete(dots, range(16, 24)) == 7.0).all()
+    x = random_matrix(1, 24, sum_dtype, 1)[0]
+    b, c = random_matrix(2, 11, np.float64, 2)
+    dots, terms = np.full(11, 7.0, dtype), np.full(11, 7.0, sum_dtype)
+    set_normal_terms(Y, ids, 2, x, b, c, dots, terms)
+    products = Y[ids].astype(np.float64) @ x
+    for found, expected in ((dots, products), (terms, b - c * products)):
+        tolerance = 1e-5 if found.dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(found[2:10], expected[2:10], atol=tolerance)
+        assert (np.delete(found, range(2, 10)) == 7.0).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -17,12 +17,13 @@ from twofold._kernels.rows import (
     UNSUITABLE,
     add_normal_terms,
     next_row_range,
+    set_ids,
     set_row_sums,
     set_terms,
     whitening,
 )
-from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import prefetch_row
+from twofold._kernels.vectors.sums import dot
 from twofold._kernels.vectors.tasks import next_task
 
 CHUNK = 1024
@@ -46,8 +47,9 @@ class Scratch(NamedTuple):
     inverse_h: Any
     """1 / h, followed by the largest h."""
     ids: Any
+    """Columns of the entries of the row, padded to tiles like the arrays below."""
     b: Any
-    """Linear terms of the entries of the row, padded with zeros like the arrays below."""
+    """Their linear terms."""
     c: Any
     """Their curvatures."""
     zeros: Any
@@ -55,6 +57,9 @@ class Scratch(NamedTuple):
     """Their predictions y.x."""
     step_dots: Any
     """Those of the search direction."""
+    terms: Any
+    """Working memory of `add_normal_terms`."""
+    terms64: Any
 
 
 @kernel
@@ -107,12 +112,14 @@ def solve_by_cg(
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
         np.zeros(k + 1),
-        np.zeros(TILE, np.int32),
+        np.empty(longest, np.int32),
         np.empty(longest),
         np.empty(longest),
         np.zeros(longest),
         np.empty(longest, Y.dtype),
         np.empty(longest, Y.dtype),
+        np.empty(longest, Y.dtype),
+        np.empty(longest),
     )
     largest_eigenvalue, largest_length = max(0.0, np.max(spectrum)), 0.0
     for i in range(columns.lengths.size):
@@ -133,6 +140,7 @@ def solve_by_cg(
                 prefetch_row(start, tasks.rows[position + 1])
             # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
             ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
+            set_ids(u, entries, s.ids)
             set_terms(u, entries, s.b, s.c)
             largest_trace = limit / (np.finfo(Y.dtype).eps * ratio)
             error = size = np.nan
@@ -146,10 +154,7 @@ def solve_by_cg(
             report.route[u] = CG
             report.error[u] = error
             if report.sums.size:
-                quadratic = 0.0
-                for f in range(k):
-                    quadratic += s.x[f] * s.x[f]
-                set_row_sums(u, entries, s.dots, quadratic, report.sums)
+                set_row_sums(u, entries, s.dots, dot(s.x, s.x), report.sums)
         task = next_task(counter)
 
 
@@ -185,13 +190,15 @@ def _is_trace_below(limit, u, entries, lengths, largest_length, c):
 @device
 def _start_row(u, next_range, entries, Y, start, s):
     """Set x to the initial guess, or to 0 if the right-hand side is 0, and r to its residual."""
-    is_zero = True
-    for e in range(entries.indptr[u + 1] - entries.indptr[u]):
+    d, is_zero = entries.indptr[u + 1] - entries.indptr[u], True
+    for e in range(d):
         is_zero &= s.b[e] == 0.0
     for f in range(s.x.size):
         s.scaled[f] = 0.0 if is_zero else start[u, f]
         s.total[f] = 0.0
-    add_normal_terms(u, next_range, entries, Y, s.scaled, s.b, s.c, s.ids, s.dots, s.total)
+    add_normal_terms(
+        d, next_range, entries.indices, Y, s.scaled, s.ids, s.b, s.c, s.dots, s.terms, s.total
+    )  # fmt: skip
     for f in range(s.x.size):
         s.x[f] = s.scaled[f] * s.inverse_h[f]
         s.r[f] = s.h[f] * s.total[f] - s.x[f]
@@ -205,10 +212,7 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
     """
     max_h = s.inverse_h[s.h.size]
     relative_tolerance2 = (max(tolerance, np.finfo(Y.dtype).eps) / max_h) ** 2
-    size = length = 0.0
-    for f in range(s.r.size):
-        size += np.float64(s.r[f]) * np.float64(s.r[f])
-        length += np.float64(s.scaled[f]) * np.float64(s.scaled[f])
+    size, length = dot(s.r, s.r), dot(s.scaled, s.scaled)
     steps = 0
     for _restart in range(_MAX_RESTARTS):
         for f in range(s.p.size):
@@ -235,42 +239,39 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
 @device
 def _step(u, size, entries, Y, s):
     """Run one step of conjugate gradients; return the new |r|^2 and |p|^2, in float64."""
+    d = entries.indptr[u + 1] - entries.indptr[u]
     for f in range(s.p.size):
         s.scaled[f] = s.h[f] * s.p[f]
         s.total[f] = 0.0
     add_normal_terms(
-        u, (0, 0), entries, Y, s.scaled, s.zeros, s.c, s.ids, s.step_dots, s.total
+        d, (0, 0), s.ids, Y, s.scaled, s.ids, s.zeros, s.c, s.step_dots, s.terms, s.total
     )  # fmt: skip
-    pAp = 0.0
     for f in range(s.p.size):
         s.total[f] = s.p[f] - s.h[f] * s.total[f]
-        pAp += np.float64(s.p[f]) * np.float64(s.total[f])
-    alpha = size / pAp
-    for e in range(entries.indptr[u + 1] - entries.indptr[u]):
+    alpha = size / dot(s.p, s.total)
+    for e in range(d):
         s.dots[e] += alpha * s.step_dots[e]
-    new_size = length = 0.0
     for f in range(s.p.size):
         s.x[f] += alpha * s.p[f]
         s.r[f] -= alpha * s.total[f]
-        new_size += np.float64(s.r[f]) * np.float64(s.r[f])
-        length += (s.h[f] * s.x[f]) * (s.h[f] * s.x[f])
+        s.scaled[f] = s.h[f] * s.x[f]
+    new_size = dot(s.r, s.r)
     beta = new_size / size
     for f in range(s.p.size):
         s.p[f] = s.r[f] + beta * s.p[f]
-    return new_size, length
+    return new_size, dot(s.scaled, s.scaled)
 
 
 @device
 def _recompute_residual(u, entries, Y, s):
     """Set r = Z'b - (I + Z_c' Z_c) x, summed in float64; return |r|^2."""
+    d = entries.indptr[u + 1] - entries.indptr[u]
     for f in range(s.x.size):
         s.scaled64[f] = s.h[f] * s.x[f]
         s.residual[f] = 0.0
     add_normal_terms(
-        u, (0, 0), entries, Y, s.scaled64, s.b, s.c, s.ids, s.dots, s.residual
+        d, (0, 0), s.ids, Y, s.scaled64, s.ids, s.b, s.c, s.dots, s.terms64, s.residual
     )  # fmt: skip
-    size = 0.0
     for f in range(s.x.size):
         s.r[f] = s.h[f] * s.residual[f] - s.x[f]
-        size += np.float64(s.r[f]) * np.float64(s.r[f])
-    return size
+    return dot(s.r, s.r)

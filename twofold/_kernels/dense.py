@@ -8,13 +8,14 @@ import numpy as np
 
 from twofold._kernels.jit import device
 from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.sums import square_sum
 from twofold._kernels.vectors.tiles import (
     add_tiles,
     factor_tile,
     set_tiles,
     solve_back,
-    solve_tile,
-    square_sum,
+    solve_forward,
+    solve_tiles,
     subtract_tiles,
 )
 
@@ -67,7 +68,8 @@ def symmetric_norm(U, n):
 def cholesky(U, inverse, n, n_columns, smallest):
     """Replace the upper triangle of U[:n, :n] by R with R'R = U.
 
-    Sets ``inverse`` to 1 / diag(R), and U[:n, n:n_columns] to R'^-1 U[:n, n:n_columns]. Returns
+    Sets ``inverse`` to 1 / diag(R), the elements below the diagonal of each tile on the diagonal to
+    the inverse of the transposed tile, and U[:n, n:n_columns] to R'^-1 U[:n, n:n_columns]. Returns
     False if a pivot is <= smallest. Left-looking (Golub & Van Loan, section 4.2.6).
     """
     for i in range(0, n, TILE):
@@ -75,8 +77,7 @@ def cholesky(U, inverse, n, n_columns, smallest):
             subtract_tiles(U, i, U, U, i, i, i, n_columns)
         if not factor_tile(U, inverse, i) > smallest:
             return False
-        for j in range(i + TILE, n_columns, TILE):
-            solve_tile(U, inverse, i, j)
+        solve_tiles(U, inverse, i, i + TILE, n_columns)
     return True
 
 
@@ -90,9 +91,5 @@ def solve_upper(R, inverse, n, x):
 @device
 def solve_transposed(R, inverse, n, x):
     """Replace x[:n] by R'^-1 x, with R and ``inverse`` from `cholesky`."""
-    for i in range(n):
-        row = R[i]
-        value = x[i] * inverse[i]
-        x[i] = value
-        for f in range(i + 1, n):
-            x[f] -= value * row[f]
+    for i in range(0, n, TILE):
+        solve_forward(R, inverse, i, n, x)

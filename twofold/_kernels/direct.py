@@ -37,20 +37,21 @@ from twofold._kernels.rows import (
     SOLVED,
     UNSUITABLE,
     add_normal_terms,
-    dot_tile,
     matvec,
     next_row_range,
     prefetch_rows,
     rmatvec,
+    set_ids,
     set_row_sums,
     set_terms,
     whitening,
 )
 from twofold._kernels.vectors.matrix import TILE
-from twofold._kernels.vectors.rows import gather_scaled, gather_transposed
+from twofold._kernels.vectors.rows import dot_rows, gather_scaled, gather_transposed
+from twofold._kernels.vectors.sums import dot
 from twofold._kernels.vectors.tasks import next_task
 
-_PANEL = 64  # entries gathered at a time, which fit into the L1 cache
+_PANEL_BYTES = 1 << 15  # most bytes gathered at a time, so that they fit into the L1 cache
 
 # Measured error bounds of the primal route. The error of p^ is about 0.5 eps |Z'CZ|_F |p^| in
 # a random direction, so that of p is as many times the root mean square of h. A right-hand side
@@ -76,6 +77,7 @@ class Scratch(NamedTuple):
     inverse: Any
     """1 / the diagonal of the Cholesky factor."""
     ids: Any
+    """Columns of the entries, padded to a multiple of 8."""
     sqrt_c: Any
     """sqrt(c) of the entries."""
     x: Any
@@ -91,9 +93,7 @@ class Scratch(NamedTuple):
     """V p."""
     total: Any
     buffer: Any
-    """Eight elements of a product with V."""
-    entry_ids: Any
-    """Columns of eight entries."""
+    """Eight elements of a product with V or Y."""
     arange: Any
     """0, 1, 2, ..."""
     b: Any
@@ -102,6 +102,8 @@ class Scratch(NamedTuple):
     """Their curvatures."""
     dots: Any
     """Their predictions."""
+    terms: Any
+    """Working memory of `add_normal_terms`."""
 
 
 @kernel
@@ -114,12 +116,12 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
     the dtype, or if the solution is not finite.
     """
     Y = columns.rotated
-    k, length = Y.shape[1], padded(tasks.longest)
+    k, length, stride = Y.shape[1], padded(tasks.longest), padded_leading_dim(Y.shape[1])
     s = Scratch(
-        np.zeros((max(k, _PANEL), padded_leading_dim(k)), Y.dtype),
-        np.zeros((k, padded_leading_dim(k)), Y.dtype),
+        np.zeros((max(k, _longest_panel(stride * Y.itemsize)), stride), Y.dtype),
+        np.zeros((k, stride), Y.dtype),
         np.zeros(k, Y.dtype),
-        np.zeros(k, np.int32),
+        np.empty(length, np.int32),
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
         np.zeros(k, Y.dtype),
@@ -130,13 +132,13 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
         np.zeros(k),
         np.zeros(k),
         np.zeros(TILE),
-        np.zeros(TILE, np.int32),
         np.arange(k).astype(np.int32),
         np.empty(length),
         np.empty(length),
         np.empty(length, Y.dtype),
+        np.empty(length),
     )
-    mu = -1.0
+    mu = mean_square = -1.0
     task = next_task(counter)
     while task < n_tasks:
         end = tasks.bounds[task + 1]
@@ -145,19 +147,22 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
             if entries.scale[u] != mu:
                 mu = entries.scale[u]
                 whitening(columns.spectrum, mu, s.h)
+                mean_square = _mean_square(s.h, columns.n_factors)
             next_range = next_row_range(tasks.rows, position, end, entries)
-            _solve_row(u, mu, next_range, entries, columns, s, out, report)
+            _solve_row(u, mu, mean_square, next_range, entries, columns, s, out, report)
         task = next_task(counter)
 
 
 @inlined
-def _solve_row(u, mu, next_range, entries, columns, s, out, report):
+def _solve_row(u, mu, mean_square, next_range, entries, columns, s, out, report):
+    """Solve row u; ``mean_square`` is that of h."""
     Y = columns.rotated
     eps = np.finfo(Y.dtype).eps
     low, high = entries.indptr[u], entries.indptr[u + 1]
     # With d >= k the dual matrix has directions without any part of p^, whose terms cancel.
     dual = high - low < columns.n_factors
     trace = term_size = norm = np.nan
+    set_ids(u, entries, s.ids)
     if dual:
         trace, term_size = _solve_dual(low, high, next_range, entries, Y, s)
         dual = not np.isnan(trace)
@@ -165,25 +170,21 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
         trace, norm, term_size = _solve_primal(low, high, next_range, entries, Y, s)
     growth = eps * (1.0 + (high - low) / _LONG_ROW)
     rounding = growth * trace
-    length = largest = size = squares = 0.0
     for f in range(Y.shape[1]):
         out[u, f] = s.h[f] * s.w[f]
-        length += np.float64(s.w[f]) * np.float64(s.w[f])
-        size += np.float64(out[u, f]) * np.float64(out[u, f])
-        largest = max(largest, np.float64(s.h[f]))
-    for f in range(columns.n_factors):
-        squares += np.float64(s.h[f]) * np.float64(s.h[f])
+        s.work[f] = out[u, f]
+    length, size = dot(s.w, s.w), dot(s.work, s.work)
     if dual:
         error = DUAL_ERROR * rounding
     else:
         error = _PRIMAL_ERROR * growth * norm
         if size > 0.0:
-            error *= np.sqrt(squares / columns.n_factors * length / size)
+            error *= np.sqrt(mean_square * length / size)
     if term_size > 0.0:
         error += _CANCELLATION_ERROR * eps * term_size / np.sqrt(length)
     slope = np.nan
     if not error < (ROW_TOLERANCE if eps > 1e-10 else _ROW_TOLERANCE_64) and rounding < 0.5:
-        error, slope = _refine(u, mu, dual, rounding, term_size * largest, entries, columns, s, out)
+        error, slope = _refine(u, mu, dual, rounding, term_size * s.h[0], entries, columns, s, out)
         error = max(error, _ROUNDING_64 * trace)
     max_error = 2.0 * ROW_TOLERANCE
     # A nan, from a failed factorisation or an overflow, makes these comparisons false.
@@ -201,16 +202,24 @@ def _solve_row(u, mu, next_range, entries, columns, s, out, report):
 
 
 @device
+def _mean_square(x, n):
+    """Return the mean of the squares of x[:n]."""
+    total = 0.0
+    for f in range(n):
+        total += np.float64(x[f]) * np.float64(x[f])
+    return total / n
+
+
+@device
 def _set_dots(u, entries, Y, s, out):
     """Set the predictions of row u, while the rows of Y are in the cache."""
     low, high = entries.indptr[u], entries.indptr[u + 1]
     for f in range(s.work.size):
         s.work[f] = out[u, f]
-    for e in range(low, high, TILE):
-        m = min(high - e, TILE)
-        dot_tile(Y, entries, e, m, s.entry_ids, s.work, s.x)
+    for e in range(0, high - low, TILE):
+        dot_rows(Y, s.ids, e, s.work, s.buffer)
         for r in range(TILE):
-            s.dots[e - low + r] = s.x[r]
+            s.dots[e + r] = s.buffer[r]
 
 
 @device
@@ -241,11 +250,9 @@ def _solve_dual(low, high, next_range, entries, Y, s):
         if not c > 0.0:
             return np.nan, np.nan
         sqrt_c = np.sqrt(c)
-        s.ids[e] = entries.indices[low + e]
         s.sqrt_c[e] = real(sqrt_c)
         s.x[e] = real(linear(entries, low + e) / sqrt_c)
     for e in range(d, dp):
-        s.ids[e] = s.ids[0]
         s.sqrt_c[e] = s.x[e] = 0.0
     for e in range(0, dp, TILE):
         gather_transposed(Y, s.ids, e, s.h, s.sqrt_c, s.Z)
@@ -259,11 +266,11 @@ def _solve_dual(low, high, next_range, entries, Y, s):
     for e in range(dp):
         s.work[e] = s.U[e, e]
         trace += s.U[e, e]
-    _add_identity_and_rhs(s.U, dp, s.x)
-    if not cholesky(s.U, s.inverse, dp, dp + TILE, 0.0):
-        return np.nan, np.nan
     for e in range(dp):
-        s.x[e] = s.U[e, dp]
+        s.U[e, e] += 1.0
+    if not cholesky(s.U, s.inverse, dp, dp, 0.0):
+        return np.nan, np.nan
+    solve_transposed(s.U, s.inverse, dp, s.x)
     solve_upper(s.U, s.inverse, dp, s.x)
     term_size = 0.0
     for e in range(d):
@@ -299,16 +306,6 @@ def _solve_single(e, next_range, entries, Y, s):
 
 
 @device
-def _add_identity_and_rhs(U, n, rhs):
-    """Add I to U[:n, :n] and write rhs to the tile to the right of it."""
-    for i in range(n):
-        U[i, i] += 1.0
-        U[i, n] = rhs[i]
-        for j in range(n + 1, n + TILE):
-            U[i, j] = 0.0
-
-
-@device
 def _add_combination(Y, ids, sqrt_c, x, d, out):
     """Add sum_e x[e] sqrt_c[e] Y[ids[e]] for e < d to ``out``, four terms at a time."""
     whole = d // 4 * 4
@@ -337,17 +334,19 @@ def _solve_primal(low, high, next_range, entries, Y, s):
     largest = 0.0
     for f in range(k):
         s.row64[f] = 0.0
-    for start in range(low, high, _PANEL):
-        stop = min(start + _PANEL, high)
-        square = _gather(start, stop, entries, Y, s)
+    n_panels = -(-(high - low) // _longest_panel(s.Z.shape[1] * s.Z.itemsize))
+    length = padded(-(-(high - low) // n_panels))
+    for start in range(low, high, length):
+        stop = min(start + length, high)
+        square = _gather(low, start, stop, entries, Y, s)
         if np.isnan(square):
             return np.nan, np.nan, np.nan
         largest = max(largest, square)
         if stop < high:
-            next_start, next_stop = stop, min(stop + _PANEL, high)
+            next_start, next_stop = stop, min(stop + length, high)
         else:
             next_start, next_stop = next_range
-            next_stop = min(next_start + _PANEL, next_stop)
+            next_stop = min(next_start + length, next_stop)
         share = -(-(next_stop - next_start) * TILE // k)
         for i in range(0, k, TILE):
             prefetch_rows(Y, entries.indices, next_start, min(next_start + share, next_stop))
@@ -360,20 +359,25 @@ def _solve_primal(low, high, next_range, entries, Y, s):
     for f in range(k):
         s.w[f] = s.row64[f]
         trace += s.U[f, f]
-    _add_identity_and_rhs(s.U, k, s.w)
-    if not cholesky(s.U, s.inverse, k, k + TILE, 0.0):
+        s.U[f, f] += 1.0
+    if not cholesky(s.U, s.inverse, k, k, 0.0):
         return np.nan, np.nan, np.nan
-    for f in range(k):
-        s.w[f] = s.U[f, k]
+    solve_transposed(s.U, s.inverse, k, s.w)
     solve_upper(s.U, s.inverse, k, s.w)
     return trace, norm, np.sqrt(largest * trace)
 
 
 @device
-def _gather(low, high, entries, Y, s):
-    """Write sqrt(c_e) z_e of the entries to Z and add sum_e b_e z_e to ``row64``.
+def _longest_panel(row_bytes):
+    """Return how many entries are gathered at a time, a multiple of 8."""
+    return max(_PANEL_BYTES // (row_bytes * TILE), 1) * TILE
 
-    Returns the largest b^2 / c, or nan if a c is negative.
+
+@device
+def _gather(first, low, high, entries, Y, s):
+    """Write sqrt(c_e) z_e of the entries low:high to Z and add sum_e b_e z_e to ``row64``.
+
+    ``first`` is the first entry of the row. Returns the largest b^2 / c, or nan if a c is negative.
     """
     real = Y.dtype.type
     are_equal = entries.targets.size + entries.weights.size + entries.excluded.size == 0
@@ -389,14 +393,9 @@ def _gather(low, high, entries, Y, s):
             if c > 0.0:
                 largest = max(largest, b * b / c)
             s.sqrt_c[r], s.x[r] = real(np.sqrt(c)), real(b)
-        if m == TILE:
-            gather_scaled(Y, entries.indices, e, s.h, s.sqrt_c, s.Z, e - low, s.x, s.w)
-        else:
-            for r in range(TILE):
-                s.entry_ids[r] = entries.indices[e + min(r, m - 1)]
-            for r in range(m, TILE):
-                s.sqrt_c[r] = s.x[r] = 0.0
-            gather_scaled(Y, s.entry_ids, 0, s.h, s.sqrt_c, s.Z, e - low, s.x, s.w)
+        for r in range(m, TILE):
+            s.sqrt_c[r] = s.x[r] = 0.0
+        gather_scaled(Y, s.ids, e - first, s.h, s.sqrt_c, s.Z, e - low, s.x, s.w)
     for f in range(s.w.size):
         s.row64[f] += s.w[f]
     return largest
@@ -462,12 +461,10 @@ def _apply_dual(d, Y, s):
     dp = (d + TILE - 1) // TILE * TILE
     for f in range(s.w.size):
         s.work[f] = s.h[f] * s.w[f]
-    for e in range(dp):
-        total = Y.dtype.type(0.0)
-        i = s.ids[e]
-        for f in range(s.w.size):
-            total += Y[i, f] * s.work[f]
-        s.x[e] = -s.sqrt_c[e] * total
+    for e in range(0, dp, TILE):
+        dot_rows(Y, s.ids, e, s.work, s.buffer)
+        for r in range(TILE):
+            s.x[e + r] = -s.sqrt_c[e + r] * s.buffer[r]
     solve_transposed(s.U, s.inverse, dp, s.x)
     solve_upper(s.U, s.inverse, dp, s.x)
     for f in range(s.w.size):
@@ -488,7 +485,8 @@ def _residual(u, mu, entries, columns, s):
     for f in range(k):
         total[f] = 0.0
     add_normal_terms(
-        u, (0, 0), entries, columns.factors, x, s.b, s.c, s.entry_ids, s.dots, total
+        entries.indptr[u + 1] - entries.indptr[u], (0, 0), s.ids, columns.factors, x, s.ids, s.b,
+        s.c, s.dots, s.terms, total,
     )  # fmt: skip
     if rotates:
         rmatvec(columns.vectors, total, s.arange, s.buffer, s.residual)

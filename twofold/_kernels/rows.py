@@ -6,11 +6,11 @@ from twofold._kernels.arguments import curvature, excluded_weight, linear, targe
 from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import (
-    add_normal_rows,
     add_rows,
     dot_rows,
     prefetch_at,
     prefetch_row,
+    set_normal_terms,
 )
 
 # Status of a row. UNSUITABLE: this route cannot solve the row, but another one may.
@@ -76,9 +76,19 @@ def dot_tile(Y, entries, e, m, ids, x, out):
 def add_tile(Y, entries, e, m, ids, factor, out):
     """Add sum_r factor[r] y_{e+r} to ``out``; factor[m:8] is 0."""
     if m == TILE:
-        add_rows(Y, entries.indices, e, factor, out)
+        add_rows(Y, entries.indices, e, factor, 0, out)
     else:
-        add_rows(Y, ids, 0, factor, out)
+        add_rows(Y, ids, 0, factor, 0, out)
+
+
+@device
+def set_ids(u, entries, ids):
+    """Set ids to the columns of row u, and repeat the last one up to a multiple of 8."""
+    low, high = entries.indptr[u], entries.indptr[u + 1]
+    for e in range(low, high):
+        ids[e - low] = entries.indices[e]
+    for e in range(high, low + (high - low + TILE - 1) // TILE * TILE):
+        ids[e - low] = entries.indices[high - 1]
 
 
 @device
@@ -94,27 +104,27 @@ def set_terms(u, entries, b, c):
 
 
 @device
-def add_normal_terms(u, next_range, entries, Y, x, b, c, ids, dots, total):
-    """Set ``dots`` to y_e.x and add sum_e (b_e - c_e y_e.x) y_e to ``total``, for row u.
+def add_normal_terms(d, next_range, indices, Y, x, ids, b, c, dots, terms, total):
+    """Set ``dots`` to y_e.x and add sum_e (b_e - c_e y_e.x) y_e to ``total``, for d entries.
 
-    The sum is computed in the dtype of x and ``total``. The rows of Y of later entries, and of the
-    entries in ``next_range``, are prefetched. The lengths of b, c and ``dots`` are multiples of 8,
-    and ``ids`` is working memory of length 8.
+    The sum is computed in the dtype of x, ``terms`` and ``total``. The columns ids are from
+    `set_ids`, b and c from `set_terms`, and ``terms`` is working memory. The rows of Y of later
+    entries, and of indices[next_range], are prefetched.
     """
-    low, high = entries.indptr[u], entries.indptr[u + 1]
     distance = max(_AHEAD // (Y.shape[1] * Y.itemsize), TILE)
     next_start, next_stop = next_range
     next_stop = min(next_stop, next_start + distance)
-    for e in range(low, high, TILE):
-        prefetch_rows(Y, entries.indices, min(e + distance, high), min(e + distance + TILE, high))
-        prefetch_rows(Y, entries.indices, next_start, min(next_start + TILE, next_stop))
+    for e in range(0, d, TILE):
+        prefetch_rows(Y, ids, min(e + distance, d), min(e + distance + TILE, d))
+        prefetch_rows(Y, indices, next_start, min(next_start + TILE, next_stop))
         next_start += TILE
-        if high - e >= TILE:
-            add_normal_rows(Y, entries.indices, e, x, b, c, e - low, dots, total)
-        else:
-            for r in range(TILE):
-                ids[r] = entries.indices[min(e + r, high - 1)]
-            add_normal_rows(Y, ids, 0, x, b, c, e - low, dots, total)
+        set_normal_terms(Y, ids, e, x, b, c, dots, terms)
+        # A tile is added after the terms of the next one, so that neither waits for the other.
+        if e > 0:
+            add_rows(Y, ids, e - TILE, terms, e - TILE, total)
+    if d > 0:
+        last = (d - 1) // TILE * TILE
+        add_rows(Y, ids, last, terms, last, total)
 
 
 @device
@@ -151,4 +161,4 @@ def rmatvec(V, x, arange, buffer, out):
     for f in range(0, x.size, TILE):
         for r in range(TILE):
             buffer[r] = x[f + r]
-        add_rows(V, arange, f, buffer, out)
+        add_rows(V, arange, f, buffer, 0, out)

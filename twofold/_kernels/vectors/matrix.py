@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
@@ -69,6 +70,13 @@ class Matrix:
         """Return the same array with vectors of another length, at most `max_lanes`."""
         other = copy.copy(self)
         other._set_lanes(min(lanes, self.max_lanes))
+        return other
+
+    def in_double(self) -> "Matrix":
+        """Return a generator of vectors in float64, for sums of the elements of this array."""
+        other = copy.copy(self)
+        other.element, other.itemsize, other.max_lanes = ir.DoubleType(), 8, self.n_bytes // 8
+        other._set_lanes(other.max_lanes)
         return other
 
     # -- memory -----------------------------------------------------------------------------------
@@ -132,12 +140,20 @@ class Matrix:
     def broadcast(self, number: Any) -> Any:
         """Return a vector with the number in every lane."""
         undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, number, ir.Constant(_LANE, 0))
+        first = self.with_lane(undefined, 0, number)
         return self.shuffle(first, undefined, [0] * self.lanes)
 
     def lane(self, value: Any, lane: int) -> Any:
         """Return one lane of a vector."""
         return self.builder.extract_element(value, ir.Constant(_LANE, lane))
+
+    def with_lane(self, value: Any, lane: int, number: Any) -> Any:
+        """Return a vector with one lane replaced by a number."""
+        return self.builder.insert_element(value, number, ir.Constant(_LANE, lane))
+
+    def broadcast_lane(self, value: Any, lane: int) -> Any:
+        """Return a vector with one lane of another in every lane."""
+        return self.shuffle(value, value, [lane] * self.lanes)
 
     def shuffle(self, one: Any, other: Any, lanes: list[int]) -> Any:
         """Return the listed lanes of the concatenation of two vectors."""
@@ -212,8 +228,8 @@ def machine_code(
     """Return a decorator that replaces a plain function by an intrinsic with the same parameters.
 
     The annotations of the plain function determine the types of the intrinsic: `int` is an index,
-    and `float` has the dtype of the first parameter, which is an array. Other types are those of
-    the arguments.
+    `np.float64` is itself, and `float` has the dtype of the first parameter, which is an array.
+    Other types are those of the arguments.
 
     Parameters
     ----------
@@ -235,6 +251,7 @@ def machine_code(
             if any(isinstance(kind, types.Array) and kind.layout != "C" for kind in argument_types):
                 raise TypingError(f"the arrays of {plain.__name__} must be C-contiguous")
             type_of = {int: types.intp, float: argument_types[0].dtype, None: types.void}
+            type_of[np.float64] = types.float64
             annotated = zip(signature_of_plain.parameters.values(), argument_types, strict=True)
             signature = type_of[signature_of_plain.return_annotation](
                 *(type_of.get(parameter.annotation, kind) for parameter, kind in annotated)

@@ -80,64 +80,54 @@ def _dots(Y: Matrix, rows: list[Any], x: Matrix) -> list[Any]:
     return [x.lane_sums(sums[left : left + x.lanes]) for left in range(0, TILE, x.lanes)]
 
 
-def _add_multiples(Y: Matrix, rows: list[Any], factors: list[Any], out: Matrix) -> None:
-    """Add the sum of factor y over eight rows y to ``out``."""
-    with out.loop(0, Y.width) as f:
-        total = out.load(f)
-        for row, factor in zip(rows, factors, strict=True):
-            total = out.multiply_add(Y.load_as(out, row, f), factor, total)
-        out.store(total, f)
-
-
 def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
     for n, dots in enumerate(_dots(Y, _row_indices(ids, first), x)):
-        out.store(dots, n * x.lanes)
+        out.store(out.cast(dots), n * x.lanes)
 
 
 @machine_code(_dot_rows)
 def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array) -> None:
-    """Set out[:8] = Y[ids[first:first+8]] x in the dtype of x and out, which may exceed Y's."""
+    """Set out[:8] = Y[ids[first:first+8]] x, computed in the dtype of x, which may exceed Y's."""
     out[:TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
 
 
-def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, out: Matrix) -> None:
-    factors = [out.broadcast(factor.item(r)) for r in range(TILE)]
-    _add_multiples(Y, _row_indices(ids, first), factors, out)
+def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, at: Any, out: Matrix) -> None:
+    factors = [out.broadcast(factor.item((at, r))) for r in range(TILE)]
+    rows = _row_indices(ids, first)
+    with out.loop(0, Y.width) as f:
+        total = out.load(f)
+        for row, multiple in zip(rows, factors, strict=True):
+            total = out.multiply_add(Y.load_as(out, row, f), multiple, total)
+        out.store(total, f)
 
 
 @machine_code(_add_rows)
-def add_rows(Y: Array, ids: Array, first: int, factor: Array, out: Array) -> None:
-    """Add factor[:8] Y[ids[first:first+8]] to ``out``, in the dtype of ``factor`` and ``out``."""
-    out[: Y.shape[1]] += factor[:TILE] @ Y[ids[first : first + TILE]]
+def add_rows(Y: Array, ids: Array, first: int, factor: Array, at: int, out: Array) -> None:
+    """Add factor[at:at+8] Y[ids[first:first+8]] to ``out``, in the dtype of these two arrays."""
+    out[: Y.shape[1]] += factor[at : at + TILE] @ Y[ids[first : first + TILE]]
 
 
-def _add_normal_rows(
-    Y: Matrix, ids: Matrix, first: Any, x: Matrix, b: Matrix, c: Matrix, at: Any, dots: Matrix,
-    out: Matrix,
-) -> None:  # fmt: skip
-    rows, factors = _row_indices(ids, first), []
-    for n, values in enumerate(_dots(Y, rows, x)):
-        position = x.builder.add(at, x.index(n * x.lanes))
-        dots.store(dots.cast(values), position)
-        weights = x.builder.fneg(c.load_as(x, position))
-        values = x.multiply_add(weights, values, b.load_as(x, position))
-        factors += [x.shuffle(values, values, [lane] * x.lanes) for lane in range(x.lanes)]
-    _add_multiples(Y, rows, factors, out)
-
-
-@machine_code(_add_normal_rows)
-def add_normal_rows(
-    Y: Array, ids: Array, first: int, x: Array, b: Array, c: Array, at: int, dots: Array, out: Array
+def _set_normal_terms(
+    Y: Matrix, ids: Matrix, first: Any, x: Matrix, b: Matrix, c: Matrix, dots: Matrix, terms: Matrix
 ) -> None:
-    """Set dots[at:at+8] = Y[ids[first:first+8]] x and add (b - c dots) Y[ids] to ``out``.
+    for n, values in enumerate(_dots(Y, _row_indices(ids, first), x)):
+        at = x.index((first, n * x.lanes))
+        dots.store(dots.cast(values), at)
+        weights = x.builder.fneg(c.load_as(x, at))
+        terms.store(x.multiply_add(weights, values, b.load_as(x, at)), at)
 
-    Of b and c, the elements at:at+8 are used. The sums are in the dtype of x and ``out``, which may
-    exceed that of Y.
+
+@machine_code(_set_normal_terms)
+def set_normal_terms(
+    Y: Array, ids: Array, first: int, x: Array, b: Array, c: Array, dots: Array, terms: Array
+) -> None:
+    """Set dots[e] to Y[ids[e]] x and terms[e] to b[e] - c[e] dots[e] for e in first:first+8.
+
+    The sums are in the dtype of x and ``terms``, which may exceed that of Y.
     """
-    rows, e = Y[ids[first : first + TILE]], slice(at, at + TILE)
-    products = rows @ x[: Y.shape[1]]
-    dots[e] = products
-    out[: Y.shape[1]] += (b[e] - c[e] * products) @ rows
+    e = slice(first, first + TILE)
+    products = Y[ids[e]] @ x[: Y.shape[1]]
+    dots[e], terms[e] = products, b[e] - c[e] * products
 
 
 def _add_scaled_rows(

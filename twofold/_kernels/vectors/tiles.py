@@ -1,6 +1,5 @@
 """Products, factorisation and triangular solves of tiles, with sums in registers."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -126,51 +125,44 @@ def set_tiles_from_rows(
     C[row : row + TILE, j:n] = _sum_of_outer_products(left, right)
 
 
-def _square_sum(U: Matrix, i: Any, j: Any, n: Any) -> Any:
-    sums = U.new_sums(TILE)
-    with U.loop(j, n) as f:
-        for r, total in enumerate(sums):
-            values = U.load((i, r), f)
-            U.add_product(total, values, values)
-    totals = [U.lane_sums(sums[left : left + U.lanes]) for left in range(0, TILE, U.lanes)]
-    lanes = [U.lane(total, lane) for total in totals for lane in range(U.lanes)]
-    return functools.reduce(U.builder.fadd, lanes)
-
-
-@machine_code(_square_sum)
-def square_sum(U: Array, i: int, j: int, n: int) -> float:
-    """Return the sum of the squares of U[i:i+8, j:n]."""
-    return np.sum(U[i : i + TILE, j:n] ** 2)
-
-
 # -- factorisation and substitution ---------------------------------------------------------------
 
 
 def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
-    builder, one = U.builder, ir.Constant(U.element, 1.0)
+    builder, one, zero = U.builder, ir.Constant(U.element, 1.0), ir.Constant(U.element, 0.0)
     lefts = range(0, TILE, U.lanes)
     rows = [[U.load((i, r), (i, left)) for left in lefts] for r in range(TILE)]
-    pivots = []
+    diagonal = [U.constant(0.0) for left in lefts]
     for r in range(TILE):  # L D L', so that square roots do not delay the next step.
         v, lane = divmod(r, U.lanes)
-        pivots.append(U.lane(rows[r][v], lane))
-        scale = U.broadcast(builder.fneg(builder.fdiv(one, pivots[r])))
+        pivot = U.lane(rows[r][v], lane)
+        diagonal[v] = U.with_lane(diagonal[v], lane, pivot)
+        scale = U.broadcast(builder.fneg(builder.fdiv(one, pivot)))
+        # The same operations turn the identity into L^-1, whose columns replace those of zeros.
+        rows[r][v] = U.with_lane(rows[r][v], lane, one)
         scaled = [builder.fmul(part, scale) for part in rows[r]]
         for s in range(r + 1, TILE):
-            v, lane = divmod(s, U.lanes)
-            factor = U.shuffle(rows[r][v], rows[r][v], [lane] * U.lanes)
+            factor = U.broadcast_lane(rows[r][s // U.lanes], s % U.lanes)
+            rows[s][v] = U.with_lane(rows[s][v], lane, zero)
             rows[s] = [
                 U.multiply_add(factor, *parts) for parts in zip(scaled, rows[s], strict=True)
             ]
+    roots = [U.square_root(part) for part in diagonal]
+    inverted = [builder.fdiv(U.constant(1.0), part) for part in roots]
+    for left, part in zip(lefts, inverted, strict=True):
+        inverse.store(part, (i, left))
+    pivots = [U.lane(diagonal[r // U.lanes], r % U.lanes) for r in range(TILE)]
     smallest = pivots[0]
     for r in range(TILE):
         # A nan is selected, because it is not >= smallest, and makes all later pivots nan.
         larger = builder.fcmp_ordered(">=", pivots[r], smallest)
         smallest = builder.select(larger, smallest, pivots[r])
-        inverted = builder.fdiv(one, U.square_root(pivots[r]))
-        inverse.store(inverted, (i, r))
+        v, lane = divmod(r, U.lanes)
+        factor = U.broadcast_lane(inverted[v], lane)
+        rows[r] = [builder.fmul(part, factor) for part in rows[r]]
+        rows[r][v] = U.with_lane(rows[r][v], lane, U.lane(roots[v], lane))
         for left, part in zip(lefts, rows[r], strict=True):
-            U.store(builder.fmul(part, U.broadcast(inverted)), (i, r), (i, left))
+            U.store(part, (i, r), (i, left))
     return smallest
 
 
@@ -178,40 +170,69 @@ def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
 def factor_tile(U: Array, inverse: Array, i: int) -> float:
     """Replace the upper triangle of the tile M = U[i:i+8, i:i+8] by R with R'R = M.
 
-    Sets inverse[i:i+8] to 1 / diag(R). Returns the smallest pivot, or nan if a pivot is nan. The
-    elements below the diagonal are overwritten.
+    Sets inverse[i:i+8] to 1 / diag(R), and the elements below the diagonal to those of R'^-1.
+    Returns the smallest pivot, or nan if a pivot is nan.
     """
     tile = U[i : i + TILE, i : i + TILE]
     pivots = []
     with np.errstate(all="ignore"):
         for r in range(TILE):
             pivots.append(tile[r, r])
-            inverse[i + r] = 1.0 / np.sqrt(tile[r, r])
+            root = np.sqrt(tile[r, r])
+            inverse[i + r] = 1.0 / root
+            tile[r, r] = 1.0
             tile[r] *= inverse[i + r]
             for s in range(r + 1, TILE):
-                tile[s] -= tile[r, s] * tile[r]
+                factor, tile[s, r] = tile[r, s], 0.0
+                tile[s] -= factor * tile[r]
+            tile[r, r] = root
     return np.min(pivots)
 
 
-def _solve_tile(U: Matrix, inverse: Matrix, i: Any, j: Any) -> None:
-    for left in range(0, TILE, U.lanes):
+def _solve_tiles(U: Matrix, inverse: Matrix, i: Any, j: Any, n: Any) -> None:
+    with U.loop(j, n) as col:
         solved: list[Any] = []
         for r in range(TILE):
-            row = U.load((i, r), (j, left))
+            row = U.load((i, r), col)
             for s in range(r):
                 factor = U.broadcast(U.builder.fneg(U.item((i, s), (i, r))))
                 row = U.multiply_add(factor, solved[s], row)
             solved.append(U.builder.fmul(row, U.broadcast(inverse.item((i, r)))))
-            U.store(solved[r], (i, r), (j, left))
+            U.store(solved[r], (i, r), col)
 
 
-@machine_code(_solve_tile)
-def solve_tile(U: Array, inverse: Array, i: int, j: int) -> None:
-    """Replace B = U[i:i+8, j:j+8] by R'^-1 B, with R and ``inverse`` from `factor_tile`."""
+@machine_code(_solve_tiles)
+def solve_tiles(U: Array, inverse: Array, i: int, j: int, n: int) -> None:
+    """Replace B = U[i:i+8, j:n] by R'^-1 B, with R and ``inverse`` from `factor_tile`.
+
+    This is a substitution. A product with R'^-1 has larger errors if R is ill-conditioned.
+    """
     for r in range(i, i + TILE):
         for s in range(i, r):
-            U[r, j : j + TILE] -= U[s, r] * U[s, j : j + TILE]
-        U[r, j : j + TILE] *= inverse[r]
+            U[r, j:n] -= U[s, r] * U[s, j:n]
+        U[r, j:n] *= inverse[r]
+
+
+def _inverse_tile(U: Array, inverse: Array, i: int) -> Array:
+    """Return R'^-1 from `factor_tile`."""
+    below = np.tril(U[i : i + TILE, i : i + TILE], -1)
+    return below + np.diag(inverse[i : i + TILE])
+
+
+def _inverse_rows(U: Matrix, inverse: Matrix, i: Any) -> list[list[Any]]:
+    """Return the rows of R'^-1 from `factor_tile`, as vectors."""
+    rows = []
+    for r in range(TILE):
+        parts = []
+        for left in range(0, TILE, U.lanes):
+            lanes = range(left, left + U.lanes)
+            below = [lane if left + lane < r else lane + U.lanes for lane in range(U.lanes)]
+            part = U.shuffle(U.load((i, r), (i, left)), U.constant(0.0), below)
+            if r in lanes:
+                part = U.with_lane(part, r - left, inverse.item((i, r)))
+            parts.append(part)
+        rows.append(parts)
+    return rows
 
 
 def _solve_back(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
@@ -221,31 +242,53 @@ def _solve_back(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
         values = x.load(f)
         for r, total in enumerate(sums):
             U.add_product(total, U.load((i, r), f), values)
-    solved = [
+    rest = [
         builder.fsub(x.load((i, left)), U.lane_sums(sums[left : left + U.lanes])) for left in lefts
     ]
-    columns = [
-        U.transpose([U.load((i, top + r), (i, left)) for r in range(U.lanes)])
-        for left in lefts
-        for top in lefts
-    ]
-    for s in range(TILE - 1, -1, -1):
-        v, lane = divmod(s, U.lanes)
-        value = builder.fmul(U.lane(solved[v], lane), inverse.item((i, s)))
-        x.store(value, (i, s))
-        factor = U.broadcast(builder.fneg(value))
-        for part in range(v + 1):  # Lanes below the diagonal are no longer used.
-            column = columns[v * len(lefts) + part][lane]
-            solved[part] = U.multiply_add(column, factor, solved[part])
+    inverse_rows = _inverse_rows(U, inverse, i)
+    for v, left in enumerate(lefts):
+        totals = [U.constant(0.0)] * 2  # Two sums, so that an addition need not wait for the last.
+        for r in range(left, TILE):
+            factor = U.broadcast_lane(rest[r // U.lanes], r % U.lanes)
+            totals[r % 2] = U.multiply_add(factor, inverse_rows[r][v], totals[r % 2])
+        x.store(builder.fadd(*totals), (i, left))
 
 
 @machine_code(_solve_back)
 def solve_back(U: Array, inverse: Array, i: int, n: int, x: Array) -> None:
     """Replace x[i:i+8] by R^-1 (x[i:i+8] - U[i:i+8, i+8:n] x[i+8:n]).
 
-    R and ``inverse`` are from `factor_tile`.
+    R^-1 and ``inverse`` are from `factor_tile`.
     """
-    x[i : i + TILE] -= U[i : i + TILE, i + TILE : n] @ x[i + TILE : n]
-    for s in range(i + TILE - 1, i - 1, -1):
-        x[s] *= inverse[s]
-        x[i:s] -= U[i:s, s] * x[s]
+    rest = x[i : i + TILE] - U[i : i + TILE, i + TILE : n] @ x[i + TILE : n]
+    x[i : i + TILE] = _inverse_tile(U, inverse, i).T @ rest
+
+
+def _solve_forward(U: Matrix, inverse: Matrix, i: Any, n: Any, x: Matrix) -> None:
+    builder, lefts = U.builder, range(0, TILE, U.lanes)
+    right = [x.load((i, left)) for left in lefts]
+    sums = U.new_sums(TILE)
+    for parts, total in zip(_inverse_rows(U, inverse, i), sums, strict=True):
+        for part, values in zip(parts, right, strict=True):
+            U.add_product(total, part, values)
+    solved = [U.lane_sums(sums[left : left + U.lanes]) for left in lefts]
+    for left, part in zip(lefts, solved, strict=True):
+        x.store(part, (i, left))
+    factors = [
+        U.broadcast_lane(builder.fneg(part), lane) for part in solved for lane in range(U.lanes)
+    ]
+    with U.loop((i, TILE), n) as f:
+        totals = [x.load(f), U.constant(0.0)]
+        for r, factor in enumerate(factors):
+            totals[r % 2] = U.multiply_add(factor, U.load((i, r), f), totals[r % 2])
+        x.store(builder.fadd(*totals), f)
+
+
+@machine_code(_solve_forward)
+def solve_forward(U: Array, inverse: Array, i: int, n: int, x: Array) -> None:
+    """Replace x[i:i+8] by y = R'^-1 x[i:i+8], and subtract U[i:i+8, i+8:n]' y from x[i+8:n].
+
+    R'^-1 and ``inverse`` are from `factor_tile`.
+    """
+    x[i : i + TILE] = _inverse_tile(U, inverse, i) @ x[i : i + TILE]
+    x[i + TILE : n] -= x[i : i + TILE] @ U[i : i + TILE, i + TILE : n]
