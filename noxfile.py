@@ -129,7 +129,7 @@ def coverage(session: nox.Session) -> None:
     session.run("coverage", "erase")
     # Kernels that an earlier run has compiled would not run the code that generates them.
     with tempfile.TemporaryDirectory() as cache:
-        env = {"NUMBA_CACHE_DIR": cache}
+        env = {"NUMBA_CACHE_DIR": cache, "TIMEOUT_FACTOR": "5"}
         # Otherwise the processes of tests, which have a limit of time, would compile.
         session.run(*run, "-m", "twofold", "warm-up", env=env)
         session.run(*run, "-m", "pytest", *PARALLEL, env=env)

@@ -25,8 +25,10 @@ def run_python(code, *arguments, timeout=60.0):
     """Run a script with the tested copy of twofold, and return what it prints.
 
     numpy, sparse and sys are imported. The test fails if the script does not end within the
-    timeout (in seconds) or ends with an error. The whole process group is ended on a timeout.
+    timeout (in seconds) or ends with an error. The whole process group is ended on a timeout. The
+    environment variable TIMEOUT_FACTOR multiplies it, for runs that measure coverage.
     """
+    timeout *= float(os.environ.get("TIMEOUT_FACTOR", "1"))
     root = str(Path(twofold.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
