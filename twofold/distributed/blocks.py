@@ -1,5 +1,6 @@
 """Sides of a problem in parts, from which the workers make their blocks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ __all__ = [
     "Division",
     "Referring",
     "block_of",
+    "both_divided",
     "divided",
     "joined",
     "numbers_of",
@@ -84,6 +86,16 @@ def divided(margin: Margin, n_blocks: int, width: int) -> Division:
     shares = before[-1] * np.arange(1, n_blocks) / n_blocks
     ends = _nearest(before, shares)
     return Division(margin.bounds, allowed[np.unique([0, *ends, allowed.size - 1])])
+
+
+def both_divided(margins: Mapping[Axis, Margin], n_blocks: int, width: int) -> dict[Axis, Division]:
+    """Divide both sides into the same number of blocks, at most ``n_blocks``; see `divided`."""
+    while True:
+        found = {axis: divided(margin, n_blocks, width) for axis, margin in margins.items()}
+        numbers = {one.n_blocks for one in found.values()}
+        if len(numbers) == 1:
+            return found
+        n_blocks = min(numbers)
 
 
 def _cost(counts: NDArray[np.int64], width: int) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from twofold._kernels.arguments import PenaltyCall
-from twofold.distributed.blocks import Division, divided, part_of, penalty_of
+from twofold.distributed.blocks import Division, both_divided, part_of, penalty_of
 from twofold.distributed.residents import Homes
 from twofold.objective import Problem
 from twofold.objective.biases import Axis
@@ -26,7 +26,7 @@ class Layout:
         See `Problem.mean`.
     divisions : dict of axis to Division
     homes : dict of axis to list of str
-        The address of the worker of each block.
+        The address of the worker of each block, the same one for both sides.
     sides : dict of axis to list of distributed.Future
         The `Side` of each block, whose indices are positions in the whole problem.
     penalties : dict of axis to list of PenaltyCall
@@ -62,8 +62,8 @@ class Layout:
         """
         sides: dict[Axis, Side] = {"row": problem.rows, "col": problem.cols}
         penalties = dict(zip(AXES, problem.penalties(n_columns), strict=True))
-        divisions = {axis: divided(sides[axis], n_blocks, width) for axis in AXES}
-        homes = {axis: cluster.homes(divisions[axis].n_blocks) for axis in AXES}
+        divisions = both_divided(sides, n_blocks, width)
+        homes = dict.fromkeys(AXES, cluster.homes(divisions["row"].n_blocks))
         return cls(
             problem.objective,
             problem.mean,

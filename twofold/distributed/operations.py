@@ -26,12 +26,13 @@ from twofold.distributed.blocks import (
 )
 from twofold.distributed.layout import Layout
 from twofold.distributed.parts import Extrapolated, Parts, Route
-from twofold.distributed.residents import Homes, Inline
+from twofold.distributed.residents import Homes, Inline, Item
 from twofold.objective import Point
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import with_value
 from twofold.objective.terms import Terms
 from twofold.solvers import blocks
+from twofold.solvers.blocks import RowOptions
 from twofold.solvers.operations import AXES, Operations, other_axis
 from twofold.solvers.triangles import missing_triangle
 from twofold.solvers.unsolved import UnsolvedRows, unsolved_rows
@@ -138,10 +139,7 @@ class ClusterOperations(Operations):
             )
             for n in range(self.divisions[axis].n_blocks)
         ]  # fmt: skip
-        results = Parts(self, axis, handles)
-        if function in (blocks.solved, blocks.solved_factors):
-            self.solves.append(results)
-        return results
+        return Parts(self, axis, handles)
 
     def forget_results(self) -> None:
         """Forget the results of a step, which may have been interrupted."""
@@ -171,7 +169,7 @@ class ClusterOperations(Operations):
         """Return results of `each`, with one value for each block, in this process."""
         wanted = [one for one in dict.fromkeys(results) if one.fetched is None]
         if wanted:
-            handles = [one for part in wanted for one in self._computed(part).handles]
+            handles = [one for part in wanted for one in self._separate(part).handles]
             found = iter(self.cluster.values(handles))
             for part in wanted:
                 part.fetched = [next(found) for _ in part.handles]
@@ -184,18 +182,19 @@ class ClusterOperations(Operations):
 
     def routed(self, axis: Axis, factors: Parts) -> Parts:
         """Return those factors of the other side that each block refers to, on its worker."""
-        if axis not in factors.routes:
-            factors.routes[axis] = self._computed(self._joins(axis, factors))
+        factors.routes[axis] = self._computed(self._joins(axis, factors))
         return factors.routes[axis]
 
     def _joins(self, axis: Axis, factors: Parts) -> Parts:
-        """Return what is `routed` as something that each task computes that uses it."""
-        sources, sent = self.homes[other_axis(axis)], factors.sent or factors.handles
+        """Return what is `routed`, perhaps as something that each task computes that uses it."""
+        if axis in factors.routes:
+            return factors.routes[axis]
+        sources = self.homes[other_axis(axis)]
         joins: list[Any] = []
         for home, routes in zip(self.homes[axis], self.routes[axis], strict=True):
             is_selected, pieces = [], list[Any]()
             for n, ((_, rows), source) in enumerate(zip(routes, sources, strict=True)):
-                part = factors.handles[n] if source == home else sent[n]
+                part = factors.handles[n]
                 is_selected.append(rows is not None and source == home)
                 if rows is None:
                     pieces.append(part)
@@ -206,7 +205,6 @@ class ClusterOperations(Operations):
             is_whole = len(pieces) == 1 and not is_selected[0]
             options = {"is_selected": is_selected}
             joins.append(pieces[0] if is_whole else Inline(tasks.joined, tuple(pieces), options))
-        factors.sent = None
         return Parts(self, axis, joins)
 
     def _computed(self, parts: Parts) -> Parts:
@@ -219,54 +217,76 @@ class ClusterOperations(Operations):
         ]
         return replace(parts, handles=handles)
 
-    def _inlined(
+    def _separate(self, parts: Parts) -> Parts:
+        """Return parts without the tuples of which they are items."""
+        handles = [
+            Inline(tasks.same, (one,)) if isinstance(one, Item) else one for one in parts.handles
+        ]
+        return self._computed(replace(parts, handles=handles))
+
+    def _of_blocks(
         self, function: Callable[..., Any], axis: Axis, *factors: Parts, **options: Any
     ) -> Parts:
         """Return the results of `each` as something that each task computes that uses them."""
-        handles = zip(self.handles[axis], *(one.handles for one in factors), strict=True)
-        return Parts(self, axis, [Inline(function, own, options) for own in handles])
+        return self._inlined(function, Parts(self, axis, self.handles[axis]), *factors, **options)
 
-    def solved(self, axis: Axis, other: Parts, *arguments: Any) -> tuple[Parts, Any]:
+    def _inlined(self, function: Callable[..., Any], *parts: Parts, **options: Any) -> Parts:
+        """Return a function of parts as something that each task computes that uses it."""
+        handles = zip(*(one.handles for one in parts), strict=True)
+        return Parts(self, parts[0].axis, [Inline(function, own, options) for own in handles])
+
+    def _together(self, *parts: Parts) -> Parts:
+        """Return tuples of parts, each computed by one task."""
+        return self._computed(self._inlined(tasks.together, *parts))
+
+    def solved(
+        self, axis: Axis, other: Parts, start: Parts, product: Any, options: RowOptions
+    ) -> tuple[Parts, Any]:
         """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
-        if axis == "col":  # Nothing else uses the rows that are routed.
-            other.routes[axis] = self._joins(axis, other)
-        solved, report = super().solved(axis, other, *arguments)
-        other.routes.pop("col", None)
-        return self._kept(solved, report), report
+        if product is None and self.terms.unobserved_weight:
+            product = self.routed_gramian(axis, other)
+        solved = self.each(
+            tasks.solved, axis, self._joins(axis, other), start, product, n_columns=self.n_columns,
+            options=options, triangle=self.triangle_for(axis, other),
+            needs_gramian=bool(self.terms.unobserved_weight),
+        )  # fmt: skip
+        self.solves.append(solved)
+        factors = self._items(solved, 0)
+        factors.measured = self._items(solved, 1)
+        if self.terms.nonnegative:
+            found: list[tasks.Measured] = self.values(factors.measured)[0]
+            self._note_unsettled(axis, [one.unsettled for one in found])
+        return factors, factors.measured if options.needs_sums else None
 
-    def _kept(self, factors: Parts, report: Parts | None = None) -> Parts:
-        """Return factors, perhaps of a report, as objects that are never sent to other workers.
-
-        Of an object on several workers, Dask removes all but one, and perhaps the one that is
-        needed. Those that are sent are removed after they are joined.
-        """
-        axis = factors.axis
-        if len(set(self.homes[axis])) == 1:
-            return factors
-        if report is None:
-            kept = self.each(tasks.same, axis, factors)
-        else:
-            kept = self._inlined(blocks.factors_of, axis, report)
-        return replace(kept, sent=factors.handles)
+    def _items(self, tuples: Parts, number: int) -> Parts:
+        """Return one of the results of each tuple."""
+        return Parts(self, tuples.axis, [Item(one, number) for one in tuples.handles])
 
     def transformed(
         self, factors: dict[Axis, Any], function: Callable[..., Any]
     ) -> dict[Axis, Parts]:
-        """Return F B of both sides; see `Operations`. Each worker computes the matrices B."""
+        """Return F B of both sides; see `Operations`. Each worker computes the matrices B.
+
+        Where the columns were routed already, the workers of rows compute the product with these.
+        """
+        rows, cols = factors["row"], factors["col"]
         nodes = [self._penalized(axis, one).handles for axis, one in factors.items()]
-        matrices = {
+        found = {
             home: self.cluster.call(
                 tasks.matrices_of_gramians, *chain.from_iterable(nodes), home=home,
                 make=function, lengths=[len(handles) for handles in nodes],
             )
-            for home in dict.fromkeys(chain.from_iterable(self.homes.values()))
+            for home in dict.fromkeys(self.homes["row"])
         }  # fmt: skip
-        turned: dict[Axis, Parts] = {}
-        for axis, one in factors.items():
-            own = Parts(self, axis, [matrices[home] for home in self.homes[axis]])
-            turned[axis] = self._kept(self.each(tasks.times, axis, one, own))
-            if axis == "row" and self.terms.unobserved_weight:  # before the columns
-                turned[axis].gramian = self.routed_gramian("col", turned[axis])
+        matrices = Parts(self, "row", [found[home] for home in self.homes["row"]])
+        has_gramian = bool(self.terms.unobserved_weight)
+        both = self.each(tasks.turned, "row", rows, matrices, needs_gramian=has_gramian)
+        turned: dict[Axis, Parts] = {"row": self._items(both, 0)}
+        turned["row"].measured = self._items(both, 1)
+        turned["col"] = self.each(tasks.times, "col", cols, matrices, side="col")
+        joins = self._joins("row", cols)
+        moved = self._of_blocks(tasks.times, "row", joins, matrices, side="col")
+        turned["col"].routes["row"] = moved
         return turned
 
     def _penalized(self, axis: Axis, factors: Parts) -> Parts:
@@ -277,18 +297,26 @@ class ClusterOperations(Operations):
         """Return the `gramian` of factors of the other side, on each worker of this side."""
         if factors.gramian is not None:
             return factors.gramian
-        if axis == "col":
-            factors.measured = self._measured(factors, [], needs_gramian=True)
-            function: Any = tasks.gramian_of_measured
-            handles = factors.measured.handles
-        else:
-            function = tasks.gramian
-            handles = self.each(blocks.gramian_sums, "col", factors, by_penalty=False).handles
-        return Parts(self, axis, [Inline(function, tuple(handles))] * len(self.homes[axis]))
+        if factors.measured is not None:
+            # Where only some of the factors are sent, it is sent without them.
+            is_selected = self._selects(axis)
+            measured = self._separate(factors.measured) if is_selected else factors.measured
+            return self._gramian_of(tasks.gramian_of_measured, measured)
+        nodes = self.each(blocks.gramian_sums, factors.axis, factors, by_penalty=False)
+        return self._gramian_of(tasks.gramian, nodes)
+
+    def _gramian_of(self, function: Callable[..., Any], parts: Parts) -> Parts:
+        """Return the Gramian of the parts of one side for each block of the other one."""
+        axis, whole = other_axis(parts.axis), Inline(function, tuple(parts.handles))
+        return Parts(self, axis, [whole] * len(self.homes[axis]))
+
+    def _selects(self, axis: Axis) -> bool:
+        """Return whether some blocks get only some of the factors of a block of the other side."""
+        return any(route.rows is not None for routes in self.routes[axis] for route in routes)
 
     def turning_sums(self, start: Parts, old: Parts, new: Parts) -> Parts:
         """Return the parts of <Y - Q_new, Q_new - Q>, computed by the task that measures Q_new."""
-        return self._inlined(blocks.turning_sums, "col", start, old, new)
+        return self._of_blocks(blocks.turning_sums, "col", start, old, new)
 
     def rows_moved(self, axis: Axis) -> int:
         """Return how many factors of the other side go to another worker when they are `routed`."""
@@ -312,7 +340,7 @@ class ClusterOperations(Operations):
         """Return factors as one array of this process."""
         rows = self.divisions[factors.axis].rows
         out = empty_aligned(factors.shape, self.dtype)
-        for n, handle in enumerate(self._computed(factors).handles):
+        for n, handle in enumerate(self._separate(factors).handles):
             (part,) = self.cluster.values([handle])  # one at a time, which bounds the memory
             out[rows[n] : rows[n + 1]] = part
             release_pages(out)
@@ -331,27 +359,14 @@ class ClusterOperations(Operations):
         if expected is not None and expected[:3] == (new, old, momentum) and expected.result:
             return expected.result
         options = {"momentum": momentum}
-        result = self._inlined(blocks.extrapolated, "col", new, old, **options)
+        result = self._of_blocks(blocks.extrapolated, "col", new, old, **options)
         moved = self.routed("row", new), self.routed("row", old)
-        result.routes["row"] = self._inlined(blocks.extrapolated, "row", *moved, **options)
+        result.routes["row"] = self._of_blocks(blocks.extrapolated, "row", *moved, **options)
         return result
 
     def expect(self, new: Parts, old: Parts, momentum: float) -> None:
         """Note what is probably extrapolated next; see `Operations`."""
         self.expected = Extrapolated(new, old, momentum) if momentum else None
-
-    def _begin_expected(self, cols: Parts) -> None:
-        """Begin with the Gramian that is needed next, while this process waits for the values.
-
-        It is that of the extrapolated columns, or that for `balanced` factors.
-        """
-        if self.expected is None and self.balances:
-            cols.penalized = self._penalized("col", cols)
-        if self.expected is not None:
-            expected = self.expected
-            result = self.extrapolated(*expected[:3])
-            result.gramian = self.routed_gramian("row", result)
-            self.expected = expected._replace(result=result)
 
     def evaluated(self, point: Point, solved_cols: Any = None) -> Point:
         """Return the point with its value and, if a0 > 0, the Gramians; see `Operations`."""
@@ -359,36 +374,70 @@ class ClusterOperations(Operations):
         cols: Any = point.cols
         has_grams, is_solved = bool(self.terms.unobserved_weight), solved_cols is not None
         grams: list[Any] = list(point.gramians) if has_grams else []
-        is_missing = [has_grams and gram is None for gram in point.gramians]
-        joins = cols.routes.get("row") or self._joins("row", cols)
-        of_rows, (later, self.later) = rows.measured, (self.later, [])
-        if of_rows is None or not is_solved:
-            others = [] if is_solved else [joins]
-            of_rows = self._measured(rows, [], *others, needs_gramian=is_missing[0])
-        of_cols = self._measured(solved_cols or cols, later, needs_gramian=is_missing[1])
-        # The next epoch needs them; the workers join them while this process waits for the values.
-        cols.routes["row"] = self._computed(joins)
-        self._begin_expected(cols)
-        of_nodes = [of_rows if is_missing[0] else rows.measured or of_rows, of_cols]
-        found = self.values(of_rows, of_cols, of_nodes[0])
-        for number, one in enumerate(later):
-            one.fetched = [part.more[number] for part in found[1]]
-        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in found[:2])
+        later, self.later = self.later, []
+        if is_solved:
+            found = self._summarized(rows, cols, solved_cols, later)
+            grams[:1] = [found[1][0].product] if has_grams else []
+        else:
+            needed = [has_grams and not isinstance(one, np.ndarray) for one in point.gramians]
+            joins = self.routed("row", cols)
+            of_rows = self.each(tasks.measured, "row", rows, joins, needs_gramian=needed[0])
+            of_cols = self.each(tasks.measured, "col", cols, needs_gramian=needed[1])
+            found = self.values(of_rows, of_cols, *later)[:2]
         for n, gram in enumerate(grams):
-            if is_missing[n] or isinstance(gram, Parts):
-                grams[n] = tasks.gramian_of_measured(*(of_nodes[n].fetched or []))
-        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in found[:2])
+            if not isinstance(gram, np.ndarray):
+                grams[n] = tasks.gramian_of_measured(*found[n])
+        rows.is_finite, cols.is_finite = (all(one.is_finite for one in part) for part in found)
+        sums, col_sums = (np.concatenate([one.sums for one in part]) for part in found)
         return with_value(self.terms, point, grams, sums, col_sums, is_solved=is_solved)
 
-    def _measured(
-        self, solved: Parts, later: list[Parts], *other: Parts, needs_gramian: bool
-    ) -> Parts:
-        """Return what is `tasks.measured` of each block, with the results that are needed later."""
-        ready = replace(solved, handles=solved.sent or solved.handles)
-        more = [
-            Inline(tasks.listed, one) for one in zip(*(one.handles for one in later), strict=True)
-        ]
-        return self.each(
-            tasks.measured, solved.axis, ready,
-            Parts(self, solved.axis, more) if later else [], *other, needs_gramian=needs_gramian,
-        )  # fmt: skip
+    def _summarized(
+        self, rows: Parts, cols: Parts, solved: Parts, later: list[Parts]
+    ) -> list[list[tasks.Measured]]:
+        """Return what was measured of rows and columns, and fetch results that are needed later.
+
+        While this process waits, the workers begin with what the next epoch needs.
+        """
+        assert rows.measured is not None
+        own = self._inlined(tasks.without_nodes, rows.measured)
+        summaries = self._together(own, solved, self._next_nodes(cols), *later)
+        self._begin(rows, cols, replace(self._items(summaries, 2), axis="col"))
+        found = self.values(summaries)[0]
+        for number, one in enumerate(later, start=3):
+            one.fetched = [part[number] for part in found]
+        return [[part[n] for part in found] for n in (0, 1)]
+
+    def _next_nodes(self, cols: Parts) -> Parts:
+        """Return the sums of the Gramian that is probably needed next, or empty lists.
+
+        It is that of the extrapolated columns, or that for `balanced` factors.
+        """
+        if self.expected is not None and self.expected.new is not cols:
+            self.expected = None
+        if self.expected is not None and self.terms.unobserved_weight:
+            new, old, momentum, _ = self.expected
+            start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
+            return self._of_blocks(blocks.gramian_sums, "col", start, by_penalty=False)
+        if self.expected is None and self.balances:
+            return self._of_blocks(blocks.gramian_sums, "col", cols, by_penalty=True)
+        return self._of_blocks(tasks.no_nodes, "col")
+
+    def _begin(self, rows: Parts, cols: Parts, nodes: Parts) -> None:
+        """Begin with what the next epoch needs, and let one object of each worker keep all of it.
+
+        Objects that were sent are not kept: of an object on several workers, Dask removes all but
+        one, and perhaps the one that is needed.
+        """
+        expected, kept = self.expected, [self._joins("row", cols), rows, cols]
+        if expected is not None and self.terms.unobserved_weight:
+            kept.append(self._gramian_of(tasks.gramian, nodes))
+        begun = self._together(*kept)
+        cols.routes["row"] = self._items(begun, 0)
+        rows.handles, cols.handles = (self._items(begun, n).handles for n in (1, 2))
+        rows.measured = cols.measured = None
+        if expected is not None:
+            result = self.extrapolated(*expected[:3])
+            result.gramian = self._items(begun, 3) if len(kept) > 3 else None
+            self.expected = expected._replace(result=result)
+        elif self.balances:
+            cols.penalized = nodes

@@ -23,7 +23,7 @@ class Parts:
     ----------
     operations : ClusterOperations
     axis : {"row", "col"}
-    handles : list of distributed.Future
+    handles : list of Handle, Item or Inline
         The part of each block.
     """
 
@@ -32,8 +32,6 @@ class Parts:
     handles: list[Any]
     routes: dict[Axis, "Parts"] = field(default_factory=dict)
     """What was already routed to the other side."""
-    sent: list[Any] | None = None
-    """The same parts for other workers, which do not keep them; by default the handles."""
     is_finite: bool | None = None
     """Whether all factors are finite, if that is known."""
     gramian: "Parts | None" = None
@@ -41,7 +39,7 @@ class Parts:
     penalized: "Parts | None" = None
     """The sums of the Gramian with the weights of the penalty, if they are being computed."""
     measured: "Parts | None" = None
-    """What was already measured of factors of rows, without the other side."""
+    """What was measured of factors when they were computed."""
     fetched: list[Any] | None = None
     """The values of the handles, if they came to this process."""
 

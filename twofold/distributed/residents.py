@@ -22,7 +22,7 @@ from twofold.distributed.engine import Cluster, all_threads, ended_error, no_sch
 from twofold.distributed.packed import Packed
 from twofold.exceptions import ClusterError
 
-__all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "LostError", "only_reads"]
+__all__ = ["MOST_ATTEMPTS", "Handle", "Homes", "Inline", "Item", "LostError", "only_reads"]
 
 MOST_ATTEMPTS = 5  # of what workers that end may interrupt
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,6 +57,16 @@ class Handle:
         self.ended.append(self.future)
 
 
+class Item(NamedTuple):
+    """One of the objects of a task that returns a tuple, an argument of `Homes.call`.
+
+    The objects of a tuple are sent together, because a message costs some milliseconds.
+    """
+
+    handle: Handle
+    number: int
+
+
 @dataclass(frozen=True)
 class Inline:
     """The value ``function(*arguments, threads=threads, **options)``, an argument of `Homes.call`.
@@ -71,7 +81,13 @@ class Inline:
 
 
 class _Object(NamedTuple):
-    """The next one of the objects that a task gets in order."""
+    """The next one of the objects that a task gets in order, or an item of it."""
+
+    number: int | None = None
+
+    def of(self, value: Any) -> Any:
+        """Return the object that is meant."""
+        return value if self.number is None else value[self.number]
 
 
 class _Value(NamedTuple):
@@ -97,6 +113,9 @@ class _Made(NamedTuple):
             elif isinstance(part, Handle):
                 objects.append(part)
                 arguments.append(_Object())
+            elif isinstance(part, Item):
+                objects.append(part.handle)
+                arguments.append(_Object(part.number))
             else:
                 arguments.append(_Value(part))
         return cls(one.function, arguments, one.options)
@@ -108,7 +127,7 @@ class _Made(NamedTuple):
         def argument(one: _Object | _Value | _Made) -> Any:
             if isinstance(one, _Made):
                 return one.result(objects, threads)
-            return owned(next(objects)) if isinstance(one, _Object) else one.value
+            return owned(one.of(next(objects))) if isinstance(one, _Object) else one.value
 
         arguments = [argument(one) for one in self.arguments]
         return self.function(*arguments, threads=threads, **self.options)
@@ -224,9 +243,9 @@ class Homes(Cluster):
     def call(self, function: Callable[..., Any], *handles: Any, home: str, **others: Any) -> Handle:
         """Compute ``function(*objects, threads=threads, **others)``; return its handle.
 
-        ``handles`` are those of the objects, `Inline`, or small objects themselves. It runs on the
-        worker ``home`` while there is one, and its result stays there. The calls are sent to the
-        scheduler together, once the value of one of them is needed.
+        ``handles`` are those of the objects, `Item`, `Inline`, or small objects themselves. It runs
+        on the worker ``home`` while there is one, and its result stays there. The calls are sent to
+        the scheduler together, once the value of one of them is needed.
         """
         objects = list[Handle]()
         made = _Made.of(Inline(function, handles, others), objects)
@@ -334,7 +353,16 @@ def _losses() -> Iterator[None]:
         raise ended_error() from error
 
 
+def _packed(value: Any) -> Any:
+    """Return a result as Dask gets it: arrays are sent without copies, tuples as their items."""
+    if type(value) is tuple:
+        return tuple(map(_packed, value))
+    return value if isinstance(value, np.ndarray) else Packed(value)
+
+
 def _unpacked(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_unpacked, value))
     return value.content if isinstance(value, Packed) else value
 
 
@@ -343,7 +371,7 @@ def _on_home(process: tuple[str, int], made: _Made, *objects: Any) -> Any:
     memory = _reused_memory() if process != (_PROCESS[0], os.getpid()) else None
     with all_threads(), memory_of(memory):
         result = made.result(iter(objects), available_threads())
-    return result if isinstance(result, np.ndarray) else Packed(result)
+    return _packed(result)
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from twofold.distributed.blocks import Division, divided, joined, part_of
+from twofold.distributed.blocks import Division, both_divided, joined, part_of
 from twofold.distributed.layout import Layout
 from twofold.distributed.residents import Handle, Homes
 from twofold.objective import Objective, Problem
@@ -74,8 +74,9 @@ class Shuffle:
     def layout(self, n_columns: int, n_blocks: int, width: int) -> PairsLayout:
         """Return the problem on the workers."""
         counts = self._counts()
-        divisions = {axis: divided(_margin(counts[axis]), n_blocks, width) for axis in AXES}
-        homes = {axis: self.cluster.homes(divisions[axis].n_blocks) for axis in AXES}
+        margins = {axis: _margin(counts[axis]) for axis in AXES}
+        divisions = both_divided(margins, n_blocks, width)
+        homes = dict.fromkeys(AXES, self.cluster.homes(divisions["row"].n_blocks))
         sides: dict[Axis, list[Handle]] = {
             "row": self._rows(divisions["row"], homes["row"]),
             "col": self._cols(divisions["col"], homes["col"]),

@@ -23,50 +23,84 @@ __all__ = [
     "gramian",
     "gramian_of_measured",
     "joined",
-    "listed",
     "matrices_of_gramians",
     "measured",
+    "no_nodes",
     "rows",
     "same",
+    "solved",
     "times",
+    "together",
+    "turned",
+    "without_nodes",
 ]
 
 Array = NDArray[Any]
 
 
 class Measured(NamedTuple):
-    """What this process needs to know of a block of factors."""
+    """What is needed of a block of factors besides these."""
 
     sums: Array
     """Those of the value of the objective."""
     is_finite: bool
     nodes: list[Node]
     """Those of the Gramian, if they are needed."""
-    more: list[Any]
-    """Further results."""
+    product: Array | None = None
+    """The Gramian of the other side with which rows were solved."""
+    unsettled: tuple[int, int] = (0, 0)
+    """See `blocks.unsettled`."""
+
+
+def solved(
+    block: Block, other: Array, start: Array, product: Array | None, needs_gramian: bool,
+    threads: int, **options: Any,
+) -> tuple[Array, Measured]:  # fmt: skip
+    """Return solved rows, and what is measured of them."""
+    report = blocks.solved(block, other, start, product, threads=threads, **options)
+    found = measured(block, report, needs_gramian=needs_gramian, threads=threads)
+    unsettled = blocks.unsettled(block, report, threads)
+    return report.row_factors, found._replace(product=product, unsettled=unsettled)
 
 
 def measured(
-    block: Block, solved: Any, more: list[Any], *other: Array, needs_gramian: bool, threads: int
+    block: Block, solved: Any, *other: Array, needs_gramian: bool, threads: int
 ) -> Measured:
     """Return what is needed of factors, or of a report of solved rows.
 
-    Without the factors of the other side, or a report, the sums are those of the penalty only.
+    Without the factors of the other side, or sums in the report, the sums are those of the penalty.
     """
     function: Any = blocks.rows_value if other else blocks.penalty_value
-    own = solved
-    if isinstance(solved, RowReport):
-        function, own = blocks.solved_value, solved.row_factors
+    own = solved.row_factors if isinstance(solved, RowReport) else solved
     nodes = blocks.gramian_sums(block, own, False, threads) if needs_gramian else []
-    sums = function(block, solved, *other, threads=threads)
+    if isinstance(solved, RowReport) and solved.sums.size:
+        sums = blocks.solved_value(block, solved, threads)
+    else:
+        sums = function(block, own, *other, threads=threads)
     # A finite Gramian has finite factors.
     is_known = bool(nodes) and all(np.isfinite(np.diagonal(one.value)).all() for one in nodes)
-    return Measured(sums, is_known or is_finite(own), nodes, more)
+    return Measured(sums, is_known or is_finite(own), nodes)
 
 
-def listed(*results: Any, threads: int) -> list[Any]:
-    """Return results as a list."""
-    return list(results)
+def without_nodes(measured: Measured, threads: int = 1) -> Measured:
+    """Return what was measured without the nodes."""
+    return measured._replace(nodes=[])
+
+
+def together(*results: Any, threads: int) -> tuple[Any, ...]:
+    """Return results as a tuple, whose objects are sent together."""
+    return results
+
+
+@only_reads
+def same(result: Any, threads: int) -> Any:
+    """Return an object."""
+    return result
+
+
+def no_nodes(block: Block, threads: int) -> list[Node]:
+    """Return no sums."""
+    return []
 
 
 def gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
@@ -87,16 +121,20 @@ def matrices_of_gramians(
     return make(*(gramian(*islice(left, length)) for length in lengths))
 
 
-def times(block: Block, factors: Array, matrices: dict[Axis, Array] | None, threads: int) -> Array:
-    """Return F B with the matrix of the side, or F without matrices."""
-    if matrices is None:
-        return factors
-    return blocks.times(block, factors, matrices[block.axis], threads)
+def times(
+    block: Block, factors: Array, matrices: dict[Axis, Array] | None, side: Axis, threads: int
+) -> Array:
+    """Return F B with the matrix of a side, or F without matrices."""
+    return factors if matrices is None else blocks.times(block, factors, matrices[side], threads)
 
 
-def same(block: Block, factors: Array, threads: int) -> Array:
-    """Return the factors."""
-    return factors
+def turned(
+    block: Block, factors: Array, matrices: dict[Axis, Array] | None, needs_gramian: bool,
+    threads: int,
+) -> tuple[Array, Measured]:  # fmt: skip
+    """Return F B for rows, and what is measured of them."""
+    own = times(block, factors, matrices, "row", threads)
+    return own, measured(block, own, needs_gramian=needs_gramian, threads=threads)
 
 
 @only_reads

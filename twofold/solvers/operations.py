@@ -161,11 +161,15 @@ class Operations:
         if not needs_report:
             return solved, None
         if may_be_unsettled:
-            found = [one for one in self.gathered(blocks.unsettled, axis, solved) if one[1]]
-            if found:
-                self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
+            self._note_unsettled(axis, self.gathered(blocks.unsettled, axis, solved))
         factors = self.each(blocks.factors_of, axis, solved)
         return factors, solved if options.needs_sums else None
+
+    def _note_unsettled(self, axis: Axis, parts: list[tuple[int, int]]) -> None:
+        """Note what `blocks.unsettled` returns for each block."""
+        found = [one for one in parts if one[1]]
+        if found:
+            self.unsettled.append((axis, found[0][0], sum(n for _, n in found)))
 
     def triangle_for(self, axis: Axis, other: Factors) -> Any:
         """Return what `blocks.solved` gets: here a function, as few rows need it."""
