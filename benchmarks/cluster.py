@@ -129,7 +129,7 @@ def _epoch_seconds(solution: Any) -> float:
 def _formula(watched: Any, n_epochs: int) -> float:
     """Return the bytes of docs/distributed.md: those of the start and of all epochs."""
     operations: ClusterOperations = type(watched).last
-    rows, cols = (operations.rows_moved(axis) for axis in ("row", "col"))
+    rows, cols = (operations.routings[axis].n_moved for axis in ("row", "col"))
     itemsize = operations.width * operations.dtype.itemsize
     in_epochs = (n_epochs + 1) * rows * itemsize + n_epochs * cols * itemsize
     # Two products with the matrix and two with its transpose, the first of them with a sparse

@@ -25,7 +25,7 @@ class Layout:
     mean : float
         See `Problem.mean`.
     divisions : dict of axis to Division
-    homes : dict of axis to list of str
+    homes : list of str
         The address of the worker of each block, the same one for both sides.
     sides : dict of axis to list of distributed.Future
         The `Side` of each block, whose indices are positions in the whole problem.
@@ -38,7 +38,7 @@ class Layout:
     objective: Terms
     mean: float
     divisions: dict[Axis, Division]
-    homes: dict[Axis, list[str]]
+    homes: list[str]
     sides: dict[Axis, list[Any]]
     penalties: dict[Axis, list[PenaltyCall]]
     n_original: dict[Axis, int]
@@ -49,7 +49,7 @@ class Layout:
             f"{self.n_original[axis]:,} {axis}s in {self.divisions[axis].n_blocks} blocks"
             for axis in AXES
         )
-        n_workers = len({home for axis in AXES for home in self.homes[axis]})
+        n_workers = len(set(self.homes))
         return f"{' and '.join(sides)}, on {n_workers} workers"
 
     @classmethod
@@ -63,7 +63,7 @@ class Layout:
         sides: dict[Axis, Side] = {"row": problem.rows, "col": problem.cols}
         penalties = dict(zip(AXES, problem.penalties(n_columns), strict=True))
         divisions = both_divided(sides, n_blocks, width)
-        homes = dict.fromkeys(AXES, cluster.homes(divisions["row"].n_blocks))
+        homes = cluster.homes(divisions["row"].n_blocks)
         return cls(
             problem.objective,
             problem.mean,
@@ -72,7 +72,7 @@ class Layout:
             {
                 axis: [
                     cluster.placed([part_of(sides[axis], rows)], home)[0]
-                    for rows, home in zip(divisions[axis].slices(), homes[axis], strict=True)
+                    for rows, home in zip(divisions[axis].slices(), homes, strict=True)
                 ]
                 for axis in AXES
             },

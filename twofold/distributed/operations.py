@@ -21,12 +21,11 @@ from twofold.distributed.blocks import (
     block_of,
     numbers_of,
     referring,
-    route_of,
-    route_sizes,
 )
 from twofold.distributed.layout import Layout
-from twofold.distributed.parts import Extrapolated, Parts, Route
+from twofold.distributed.parts import Extrapolated, Parts
 from twofold.distributed.residents import Homes, Inline, Item
+from twofold.distributed.routing import Routing
 from twofold.objective import Point
 from twofold.objective.biases import Axis
 from twofold.objective.evaluation import with_value
@@ -65,7 +64,7 @@ class ClusterOperations(Operations):
         self.divisions, self.homes = layout.divisions, layout.homes
         self.sizes = {axis: int(self.divisions[axis].rows[-1]) for axis in AXES}
         self.n_original = sum(layout.n_original.values())
-        self.routes: dict[Axis, list[list[Route]]] = {}
+        self.routings: dict[Axis, Routing] = {}
         self.handles: dict[Axis, list[Any]] = {}
         self.later: list[Parts] = []
         self.solves: list[Parts] = []
@@ -80,17 +79,18 @@ class ClusterOperations(Operations):
                 self.cluster.call(
                     referring, side, home=home, across=self.divisions[other_axis(axis)].rows
                 )
-                for side, home in zip(layout.sides[axis], self.homes[axis], strict=True)
+                for side, home in zip(layout.sides[axis], self.homes, strict=True)
             ]
             for axis in AXES
         }
         for axis in AXES:
-            self.routes[axis] = self._routes(axis, own[axis])
+            lengths = np.diff(self.divisions[other_axis(axis)].rows).tolist()
+            self.routings[axis] = Routing.of(self.cluster, self.homes, own[axis], lengths)
         for axis in AXES:
             other = other_axis(axis)
             numbers = [
                 self.cluster.call(numbers_of, side, home=home)
-                for side, home in zip(layout.sides[other], self.homes[other], strict=True)
+                for side, home in zip(layout.sides[other], self.homes, strict=True)
             ]
             routed = self.routed(axis, Parts(self, other, numbers))
             self.handles[axis] = [
@@ -99,30 +99,8 @@ class ClusterOperations(Operations):
                     objective=self.terms, part=self.divisions[axis].part(n),
                     penalty=layout.penalties[axis][n], n_other=layout.n_original[other],
                 )
-                for n, home in enumerate(self.homes[axis])
+                for n, home in enumerate(self.homes)
             ]  # fmt: skip
-
-    def _routes(self, axis: Axis, own: list[Any]) -> list[list[Route]]:
-        """Return the routes of each block, from each block of the other side."""
-        other, homes = other_axis(axis), self.homes[axis]
-        lengths, sources = np.diff(self.divisions[other].rows).tolist(), self.homes[other]
-        sizes = self.cluster.values(
-            [
-                self.cluster.call(route_sizes, one, home=home)
-                for one, home in zip(own, homes, strict=True)
-            ]
-        )
-
-        def route(n: int, number: int) -> Route:
-            size = sizes[n][number]
-            if size == lengths[number]:
-                return Route(size, None)
-            rows = self.cluster.call(route_of, own[n], home=homes[n], number=number)
-            if sources[number] != homes[n]:
-                rows = self.cluster.call(tasks.copied, rows, home=sources[number])
-            return Route(size, rows)
-
-        return [[route(n, number) for number in range(len(lengths))] for n in range(len(own))]
 
     @property
     def objective(self) -> Terms:
@@ -135,9 +113,9 @@ class ClusterOperations(Operations):
             self.cluster.call(
                 function, self.handles[axis][n],
                 *(one.handles[n] if isinstance(one, Parts) else one for one in factors),
-                home=self.homes[axis][n], **others,
+                home=home, **others,
             )
-            for n in range(self.divisions[axis].n_blocks)
+            for n, home in enumerate(self.homes)
         ]  # fmt: skip
         return Parts(self, axis, handles)
 
@@ -189,23 +167,7 @@ class ClusterOperations(Operations):
         """Return what is `routed`, perhaps as something that each task computes that uses it."""
         if axis in factors.routes:
             return factors.routes[axis]
-        sources = self.homes[other_axis(axis)]
-        joins: list[Any] = []
-        for home, routes in zip(self.homes[axis], self.routes[axis], strict=True):
-            is_selected, pieces = [], list[Any]()
-            for n, ((_, rows), source) in enumerate(zip(routes, sources, strict=True)):
-                part = factors.handles[n]
-                is_selected.append(rows is not None and source == home)
-                if rows is None:
-                    pieces.append(part)
-                elif source == home:  # without another copy
-                    pieces += [part, rows]
-                else:
-                    pieces.append(self.cluster.call(tasks.rows, part, rows, home=source))
-            is_whole = len(pieces) == 1 and not is_selected[0]
-            options = {"is_selected": is_selected}
-            joins.append(pieces[0] if is_whole else Inline(tasks.joined, tuple(pieces), options))
-        return Parts(self, axis, joins)
+        return Parts(self, axis, self.routings[axis].joins(factors.handles))
 
     def _computed(self, parts: Parts) -> Parts:
         """Return parts that are computed once, by tasks of their own."""
@@ -213,7 +175,7 @@ class ClusterOperations(Operations):
             self.cluster.call(one.function, *one.arguments, home=home, **one.options)
             if isinstance(one, Inline)
             else one
-            for one, home in zip(parts.handles, self.homes[parts.axis], strict=True)
+            for one, home in zip(parts.handles, self.homes, strict=True)
         ]
         return replace(parts, handles=handles)
 
@@ -276,9 +238,9 @@ class ClusterOperations(Operations):
                 tasks.matrices_of_gramians, *chain.from_iterable(nodes), home=home,
                 make=function, lengths=[len(handles) for handles in nodes],
             )
-            for home in dict.fromkeys(self.homes["row"])
+            for home in dict.fromkeys(self.homes)
         }  # fmt: skip
-        matrices = Parts(self, "row", [found[home] for home in self.homes["row"]])
+        matrices = Parts(self, "row", [found[home] for home in self.homes])
         has_gramian = bool(self.terms.unobserved_weight)
         both = self.each(tasks.turned, "row", rows, matrices, needs_gramian=has_gramian)
         turned: dict[Axis, Parts] = {"row": self._items(both, 0)}
@@ -299,40 +261,26 @@ class ClusterOperations(Operations):
             return factors.gramian
         if factors.measured is not None:
             # Where only some of the factors are sent, it is sent without them.
-            is_selected = self._selects(axis)
-            measured = self._separate(factors.measured) if is_selected else factors.measured
+            selects = self.routings[axis].selects
+            measured = self._separate(factors.measured) if selects else factors.measured
             return self._gramian_of(tasks.gramian_of_measured, measured)
         nodes = self.each(blocks.gramian_sums, factors.axis, factors, by_penalty=False)
         return self._gramian_of(tasks.gramian, nodes)
 
     def _gramian_of(self, function: Callable[..., Any], parts: Parts) -> Parts:
         """Return the Gramian of the parts of one side for each block of the other one."""
-        axis, whole = other_axis(parts.axis), Inline(function, tuple(parts.handles))
-        return Parts(self, axis, [whole] * len(self.homes[axis]))
-
-    def _selects(self, axis: Axis) -> bool:
-        """Return whether some blocks get only some of the factors of a block of the other side."""
-        return any(route.rows is not None for routes in self.routes[axis] for route in routes)
+        whole = Inline(function, tuple(parts.handles))
+        return Parts(self, other_axis(parts.axis), [whole] * len(self.homes))
 
     def turning_sums(self, start: Parts, old: Parts, new: Parts) -> Parts:
         """Return the parts of <Y - Q_new, Q_new - Q>, computed by the task that measures Q_new."""
         return self._of_blocks(blocks.turning_sums, "col", start, old, new)
 
-    def rows_moved(self, axis: Axis) -> int:
-        """Return how many factors of the other side go to another worker when they are `routed`."""
-        sources = self.homes[other_axis(axis)]
-        return sum(
-            route.n_rows
-            for home, routes in zip(self.homes[axis], self.routes[axis], strict=True)
-            for route, source in zip(routes, sources, strict=True)
-            if source != home
-        )
-
     def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Parts:
         """Return factors whose ranges of rows are made in order, and sent to the workers."""
         rows = self.divisions[axis].rows
         handles = []
-        for n, home in enumerate(self.homes[axis]):
+        for n, home in enumerate(self.homes):
             handles += self.cluster.placed([make(slice(int(rows[n]), int(rows[n + 1])))], home)
         return Parts(self, axis, handles)
 
@@ -380,7 +328,8 @@ class ClusterOperations(Operations):
             grams[:1] = [found[1][0].product] if has_grams else []
         else:
             needed = [has_grams and not isinstance(one, np.ndarray) for one in point.gramians]
-            joins = self.routed("row", cols)
+            self._keep(rows, cols)
+            joins = cols.routes["row"]
             of_rows = self.each(tasks.measured, "row", rows, joins, needs_gramian=needed[0])
             of_cols = self.each(tasks.measured, "col", cols, needs_gramian=needed[1])
             found = self.values(of_rows, of_cols, *later)[:2]
@@ -396,48 +345,46 @@ class ClusterOperations(Operations):
     ) -> list[list[tasks.Measured]]:
         """Return what was measured of rows and columns, and fetch results that are needed later.
 
-        While this process waits, the workers begin with what the next epoch needs.
+        While this process waits, the workers begin with what is probably needed next: factors that
+        are extrapolated with their Gramian, or the sums of that for `balanced` factors.
         """
-        assert rows.measured is not None
-        own = self._inlined(tasks.without_nodes, rows.measured)
-        summaries = self._together(own, solved, self._next_nodes(cols), *later)
-        self._begin(rows, cols, replace(self._items(summaries, 2), axis="col"))
-        found = self.values(summaries)[0]
-        for number, one in enumerate(later, start=3):
-            one.fetched = [part[number] for part in found]
-        return [[part[n] for part in found] for n in (0, 1)]
-
-    def _next_nodes(self, cols: Parts) -> Parts:
-        """Return the sums of the Gramian that is probably needed next, or empty lists.
-
-        It is that of the extrapolated columns, or that for `balanced` factors.
-        """
-        if self.expected is not None and self.expected.new is not cols:
-            self.expected = None
-        if self.expected is not None and self.terms.unobserved_weight:
-            new, old, momentum, _ = self.expected
-            start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
-            return self._of_blocks(blocks.gramian_sums, "col", start, by_penalty=False)
-        if self.expected is None and self.balances:
-            return self._of_blocks(blocks.gramian_sums, "col", cols, by_penalty=True)
-        return self._of_blocks(tasks.no_nodes, "col")
-
-    def _begin(self, rows: Parts, cols: Parts, nodes: Parts) -> None:
-        """Begin with what the next epoch needs, and let one object of each worker keep all of it.
-
-        Objects that were sent are not kept: of an object on several workers, Dask removes all but
-        one, and perhaps the one that is needed.
-        """
-        expected, kept = self.expected, [self._joins("row", cols), rows, cols]
-        if expected is not None and self.terms.unobserved_weight:
-            kept.append(self._gramian_of(tasks.gramian, nodes))
-        begun = self._together(*kept)
-        cols.routes["row"] = self._items(begun, 0)
-        rows.handles, cols.handles = (self._items(begun, n).handles for n in (1, 2))
-        rows.measured = cols.measured = None
+        expected = self.expected = None if self._is_other(cols) else self.expected
+        start, needs_nodes = cols, self.balances
         if expected is not None:
+            new, old, momentum, _ = expected
+            start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
+            needs_nodes = bool(self.terms.unobserved_weight)
+        nodes = self._of_blocks(blocks.gramian_sums, "col", start, by_penalty=expected is None)
+        assert rows.measured is not None
+        of_rows = self._inlined(tasks.without_nodes, rows.measured)
+        summaries = self._together(solved, of_rows, *later, *([nodes] if needs_nodes else []))
+        nodes = self._items(summaries, -1)
+        gramian = self._gramian_of(tasks.gramian, nodes)
+        if expected is None:
+            cols.penalized = nodes if needs_nodes else None
+            self._keep(rows, cols)
+        else:
+            kept = self._keep(rows, cols, *([gramian] if needs_nodes else []))
             result = self.extrapolated(*expected[:3])
-            result.gramian = self._items(begun, 3) if len(kept) > 3 else None
+            result.gramian = self._items(kept, 3) if needs_nodes else None
             self.expected = expected._replace(result=result)
-        elif self.balances:
-            cols.penalized = nodes
+        found = self.values(summaries)[0]
+        for number, one in enumerate(later, start=2):
+            one.fetched = [part[number] for part in found]
+        return [[part[n] for part in found] for n in (1, 0)]
+
+    def _is_other(self, cols: Parts) -> bool:
+        """Return whether something else is expected to be extrapolated."""
+        return self.expected is not None and self.expected.new is not cols
+
+    def _keep(self, rows: Parts, cols: Parts, *more: Parts) -> Parts:
+        """Let one object of each worker keep factors, what is routed of the columns, and ``more``.
+
+        Objects that were sent are not kept, because, of an object on several workers, Dask removes
+        all but one, and perhaps the one that is needed.
+        """
+        kept = self._together(self._joins("row", cols), rows, cols, *more)
+        cols.routes["row"] = self._items(kept, 0)
+        rows.handles, cols.handles = (self._items(kept, n).handles for n in (1, 2))
+        rows.measured = cols.measured = None
+        return kept

@@ -10,7 +10,7 @@ from twofold.objective.biases import Axis
 if TYPE_CHECKING:
     from twofold.distributed.operations import ClusterOperations
 
-__all__ = ["Extrapolated", "Parts", "Route"]
+__all__ = ["Extrapolated", "Parts"]
 
 Array = NDArray[Any]
 
@@ -57,14 +57,6 @@ class Parts:
         """Return the factors as an array of this process."""
         whole = self.operations.collected(self)
         return whole if dtype is None else whole.astype(dtype, copy=False)
-
-
-class Route(NamedTuple):
-    """Those rows of a block of the other side that a block refers to."""
-
-    n_rows: int
-    rows: Any
-    """Their positions, on the worker that selects them; None for all rows."""
 
 
 class Extrapolated(NamedTuple):

@@ -76,10 +76,10 @@ class Shuffle:
         counts = self._counts()
         margins = {axis: _margin(counts[axis]) for axis in AXES}
         divisions = both_divided(margins, n_blocks, width)
-        homes = dict.fromkeys(AXES, self.cluster.homes(divisions["row"].n_blocks))
+        homes = self.cluster.homes(divisions["row"].n_blocks)
         sides: dict[Axis, list[Handle]] = {
-            "row": self._rows(divisions["row"], homes["row"]),
-            "col": self._cols(divisions["col"], homes["col"]),
+            "row": self._rows(divisions["row"], homes),
+            "col": self._cols(divisions["col"], homes),
         }
         # Without centers the penalty is the same for all rows, and any matrix has it.
         problem = Problem.of(self.objective, sparse.csr_array((1, 1)))
@@ -94,7 +94,7 @@ class Shuffle:
             dict(zip(AXES, self.shape, strict=True)),
         )
         self.first.clear()  # so that the workers keep it no longer than they need it
-        fingerprint = self._fingerprint(divisions["row"], sides["row"], homes["row"])
+        fingerprint = self._fingerprint(divisions["row"], sides["row"], homes)
         return PairsLayout(layout, fingerprint, counts["col"])
 
     def _counts(self) -> dict[Axis, Array]:

@@ -25,7 +25,6 @@ __all__ = [
     "joined",
     "matrices_of_gramians",
     "measured",
-    "no_nodes",
     "rows",
     "same",
     "solved",
@@ -96,11 +95,6 @@ def together(*results: Any, threads: int) -> tuple[Any, ...]:
 def same(result: Any, threads: int) -> Any:
     """Return an object."""
     return result
-
-
-def no_nodes(block: Block, threads: int) -> list[Node]:
-    """Return no sums."""
-    return []
 
 
 def gramian(*nodes: list[Node], threads: int = 1) -> NDArray[np.float64]:
