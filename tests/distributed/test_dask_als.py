@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from distributed import wait
 from scipy import sparse
 
 from twofold import L2, FactorModel, Objective
@@ -104,6 +105,7 @@ def test_factors_are_on_the_worker_of_their_block_only(client, monkeypatch):
         point = evaluated(self, point, report)
         for factors in (point.rows, point.cols):
             handles = [getattr(one, "handle", one) for one in factors.handles]
+            wait([one.future for one in handles])
             found.extend(
                 (owners, home)
                 for one, home in zip(handles, self.homes, strict=True)
