@@ -354,19 +354,19 @@ class ClusterOperations(Operations):
             new, old, momentum, _ = expected
             start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
             needs_nodes = bool(self.terms.unobserved_weight)
-        nodes = self._of_blocks(blocks.gramian_sums, "col", start, by_penalty=expected is None)
         assert rows.measured is not None
         of_rows = self._inlined(tasks.without_nodes, rows.measured)
-        summaries = self._together(solved, of_rows, *later, *([nodes] if needs_nodes else []))
-        nodes = self._items(summaries, -1)
-        gramian = self._gramian_of(tasks.gramian, nodes)
+        summaries = self._together(solved, of_rows, *later)
+        options = {"by_penalty": expected is None}
+        nodes = self.each(blocks.gramian_sums, "col", start, **options) if needs_nodes else None
         if expected is None:
-            cols.penalized = nodes if needs_nodes else None
+            cols.penalized = nodes
             self._keep(rows, cols)
         else:
-            kept = self._keep(rows, cols, *([gramian] if needs_nodes else []))
+            gramian = [] if nodes is None else [self._gramian_of(tasks.gramian, nodes)]
+            kept = self._keep(rows, cols, *gramian)
             result = self.extrapolated(*expected[:3])
-            result.gramian = self._items(kept, 3) if needs_nodes else None
+            result.gramian = self._items(kept, 3) if gramian else None
             self.expected = expected._replace(result=result)
         found = self.values(summaries)[0]
         for number, one in enumerate(later, start=2):
