@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +39,11 @@ from twofold.solvers import ALS
 
 _OBJECTIVE = Objective(regularizer=L2(1.0), unobserved_weight=0.1)
 _ROW_LENGTH, _PER_COL = 60, 100  # entries of a row, and of a column, in the mean
+_SETTINGS = {  # of Dask, as docs/distributed.md recommends them
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.scheduler.work-stealing": False,
+}
 
 
 def generated(n_pairs: int, first: int, last: int, seed: int = 0) -> Pairings:
@@ -60,9 +66,11 @@ def readers(n_pairs: int, n_parts: int) -> list[partial[Pairings]]:
 @contextmanager
 def cluster(n_workers: int, n_threads: int = 1, **options: Any) -> Iterator[Any]:
     """Start processes with some threads each, and a client that is the current one."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(_SETTINGS),
         LocalCluster(
             n_workers=n_workers, threads_per_worker=n_threads, dashboard_address=None,
             silence_logs=50, **options,
@@ -83,13 +91,12 @@ def time_(arguments: argparse.Namespace) -> None:
     matrix = generated(n_pairs, 0, n_pairs // _ROW_LENGTH).matrix
     print(f"{matrix.nnz:,} pairs, {matrix.shape[0]:,} x {matrix.shape[1]:,}, k = {arguments.k}")
     options = {"n_factors": arguments.k, "max_epochs": arguments.epochs, "rng": 0}
-    small = matrix[: max(200, matrix.shape[0] // 50)]
     for n_workers in arguments.workers:
         n_threads = min(n_workers * arguments.worker_threads, os.cpu_count() or 1)
         local = ALS(n_threads=n_threads, **options)
-        local.solve(_OBJECTIVE, small)
         with cluster(n_workers, arguments.worker_threads) as client:
-            DaskALS(**options).solve(_OBJECTIVE, small)
+            for solver in (local, DaskALS(**options)):  # A first run has new pages of memory.
+                replace(solver, max_epochs=2).solve(_OBJECTIVE, matrix)
             for _ in range(arguments.repeats):
                 expected = local.solve(_OBJECTIVE, matrix)
                 before = sum(client.run(_received).values())

@@ -33,7 +33,7 @@ Array = NDArray[Any]
 # Measured with 64 factors: the cost of a row without its entries, with what is computed of its
 # solution, divided by the number of factors, and how much more an entry costs whenever the numbers
 # that a row refers to, which are in slower caches then, are twice as many.
-_ROW_COST = 0.6
+_ROW_COST = 0.85
 _SHORT, _DOUBLING_COST = 4096, 0.25
 _ALMOST_ALL = 0.9  # of the rows of a block; to select them would take longer than to send the rest
 
