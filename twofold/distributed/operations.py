@@ -210,7 +210,7 @@ class ClusterOperations(Operations):
         solved = self.each(
             tasks.solved, axis, self._joins(axis, other), start, product, n_columns=self.n_columns,
             options=options, triangle=self.triangle_for(axis, other),
-            needs_gramian=bool(self.terms.unobserved_weight),
+            needs_gramian=axis == "row" and bool(self.terms.unobserved_weight),
         )  # fmt: skip
         self.solves.append(solved)
         factors = self._items(solved, 0)
@@ -259,7 +259,7 @@ class ClusterOperations(Operations):
         """Return the `gramian` of factors of the other side, on each worker of this side."""
         if factors.gramian is not None:
             return factors.gramian
-        if factors.measured is not None:
+        if factors.axis == "row" and factors.measured is not None:
             # Where only some of the factors are sent, it is sent without them.
             selects = self.routings[axis].selects
             measured = self._separate(factors.measured) if selects else factors.measured
@@ -355,23 +355,25 @@ class ClusterOperations(Operations):
             start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
             needs_nodes = bool(self.terms.unobserved_weight)
         assert rows.measured is not None
-        of_rows = self._inlined(tasks.without_nodes, rows.measured)
-        summaries = self._together(solved, of_rows, *later)
+        of_rows = self._inlined(tasks.with_nodes, rows.measured, nodes=[])
+        if self.terms.unobserved_weight:
+            nodes = self._of_blocks(blocks.gramian_sums, "col", cols, by_penalty=False)
+            solved = self._inlined(tasks.with_nodes, solved, nodes)
+        summaries = self._together(of_rows, solved, *later)
         options = {"by_penalty": expected is None}
-        nodes = self.each(blocks.gramian_sums, "col", start, **options) if needs_nodes else None
+        begun = [self.each(blocks.gramian_sums, "col", start, **options)] if needs_nodes else []
         if expected is None:
-            cols.penalized = nodes
+            cols.penalized = begun[0] if begun else None
             self._keep(rows, cols)
         else:
-            gramian = [] if nodes is None else [self._gramian_of(tasks.gramian, nodes)]
-            kept = self._keep(rows, cols, *gramian)
+            kept = self._keep(rows, cols, *(self._gramian_of(tasks.gramian, one) for one in begun))
             result = self.extrapolated(*expected[:3])
-            result.gramian = self._items(kept, 3) if gramian else None
+            result.gramian = self._items(kept, 3) if begun else None
             self.expected = expected._replace(result=result)
         found = self.values(summaries)[0]
         for number, one in enumerate(later, start=2):
             one.fetched = [part[number] for part in found]
-        return [[part[n] for part in found] for n in (1, 0)]
+        return [[part[n] for part in found] for n in (0, 1)]
 
     def _is_other(self, cols: Parts) -> bool:
         """Return whether something else is expected to be extrapolated."""

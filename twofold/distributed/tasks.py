@@ -31,7 +31,7 @@ __all__ = [
     "times",
     "together",
     "turned",
-    "without_nodes",
+    "with_nodes",
 ]
 
 Array = NDArray[Any]
@@ -81,9 +81,9 @@ def measured(
     return Measured(sums, is_known or is_finite(own), nodes)
 
 
-def without_nodes(measured: Measured, threads: int = 1) -> Measured:
-    """Return what was measured without the nodes."""
-    return measured._replace(nodes=[])
+def with_nodes(measured: Measured, nodes: list[Node], threads: int) -> Measured:
+    """Return what was measured with other nodes."""
+    return measured._replace(nodes=nodes)
 
 
 def together(*results: Any, threads: int) -> tuple[Any, ...]:
