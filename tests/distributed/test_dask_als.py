@@ -15,6 +15,7 @@ from twofold import L2, FactorModel, Objective
 from twofold.data import Pairings
 from twofold.distributed import DaskALS, problem
 from twofold.distributed.operations import ClusterOperations
+from twofold.distributed.residents import Homes
 from twofold.exceptions import ClusterError, InvalidInputError, SingularRowError
 from twofold.objective import side
 from twofold.solvers import ALS, Solution, Status
@@ -117,6 +118,26 @@ def test_factors_are_on_the_worker_of_their_block_only(client, monkeypatch):
     DaskALS(n_factors=5, max_epochs=4, rng=0).solve(RUNS["default"][0], data())
     assert len(found) >= 8
     assert all(owners == (home,) for owners, home in found)
+
+
+def test_an_accelerated_epoch_has_five_tasks_for_each_block(client, monkeypatch):
+    """If all factors are sent; a task or a message takes some milliseconds of every process."""
+    evaluated, call, n_calls, found = ClusterOperations.evaluated, Homes.call, [0], []
+
+    def counted(self, *arguments, **options):
+        n_calls[0] += 1
+        return call(self, *arguments, **options)
+
+    def noted(self, point, report=None):
+        point = evaluated(self, point, report)
+        found.append(n_calls[0])
+        return point
+
+    monkeypatch.setattr(Homes, "call", counted)
+    monkeypatch.setattr(ClusterOperations, "evaluated", noted)
+    objective, _ = RUNS["default"]
+    DaskALS(n_factors=5, max_epochs=6, rng=0, tol=0).solve(objective, data(density=0.9))
+    assert min(np.diff(found)[1:-1]) == 10
 
 
 def test_nothing_is_left_on_the_workers(client):

@@ -10,7 +10,7 @@ import pytest
 
 from twofold._kernels.aligned import address, empty_aligned
 from twofold.distributed import residents
-from twofold.distributed.residents import Handle, Homes, Inline, LostError, only_reads
+from twofold.distributed.residents import Handle, Homes, Inline, Item, LostError, only_reads
 
 SETTINGS = """
 import distributed
@@ -127,3 +127,27 @@ def test_a_task_without_its_input_has_lost_it():
         raise KeyError(f"times-{uuid4()}")
     with pytest.raises(KeyError, match="title"), residents._losses():
         raise KeyError("title")
+
+
+def both(n, threads):
+    return np.full(n, float(n)), {"n": n}
+
+
+def test_items_of_a_tuple_are_arguments_on_any_worker(client):
+    homes = Homes(client)
+    first, second = homes.addresses()
+    pair = homes.call(both, 3, home=first)
+    array, named = Item(pair, 0), Item(pair, 1)
+    calls = [
+        homes.call(added, array, array, home=second),
+        homes.call(is_owned, array, home=second),
+        homes.call(is_owned, array, home=first),
+        homes.call(size_of, named, home=second),
+    ]
+    total, *others = homes.values(calls)
+    assert (total.tolist(), others) == ([6.0] * 3, [True, True, 3])
+    assert homes.values([pair])[0][1] == {"n": 3}
+
+
+def size_of(named, threads):
+    return named["n"]
