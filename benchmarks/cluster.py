@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -91,12 +90,13 @@ def time_(arguments: argparse.Namespace) -> None:
     matrix = generated(n_pairs, 0, n_pairs // _ROW_LENGTH).matrix
     print(f"{matrix.nnz:,} pairs, {matrix.shape[0]:,} x {matrix.shape[1]:,}, k = {arguments.k}")
     options = {"n_factors": arguments.k, "max_epochs": arguments.epochs, "rng": 0}
+    small = matrix[: max(200, matrix.shape[0] // 50)]
     for n_workers in arguments.workers:
         n_threads = min(n_workers * arguments.worker_threads, os.cpu_count() or 1)
         local = ALS(n_threads=n_threads, **options)
+        local.solve(_OBJECTIVE, small)
         with cluster(n_workers, arguments.worker_threads) as client:
-            for solver in (local, DaskALS(**options)):  # A first run has new pages of memory.
-                replace(solver, max_epochs=2).solve(_OBJECTIVE, matrix)
+            DaskALS(**options).solve(_OBJECTIVE, small)
             for _ in range(arguments.repeats):
                 expected = local.solve(_OBJECTIVE, matrix)
                 before = sum(client.run(_received).values())
@@ -220,20 +220,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {
-        "time": (time_, 5e6),
-        "memory": (memory, 3e7),
-        "kill": (kill, 5e5),
-        "predict": (predict, 0),
+    usual = {"k": 64, "epochs": 6, "parts": 16}
+    commands: dict[str, tuple[Any, dict[str, Any]]] = {
+        "time": (time_, {"pairs": 5e6}),
+        "memory": (memory, {"pairs": 3e7, "k": 16, "epochs": 2, "parts": 24}),
+        "kill": (kill, {"pairs": 5e5}),
+        "predict": (predict, {}),
     }
     parser.add_argument("command", choices=commands)
     parser.add_argument("--pairs", type=float)
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--worker-threads", type=int, default=1, help="threads of each worker")
-    parser.add_argument("--k", type=int, default=64, help="number of factors")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--k", type=int, help="number of factors: 64, 16 with memory")
+    parser.add_argument("--epochs", type=int, help="6, 2 with memory")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--parts", type=int, default=16)
+    parser.add_argument("--parts", type=int, help="16, 24 with memory")
     parser.add_argument("--limit", type=int, default=600, help="MB of memory of a worker")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -241,8 +242,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8, help="of a worker")
     parser.add_argument("--gbit", type=float, default=10.0, help="of the network, per second")
     arguments = parser.parse_args()
-    function, n_pairs = commands[arguments.command]
-    arguments.pairs = arguments.pairs or n_pairs
+    function, defaults = commands[arguments.command]
+    for name, value in (usual | defaults).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
     print(machine())
     function(arguments)
 
