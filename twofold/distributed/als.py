@@ -188,8 +188,10 @@ class DaskALS(ALS):
     def _finished(self, state: State) -> State:
         """Return a state whose factors are computed, so that their errors are raised."""
         if state.point.value is None:
-            factors: Any = state.point.cols
-            state.workspace.gathered(blocks.is_usable, "col", factors)
+            rows: Any = state.point.rows
+            cols: Any = state.point.cols
+            state.workspace.keep(rows, cols)
+            state.workspace.gathered(blocks.is_usable, "col", cols)
         return state
 
     def new_memory(self, problem: Any, point: Point) -> ALSMemory:

@@ -75,27 +75,26 @@ class Division:
 
 
 def divided(margin: Margin, n_blocks: int, width: int) -> Division:
-    """Divide a side into at most ``n_blocks`` blocks of similar cost.
+    """Divide a side into ``n_blocks`` blocks of similar cost, or into as many as possible.
 
     Their bounds are those of tasks in which sums of matrices of shape (width, width), and smaller
-    ones, are computed.
+    ones, are computed. No block is empty, also if one row costs more than the others together.
     """
     n_tasks = margin.bounds.size - 1
     allowed = np.append(np.arange(0, n_tasks, task_stride(n_tasks, width)), n_tasks)
     before = np.append(0.0, np.cumsum(_cost(margin.counts, width)))[margin.bounds[allowed]]
-    shares = before[-1] * np.arange(1, n_blocks) / n_blocks
-    ends = _nearest(before, shares)
-    return Division(margin.bounds, allowed[np.unique([0, *ends, allowed.size - 1])])
+    last = allowed.size - 1
+    n_blocks = min(n_blocks, last)
+    number = np.arange(1, n_blocks)
+    ends = np.maximum(_nearest(before, before[-1] * number / n_blocks), 1)
+    ends = np.minimum(np.maximum.accumulate(ends - number) + number, last - n_blocks + number)
+    return Division(margin.bounds, allowed[np.concatenate([[0], ends, [last]])])
 
 
 def both_divided(margins: Mapping[Axis, Margin], n_blocks: int, width: int) -> dict[Axis, Division]:
     """Divide both sides into the same number of blocks, at most ``n_blocks``; see `divided`."""
-    while True:
-        found = {axis: divided(margin, n_blocks, width) for axis, margin in margins.items()}
-        numbers = {one.n_blocks for one in found.values()}
-        if len(numbers) == 1:
-            return found
-        n_blocks = min(numbers)
+    most = min(divided(margin, n_blocks, width).n_blocks for margin in margins.values())
+    return {axis: divided(margin, most, width) for axis, margin in margins.items()}
 
 
 def _cost(counts: NDArray[np.int64], width: int) -> NDArray[np.float64]:

@@ -205,6 +205,8 @@ class ClusterOperations(Operations):
         self, axis: Axis, other: Parts, start: Parts, product: Any, options: RowOptions
     ) -> tuple[Parts, Any]:
         """Return a side solved for fixed factors of the other one; see `Operations.solved`."""
+        if axis == "row" and self.expected is not None and other is not self.expected.result:
+            self.expected = None  # The epoch starts from other columns.
         if product is None and self.terms.unobserved_weight:
             product = self.routed_gramian(axis, other)
         solved = self.each(
@@ -328,11 +330,12 @@ class ClusterOperations(Operations):
             grams[:1] = [found[1][0].product] if has_grams else []
         else:
             needed = [has_grams and not isinstance(one, np.ndarray) for one in point.gramians]
-            self._keep(rows, cols)
+            self.keep(rows, cols)
             joins = cols.routes["row"]
             of_rows = self.each(tasks.measured, "row", rows, joins, needs_gramian=needed[0])
             of_cols = self.each(tasks.measured, "col", cols, needs_gramian=needed[1])
             found = self.values(of_rows, of_cols, *later)[:2]
+        self.solves.clear()  # All their errors are known.
         for n, gram in enumerate(grams):
             if not isinstance(gram, np.ndarray):
                 grams[n] = tasks.gramian_of_measured(*found[n])
@@ -364,9 +367,9 @@ class ClusterOperations(Operations):
         begun = [self.each(blocks.gramian_sums, "col", start, **options)] if needs_nodes else []
         if expected is None:
             cols.penalized = begun[0] if begun else None
-            self._keep(rows, cols)
+            self.keep(rows, cols)
         else:
-            kept = self._keep(rows, cols, *(self._gramian_of(tasks.gramian, one) for one in begun))
+            kept = self.keep(rows, cols, *(self._gramian_of(tasks.gramian, one) for one in begun))
             result = self.extrapolated(*expected[:3])
             result.gramian = self._items(kept, 3) if begun else None
             self.expected = expected._replace(result=result)
@@ -379,7 +382,7 @@ class ClusterOperations(Operations):
         """Return whether something else is expected to be extrapolated."""
         return self.expected is not None and self.expected.new is not cols
 
-    def _keep(self, rows: Parts, cols: Parts, *more: Parts) -> Parts:
+    def keep(self, rows: Parts, cols: Parts, *more: Parts) -> Parts:
         """Let one object of each worker keep factors, what is routed of the columns, and ``more``.
 
         Objects that were sent are not kept, because, of an object on several workers, Dask removes
