@@ -1,5 +1,6 @@
 """Models whose large arrays are in files: the same bits, and little ordinary memory."""
 
+import os
 import tracemalloc
 from dataclasses import replace
 
@@ -67,7 +68,8 @@ def test_ordinary_memory_of_requests(name, models, tmp_path, monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     per_row_and_column = 40 if name != "predict" else 100  # of solving all rows
-    assert per_row_and_column * (N_ROWS + N_COLS) > peak
+    of_coverage = 100_000 if "COVERAGE_RUN" in os.environ else 0  # which notes the lines that run
+    assert per_row_and_column * (N_ROWS + N_COLS) + of_coverage > peak
 
 
 def test_a_model_from_another_machine_needs_no_folder(models, tmp_path):
