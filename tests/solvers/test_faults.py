@@ -94,7 +94,8 @@ def test_accuracy_in_float32_for_cancelling_targets(k):
     Q = rng.standard_normal((m, k)).astype(np.float32)
     objective = Objective(regularizer=L2(1.0), data="targets")
     Y = Q[R.indices].astype(float).reshape(n, d, k)
-    A, b = Y.mT @ Y + np.identity(k), Y.mT @ R.data.reshape(n, d, 1)
+    T = Y.transpose(0, 2, 1)
+    A, b = T @ Y + np.identity(k), T @ R.data.reshape(n, d, 1)
     exact = np.linalg.solve(A, b)[:, :, 0]
     errors = np.linalg.norm(fold_in(objective, R, Q) - exact, axis=1)
     assert (errors <= 1e-5 * np.linalg.norm(exact, axis=1)).all()
