@@ -112,7 +112,8 @@ def test_sums_of_rows_without_normal_equations_are_nan():
 
 
 def matrix_of(seed=0, shape=(60, 50)):
-    return sparse.random_array(shape, density=0.2, rng=np.random.default_rng(seed), format="csr")
+    rng = np.random.default_rng(seed)
+    return sparse.random_array(shape, density=0.2, random_state=rng, format="csr")
 
 
 VALUES = [
