@@ -83,6 +83,11 @@ def _programs(what: str, *names: str) -> list[str]:
     return [str(program) for program in found]
 
 
+def _within(folder: Path) -> dict[str, Any]:
+    """Keyword arguments of `subprocess` for a server with all of its files in a folder."""
+    return {"cwd": folder, "env": {**os.environ, "TMPDIR": str(folder)}, **_unprivileged()}
+
+
 def _unprivileged() -> dict[str, Any]:
     """Keyword arguments of `subprocess` for another user: the servers refuse to run as root."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
@@ -102,7 +107,7 @@ def _folder() -> Iterator[Path]:
 
 def _make(folder: Path, *command: object) -> None:
     words = list(map(str, command))
-    subprocess.run(words, check=True, capture_output=True, cwd=folder, **_unprivileged())
+    subprocess.run(words, check=True, capture_output=True, **_within(folder))
 
 
 def _free_port() -> int:
@@ -117,7 +122,7 @@ def _running(folder: Path, command: list[object], url: str, stop: signal.Signals
     log = folder / "log"
     with log.open("wb") as file:
         words = list(map(str, command))
-        server = subprocess.Popen(words, stdout=file, stderr=file, cwd=folder, **_unprivileged())
+        server = subprocess.Popen(words, stdout=file, stderr=file, **_within(folder))
     try:
         _wait_for(url, server, log)
         yield

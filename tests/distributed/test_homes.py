@@ -55,6 +55,11 @@ def is_owned(array, threads):
     return array.flags.writeable
 
 
+def moment(*earlier, threads):
+    time.sleep(0.05)  # The scheduler sends a task once its inputs are made.
+    return time.monotonic()
+
+
 def keys(dask_worker):
     return list(dask_worker.data)
 
@@ -151,3 +156,13 @@ def test_items_of_a_tuple_are_arguments_on_any_worker(client):
 
 def size_of(named, threads):
     return named["n"]
+
+
+def test_few_inputs_of_calls_are_made_in_advance(client):
+    homes = Homes(client)
+    home = homes.addresses()[0]
+    made = [homes.call(moment, home=home) for _ in range(8)]
+    used = [homes.call(moment, one, home=home) for one in made]
+    order = np.argsort(homes.values([*made, *used]))
+    in_advance = np.cumsum(np.where(order < len(made), 1, -1))
+    assert in_advance.max() <= 3

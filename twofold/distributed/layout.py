@@ -12,7 +12,7 @@ from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 from twofold.solvers.operations import AXES
 
-__all__ = ["Layout", "number_of_blocks"]
+__all__ = ["Layout", "entry_bytes", "number_of_blocks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,13 @@ class Layout:
             },
             {axis: sides[axis].n_original for axis in AXES},
         )
+
+
+def entry_bytes(side: Side, threads: int = 1) -> int:
+    """Return the bytes of the entries of a side."""
+    entries = side.entries
+    arrays = entries.indices, entries.targets, entries.weights, entries.excluded
+    return sum(array.nbytes for array in arrays)
 
 
 def number_of_blocks(cluster: Homes, n_bytes: int, shape: tuple[int, int], width: int) -> int:

@@ -83,16 +83,20 @@ class ClusterOperations(Operations):
             ]
             for axis in AXES
         }
+        numbers = {
+            axis: Parts(self, axis, [
+                self.cluster.call(numbers_of, side, home=home)
+                for side, home in zip(layout.sides[axis], self.homes, strict=True)
+            ])
+            for axis in AXES
+        }  # fmt: skip
+        layout.sides.clear()  # so that the workers keep them no longer than they need them
         for axis in AXES:
             lengths = np.diff(self.divisions[other_axis(axis)].rows).tolist()
             self.routings[axis] = Routing.of(self.cluster, self.homes, own[axis], lengths)
         for axis in AXES:
             other = other_axis(axis)
-            numbers = [
-                self.cluster.call(numbers_of, side, home=home)
-                for side, home in zip(layout.sides[other], self.homes, strict=True)
-            ]
-            routed = self.routed(axis, Parts(self, other, numbers))
+            routed = self.routed(axis, numbers[other])
             self.handles[axis] = [
                 self.cluster.call(
                     block_of, own[axis][n], routed.handles[n], home=home, axis=axis,
@@ -159,12 +163,10 @@ class ClusterOperations(Operations):
         return results
 
     def routed(self, axis: Axis, factors: Parts) -> Parts:
-        """Return those factors of the other side that each block refers to, on its worker."""
-        factors.routes[axis] = self._computed(self._joins(axis, factors))
-        return factors.routes[axis]
+        """Return those factors of the other side that each block refers to, on its worker.
 
-    def _joins(self, axis: Axis, factors: Parts) -> Parts:
-        """Return what is `routed`, perhaps as something that each task computes that uses it."""
+        Each task that uses them computes them, unless they are kept already.
+        """
         if axis in factors.routes:
             return factors.routes[axis]
         return Parts(self, axis, self.routings[axis].joins(factors.handles))
@@ -186,7 +188,7 @@ class ClusterOperations(Operations):
         ]
         return self._computed(replace(parts, handles=handles))
 
-    def _of_blocks(
+    def inlined(
         self, function: Callable[..., Any], axis: Axis, *factors: Parts, **options: Any
     ) -> Parts:
         """Return the results of `each` as something that each task computes that uses them."""
@@ -210,7 +212,7 @@ class ClusterOperations(Operations):
         if product is None and self.terms.unobserved_weight:
             product = self.routed_gramian(axis, other)
         solved = self.each(
-            tasks.solved, axis, self._joins(axis, other), start, product, n_columns=self.n_columns,
+            tasks.solved, axis, self.routed(axis, other), start, product, n_columns=self.n_columns,
             options=options, triangle=self.triangle_for(axis, other),
             needs_gramian=axis == "row" and bool(self.terms.unobserved_weight),
         )  # fmt: skip
@@ -248,8 +250,8 @@ class ClusterOperations(Operations):
         turned: dict[Axis, Parts] = {"row": self._items(both, 0)}
         turned["row"].measured = self._items(both, 1)
         turned["col"] = self.each(tasks.times, "col", cols, matrices, side="col")
-        joins = self._joins("row", cols)
-        moved = self._of_blocks(tasks.times, "row", joins, matrices, side="col")
+        joins = self.routed("row", cols)
+        moved = self.inlined(tasks.times, "row", joins, matrices, side="col")
         turned["col"].routes["row"] = moved
         return turned
 
@@ -276,7 +278,7 @@ class ClusterOperations(Operations):
 
     def turning_sums(self, start: Parts, old: Parts, new: Parts) -> Parts:
         """Return the parts of <Y - Q_new, Q_new - Q>, computed by the task that measures Q_new."""
-        return self._of_blocks(blocks.turning_sums, "col", start, old, new)
+        return self.inlined(blocks.turning_sums, "col", start, old, new)
 
     def placed(self, axis: Axis, make: Callable[[slice], Array]) -> Parts:
         """Return factors whose ranges of rows are made in order, and sent to the workers."""
@@ -309,9 +311,11 @@ class ClusterOperations(Operations):
         if expected is not None and expected[:3] == (new, old, momentum) and expected.result:
             return expected.result
         options = {"momentum": momentum}
-        result = self._of_blocks(blocks.extrapolated, "col", new, old, **options)
-        moved = self.routed("row", new), self.routed("row", old)
-        result.routes["row"] = self._of_blocks(blocks.extrapolated, "row", *moved, **options)
+        result = self.inlined(blocks.extrapolated, "col", new, old, **options)
+        for one in (new, old):
+            one.routes["row"] = self._computed(self.routed("row", one))
+        moved = new.routes["row"], old.routes["row"]
+        result.routes["row"] = self.inlined(blocks.extrapolated, "row", *moved, **options)
         return result
 
     def expect(self, new: Parts, old: Parts, momentum: float) -> None:
@@ -355,12 +359,12 @@ class ClusterOperations(Operations):
         start, needs_nodes = cols, self.balances
         if expected is not None:
             new, old, momentum, _ = expected
-            start = self._of_blocks(blocks.extrapolated, "col", new, old, momentum=momentum)
+            start = self.inlined(blocks.extrapolated, "col", new, old, momentum=momentum)
             needs_nodes = bool(self.terms.unobserved_weight)
         assert rows.measured is not None
         of_rows = self._inlined(tasks.with_nodes, rows.measured, nodes=[])
         if self.terms.unobserved_weight:
-            nodes = self._of_blocks(blocks.gramian_sums, "col", cols, by_penalty=False)
+            nodes = self.inlined(blocks.gramian_sums, "col", cols, by_penalty=False)
             solved = self._inlined(tasks.with_nodes, solved, nodes)
         summaries = self._together(of_rows, solved, *later)
         options = {"by_penalty": expected is None}
@@ -388,7 +392,7 @@ class ClusterOperations(Operations):
         Objects that were sent are not kept, because, of an object on several workers, Dask removes
         all but one, and perhaps the one that is needed.
         """
-        kept = self._together(self._joins("row", cols), rows, cols, *more)
+        kept = self._together(self.routed("row", cols), rows, cols, *more)
         cols.routes["row"] = self._items(kept, 0)
         rows.handles, cols.handles = (self._items(kept, n).handles for n in (1, 2))
         rows.measured = cols.measured = None

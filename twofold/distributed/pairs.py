@@ -9,14 +9,8 @@ import numpy as np
 from twofold._common.checks import check_choice
 from twofold.data import Pairings
 from twofold.data.csr import Duplicates
-from twofold.distributed.layout import number_of_blocks
-from twofold.distributed.reading import (
-    ENTRY_BYTES,
-    Pairs,
-    PairsBlock,
-    read_parts,
-    rows_of_problem,
-)
+from twofold.distributed.layout import entry_bytes, number_of_blocks
+from twofold.distributed.reading import Pairs, PairsBlock, read_parts, rows_of_problem
 from twofold.distributed.residents import MOST_ATTEMPTS, Homes, LostError
 from twofold.distributed.shuffle import PairsLayout, Shuffle
 from twofold.exceptions import InvalidInputError
@@ -148,8 +142,6 @@ class ClusterPairings(PartitionedPairings):
                 "a matrix instead of ClusterPairings, or leave the centers out"
             )
         pairs = self._pairs(cluster)
-        n_bytes = ENTRY_BYTES * pairs.n_pairs
-        n_blocks = number_of_blocks(cluster, n_bytes, pairs.shape, width)
         sides = [
             replace(
                 one,
@@ -161,6 +153,9 @@ class ClusterPairings(PartitionedPairings):
         ]
         pairs.blocks.clear()  # so that the workers keep them no longer than they need them
         with pairs.ids_in_errors():
+            sizes = [cluster.call(entry_bytes, one.handle, home=one.home) for one in sides]
+            n_bytes = sum(cluster.values(sizes))
+            n_blocks = number_of_blocks(cluster, n_bytes, pairs.shape, width)
             made = Shuffle(cluster, objective, sides, pairs.shape).layout(
                 n_columns, n_blocks, width
             )

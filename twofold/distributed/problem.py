@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twofold._common.progress import progress_bar
-from twofold.distributed.layout import Layout, number_of_blocks
+from twofold.distributed.layout import Layout, entry_bytes, number_of_blocks
 from twofold.distributed.operations import ClusterOperations
 from twofold.distributed.pairs import ClusterPairings
 from twofold.distributed.residents import Homes
@@ -83,9 +83,7 @@ class Data:
 
     def layout(self, cluster: Homes, problem: Problem, n_columns: int, width: int) -> Layout:
         """Return the problem, or one with merged rows, on the workers."""
-        entries = problem.rows.entries
-        n_bytes = sum(part.nbytes for part in (entries.indices, *entries[2:5]))
-        n_blocks = number_of_blocks(cluster, n_bytes, problem.shape, width)
+        n_blocks = number_of_blocks(cluster, entry_bytes(problem.rows), problem.shape, width)
         return Layout.of_problem(cluster, problem, n_columns, n_blocks, width)
 
     def placed(self, solver: ALS, cluster: Homes, problem: Problem) -> ClusterProblem:

@@ -23,10 +23,10 @@ from twofold.objective import Problem
 from twofold.objective.side import Side
 from twofold.objective.terms import Terms
 
-__all__ = ["ENTRY_BYTES", "Pairs", "PairsBlock", "read_parts", "rows_of_problem"]
+__all__ = ["Pairs", "PairsBlock", "read_parts", "rows_of_problem"]
 
 Array = NDArray[Any]
-ENTRY_BYTES = 28  # of a pair with a value or a weight in a side
+_ENTRY_BYTES = 28  # of a pair, with what `build_csr` needs
 _NO_IDS: Ids = np.empty(0, np.int64)
 
 
@@ -73,29 +73,28 @@ def read_parts(
 ) -> Pairs:
     """Read the parts; return their pairs in blocks of rows of similar numbers of pairs."""
     homes = cluster.homes(len(readers))
-    parts = [
+    parts = deque(
         cluster.call(_read, home=home, reader=reader)
         for reader, home in zip(readers, homes, strict=True)
-    ]
+    )
     row_ids, col_ids = _all_ids(cluster, parts, homes)
     if not len(col_ids):
         raise InvalidInputError("no part of the ClusterPairings has a pair: check the readers")
     known = Vocabulary(row_ids, "row"), Vocabulary(col_ids, "column")
     sent = {home: cluster.placed([known], home)[0] for home in dict.fromkeys(homes)}
-    coded = [
-        (cluster.call(_by_position, part, sent[home], home=home), home)
-        for part, home in zip(parts, homes, strict=True)
+    coded = [  # The workers keep a part no longer than they need it.
+        (cluster.call(_by_position, parts.popleft(), sent[home], home=home), home) for home in homes
     ]
     shape = row_ids.size, col_ids.size
     counted = [cluster.call(_counts, part, home=home, n=shape[0]) for part, home in coded]
     counts = summed(cluster, counted, shape[0])
     n_pairs = int(counts.sum())
-    n_blocks = number_of_blocks(cluster, ENTRY_BYTES * n_pairs, shape, 0)
+    n_blocks = number_of_blocks(cluster, _ENTRY_BYTES * n_pairs, shape, 0)
     blocks = _blocks(cluster, coded, _bounds(counts, n_blocks), shape[1], duplicates)
     return Pairs(row_ids, col_ids, n_pairs, blocks)
 
 
-def _all_ids(cluster: Homes, parts: list[Handle], homes: list[str]) -> tuple[Ids, Ids]:
+def _all_ids(cluster: Homes, parts: deque[Handle], homes: list[str]) -> tuple[Ids, Ids]:
     """Return the ids of all parts in ascending order."""
     ids = deque(
         cluster.call(_ids, part, home=home) for part, home in zip(parts, homes, strict=True)

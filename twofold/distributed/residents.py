@@ -281,7 +281,7 @@ class Homes(Cluster):
             }
         )
         workers = {key: [call.home] for key, call in calls.items()}
-        priorities = {key: -number for number, key in enumerate(calls)}
+        priorities = _priorities(calls)
         with (
             _losses(),
             dask.annotate(
@@ -333,6 +333,20 @@ def only_reads(function: F) -> F:
     """Return a function after noting that its arrays may be read-only and not aligned."""
     _READING.add(function)
     return function
+
+
+def _priorities(calls: dict[str, _Call]) -> dict[str, int]:
+    """Return the priorities of calls: each is made when the first call that uses it is next.
+
+    In the order in which they were created, all inputs of many calls would be in memory at once.
+    """
+    turns: dict[str, int] = {}
+    for number, (key, call) in reversed(list(enumerate(calls.items()))):
+        turn = turns.setdefault(key, number)
+        for one in call.objects:
+            turns[one.key] = min(turn, turns.get(one.key, turn))
+    order = sorted(calls, key=turns.__getitem__)
+    return {key: -number for number, key in enumerate(order)}
 
 
 @contextmanager

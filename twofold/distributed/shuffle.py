@@ -204,17 +204,20 @@ def _columns(side: Side, objective: Terms, low: int, n_cols: int, threads: int) 
 
 def _merged_columns(*pieces: Side, objective: Terms, first: int, n_rows: int, threads: int) -> Side:
     """Return columns whose entries are in several pieces, in the order of the rows."""
-    whole = joined(list(pieces))
-    n = pieces[0].n
-    col = np.concatenate([np.repeat(np.arange(n), piece.counts) for piece in pieces])
-    order = np.argsort(col, kind="stable")
-    entries = whole.entries
-    sorted_parts = {
-        name: getattr(entries, name)[order] if getattr(entries, name).size else entries.targets[:0]
-        for name in ("targets", "weights", "excluded")
-    }
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(col, minlength=n))])
-    entries = entries._replace(indptr=indptr, indices=entries.indices[order], **sorted_parts)
+    counts = np.sum([piece.counts for piece in pieces], axis=0)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    merged: dict[str, Any] = {}
+    ends = indptr[:-1].copy()  # of what is merged already of each column
+    for piece in pieces:
+        own = piece.entries
+        places = np.repeat(ends - own.indptr[:-1], piece.counts) + np.arange(own.indices.size)
+        for name in ("indices", "targets", "weights", "excluded"):
+            array = getattr(own, name)
+            if array.size:
+                whole = merged.setdefault(name, np.empty(indptr[-1], array.dtype))
+                whole[places] = array
+        ends += piece.counts
+    entries = pieces[0].entries._replace(indptr=indptr, **merged)
     return _placed_at(side_of(objective, entries, n_rows), first)
 
 

@@ -72,6 +72,10 @@ class Operations:
         """
         return function(self.blocks[axis], *factors, **others, threads=self.threads)
 
+    def inlined(self, function: Callable[..., Any], axis: Axis, **others: Any) -> Any:
+        """Return the result of `each`, which takes less time to compute than memory is worth."""
+        return self.each(function, axis, **others)
+
     def values(self, *results: Any) -> list[list[Any]]:
         """Return results of `each`, with one value for each block, in this process."""
         return [[result] for result in results]

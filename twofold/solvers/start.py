@@ -122,7 +122,7 @@ class _StartMatrix:
             return None
         tops = {axis: max(top for _, top in found[axis]) for axis in AXES}
         sides = {
-            axis: operations.each(blocks.start_side, axis, mean=mean, unit=unit, tops=tops)
+            axis: operations.inlined(blocks.start_side, axis, mean=mean, unit=unit, tops=tops)
             for axis in AXES
         }
         return cls(operations, tops, sides)
