@@ -73,7 +73,7 @@ class Operations:
         return function(self.blocks[axis], *factors, **others, threads=self.threads)
 
     def inlined(self, function: Callable[..., Any], axis: Axis, **others: Any) -> Any:
-        """Return the result of `each`, which takes less time to compute than memory is worth."""
+        """Return the result of `each`; on a cluster, each task that uses it computes it."""
         return self.each(function, axis, **others)
 
     def values(self, *results: Any) -> list[list[Any]]:
