@@ -1,15 +1,19 @@
 """Vector primitives compared with numpy, and the task counter."""
 
+import inspect
+import platform
+import re
 from itertools import product
 
 import numba
 import numpy as np
 import pytest
 from numba import njit
+from subprocesses import run_python
 
 from twofold._kernels.threads import run
 from twofold._kernels.vectors import pairs, rows, sums, tasks, tiles
-from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.matrix import TILE, _vector_bits, machine_code
 
 pytestmark = pytest.mark.plain
 
@@ -84,6 +88,54 @@ def test_set_tiles_from_rows_is_bitwise_equal_to_set_tiles(out_dtype, dtype):
         by_columns(expected, 8, transposed[first:], B[first:], 9 - first, 16, 24, n)
         from_rows(C, 8, A, B, 9, 16, 24, n, first)
         np.testing.assert_array_equal(C, expected.astype(out_dtype))
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", ["set", "add", "subtract"])
+@pytest.mark.parametrize("n_bytes", [16, 64])
+def test_products_have_the_same_bits_with_other_vectors(n_bytes, mode, dtype):
+    primitive = getattr(tiles, f"{mode}_tiles")
+    generated = machine_code(tiles._products(mode), lambda: n_bytes)
+    kernel, other = jitted(primitive), jitted(generated(inspect.unwrap(primitive)))
+    A, B = random_matrix(12, 24, dtype), random_matrix(11, 150, dtype, seed=2)
+    expected, C = np.ones((30, 150), dtype), np.ones((30, 150), dtype)
+    for n in range(24, 24 + 14 * TILE, TILE):
+        kernel(expected, 8, A, B, 9, 16, 24, n)
+        other(C, 8, A, B, 9, 16, 24, n)
+        np.testing.assert_array_equal(C, expected)
+
+
+def test_width_of_vectors():
+    avx, wide = {"+avx", "+avx2"}, {"+avx", "+avx2", "+avx512f", "+avx512vl"}
+    assert _vector_bits("apple-m1", {"+neon"}) == _vector_bits("nehalem", {"+sse4.2"}) == 128
+    assert _vector_bits("znver3", avx) == _vector_bits("knl", avx | {"+avx512f"}) == 256
+    assert _vector_bits("znver4", wide) == _vector_bits("tigerlake", wide) == 256
+    assert _vector_bits("znver5", wide) == _vector_bits("sapphirerapids", wide) == 512
+
+
+@pytest.mark.skipif(
+    numba.config.DISABLE_JIT or platform.machine() != "x86_64", reason="code of x86 processors"
+)
+def test_processors_with_wide_units_compute_products_with_512_bits():
+    code = run_python("""
+        import os
+
+        wide = "+avx,+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq"
+        os.environ.update(NUMBA_CPU_NAME="sapphirerapids", NUMBA_CPU_FEATURES=wide)
+
+        from numba import njit, types
+        from twofold._kernels.vectors.tiles import add_tiles
+
+        @njit
+        def add(C, A, m, n):
+            add_tiles(C, 0, A, A, m, 0, 0, n)
+
+        A = types.Array(types.float32, 2, "C")
+        add.compile((A, A, types.intp, types.intp))  # The code is not run.
+        print(*add.inspect_asm().values())
+    """)
+    assert re.search(r"vfmadd\d+ps.*%zmm", code)
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="views are supported")

@@ -348,7 +348,7 @@ def test_invalid_on_interrupt(small):
 def test_solution_says_how_many_threads_and_which_vectors(n_threads, small):
     solution = ALS(n_factors=3, max_epochs=1, rng=0, n_threads=n_threads).solve(OBJECTIVE, small)
     assert solution.n_threads == min(n_threads or 1_000_000, available_threads())
-    assert solution.vector_bits in (128, 256)
+    assert solution.vector_bits in (128, 256, 512)
 
 
 def test_finished_solution_is_not_continued(small):

@@ -129,7 +129,8 @@ class Solution:
     n_threads : int
         Number of threads of the run, on which the result does not depend.
     vector_bits : int
-        Width of the vectors in its kernels: 128 or 256, or 0 if they were not compiled.
+        Largest width of the vectors in its kernels: 128, 256 or 512, or 0 if they were not
+        compiled.
 
     Examples
     --------

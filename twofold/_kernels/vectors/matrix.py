@@ -27,17 +27,32 @@ TILE = 8
 VECTOR_BYTES = 32
 """Size of an AVX2 register. For narrower registers, LLVM splits the vectors."""
 
+_WIDE_BYTES = 64  # size of an AVX-512 register
+_HALF_RATE = {"cannonlake", "icelake-client", "rocketlake", "tigerlake", "znver4"}
+"""Processors, by their names in LLVM, that do not compute faster with 512 than with 256 bits."""
+
 Array = NDArray[Any]
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
 
 @functools.cache
 def vector_bits() -> int:
-    """Return the width of the vectors on this processor; 0 if kernels are not compiled."""
+    """Return the largest width of vectors on this processor; 0 if kernels are not compiled."""
     if numba.config.DISABLE_JIT:
         return 0
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return 8 * VECTOR_BYTES if "+avx" in features.split(",") else 128
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    return _vector_bits(name, set(features.split(",")))
+
+
+def _vector_bits(name: str, features: set[str]) -> int:
+    if {"+avx512f", "+avx512vl"} <= features and name not in _HALF_RATE:
+        return 8 * _WIDE_BYTES
+    return 8 * VECTOR_BYTES if "+avx" in features else 128
+
+
+def widest_vector() -> int:
+    """Return the bytes of the vectors of `machine_code` that profits from wider ones."""
+    return max(VECTOR_BYTES, vector_bits() // 8)
 
 
 class Matrix:
@@ -223,7 +238,7 @@ class Matrix:
 
 
 def machine_code(
-    generate: Callable[..., Any], n_bytes: int = VECTOR_BYTES
+    generate: Callable[..., Any], n_bytes: Callable[[], int] = lambda: VECTOR_BYTES
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that replaces a plain function by an intrinsic with the same parameters.
 
@@ -236,8 +251,8 @@ def machine_code(
     generate
         Called with the arguments, each array as a `Matrix`, to write the LLVM code. Returns the
         LLVM value of the result, or None.
-    n_bytes : default VECTOR_BYTES
-        Bytes of a vector.
+    n_bytes
+        Returns the bytes of a vector, when the code is generated; `VECTOR_BYTES` by default.
     """
 
     def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,7 +275,7 @@ def machine_code(
 
         def emit(context, builder, signature, values):
             operands = [
-                Matrix(context, builder, kind, value, n_bytes)
+                Matrix(context, builder, kind, value, n_bytes())
                 if isinstance(kind, types.Array)
                 else value
                 for kind, value in zip(signature.args, values, strict=True)

@@ -43,17 +43,19 @@ def _gather_scaled(
     Y: Matrix, ids: Matrix, first: Any, h: Matrix, factor: Matrix, T: Matrix, top: Any,
     weight: Matrix, total: Matrix,
 ) -> None:  # fmt: skip
-    builder, rows = Y.builder, _row_indices(ids, first)
-    factors, weights = (
-        [Y.broadcast(array.item(r)) for r in range(TILE)] for array in (factor, weight)
-    )
-    with Y.loop(0, Y.width) as f:
-        scale, weighted = h.load(f), total.load(f)
-        for r, row in enumerate(rows):
-            value = builder.fmul(Y.load(row, f), scale)
-            T.store(builder.fmul(value, factors[r]), (top, r), f)
-            weighted = Y.multiply_add(value, weights[r], weighted)
-        total.store(weighted, f)
+    rows, half = _row_indices(ids, first), TILE // 2
+    for top_row in range(0, TILE, half):  # The multiples of four rows fit into the registers.
+        at = range(top_row, top_row + half)
+        factors, weights = (
+            {r: Y.broadcast(array.item(r)) for r in at} for array in (factor, weight)
+        )
+        with Y.loop(0, Y.width) as f:
+            scale, weighted = h.load(f), total.load(f)
+            for r in at:
+                value = Y.builder.fmul(Y.load(rows[r], f), scale)
+                T.store(Y.builder.fmul(value, factors[r]), (top, r), f)
+                weighted = Y.multiply_add(value, weights[r], weighted)
+            total.store(weighted, f)
 
 
 @machine_code(_gather_scaled)

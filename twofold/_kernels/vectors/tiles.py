@@ -7,7 +7,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
-from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code
+from twofold._kernels.vectors.matrix import TILE, Array, Matrix, machine_code, widest_vector
 
 # -- products -------------------------------------------------------------------------------------
 
@@ -98,25 +98,25 @@ def _sum_of_outer_products(A: Array, B: Array) -> Array:
     return total
 
 
-@machine_code(_products("set"))
+@machine_code(_products("set"), widest_vector)
 def set_tiles(C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int) -> None:
     """C[row:row+8, j:n] = A[:m, i:i+8]' B[:m, j:n], each element summed in ascending order."""
     C[row : row + TILE, j:n] = _sum_of_outer_products(A[:m, i : i + TILE], B[:m, j:n])
 
 
-@machine_code(_products("add"))
+@machine_code(_products("add"), widest_vector)
 def add_tiles(C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int) -> None:
     """C[row:row+8, j:n] += A[:m, i:i+8]' B[:m, j:n]."""
     C[row : row + TILE, j:n] += _sum_of_outer_products(A[:m, i : i + TILE], B[:m, j:n])
 
 
-@machine_code(_products("subtract"))
+@machine_code(_products("subtract"), widest_vector)
 def subtract_tiles(C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int) -> None:
     """C[row:row+8, j:n] -= A[:m, i:i+8]' B[:m, j:n]; C may be A or B if row >= m."""
     C[row : row + TILE, j:n] -= _sum_of_outer_products(A[:m, i : i + TILE], B[:m, j:n])
 
 
-@machine_code(_products("set", from_rows=True))
+@machine_code(_products("set", from_rows=True), widest_vector)
 def set_tiles_from_rows(
     C: Array, row: int, A: Array, B: Array, m: int, i: int, j: int, n: int, first: int
 ) -> None:
