@@ -231,6 +231,42 @@ def test_conjugate_gradients_converge_to_the_solution(a0, which, dtype):
         assert report.error.max() < TOLERANCE[dtype]
 
 
+def preconditioned_steps(A, M, b, p, n_steps):
+    """Return p after steps of conjugate gradients for A p = b, with the preconditioner M."""
+    r = b - A @ p
+    z = np.linalg.solve(M, r)
+    direction = z
+    for _ in range(n_steps):
+        alpha = (r @ z) / (direction @ A @ direction)
+        p, new = p + alpha * direction, r - alpha * A @ direction
+        new_z = np.linalg.solve(M, new)
+        direction = new_z + (new @ new_z) / (r @ z) * direction
+        r, z = new, new_z
+    return p
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 5])
+@pytest.mark.parametrize(("a0", "which"), UNOBSERVED)
+def test_a_number_of_steps(a0, which, n_steps):
+    """The rows are those of the textbook method, and their errors are within the bound."""
+    objective = Objective(
+        regularizer=L2(0.5), data="targets", unobserved_weight=a0, unobserved=which
+    )
+    matrix, Q = rows_of([1, 8, 13, 70]), factors(10)
+    start = np.random.default_rng(2).normal(size=(4, 10))
+    options = {"start": padded_factors(start), "way": "cg", "cg_steps": n_steps}
+    report, found, _ = solved(objective, matrix, Q, **options)
+    M = a0 * Q.T @ Q + 0.5 * np.identity(10)
+    for u, expected in enumerate(reference.fold_in(objective, matrix, Q)):
+        entries = slice(*matrix.indptr[u : u + 2])
+        rows_of_Q = Q[matrix.indices[entries]]
+        A = M + (1.0 - (a0 if which == "missing" else 0.0)) * rows_of_Q.T @ rows_of_Q
+        steps = preconditioned_steps(A, M, rows_of_Q.T @ matrix.data[entries], start[u], n_steps)
+        np.testing.assert_allclose(found[u], steps, rtol=1e-9, atol=1e-9)
+        error = np.linalg.norm(found[u] - expected) / np.linalg.norm(found[u])
+        assert error <= report.error[u] + 1e-9
+
+
 def test_large_weights_of_short_columns_have_no_large_rounding_errors():
     objective = Objective(regularizer=L2(0.5), data="weights")
     matrix, Q = rows_of([9, 70], [1e6]), (1e-3 * factors(5)).astype(np.float32)

@@ -22,7 +22,8 @@ from twofold._kernels.rows import (
     set_terms,
     whitening,
 )
-from twofold._kernels.vectors.rows import prefetch_row
+from twofold._kernels.vectors.matrix import TILE
+from twofold._kernels.vectors.rows import prefetch_row, set_normal_terms
 from twofold._kernels.vectors.sums import dot
 from twofold._kernels.vectors.tasks import next_task
 
@@ -135,13 +136,13 @@ def solve_by_cg(
             if entries.scale[u] != mu:
                 mu = entries.scale[u]
                 _whiten(spectrum, mu, s)
-            next_range = next_row_range(tasks.rows, position, end, entries)
+            next_range = next_row_range(tasks.rows, position, end, entries, Y)
             if position + 1 < end:
                 prefetch_row(start, tasks.rows[position + 1])
             # (S + min_ridge) / (S + mu) increases with S, so this bounds each |z|^2 from above.
             ratio = (largest_eigenvalue + min_ridge) / (largest_eigenvalue + mu)
             set_ids(u, entries, s.ids)
-            set_terms(u, entries, s.b, s.c)
+            set_terms(entries.indptr[u], entries.indptr[u + 1], entries, s.b, s.c)
             largest_trace = limit / (np.finfo(Y.dtype).eps * ratio)
             error = size = np.nan
             if _is_trace_below(largest_trace, u, entries, columns.lengths, largest_length, s.c):
@@ -208,7 +209,7 @@ def _start_row(u, next_range, entries, Y, start, s):
 def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
     """Run the iteration; return the estimated relative error and |p|^2.
 
-    The error is nan if the tolerance is not reached.
+    The error is nan if the tolerance or the excess is not reached.
     """
     max_h = s.inverse_h[s.h.size]
     relative_tolerance2 = (max(tolerance, np.finfo(Y.dtype).eps) / max_h) ** 2
@@ -219,7 +220,10 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
             s.p[f] = s.r[f]
         while steps < n_steps and size > max(relative_tolerance2 * length, excess):
             steps += 1
-            size, length = _step(u, size, entries, Y, s)
+            if steps == n_steps and tolerance == 0.0 and excess == 0.0:
+                size, length = _last_step(u, size, entries, Y, s)
+            else:
+                size, length = _step(u, size, entries, Y, s)
             if not size < np.inf:
                 return np.nan, length
         if tolerance == 0.0:
@@ -239,27 +243,54 @@ def _iterate(u, n_steps, tolerance, excess, entries, Y, s):
 @device
 def _step(u, size, entries, Y, s):
     """Run one step of conjugate gradients; return the new |r|^2 and |p|^2, in float64."""
-    d = entries.indptr[u + 1] - entries.indptr[u]
     for f in range(s.p.size):
         s.scaled[f] = s.h[f] * s.p[f]
         s.total[f] = 0.0
+    d = entries.indptr[u + 1] - entries.indptr[u]
     add_normal_terms(
         d, (0, 0), s.ids, Y, s.scaled, s.ids, s.zeros, s.c, s.step_dots, s.terms, s.total
     )  # fmt: skip
     for f in range(s.p.size):
         s.total[f] = s.p[f] - s.h[f] * s.total[f]
     alpha = size / dot(s.p, s.total)
-    for e in range(d):
-        s.dots[e] += alpha * s.step_dots[e]
     for f in range(s.p.size):
-        s.x[f] += alpha * s.p[f]
         s.r[f] -= alpha * s.total[f]
-        s.scaled[f] = s.h[f] * s.x[f]
+    length = _move(alpha, d, s)
     new_size = dot(s.r, s.r)
     beta = new_size / size
     for f in range(s.p.size):
         s.p[f] = s.r[f] + beta * s.p[f]
-    return new_size, dot(s.scaled, s.scaled)
+    return new_size, length
+
+
+@device
+def _last_step(u, size, entries, Y, s):
+    """Run a step without the residual after it, which needs a product with Z' less.
+
+    Return a bound of the square of the error of x after the step, and |p|^2. In the norm of
+    A = I + Z_c' Z_c the error is at most |r| before the step, and the step decreases its square by
+    alpha |r|^2.
+    """
+    for f in range(s.p.size):
+        s.scaled[f] = s.h[f] * s.p[f]
+    d = entries.indptr[u + 1] - entries.indptr[u]
+    dots, terms = s.step_dots[: padded(d)], s.terms[: padded(d)]
+    for e in range(0, d, TILE):
+        set_normal_terms(Y, s.ids, e, s.scaled, s.zeros, s.c, dots, terms)
+    alpha = size / (dot(s.p, s.p) - dot(terms, dots))
+    length = _move(alpha, d, s)
+    return size * max(1.0 - alpha, 0.0), length
+
+
+@device
+def _move(alpha, d, s):
+    """Add alpha times the search direction to x and the predictions; return |p|^2."""
+    for e in range(d):
+        s.dots[e] += alpha * s.step_dots[e]
+    for f in range(s.p.size):
+        s.x[f] += alpha * s.p[f]
+        s.scaled[f] = s.h[f] * s.x[f]
+    return dot(s.scaled, s.scaled)
 
 
 @device

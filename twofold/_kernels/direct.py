@@ -148,7 +148,7 @@ def solve_direct(counter, n_tasks, tasks, entries, columns, out, report):
                 mu = entries.scale[u]
                 whitening(columns.spectrum, mu, s.h)
                 mean_square = _mean_square(s.h, columns.n_factors)
-            next_range = next_row_range(tasks.rows, position, end, entries)
+            next_range = next_row_range(tasks.rows, position, end, entries, Y)
             _solve_row(u, mu, mean_square, next_range, entries, columns, s, out, report)
         task = next_task(counter)
 
@@ -245,13 +245,15 @@ def _solve_dual(low, high, next_range, entries, Y, s):
         trace, term_size = _solve_single(low, next_range, entries, Y, s)
         if trace < _MAX_SINGLE_TRACE:
             return trace, term_size
+    set_terms(low, high, entries, s.b, s.c)
+    are_positive = True
     for e in range(d):
-        c = curvature(entries, low + e)
-        if not c > 0.0:
-            return np.nan, np.nan
-        sqrt_c = np.sqrt(c)
+        are_positive &= s.c[e] > 0.0
+        sqrt_c = np.sqrt(s.c[e])
         s.sqrt_c[e] = real(sqrt_c)
-        s.x[e] = real(linear(entries, low + e) / sqrt_c)
+        s.x[e] = real(s.b[e] / sqrt_c)
+    if not are_positive:
+        return np.nan, np.nan
     for e in range(d, dp):
         s.sqrt_c[e] = s.x[e] = 0.0
     for e in range(0, dp, TILE):
@@ -421,7 +423,7 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
     last_change, change, error, slope = -1.0, 0.0, np.nan, 0.0
     for f in range(k):
         s.row64[f] = np.float64(out[u, f])
-    set_terms(u, entries, s.b, s.c)
+    set_terms(entries.indptr[u], entries.indptr[u + 1], entries, s.b, s.c)
     for _attempt in range(_MAX_REFINEMENTS):
         _residual(u, mu, entries, columns, s)
         for f in range(k):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twofold._kernels.arguments import curvature, excluded_weight, linear, target, weight
+from twofold._kernels.arguments import excluded_weight, target, weight
 from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import (
@@ -25,6 +25,7 @@ ROW_TOLERANCE = 2e-6
 DUAL_ERROR = 0.1
 
 _AHEAD = 1 << 17  # prefetch distance in bytes of factors
+_CACHED = 1 << 19  # bytes of factors that the L2 caches of most processors hold
 
 
 @device
@@ -35,18 +36,19 @@ def whitening(spectrum, mu, h):
 
 
 @inlined
-def next_row_range(rows, position, end, entries):
+def next_row_range(rows, position, end, entries, Y):
     """Return the range of the entries of the next row; prefetch what later rows need first.
 
     The entries refer to random rows of Y, which are seldom in the cache. The rows of Y of the next
-    row or panel are therefore prefetched during the computation, a few for each row of tiles.
+    row or panel are therefore prefetched during the computation, a few for each row of tiles. The
+    range is empty if Y is so small that it stays in the cache.
     """
     if position + 4 < end:
         prefetch_at(entries.indptr, rows[position + 4])
         prefetch_at(entries.scale, rows[position + 4])
     if position + 2 < end:
         prefetch_at(entries.indices, entries.indptr[rows[position + 2]])
-    if position + 1 < end:
+    if position + 1 < end and Y.size * Y.itemsize > _CACHED:
         return entries.indptr[rows[position + 1]], entries.indptr[rows[position + 1] + 1]
     return 0, 0
 
@@ -84,21 +86,40 @@ def add_tile(Y, entries, e, m, ids, factor, out):
 @device
 def set_ids(u, entries, ids):
     """Set ids to the columns of row u, and repeat the last one up to a multiple of 8."""
-    low, high = entries.indptr[u], entries.indptr[u + 1]
-    for e in range(low, high):
-        ids[e - low] = entries.indices[e]
-    for e in range(high, low + (high - low + TILE - 1) // TILE * TILE):
-        ids[e - low] = entries.indices[high - 1]
+    indices = entries.indices[entries.indptr[u] : entries.indptr[u + 1]]
+    d = indices.size
+    for e in range(d):
+        ids[e] = indices[e]
+    for e in range(d, (d + TILE - 1) // TILE * TILE):
+        ids[e] = indices[d - 1]
 
 
 @device
-def set_terms(u, entries, b, c):
-    """Set b and c to the terms of the entries of row u, padded with zeros to a multiple of 8."""
-    low, d = entries.indptr[u], entries.indptr[u + 1] - entries.indptr[u]
-    for e in range(d):
-        b[e] = linear(entries, low + e)
-    for e in range(d):
-        c[e] = curvature(entries, low + e)
+def set_terms(low, high, entries, b, c):
+    """Set b and c to the terms of the entries low:high, padded with zeros to a multiple of 8."""
+    d = high - low
+    # Each loop has one operation and indices >= 0, so that it is compiled to vector instructions.
+    if entries.weights.size:
+        weights = entries.weights[low:high]
+        for e in range(d):
+            c[e] = weights[e]
+    else:
+        for e in range(d):
+            c[e] = 1.0
+    if entries.targets.size:
+        targets = entries.targets[low:high]
+        for e in range(d):
+            b[e] = c[e] * targets[e]
+    else:
+        for e in range(d):
+            b[e] = c[e]
+    if entries.excluded.size:
+        excluded = entries.excluded[low:high]
+        for e in range(d):
+            c[e] -= excluded[e]
+    else:
+        for e in range(d):
+            c[e] -= entries.missing_weight
     for e in range(d, (d + TILE - 1) // TILE * TILE):
         b[e] = c[e] = 0.0
 
@@ -115,9 +136,11 @@ def add_normal_terms(d, next_range, indices, Y, x, ids, b, c, dots, terms, total
     next_start, next_stop = next_range
     next_stop = min(next_stop, next_start + distance)
     for e in range(0, d, TILE):
-        prefetch_rows(Y, ids, min(e + distance, d), min(e + distance + TILE, d))
-        prefetch_rows(Y, indices, next_start, min(next_start + TILE, next_stop))
-        next_start += TILE
+        if e + distance < d:
+            prefetch_rows(Y, ids, e + distance, min(e + distance + TILE, d))
+        if next_start < next_stop:
+            prefetch_rows(Y, indices, next_start, min(next_start + TILE, next_stop))
+            next_start += TILE
         set_normal_terms(Y, ids, e, x, b, c, dots, terms)
         # A tile is added after the terms of the next one, so that neither waits for the other.
         if e > 0:

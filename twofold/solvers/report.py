@@ -56,9 +56,9 @@ class RowReport:
     route : ndarray of uint8, shape (n,)
         The `Route` of each row.
     error : ndarray of float64, shape (n,)
-        Estimated relative error. With ``way="cg"`` it is the relative residual, and with
-        nonnegative factors the largest violation of the optimality conditions, relative to the
-        linear terms.
+        Estimated relative error. With ``way="cg"`` it is a bound that follows from the residual
+        before the last step, and with nonnegative factors the largest violation of the optimality
+        conditions, relative to the linear terms.
     sums : ndarray of float64, shape (n, 2) or (0, 2)
         The objective of each row, sum_k (w_k (r_k - x_k)^2 - a_k x_k^2) + a0 |Q p|^2 + lam s |p|^2,
         and the sum of a_k x_k^2; empty unless they were requested. Here x_k are the predictions,
