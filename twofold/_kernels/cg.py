@@ -155,7 +155,7 @@ def solve_by_cg(
             report.route[u] = CG
             report.error[u] = error
             if report.sums.size:
-                set_row_sums(u, entries, s.dots, dot(s.x, s.x), report.sums)
+                set_row_sums(u, entries, s.dots, dot(s.x, s.x), s.b, s.c, report.sums)
         task = next_task(counter)
 
 

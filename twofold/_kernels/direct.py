@@ -198,7 +198,7 @@ def _solve_row(u, mu, mean_square, next_range, entries, columns, s, out, report)
             _set_dots(u, entries, Y, s, out)
         for f in range(Y.shape[1]):
             slope += (columns.spectrum[f] + mu) * np.float64(out[u, f]) ** 2
-        set_row_sums(u, entries, s.dots, slope, report.sums)
+        set_row_sums(u, entries, s.dots, slope, s.b, s.c, report.sums)
 
 
 @device
@@ -217,9 +217,7 @@ def _set_dots(u, entries, Y, s, out):
     for f in range(s.work.size):
         s.work[f] = out[u, f]
     for e in range(0, high - low, TILE):
-        dot_rows(Y, s.ids, e, s.work, s.buffer)
-        for r in range(TILE):
-            s.dots[e + r] = s.buffer[r]
+        dot_rows(Y, s.ids, e, s.work, s.dots, e)
 
 
 @device
@@ -239,7 +237,7 @@ def _solve_dual(low, high, next_range, entries, Y, s):
     fails.
     """
     d = high - low
-    dp = (d + TILE - 1) // TILE * TILE
+    dp = padded(d)
     real = Y.dtype.type
     if d == 1:
         trace, term_size = _solve_single(low, next_range, entries, Y, s)
@@ -249,11 +247,12 @@ def _solve_dual(low, high, next_range, entries, Y, s):
     are_positive = True
     for e in range(d):
         are_positive &= s.c[e] > 0.0
+    if not are_positive:
+        return np.nan, np.nan
+    for e in range(d):
         sqrt_c = np.sqrt(s.c[e])
         s.sqrt_c[e] = real(sqrt_c)
         s.x[e] = real(s.b[e] / sqrt_c)
-    if not are_positive:
-        return np.nan, np.nan
     for e in range(d, dp):
         s.sqrt_c[e] = s.x[e] = 0.0
     for e in range(0, dp, TILE):
@@ -460,13 +459,13 @@ def _refine(u, mu, dual, rounding, term_size, entries, columns, s, out):
 @device
 def _apply_dual(d, Y, s):
     """Replace w by (I + Z'CZ)^-1 w = w - Z_c' (I + Z_c Z_c')^-1 Z_c w."""
-    dp = (d + TILE - 1) // TILE * TILE
+    dp = padded(d)
     for f in range(s.w.size):
         s.work[f] = s.h[f] * s.w[f]
     for e in range(0, dp, TILE):
-        dot_rows(Y, s.ids, e, s.work, s.buffer)
-        for r in range(TILE):
-            s.x[e + r] = -s.sqrt_c[e + r] * s.buffer[r]
+        dot_rows(Y, s.ids, e, s.work, s.x, e)
+    for e in range(dp):
+        s.x[e] *= -s.sqrt_c[e]
     solve_transposed(s.U, s.inverse, dp, s.x)
     solve_upper(s.U, s.inverse, dp, s.x)
     for f in range(s.w.size):
@@ -483,7 +482,7 @@ def _residual(u, mu, entries, columns, s):
     rotates = columns.vectors.size > 0
     x, total = (s.unrotated, s.total) if rotates else (s.row64, s.residual)
     if rotates:
-        matvec(columns.vectors, s.row64, s.arange, s.buffer, x)
+        matvec(columns.vectors, s.row64, s.arange, x)
     for f in range(k):
         total[f] = 0.0
     add_normal_terms(

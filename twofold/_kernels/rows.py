@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twofold._kernels.arguments import excluded_weight, target, weight
+from twofold._kernels.dense import padded
 from twofold._kernels.jit import device, inlined
 from twofold._kernels.vectors.matrix import TILE
 from twofold._kernels.vectors.rows import (
@@ -12,6 +12,7 @@ from twofold._kernels.vectors.rows import (
     prefetch_row,
     set_normal_terms,
 )
+from twofold._kernels.vectors.sums import dot
 
 # Status of a row. UNSUITABLE: this route cannot solve the row, but another one may.
 SOLVED, UNSUITABLE, SINGULAR, OVERFLOW, NOT_CONVERGED = 0, 1, 2, 3, 4
@@ -67,11 +68,11 @@ def dot_tile(Y, entries, e, m, ids, x, out):
     If m < 8, ``ids`` is set to their columns for `add_tile`.
     """
     if m == TILE:
-        dot_rows(Y, entries.indices, e, x, out)
+        dot_rows(Y, entries.indices, e, x, out, 0)
     else:
         for r in range(TILE):
             ids[r] = entries.indices[e + min(r, m - 1)]
-        dot_rows(Y, ids, 0, x, out)
+        dot_rows(Y, ids, 0, x, out, 0)
 
 
 @inlined
@@ -90,7 +91,7 @@ def set_ids(u, entries, ids):
     d = indices.size
     for e in range(d):
         ids[e] = indices[e]
-    for e in range(d, (d + TILE - 1) // TILE * TILE):
+    for e in range(d, padded(d)):
         ids[e] = indices[d - 1]
 
 
@@ -120,7 +121,7 @@ def set_terms(low, high, entries, b, c):
     else:
         for e in range(d):
             c[e] -= entries.missing_weight
-    for e in range(d, (d + TILE - 1) // TILE * TILE):
+    for e in range(d, padded(d)):
         b[e] = c[e] = 0.0
 
 
@@ -151,34 +152,55 @@ def add_normal_terms(d, next_range, indices, Y, x, ids, b, c, dots, terms, total
 
 
 @device
-def set_row_sums(u, entries, dots, quadratic, sums):
+def set_row_sums(u, entries, dots, quadratic, one, other, sums):
     """Set sums[u] to the objective of row u, and to the sum of a x^2 over its entries.
 
     The objective is sum_e (w (r - x)^2 - a x^2) + p'(G + mu I) p, of which ``quadratic`` is the
     last term. ``dots`` has the predictions x, and a is the weight that an entry excludes from the
-    unobserved term.
+    unobserved term. ``one`` and ``other`` are working memory in float64, as long as ``dots``.
     """
-    low, loss, square = entries.indptr[u], 0.0, 0.0
-    for e in range(low, entries.indptr[u + 1]):
-        x = np.float64(dots[e - low])
-        difference = target(entries, e) - x
-        loss += weight(entries, e) * (difference * difference)
-        square += excluded_weight(entries, e) * (x * x)
-    sums[u, 0], sums[u, 1] = loss - square + quadratic, square
+    low, high = entries.indptr[u], entries.indptr[u + 1]
+    d, square = high - low, 0.0
+    end = padded(d)
+    for e in range(d, end):
+        one[e] = other[e] = 0.0
+    if entries.excluded.size:
+        excluded = entries.excluded[low:high]
+        for e in range(d):
+            one[e] = dots[e]
+            other[e] = excluded[e] * one[e]
+        square = dot(one[:end], other[:end])
+    elif entries.missing_weight != 0.0:
+        for e in range(d):
+            one[e] = dots[e]
+        square = entries.missing_weight * dot(one[:end], one[:end])
+    if entries.targets.size:
+        targets = entries.targets[low:high]
+        for e in range(d):
+            one[e] = targets[e] - dots[e]
+    else:
+        for e in range(d):
+            one[e] = 1.0 - dots[e]
+    if entries.weights.size:
+        weights = entries.weights[low:high]
+        for e in range(d):
+            other[e] = weights[e] * one[e]
+    else:
+        for e in range(d):
+            other[e] = one[e]
+    sums[u, 0], sums[u, 1] = dot(one[:end], other[:end]) - square + quadratic, square
 
 
 @device
-def matvec(V, x, arange, buffer, out):
-    """Set out = V x; ``arange`` is 0, 1, 2, ..., and ``buffer`` is working memory of length 8."""
+def matvec(V, x, arange, out):
+    """Set out = V x; ``arange`` is 0, 1, 2, ..."""
     for f in range(0, out.size, TILE):
-        dot_rows(V, arange, f, x, buffer)
-        for r in range(TILE):
-            out[f + r] = buffer[r]
+        dot_rows(V, arange, f, x, out, f)
 
 
 @device
 def rmatvec(V, x, arange, buffer, out):
-    """Set out = V' x, with the parameters of `matvec`."""
+    """Set out = V' x; ``arange`` is 0, 1, 2, ..., and ``buffer`` is working memory of length 8."""
     for f in range(out.size):
         out[f] = 0.0
     for f in range(0, x.size, TILE):

@@ -176,9 +176,10 @@ class Matrix:
         return self.builder.shuffle_vector(one, other, mask)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
-        """Return a b + c, rounded once if the processor has a fused multiply-add."""
-        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.itemsize}"
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        """Return a b + c of vectors or elements, rounded once if the processor can do so."""
+        lanes = f"v{self.lanes}" if a.type == self.vector else ""
+        name = f"llvm.fmuladd.{lanes}f{8 * self.itemsize}"
+        kind = ir.FunctionType(a.type, [a.type] * 3)
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, [a, b, c])
 

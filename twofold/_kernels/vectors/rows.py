@@ -82,15 +82,15 @@ def _dots(Y: Matrix, rows: list[Any], x: Matrix) -> list[Any]:
     return [x.lane_sums(sums[left : left + x.lanes]) for left in range(0, TILE, x.lanes)]
 
 
-def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix) -> None:
+def _dot_rows(Y: Matrix, ids: Matrix, first: Any, x: Matrix, out: Matrix, at: Any) -> None:
     for n, dots in enumerate(_dots(Y, _row_indices(ids, first), x)):
-        out.store(out.cast(dots), n * x.lanes)
+        out.store(out.cast(dots), (at, n * x.lanes))
 
 
 @machine_code(_dot_rows)
-def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array) -> None:
-    """Set out[:8] = Y[ids[first:first+8]] x, computed in the dtype of x, which may exceed Y's."""
-    out[:TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
+def dot_rows(Y: Array, ids: Array, first: int, x: Array, out: Array, at: int) -> None:
+    """Set out[at:at+8] = Y[ids[first:first+8]] x, in the dtype of x, which may exceed Y's."""
+    out[at : at + TILE] = Y[ids[first : first + TILE]] @ x[: Y.shape[1]]
 
 
 def _add_rows(Y: Matrix, ids: Matrix, first: Any, factor: Matrix, at: Any, out: Matrix) -> None:

@@ -133,11 +133,17 @@ def _factor_tile(U: Matrix, inverse: Matrix, i: Any) -> Any:
     lefts = range(0, TILE, U.lanes)
     rows = [[U.load((i, r), (i, left)) for left in lefts] for r in range(TILE)]
     diagonal = [U.constant(0.0) for left in lefts]
+    pivot = U.lane(rows[0][0], 0)
     for r in range(TILE):  # L D L', so that square roots do not delay the next step.
         v, lane = divmod(r, U.lanes)
-        pivot = U.lane(rows[r][v], lane)
         diagonal[v] = U.with_lane(diagonal[v], lane, pivot)
-        scale = U.broadcast(builder.fneg(builder.fdiv(one, pivot)))
+        scale = builder.fneg(builder.fdiv(one, pivot))
+        if r + 1 < TILE:  # The next pivot need not wait for the rest of its row.
+            w, next_lane = divmod(r + 1, U.lanes)
+            factor = U.lane(rows[r][w], next_lane)
+            last = U.lane(rows[r + 1][w], next_lane)
+            pivot = U.multiply_add(factor, builder.fmul(factor, scale), last)
+        scale = U.broadcast(scale)
         # The same operations turn the identity into L^-1, whose columns replace those of zeros.
         rows[r][v] = U.with_lane(rows[r][v], lane, one)
         scaled = [builder.fmul(part, scale) for part in rows[r]]
