@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from uuid import uuid4
 
 import numpy as np
@@ -165,4 +166,14 @@ def test_few_inputs_of_calls_are_made_in_advance(client):
     used = [homes.call(moment, one, home=home) for one in made]
     order = np.argsort(homes.values([*made, *used]))
     in_advance = np.cumsum(np.where(order < len(made), 1, -1))
-    assert in_advance.max() <= 3
+    # It is 2 on an idle machine, more while the scheduler waits, and 8 in the order of the calls.
+    assert in_advance.max() <= 5
+
+
+def test_inputs_have_the_priority_of_the_first_call_that_uses_them():
+    def call(*objects):
+        return SimpleNamespace(objects=[SimpleNamespace(key=key) for key in objects])
+
+    calls = {"a": call(), "b": call(), "c": call("a"), "d": call("b"), "e": call("b", "a")}
+    priorities = residents._priorities(calls)
+    assert sorted(calls, key=priorities.__getitem__, reverse=True) == ["a", "c", "b", "d", "e"]
